@@ -1,0 +1,136 @@
+"""The book of facts: seconds and tokens, appended once, never changed. Money and percentiles are computed from it later."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+
+from sim.work import Outcome, Request
+
+REQUEST_COLUMNS = {
+    "task_id": np.int64, "call_index": np.int32, "calls_in_task": np.int32, "application": np.int32,
+    "backend": np.int8, "replica_id": np.int32, "outcome": np.int8,
+    "arrived_s": np.float64, "admitted_s": np.float64, "first_token_s": np.float64, "finished_s": np.float64,
+    "input_tokens": np.int32, "cached_input_tokens": np.int32, "output_tokens": np.int32,
+    "preemptions": np.int32, "preempted_s": np.float64, "cold_start_wait_s": np.float64,
+}  # fmt: skip
+"""One row per request. Stamps that never happened are NaN. `finished_s` is the moment of the outcome, whatever it was
+(NaN only for unfinished requests); `output_tokens` are generated in full by finished requests only."""
+
+SPAN_COLUMNS = {"replica_id": np.int32, "state": np.int8, "start_s": np.float64, "end_s": np.float64}
+"""One row per stretch of a replica's life. The spans of one replica tile its life from request to release."""
+
+_CHUNK_ROWS = 1 << 16
+
+
+class Backend(IntEnum):
+    """Who served a request."""
+
+    FLEET = 0
+    API = 1
+
+
+class ReplicaState(IntEnum):
+    """What a replica is doing with the GPU seconds somebody pays for. The first four are the stages of a cold start."""
+
+    ALLOCATION = 0
+    IMAGE = 1
+    WEIGHTS = 2
+    ENGINE_START = 3
+    IDLE = 4
+    BUSY = 5
+    DRAINING = 6
+
+    @property
+    def is_cold_start(self) -> bool:
+        return self <= ReplicaState.ENGINE_START
+
+
+class Window(NamedTuple):
+    """The stretch of simulated time that is reported on: requests that arrive in it, GPU seconds that fall in it."""
+
+    start_s: float
+    end_s: float
+
+    @property
+    def length_s(self) -> float:
+        return self.end_s - self.start_s
+
+
+class _Table:
+    """Rows of float64 appended to compact chunks; read back as typed columns."""
+
+    def __init__(self, columns: dict[str, type]):
+        self._columns = columns
+        self._chunks: list[array] = []
+        self._chunk = array("d")
+        self._limit = _CHUNK_ROWS * len(columns)
+
+    def append(self, row: tuple) -> None:
+        chunk = self._chunk
+        chunk.extend(row)
+        if len(chunk) >= self._limit:
+            self._chunks.append(chunk)
+            self._chunk = array("d")
+
+    def columns(self) -> dict[str, np.ndarray]:
+        width = len(self._columns)
+        blocks = [np.frombuffer(c).reshape(-1, width) for c in (*self._chunks, self._chunk) if len(c)]
+        if not blocks:
+            return {name: np.empty(0, dtype) for name, dtype in self._columns.items()}
+        return {name: np.concatenate([b[:, i].astype(dtype) for b in blocks]) for i, (name, dtype) in enumerate(self._columns.items())}
+
+
+class Recorder:
+    """Takes down what happened, at the moment it happened."""
+
+    def __init__(self):
+        self._requests = _Table(REQUEST_COLUMNS)
+        self._spans = _Table(SPAN_COLUMNS)
+
+    def request(self, r: Request, _nan: float = float("nan")) -> None:
+        """Enter a request that has its outcome."""
+        task = r.task
+        self._requests.append((
+            task.task_id, r.call_index, len(task.calls), task.application, r.backend, r.replica_id, r.outcome,
+            r.arrived_s,
+            _nan if r.admitted_s is None else r.admitted_s,
+            _nan if r.first_token_s is None else r.first_token_s,
+            _nan if r.finished_s is None else r.finished_s,
+            r.input_tokens, r.cached_input_tokens, r.output_tokens, r.preemptions, r.preempted_s, r.cold_start_wait_s,
+        ))  # fmt: skip
+
+    def span(self, replica_id: int, state: ReplicaState, start_s: float, end_s: float) -> None:
+        """Enter a stretch of a replica's life; empty stretches are dropped."""
+        if end_s > start_s:
+            self._spans.append((replica_id, state, start_s, end_s))
+
+    def requests(self) -> dict[str, np.ndarray]:
+        """Columns of REQUEST_COLUMNS, in order of outcome."""
+        return self._requests.columns()
+
+    def spans(self) -> dict[str, np.ndarray]:
+        """Columns of SPAN_COLUMNS, in order of their end."""
+        return self._spans.columns()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything one simulated run leaves behind, before anyone speaks of dollars or percentiles."""
+
+    requests: dict[str, np.ndarray]
+    spans: dict[str, np.ndarray]
+    window: Window
+    gpus_per_replica: int  # 0 when there is no fleet
+    max_num_seqs: int  # cap on running sequences of one replica
+    peak_tokens_per_s: float | None  # one replica saturated with the same mix; input + output tokens; None without a fleet
+    tasks_started: int = 0
+    requests_started: int = 0
+    applications: dict[int, str] = field(default_factory=dict)
+
+
+__all__ = ["Backend", "Facts", "Outcome", "Recorder", "ReplicaState", "REQUEST_COLUMNS", "SPAN_COLUMNS", "Window"]

@@ -1,0 +1,93 @@
+"""What a policy may see of the world: live, read-only views. A policy reads them and returns a decision; it changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sim.work import Request, Segment
+
+
+class ReplicaView(Protocol):
+    """One replica that accepts requests."""
+
+    replica_id: int
+    n_waiting: int  # requests handed to it that it has not begun
+    n_running: int  # sequences in its batch
+
+    @property
+    def n_outstanding(self) -> int:
+        """Waiting and running requests."""
+
+    @property
+    def outstanding_prompt_tokens(self) -> int:
+        """Prompt tokens of the waiting requests: the prefill work ahead of a newcomer."""
+
+    @property
+    def kv_used_fraction(self) -> float:
+        """Share of KV memory held by running sequences, in [0, 1]."""
+
+    def cached_tokens(self, segments: tuple[Segment, ...]) -> int:
+        """How many leading tokens of such a prompt its prefix cache holds now."""
+
+
+class FleetView(Protocol):
+    """A fleet of replicas behind one queue."""
+
+    now_s: float
+    n_ready: int
+    n_starting: int
+    n_queued: int  # requests no replica has room for yet
+
+    @property
+    def n_outstanding(self) -> int:
+        """All requests in the fleet: queued, waiting in a replica, or running."""
+
+    @property
+    def n_idle(self) -> int:
+        """Ready replicas without any request."""
+
+    @property
+    def oldest_wait_s(self) -> float:
+        """How long the first request of the fleet queue has waited; 0 without one."""
+
+    @property
+    def next_ready_s(self) -> float | None:
+        """When the next starting replica is expected to be ready; None if none is starting."""
+
+    def n_idle_longer_than(self, idle_s: float) -> int:
+        """Ready replicas that have had no request for at least `idle_s`."""
+
+    @property
+    def replicas(self) -> Sequence[ReplicaView]:
+        """The ready replicas."""
+
+
+class ApiView(Protocol):
+    """A pay-per-token provider."""
+
+    @property
+    def n_outstanding(self) -> int:
+        """Requests it is serving."""
+
+    @property
+    def expected_wait_s(self) -> float:
+        """How long rate limits would hold back a request sent now."""
+
+
+class SystemView(Protocol):
+    """All a router sees. Either side may be absent."""
+
+    now_s: float
+    fleet: FleetView | None
+    api: ApiView | None
+
+
+class Server(Protocol):
+    """The one seam between the gateway and whoever serves: take a request, report its outcome later.
+
+    `submit` returns at once. When the request has its outcome (set on the request with its stamps), the server calls the
+    `on_done(request)` it was built with, exactly once.
+    """
+
+    def submit(self, request: Request) -> None: ...

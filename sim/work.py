@@ -1,0 +1,81 @@
+"""The nouns that travel: a Task is drawn once and never changes; a Request is one of its calls on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from enum import IntEnum
+from typing import NamedTuple
+
+Segment = tuple[Hashable, int]
+"""(stream key, tokens): the prompt goes on with the first `tokens` tokens of the stream called `key`.
+
+Two prompts whose leading segments agree share those tokens, and so may share their KV cache.
+"""
+
+
+class Call(NamedTuple):
+    """One model call of a task.
+
+    `wait_s` is the tool or human time between the previous call's end and this call. `segments` says which leading prompt
+    tokens other prompts may share (they may cover less than `input_tokens`; the rest is unique). `extends_prefix` says that
+    the generated tokens continue the stream of the last segment, as in an agent loop whose next prompt repeats this one and
+    its answer. `api_quantiles` are this call's own luck with an API, (time to first token, speed), each uniform in (0, 1).
+    """
+
+    input_tokens: int
+    output_tokens: int
+    wait_s: float = 0.0
+    segments: tuple[Segment, ...] = ()
+    extends_prefix: bool = False
+    api_quantiles: tuple[float, float] = (0.5, 0.5)
+
+
+class Task(NamedTuple):
+    """What a user asks for: one call, or a chain of calls where each waits for the one before."""
+
+    task_id: int
+    arrived_s: float
+    calls: tuple[Call, ...]
+    application: int = 0
+
+
+class Outcome(IntEnum):
+    """How a request ended. Every request has exactly one outcome."""
+
+    FINISHED = 0
+    REFUSED = 1  # turned away: rate limit, full queue, or too long for the KV cache
+    ABANDONED = 2  # the client's patience ran out before service began
+    UNFINISHED = 3  # still under way when the run ended
+
+
+class Request:
+    """One call on its way through the system. Policies may read everything but `output_tokens`.
+
+    The first block is fixed at creation; the second is stamped, once each, by whoever serves the request. A stamp that has
+    not happened is None.
+    """
+
+    __slots__ = (
+        "task", "call", "call_index", "arrived_s", "input_tokens", "output_tokens",
+        "admitted_s", "first_token_s", "finished_s", "outcome", "backend", "replica_id",
+        "cached_input_tokens", "preemptions", "preempted_s", "cold_start_wait_s", "sequence",
+    )  # fmt: skip
+
+    def __init__(self, task: Task, call_index: int, arrived_s: float):
+        self.task = task
+        self.call_index = call_index
+        self.call = call = task.calls[call_index]
+        self.arrived_s = arrived_s
+        self.input_tokens = call.input_tokens
+        self.output_tokens = call.output_tokens
+        self.admitted_s = None
+        self.first_token_s = None
+        self.finished_s = None
+        self.outcome = None
+        self.backend = 0
+        self.replica_id = -1
+        self.cached_input_tokens = 0
+        self.preemptions = 0
+        self.preempted_s = 0.0
+        self.cold_start_wait_s = 0.0
+        self.sequence = None  # the serving replica's own notes
