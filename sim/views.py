@@ -55,6 +55,14 @@ class FleetView(Protocol):
     def next_ready_s(self) -> float | None:
         """When the next starting replica is expected to be ready; None if none is starting."""
 
+    @property
+    def predicted_wait_s(self) -> float:
+        """The fleet's own estimate of how long a request sent now would wait before a replica begins it.
+
+        0 while a ready replica has room. Otherwise the requests ahead of it over the recent rate at which queued requests
+        were begun; with no replica ready, the expected time until one is (a whole cold start if none is starting yet).
+        """
+
     def n_idle_longer_than(self, idle_s: float) -> int:
         """Ready replicas that have had no request for at least `idle_s`."""
 
