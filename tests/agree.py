@@ -37,7 +37,8 @@ def t_interval(samples: Iterable[float], confidence: float = 0.999) -> Interval:
         raise NotEnoughEvidence(f"samples must be finite: {values}")
     spread = float(values.std(ddof=1)) / math.sqrt(len(values))
     rounding = 1e-12 * abs(float(values.mean()))  # identical samples still carry rounding errors
-    return Interval(float(values.mean()), float(student_t.ppf((1 + confidence) / 2, len(values) - 1)) * spread + rounding)
+    quantile = float(student_t.ppf((1 + confidence) / 2, len(values) - 1))
+    return Interval(float(values.mean()), quantile * spread + rounding)
 
 
 def assert_agrees(
@@ -50,8 +51,8 @@ def assert_agrees(
 ) -> None:
     """Assert that the t interval of the samples' mean contains `formula` and is narrow enough to mean something.
 
-    `samples`: one number per independent replication. Narrow enough: the half-width is at most `within` times |formula|, or
-    `within_abs` where that is larger (needed for formulas near 0). Raises Disagreement or NotEnoughEvidence, both
+    `samples`: one number per independent replication. Narrow enough: the half-width is at most `within` times |formula|,
+    or `within_abs` where that is larger (needed for formulas near 0). Raises Disagreement or NotEnoughEvidence, both
     AssertionErrors.
 
     >>> assert_agrees([9.9, 10.1, 10.0, 9.95, 10.05], 10.0)
@@ -61,7 +62,8 @@ def assert_agrees(
     said = f"mean {interval.mean:.6g} ± {interval.half_width:.3g} ({confidence:.1%}), formula {formula:.6g}"
     if interval.half_width > allowed:
         # Far outside even so wide an interval is a judgement, too.
-        raise (NotEnoughEvidence if formula in interval else Disagreement)(f"{said}: half-width must be <= {allowed:.3g}")
+        verdict = NotEnoughEvidence if formula in interval else Disagreement
+        raise verdict(f"{said}: half-width must be <= {allowed:.3g}")
     if formula not in interval:
         raise Disagreement(f"{said}: the interval does not contain the formula")
 
@@ -74,7 +76,7 @@ def assert_disagrees(
     within_abs: float = 0.0,
     confidence: float = 0.999,
 ) -> None:
-    """The twin of `assert_agrees`: the same evidence must reject a wrong formula, and for being wrong, not for lack of it."""
+    """The twin of `assert_agrees`: the same evidence must reject a wrong formula, and not for lack of evidence."""
     try:
         assert_agrees(samples, wrong_formula, within=within, within_abs=within_abs, confidence=confidence)
     except Disagreement:
