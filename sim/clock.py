@@ -1,0 +1,38 @@
+"""Light SimPy events: what the event loop needs to call us back, and nothing more.
+
+A `simpy.Timeout` costs an allocation and a list each time; the loop itself only asks of an event that it has
+`callbacks` and `_ok`. `Wake` has just those, can be scheduled again once it has fired, and is called off by
+`live = False`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+AFTER_ARRIVALS = 2
+"""Priority of engine step boundaries: a request that arrives at the very moment of a boundary is seen by it."""
+
+NORMAL = 1
+
+
+class Wake:
+    """A reusable appointment with the clock; the callback receives it and checks `live` if it can be called off."""
+
+    __slots__ = ("_callbacks", "callbacks", "live")
+    _ok = True
+    _value = None
+
+    def __init__(self, callback: Callable[[Wake], None]):
+        self._callbacks = (callback,)
+        self.callbacks = None
+        self.live = True
+
+    def schedule(self, env, delay_s: float, priority: int = NORMAL) -> None:
+        """Fire after `delay_s`. A wake may be in the schedule only once at a time."""
+        self.callbacks = self._callbacks
+        env.schedule(self, priority, delay_s)
+
+
+def call_later(env, delay_s: float, function: Callable, *arguments) -> None:
+    """Call `function(*arguments)` after `delay_s`."""
+    Wake(lambda _: function(*arguments)).schedule(env, delay_s)

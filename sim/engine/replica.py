@@ -1,0 +1,164 @@
+"""One replica: continuous batching on one GPU group, leaping from change to change.
+
+`Scheduler` says what each step computes and `StepTime` how long it takes; this module lets the time pass. Decode steps
+without any change of the batch are one event, cut at the end of the step under way when somebody arrives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sim.clock import AFTER_ARRIVALS, Wake
+from sim.engine.batching import leap_s, steps_begun
+from sim.engine.scheduler import Scheduler
+from sim.engine.step_time import StepTime
+from sim.work import Outcome, Request, Segment
+
+_IDLE, _LEAPING, _MIXED, _DECIDING = range(4)
+
+
+class Replica:
+    """A continuous-batching engine; implements `ReplicaView` and `Server`.
+
+    Calls `on_done(request)` once per request, with `admitted_s`, `first_token_s`, `finished_s`, `cached_input_tokens`,
+    `preemptions`, `preempted_s` and `outcome` stamped; `on_busy()` and `on_idle()` when it falls out of and into having
+    nothing to do. A request that could never fit its KV memory is refused.
+    """
+
+    def __init__(
+        self,
+        env,
+        step_time: StepTime,
+        *,
+        kv_blocks: int,
+        max_num_seqs: int,
+        max_num_batched_tokens: int,
+        block_tokens: int = 16,
+        prefix_caching: bool = True,
+        replica_id: int = 0,
+        on_done: Callable[[Request], None],
+        on_busy: Callable[[], None] = lambda: None,
+        on_idle: Callable[[], None] = lambda: None,
+    ):
+        self.replica_id = replica_id
+        self._batch = Scheduler(kv_blocks, max_num_seqs, max_num_batched_tokens, block_tokens, prefix_caching)
+        self._capacity_tokens = kv_blocks * block_tokens
+        self._block_tokens = block_tokens
+        self._prefix_caching = prefix_caching
+        self._env = env
+        self._step_time = step_time
+        self._decode_s = step_time.decode_s
+        self._context_s = step_time.context_s
+        self._on_done, self._on_busy, self._on_idle = on_done, on_busy, on_idle
+        self._mode = _IDLE
+        self._wake = Wake(self._boundary)
+        self._steps = 0  # that end at the next boundary
+        self._settled = False  # no arrival can change the present leap
+        self._leap_start_s = self._first_s = self._growth_s = 0.0
+
+    # --- what others may see -------------------------------------------------------------------------------------
+
+    @property
+    def n_waiting(self) -> int:
+        return len(self._batch.waiting)
+
+    @property
+    def n_running(self) -> int:
+        return len(self._batch.running)
+
+    @property
+    def n_outstanding(self) -> int:
+        return len(self._batch.waiting) + len(self._batch.running)
+
+    @property
+    def outstanding_prompt_tokens(self) -> int:
+        return sum(r.input_tokens for r in self._batch.waiting)
+
+    @property
+    def kv_used_fraction(self) -> float:
+        """As of the last change of the batch."""
+        return 1.0 - self._batch.memory.available_blocks / self._batch.memory.total_blocks
+
+    def cached_tokens(self, segments: tuple[Segment, ...]) -> int:
+        total = sum(tokens for _, tokens in segments)
+        return self._batch.memory.resident(segments, total + 1) * self._block_tokens if self._prefix_caching else 0
+
+    # --- requests come and go ------------------------------------------------------------------------------------
+
+    def submit(self, request: Request) -> None:
+        """Queue a request; it joins the batch at the next step boundary that has room for it."""
+        if request.input_tokens + request.output_tokens - 1 > self._capacity_tokens:
+            request.finished_s = self._env.now
+            request.outcome = Outcome.REFUSED
+            self._on_done(request)
+            return
+        request.replica_id = self.replica_id
+        self._batch.waiting.append(request)
+        mode = self._mode
+        if mode == _LEAPING:
+            if not self._settled:
+                self._settled = True  # later arrivals join at the same boundary
+                self._cut_leap()
+        elif mode == _IDLE:
+            self._on_busy()
+            self._begin(self._env.now)
+
+    def withdraw(self, request: Request) -> None:
+        """Take back a request that has not begun. ValueError if it has."""
+        waiting = self._batch.waiting
+        was_head = waiting and waiting[0] is request
+        waiting.remove(request)
+        if was_head and self._mode == _LEAPING:
+            self._cut_leap()
+
+    def unfinished(self) -> list[Request]:
+        """Every request that is in here now."""
+        return [*(s.request for s in self._batch.running), *self._batch.waiting]
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def _begin(self, now: float) -> None:
+        """Start the next step, or a leap of decode steps up to the next change."""
+        batch = self._batch
+        chunks = batch.schedule(now)
+        n = batch.n_decoding
+        if chunks:
+            self._mode = _MIXED
+            self._steps = 1
+            duration_s = self._step_time.step_s(n, batch.context_tokens, chunks)
+        elif n:
+            self._mode = _LEAPING
+            self._settled = bool(batch.waiting)  # its head does not fit before something ends
+            self._steps = steps = 1 if batch.preempted else batch.steps_to_next_change()
+            self._leap_start_s = now
+            self._first_s = first_s = self._decode_s(n) + self._context_s * batch.context_tokens
+            self._growth_s = growth_s = self._context_s * n
+            duration_s = leap_s(steps, first_s, growth_s)
+        else:
+            self._mode = _IDLE
+            self._on_idle()
+            return
+        self._wake.schedule(self._env, duration_s, AFTER_ARRIVALS)
+
+    def _boundary(self, wake: Wake) -> None:
+        """A step has ended and the batch may change."""
+        if not wake.live:
+            return
+        self._mode = _DECIDING
+        now = self._env.now
+        for request in self._batch.advance(self._steps, now):
+            request.finished_s = now
+            request.outcome = Outcome.FINISHED
+            self._on_done(request)
+        self._begin(now)
+
+    def _cut_leap(self) -> None:
+        now = self._env.now
+        steps = steps_begun(now - self._leap_start_s, self._first_s, self._growth_s)
+        if steps >= self._steps:
+            return
+        self._steps = steps
+        self._wake.live = False
+        self._wake = wake = Wake(self._boundary)
+        end_s = self._leap_start_s + leap_s(steps, self._first_s, self._growth_s)
+        wake.schedule(self._env, max(0.0, end_s - now), AFTER_ARRIVALS)

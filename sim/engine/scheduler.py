@@ -1,0 +1,294 @@
+"""Continuous batching without the clock: who runs, what each step computes, and what memory it takes.
+
+The rules are those of vLLM's default (V1) scheduler: every step serves all decoding sequences first, then goes on with
+the prompt under way, then admits waiting requests in order of arrival, within a token budget, a cap on running sequences
+and the KV blocks there are. A prompt longer than the budget is prefilled in chunks. When decoding runs out of blocks the
+youngest sequence is preempted, and recomputed later.
+
+Steps are counted. A decoding sequence stores the step that generates its last token, so a step costs it nothing; the
+blocks it takes follow from a count of sequences per residue of the step number. `tests/reference` holds the plain engine
+that this must equal.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush
+
+from sim.engine.prefix_cache import KvMemory
+from sim.work import Request, Segment
+
+Chunk = tuple[int, int, bool]
+"""(new tokens, tokens already in KV memory, whether it completes its prompt)."""
+
+
+class _Sequence:
+    """The engine's notes on one request: what is left to compute, and what memory it holds."""
+
+    __slots__ = (
+        "request", "prompt_tokens", "left_tokens", "computed_tokens", "end_step", "slot",
+        "shared_blocks", "segments", "streams", "preempted_s",
+    )  # fmt: skip
+
+    def __init__(self, request: Request):
+        self.request = request
+        self.prompt_tokens = request.input_tokens  # after a preemption: with what was generated before it
+        self.left_tokens = request.output_tokens
+        self.computed_tokens = 0
+        self.end_step = None  # the step that generates the last token; None while not decoding
+        self.slot = 0
+        self.shared_blocks = 0  # of its blocks, those that belong to streams
+        self.segments: tuple[Segment, ...] = request.call.segments
+        self.streams = None
+        self.preempted_s = None
+
+
+class Scheduler:
+    """The batch of one replica, its queue and its memory.
+
+    Between steps call `schedule`, which decides the next step, then `advance` once that step and any pure decode steps
+    after it are over. `preempted` tells that the last `schedule` threw somebody out, so the next step may differ though
+    nothing ends.
+    """
+
+    def __init__(
+        self, kv_blocks: int, max_num_seqs: int, max_num_batched_tokens: int, block_tokens: int, prefix_caching: bool
+    ):
+        self.memory = KvMemory(kv_blocks, block_tokens)
+        self.waiting: deque[Request] = deque()
+        self.running: dict[_Sequence, None] = {}  # in order of admission
+        self.n_decoding = 0
+        self.context_tokens = 0  # KV tokens of the decoding sequences at the start of step `step`
+        self.step = 0
+        self.preempted = False
+        self.partial: _Sequence | None = None  # the one prompt under way
+        self._max_num_seqs = max_num_seqs
+        self._budget_tokens = max_num_batched_tokens
+        self._block_tokens = block_tokens
+        self._prefix_caching = prefix_caching
+        self._ends: list[tuple[int, int, _Sequence]] = []  # heap by end_step; stale after a preemption
+        self._entries = 0
+        self._need_at = [0] * block_tokens  # decoding sequences that need a block at steps = index (mod block_tokens)
+        self._paid_steps = 0  # coming steps whose decode blocks are already taken
+        self._completing: list[_Sequence] = []
+
+    # --- a step ends -------------------------------------------------------------------------------------------------
+
+    def advance(self, steps: int, now: float) -> list[Request]:
+        """Account for `steps` steps that ended now; returns the requests that have their last token."""
+        n = self.n_decoding
+        if n:
+            self.context_tokens += steps * n
+            if steps > self._paid_steps:
+                self._take_decode_blocks(self.step + self._paid_steps, steps - self._paid_steps)
+        self.step = step = self.step + steps
+        if self._completing:
+            self._start_decoding(now)
+        ends, finished = self._ends, []
+        while ends and ends[0][0] < step:
+            end_step, _, s = heappop(ends)
+            if s.end_step == end_step:
+                self._free(s, self._stop_decoding(s))
+                finished.append(s.request)
+        return finished
+
+    def _start_decoding(self, now: float) -> None:
+        """The prompts computed in the step that just ended have yielded their next token."""
+        step = self.step
+        for s in self._completing:
+            request = s.request
+            if request.first_token_s is None:
+                request.first_token_s = now
+            s.end_step = step + s.left_tokens - 2
+            s.slot = slot = (step - s.prompt_tokens) % self._block_tokens
+            self.n_decoding += 1
+            self.context_tokens += s.prompt_tokens
+            self._need_at[slot] += 1
+            self._entries += 1
+            heappush(self._ends, (s.end_step, self._entries, s))
+        self._completing.clear()
+
+    def _stop_decoding(self, s: _Sequence) -> int:
+        """Take a sequence out of the decoding batch; returns its tokens in KV memory."""
+        tokens = s.prompt_tokens + self.step - (s.end_step - s.left_tokens + 2)
+        self.n_decoding -= 1
+        self.context_tokens -= tokens
+        self._need_at[s.slot] -= 1
+        s.end_step = None
+        return tokens
+
+    # --- a step begins -----------------------------------------------------------------------------------------------
+
+    def schedule(self, now: float) -> list[Chunk] | None:
+        """Decide the next step: the chunks of prompt it computes besides one token of every decoding sequence."""
+        self.preempted = False
+        self._paid_steps = 0
+        if self.n_decoding:
+            need = self._need_at[self.step % self._block_tokens]
+            if need > self.memory.free_blocks and need > self.memory.available_blocks:
+                self._preempt_until_decodable(now)
+        if self.partial is not None or self.waiting:
+            return self._schedule_prefill(now)
+        return None
+
+    def steps_to_next_change(self) -> int:
+        """Decode steps until a sequence ends or the KV blocks run out."""
+        ends = self._ends
+        while ends[0][2].end_step != ends[0][0]:
+            heappop(ends)  # preempted since
+        steps = ends[0][0] - self.step + 1
+        memory, first, paid = self.memory, self.step + self._paid_steps, self._paid_steps
+        if memory.free_blocks < (steps // self._block_tokens + 1) * self.n_decoding:
+            available = memory.available_blocks
+            if self._decode_blocks(first, steps - paid) > available:
+                enough = 1  # the first step always fits: see _preempt_until_decodable
+                while steps - enough > 1:
+                    middle = (enough + steps) // 2
+                    if self._decode_blocks(first, middle - paid) > available:
+                        steps = middle
+                    else:
+                        enough = middle
+                return enough
+        return steps
+
+    def _schedule_prefill(self, now: float) -> list[Chunk]:
+        """Go on with the prompt under way, then admit from the queue: (new, past tokens, completes) of each chunk."""
+        chunks: list[Chunk] = []
+        if self.n_decoding:
+            self._take_decode_blocks(self.step, 1)
+            self._paid_steps = 1
+        budget = self._budget_tokens - self.n_decoding
+        partial = self.partial
+        if partial is not None and budget > 0:
+            if not self._compute(partial, budget, chunks):
+                self._preempt(partial, now)
+                return chunks
+            budget -= chunks[0][0]
+        waiting, running = self.waiting, self.running
+        while waiting and budget > 0 and not self.preempted and len(running) < self._max_num_seqs:
+            request = waiting[0]
+            s = request.sequence or _Sequence(request)
+            if not self._admit(s, budget, chunks):
+                break
+            waiting.popleft()
+            running[s] = None
+            if request.admitted_s is None:
+                request.admitted_s = now
+            else:
+                request.preempted_s += now - s.preempted_s
+            budget -= chunks[-1][0]
+        return chunks
+
+    def _admit(self, s: _Sequence, budget: int, chunks: list) -> bool:
+        """Give a waiting sequence its cached blocks and its first chunk; False, changing nothing, if it has no room."""
+        if not s.segments or not self._prefix_caching:
+            return self._compute(s, budget, chunks)
+        memory, size = self.memory, self._block_tokens
+        hit = memory.resident(s.segments, s.prompt_tokens)
+        reach = min(s.prompt_tokens, hit * size + budget)
+        if -(-reach // size) - hit > memory.available_blocks - memory.idle_blocks(s.segments):
+            return False
+        s.streams = memory.acquire(s.segments)
+        s.shared_blocks = hit
+        s.computed_tokens = hit * size
+        if s.request.admitted_s is None:
+            s.request.cached_input_tokens = hit * size
+        return self._compute(s, budget, chunks)
+
+    def _compute(self, s: _Sequence, budget: int, chunks: list) -> bool:
+        """Schedule the next chunk of a prompt; False, changing nothing, if there are no blocks for it."""
+        past, total, size = s.computed_tokens, s.prompt_tokens, self._block_tokens
+        new = total - past
+        completes = new <= budget
+        if not completes:
+            new = budget
+        blocks = -(-(past + new) // size) - -(-past // size)
+        memory = self.memory
+        if blocks > memory.free_blocks:
+            if blocks > memory.available_blocks:
+                return False
+            memory.allocate(blocks)
+        else:
+            memory.free_blocks -= blocks
+        s.computed_tokens = past + new
+        if s.streams is not None:
+            s.shared_blocks += memory.publish(s.streams, s.segments, past + new, False)
+        if completes:
+            self.partial = None
+            self._completing.append(s)
+        else:
+            self.partial = s
+        chunks.append((new, past, completes))
+        return True
+
+    # --- memory ----------------------------------------------------------------------------------------------------
+
+    def _decode_blocks(self, first: int, steps: int) -> int:
+        """Blocks that the decoding sequences need in `steps` steps from step `first` on."""
+        need_at, size = self._need_at, self._block_tokens
+        first %= size
+        if steps == 1:
+            return need_at[first]
+        rounds, rest = divmod(steps, size)
+        blocks = rounds * self.n_decoding
+        if rest:
+            blocks += sum(need_at[first : first + rest])
+            if first + rest > size:
+                blocks += sum(need_at[: first + rest - size])
+        return blocks
+
+    def _take_decode_blocks(self, first: int, steps: int) -> None:
+        blocks = self._decode_blocks(first, steps)
+        memory = self.memory
+        if blocks <= memory.free_blocks:
+            memory.free_blocks -= blocks
+        else:
+            memory.allocate(blocks)
+
+    def _preempt_until_decodable(self, now: float) -> None:
+        slot = self.step % self._block_tokens
+        while self._need_at[slot] > self.memory.available_blocks:
+            self._preempt(next(reversed(self.running)), now)
+
+    def _preempt(self, s: _Sequence, now: float) -> None:
+        """Throw the youngest sequence back to the head of the queue; what it generated becomes part of its prompt."""
+        self.preempted = True
+        if s is self.partial:
+            self.partial = None
+            tokens = s.computed_tokens
+        else:
+            tokens = self._stop_decoding(s)
+            generated = tokens - s.prompt_tokens + 1
+            s.prompt_tokens += generated
+            s.left_tokens -= generated
+        if self._prefix_caching:
+            self._remember_own_stream(s)
+        self._free(s, tokens)
+        s.computed_tokens = 0
+        s.preempted_s = now
+        request = s.request
+        request.sequence = s
+        request.preemptions += 1
+        self.waiting.appendleft(request)
+
+    def _remember_own_stream(self, s: _Sequence) -> None:
+        """Let all of a preempted sequence's tokens be found again, under a key of its own if no stream has them."""
+        segments = s.segments
+        if not segments or not (segments[-1][0] is s or s.request.call.extends_prefix):
+            segments += ((s, 0),)
+            s.streams = (s.streams or []) + self.memory.acquire(segments[-1:])
+        head = segments[:-1]
+        s.segments = (*head, (segments[-1][0], s.prompt_tokens - sum(tokens for _, tokens in head)))
+
+    def _free(self, s: _Sequence, tokens: int) -> None:
+        """Give back all blocks of a sequence that has `tokens` in KV memory; named content stays findable."""
+        del self.running[s]
+        memory = self.memory
+        own = -(-tokens // self._block_tokens) - s.shared_blocks
+        if s.streams is None:
+            memory.release(own)
+            return
+        own -= memory.publish(s.streams, s.segments, tokens, s.request.call.extends_prefix or s.segments[-1][0] is s)
+        memory.release(own)
+        memory.let_go(s.streams)
+        s.streams, s.shared_blocks = None, 0
