@@ -1,4 +1,4 @@
-"""What a policy may see of the world: live, read-only views. A policy reads them and returns a decision; it changes nothing."""
+"""What a policy may see of the world: live, read-only views. A policy reads them and decides; it changes nothing."""
 
 from __future__ import annotations
 
@@ -59,8 +59,9 @@ class FleetView(Protocol):
     def predicted_wait_s(self) -> float:
         """The fleet's own estimate of how long a request sent now would wait before a replica begins it.
 
-        0 while a ready replica has room. Otherwise the requests ahead of it over the recent rate at which queued requests
-        were begun; with no replica ready, the expected time until one is (a whole cold start if none is starting yet).
+        0 while a ready replica has room. Otherwise the requests ahead of it over the recent rate at which queued
+        requests were begun; with no replica ready, the expected time until one is (a whole cold start if none is
+        starting yet).
         """
 
     def n_idle_longer_than(self, idle_s: float) -> int:
@@ -94,8 +95,8 @@ class SystemView(Protocol):
 class Server(Protocol):
     """The one seam between the gateway and whoever serves: take a request, report its outcome later.
 
-    `submit` returns at once. When the request has its outcome (set on the request with its stamps), the server calls the
-    `on_done(request)` it was built with, exactly once.
+    `submit` returns at once. When the request has its outcome (set on the request with its stamps), the server calls
+    the `on_done(request)` it was built with, exactly once.
     """
 
     def submit(self, request: Request) -> None: ...
