@@ -1,0 +1,232 @@
+"""The conservation laws of a finished run, checked before a number is printed.
+
+A violation is a defect of the simulator, never of the input: AuditError names the law and the numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sim.ledger.coverage import Stretches, by_group_and_time, peak_overlap, uncovered
+from sim.records import Backend, Facts, Outcome, ReplicaState
+from sim.schema import AuditError
+
+TOLERANCE_S = 1e-6
+"""Two moments closer than this are the same moment: a week in seconds is rounded at 1e-10, a sum of steps coarser."""
+
+
+def audit(facts: Facts) -> None:
+    """Raise AuditError unless every law of the book of facts holds. Takes whole columns: a few seconds per million requests."""
+    requests, spans = facts.requests, facts.spans
+    _every_request_has_one_outcome(facts)
+    _stamps_are_ordered(requests)
+    _calls_of_a_task_are_causal(requests)
+    _tokens_are_conserved(requests)
+    _spans_tile_each_life(spans)
+    _cold_start_comes_first(spans)
+    _requests_lie_in_paid_life(facts)
+    _batch_stays_within_its_cap(facts)
+    _busy_is_when_somebody_is_there(facts)
+
+
+def _fail(law: str, numbers: str) -> None:
+    raise AuditError(f"audit: {law}: {numbers}")
+
+
+def _row(requests: dict[str, np.ndarray], i: int, *columns: str) -> str:
+    shown = [f"task {requests['task_id'][i]} call {requests['call_index'][i]}"]
+    return ", ".join(shown + [f"{name} = {requests[name][i]!s}" for name in columns])
+
+
+def _every_request_has_one_outcome(facts: Facts) -> None:
+    requests = facts.requests
+    n, outcome = len(requests["task_id"]), requests["outcome"]
+    if n != facts.requests_started:
+        _fail("every started request has one outcome", f"{facts.requests_started} started, {n} have an outcome")
+    known = np.isin(outcome, [int(o) for o in Outcome])
+    if not known.all():
+        i = int(np.argmin(known))
+        _fail("every outcome is a known one", _row(requests, i, "outcome"))
+    order = np.lexsort((requests["call_index"], requests["task_id"]))
+    task, call = requests["task_id"][order], requests["call_index"][order]
+    twice = np.flatnonzero((task[1:] == task[:-1]) & (call[1:] == call[:-1]))
+    if len(twice):
+        _fail("no request has two outcomes", f"{_row(requests, order[twice[0]])} appears twice")
+    first_calls = int(np.count_nonzero(call == 0))
+    if first_calls != facts.tasks_started:
+        _fail("every started task has one first call", f"{facts.tasks_started} started, {first_calls} first calls")
+
+
+def _stamps_are_ordered(requests: dict[str, np.ndarray]) -> None:
+    outcome = requests["outcome"]
+    names = ("arrived_s", "admitted_s", "first_token_s", "finished_s")
+    stamps = [requests[name] for name in names]
+    finished = outcome == Outcome.FINISHED
+    must = {"admitted_s": finished, "first_token_s": finished, "finished_s": outcome != Outcome.UNFINISHED}
+    for name, who in {"arrived_s": np.ones(len(outcome), bool), **must}.items():
+        lacking = np.flatnonzero(who & ~np.isfinite(requests[name]))
+        if len(lacking):
+            _fail(f"{name} is stamped when the outcome requires it", _row(requests, lacking[0], "outcome", name))
+    never = {Outcome.UNFINISHED: "finished_s", Outcome.ABANDONED: "first_token_s", Outcome.REFUSED: "first_token_s"}
+    for kind, name in never.items():
+        early = np.flatnonzero((outcome == kind) & np.isfinite(requests[name]))
+        if len(early):
+            _fail(f"{kind.name.lower()} requests have no {name}", _row(requests, early[0], name))
+    for i, before in enumerate(names):
+        for j in range(i + 1, len(names)):
+            wrong = np.flatnonzero(stamps[j] < stamps[i] - TOLERANCE_S)  # a stamp that never happened is NaN: no claim
+            if len(wrong):
+                _fail(f"{before} <= {names[j]}", _row(requests, wrong[0], before, names[j]))
+
+
+def _calls_of_a_task_are_causal(requests: dict[str, np.ndarray]) -> None:
+    if not len(requests["task_id"]) or (requests["calls_in_task"] == 1).all() and not requests["call_index"].any():
+        return
+    order = np.lexsort((requests["call_index"], requests["task_id"]))
+    task, call = requests["task_id"][order], requests["call_index"][order]
+    beyond = np.flatnonzero(call >= requests["calls_in_task"][order])
+    if len(beyond):
+        _fail("call_index < calls_in_task", _row(requests, order[beyond[0]], "calls_in_task"))
+    later = np.flatnonzero(call > 0)
+    before = later - 1
+    orphan = later[(later == 0) | (task[before] != task[later]) | (call[before] != call[later] - 1)]
+    if len(orphan):
+        _fail("a call comes after the call before it", f"{_row(requests, order[orphan[0]])} has no predecessor")
+    unserved = later[requests["outcome"][order[before]] != Outcome.FINISHED]
+    if len(unserved):
+        _fail("a call follows a finished call", f"{_row(requests, order[unserved[0]])}: its predecessor did not finish")
+    early = later[requests["arrived_s"][order[later]] < requests["finished_s"][order[before]] - TOLERANCE_S]
+    if len(early):
+        i = early[0]
+        _fail(
+            "a call arrives after the one before it finished",
+            f"{_row(requests, order[i], 'arrived_s')}, predecessor finished_s = {requests['finished_s'][order[i - 1]]}",
+        )
+
+
+def _tokens_are_conserved(requests: dict[str, np.ndarray]) -> None:
+    cached, total = requests["cached_input_tokens"], requests["input_tokens"]
+    wrong = np.flatnonzero((cached < 0) | (cached > total))
+    if len(wrong):
+        _fail(
+            "0 <= cached_input_tokens <= input_tokens", _row(requests, wrong[0], "cached_input_tokens", "input_tokens")
+        )
+    served_s = requests["finished_s"] - requests["admitted_s"]
+    lost_s = requests["preempted_s"]
+    wrong = np.flatnonzero((lost_s < 0) | (lost_s > served_s + TOLERANCE_S) | (requests["preemptions"] < 0))
+    if len(wrong):
+        _fail(
+            "0 <= preempted_s <= finished_s - admitted_s",
+            _row(requests, wrong[0], "preemptions", "preempted_s", "admitted_s", "finished_s"),
+        )
+
+
+def _spans_tile_each_life(spans: dict[str, np.ndarray]) -> None:
+    order = by_group_and_time(spans["replica_id"], spans["start_s"])
+    replica, start_s, end_s = (spans[name][order] for name in ("replica_id", "start_s", "end_s"))
+    wrong = np.flatnonzero(~(end_s > start_s))
+    if len(wrong):
+        i = wrong[0]
+        _fail("a span ends after it starts", f"replica {replica[i]}: [{start_s[i]}, {end_s[i]}]")
+    step_s = np.where(replica[1:] == replica[:-1], start_s[1:] - end_s[:-1], 0.0)
+    wrong = np.flatnonzero(np.abs(step_s) > TOLERANCE_S)
+    if len(wrong):
+        i = wrong[0]
+        what = "a gap" if step_s[i] > 0 else "an overlap"
+        _fail(
+            "the spans of a replica tile its life",
+            f"replica {replica[i]}: {what} of {abs(step_s[i]):g} s between {end_s[i]} and {start_s[i + 1]}",
+        )
+
+
+def _cold_start_comes_first(spans: dict[str, np.ndarray]) -> None:
+    order = by_group_and_time(spans["replica_id"], spans["start_s"])
+    replica, state = spans["replica_id"][order], spans["state"][order]
+    same = replica[1:] == replica[:-1]
+    wrong = np.flatnonzero(same & (state[1:] <= ReplicaState.ENGINE_START) & (state[1:] < state[:-1]))
+    if len(wrong):
+        i = wrong[0]
+        _fail(
+            "cold-start stages come in order and before service",
+            f"replica {replica[i]}: {ReplicaState(state[i]).name} at {spans['start_s'][order[i]]} s is followed by "
+            f"{ReplicaState(state[i + 1]).name} at {spans['start_s'][order[i + 1]]} s",
+        )
+
+
+def lives(spans: dict[str, np.ndarray]) -> Stretches:
+    """The paid life of every replica, from request to release, sorted by replica."""
+    replica, where = np.unique(spans["replica_id"], return_inverse=True)
+    start_s, end_s = np.full(len(replica), np.inf), np.full(len(replica), -np.inf)
+    np.minimum.at(start_s, where, spans["start_s"])
+    np.maximum.at(end_s, where, spans["end_s"])
+    return Stretches(replica.astype(np.int64), start_s, end_s)
+
+
+def residences(facts: Facts, since: str = "admitted_s") -> Stretches:
+    """The stretches in which fleet requests were on their replica, from the stamp `since` to their outcome.
+
+    Requests still under way stay until their replica's life ends. Requests without the stamp are left out.
+    """
+    requests = facts.requests
+    rows = np.flatnonzero(
+        (requests["backend"] == Backend.FLEET) & np.isfinite(requests[since]) & (requests["replica_id"] >= 0)
+    )
+    group, end_s = requests["replica_id"][rows].astype(np.int64), requests["finished_s"][rows].copy()
+    unfinished = np.flatnonzero(np.isnan(end_s))
+    if len(unfinished):
+        life = lives(facts.spans)
+        end_of = dict(zip(life.group.tolist(), life.end_s.tolist(), strict=True))
+        end_s[unfinished] = [end_of.get(g, facts.window.end_s) for g in group[unfinished].tolist()]
+    return Stretches(group, requests[since][rows], end_s)
+
+
+def _requests_lie_in_paid_life(facts: Facts) -> None:
+    served = residences(facts)
+    outside = uncovered(served, lives(facts.spans), TOLERANCE_S)
+    if len(outside):
+        group, start_s, end_s = (column[outside[0]] for column in served)
+        _fail(
+            "a replica serves only while somebody pays for it",
+            f"replica {group}: a request from {start_s} to {end_s} s",
+        )
+    admitted = (facts.requests["backend"] == Backend.FLEET) & np.isfinite(facts.requests["admitted_s"])
+    nowhere = np.flatnonzero(admitted & (facts.requests["replica_id"] < 0))
+    if len(nowhere):
+        _fail("an admitted fleet request has a replica", _row(facts.requests, nowhere[0], "admitted_s", "replica_id"))
+
+
+def _batch_stays_within_its_cap(facts: Facts) -> None:
+    served = residences(facts)
+    rows = np.isfinite(facts.requests["admitted_s"]) & (facts.requests["backend"] == Backend.FLEET)
+    rows &= facts.requests["replica_id"] >= 0
+    # When a preempted sequence was out of the batch is not on record, so only the others are counted: a lower bound.
+    peak, replica = peak_overlap(served.take(facts.requests["preemptions"][rows] == 0), TOLERANCE_S)
+    if peak > facts.max_num_seqs:
+        _fail(
+            "running sequences <= max_num_seqs",
+            f"replica {replica}: {peak} at once, max_num_seqs = {facts.max_num_seqs}",
+        )
+
+
+def _busy_is_when_somebody_is_there(facts: Facts) -> None:
+    spans = facts.spans
+    all_spans = Stretches(spans["replica_id"].astype(np.int64), spans["start_s"], spans["end_s"])
+    busy = all_spans.take(spans["state"] == ReplicaState.BUSY)
+    serving = all_spans.take((spans["state"] == ReplicaState.BUSY) | (spans["state"] == ReplicaState.DRAINING))
+    served = residences(facts)
+    unpaid = uncovered(served, serving, TOLERANCE_S)
+    if len(unpaid):
+        group, start_s, end_s = (column[unpaid[0]] for column in served)
+        _fail(
+            "a replica with a resident sequence is busy or draining",
+            f"replica {group}: a request from {start_s} to {end_s} s outside its busy spans",
+        )
+    # A request may wait inside its replica before admission. When it got there is not on record: not before it arrived.
+    present = residences(facts, since="arrived_s")
+    alone = uncovered(busy, present, TOLERANCE_S)
+    if len(alone):
+        group, start_s, end_s = (column[alone[0]] for column in busy)
+        _fail(
+            "a busy replica has a resident sequence",
+            f"replica {group}: busy from {start_s} to {end_s} s without a request",
+        )

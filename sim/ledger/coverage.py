@@ -1,0 +1,85 @@
+"""Which stretches of time are covered by which others, per replica: the arithmetic of the audit, in whole columns.
+
+A stretch is (group, start_s, end_s); three arrays of one length hold many. Groups are replicas.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Stretches(NamedTuple):
+    """Stretches of time, one per row: group int64[n], start_s float64[n], end_s float64[n]."""
+
+    group: np.ndarray
+    start_s: np.ndarray
+    end_s: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Stretches:
+        return Stretches(self.group[rows], self.start_s[rows], self.end_s[rows])
+
+
+def by_group_and_time(group: np.ndarray, time_s: np.ndarray) -> np.ndarray:
+    """Row order by group, then by time; equal times keep their order."""
+    by_time = np.argsort(time_s, kind="stable")
+    return by_time[np.argsort(group[by_time], kind="stable")]
+
+
+def union(stretches: Stretches, tolerance_s: float) -> Stretches:
+    """The disjoint stretches that cover the same time, sorted; holes up to `tolerance_s` are closed."""
+    if not len(stretches.group):
+        return stretches
+    group, start_s, end_s = stretches.take(by_group_and_time(stretches.group, stretches.start_s))
+    reach_s = _running_max_per_group(group, end_s)
+    fresh = np.ones(len(group), bool)
+    fresh[1:] = (group[1:] != group[:-1]) | (start_s[1:] > reach_s[:-1] + tolerance_s)
+    first = np.flatnonzero(fresh)
+    last = np.append(first[1:], len(group)) - 1
+    return Stretches(group[first], start_s[first], reach_s[last])
+
+
+def uncovered(inner: Stretches, outer: Stretches, tolerance_s: float) -> np.ndarray:
+    """Rows of `inner` that do not lie within one stretch of the union of `outer`, give or take `tolerance_s`."""
+    if not len(inner.group):
+        return np.empty(0, np.int64)
+    cover = union(outer, tolerance_s)
+    n = len(cover.group)
+    if n == 0:
+        return np.arange(len(inner.group))
+    order = by_group_and_time(
+        np.concatenate([cover.group, inner.group]), np.concatenate([cover.start_s - tolerance_s, inner.start_s])
+    )
+    latest = np.maximum.accumulate(np.where(order < n, order, -1))  # cover is sorted, so its row numbers only grow
+    is_inner = order >= n
+    rows, host = order[is_inner] - n, latest[is_inner]
+    inside = (
+        (host >= 0) & (cover.group[host] == inner.group[rows]) & (inner.end_s[rows] <= cover.end_s[host] + tolerance_s)
+    )
+    return np.sort(rows[~inside])
+
+
+def peak_overlap(stretches: Stretches, tolerance_s: float) -> tuple[int, int]:
+    """(most stretches of one group open at the same time, that group); (0, -1) without any.
+
+    Stretches that touch do not overlap; overlaps shorter than `tolerance_s` are not counted.
+    """
+    n = len(stretches.group)
+    if n == 0:
+        return 0, -1
+    end_s = np.maximum(stretches.end_s - tolerance_s, stretches.start_s)
+    group = np.concatenate([stretches.group, stretches.group])
+    order = by_group_and_time(group, np.concatenate([end_s, stretches.start_s]))  # at one instant, ends come first
+    open_now = np.cumsum(np.where(order < n, -1, 1))  # every group returns to zero, so one sum serves all
+    peak = int(np.argmax(open_now))
+    return int(open_now[peak]), int(group[order[peak]])
+
+
+def _running_max_per_group(group: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Running maximum that starts anew with each group; rows are sorted by group. Exact: it compares ranks."""
+    by_value = np.argsort(value, kind="stable")
+    rank = np.empty(len(value), np.int64)
+    rank[by_value] = np.arange(len(value))
+    block = np.cumsum(np.append(False, group[1:] != group[:-1])) * len(value)
+    return value[by_value[np.maximum.accumulate(rank + block) - block]]
