@@ -1,0 +1,85 @@
+"""Which replica a request goes to, among those with room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from sim.schema import Kinded
+from sim.views import ReplicaView
+from sim.work import Request
+
+
+class Placement(Kinded):
+    """Chooses one of the replicas offered, as a pure function of the request and the replicas.
+
+    The offer is never empty, in ascending `replica_id`. Before it asks, the gateway sets `request.replica_id` to the
+    replica of the task's previous call, -1 if there is none: the only memory a placement has. It must not read
+    `output_tokens`.
+    """
+
+    def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
+        """One of `replicas`."""
+        raise NotImplementedError
+
+
+def _least_loaded(replicas: Sequence[ReplicaView]) -> ReplicaView:
+    if len(replicas) == 1:
+        return replicas[0]
+    return min(replicas, key=lambda replica: (replica.n_outstanding, replica.replica_id))
+
+
+class LeastLoaded(Placement):
+    """The replica with the fewest requests, running or waiting; ties go to the lowest replica_id."""
+
+    kind: Literal["least_loaded"] = "least_loaded"
+
+    def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
+        return _least_loaded(replicas)
+
+
+class RoundRobin(Placement):
+    """The replicas in turn, whatever their load.
+
+    The turn is task_id + call_index, as tasks are numbered in order of arrival: exact turns for single-call tasks on a
+    fixed offer, even shares in the long run otherwise, and no counter to keep.
+    """
+
+    kind: Literal["round_robin"] = "round_robin"
+
+    def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
+        return replicas[(request.task.task_id + request.call_index) % len(replicas)]
+
+
+class TaskAffinity(Placement):
+    """The replica that served the task's previous call, where its KV cache may still be; else the least loaded."""
+
+    kind: Literal["task_affinity"] = "task_affinity"
+
+    def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
+        previous_id = request.replica_id
+        if previous_id >= 0:
+            for replica in replicas:
+                if replica.replica_id == previous_id:
+                    return replica
+        return _least_loaded(replicas)
+
+
+class FillFirst(Placement):
+    """The fullest replica with fewer than `target_requests_per_replica` requests; else the least loaded.
+
+    Ties go to the lowest replica_id. Load gathers on few replicas, so that the others fall idle and can leave: even
+    spreading keeps every replica of a thinly loaded fleet awake.
+    """
+
+    kind: Literal["fill_first"] = "fill_first"
+    target_requests_per_replica: int = Field(ge=1, description="requests after which a replica counts as full")
+
+    def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
+        target = self.target_requests_per_replica
+        below = [replica for replica in replicas if replica.n_outstanding < target]
+        if not below:
+            return _least_loaded(replicas)
+        return min(below, key=lambda replica: (-replica.n_outstanding, replica.replica_id))
