@@ -1,11 +1,15 @@
-PY ?= python3
+UV := uv==0.13.8
+# The first Python of at least 3.11 on the path; set PY to choose another.
+PY ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: run test bench lint lock
+.PHONY: run test bench lock
 
 .venv/.ok: requirements.lock pyproject.toml
+	@test -n "$(PY)" || { echo "error: no Python >= 3.11 found; say which with make PY=..." >&2; exit 1; }
 	$(PY) -m venv .venv
-	$(BIN)/python -m pip install -q --disable-pip-version-check uv
+	$(BIN)/python -m pip install -q --disable-pip-version-check $(UV)
 	$(BIN)/uv pip install -q -p .venv --require-hashes -r requirements.lock
 	$(BIN)/uv pip install -q -p .venv --no-deps -e .
 	touch $@
@@ -21,4 +25,5 @@ bench: .venv/.ok    ## speed and memory of the simulator on one core
 	$(BIN)/python -m experiments.bench $(ARGS)
 
 lock: .venv/.ok     ## rewrite requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock
+	$(BIN)/uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header -o requirements.lock

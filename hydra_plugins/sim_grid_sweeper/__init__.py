@@ -1,0 +1,37 @@
+"""`python -m sim -m ...`: hands the grid of a sweep to `sim.study.sweep`. Hydra accepts plugins from this package only."""
+
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class GridSweeper(Sweeper):
+    """Every combination of the given values, each scenario once, finished ones skipped."""
+
+    def __init__(self, params: Any = None):
+        self.params = dict(params or {})
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from hydra.core.plugins import Plugins
+
+        self.hydra_context = hydra_context
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        from sim.study.sweep import run_sweep
+
+        run_sweep(self.hydra_context.config_loader, self.config, self.params, arguments, self.launcher)
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="grid",
+    node={"_target_": "hydra_plugins.sim_grid_sweeper.GridSweeper", "params": None},
+    provider="sim",
+)

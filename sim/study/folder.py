@@ -1,0 +1,124 @@
+"""Where results go: folders named after their content, files that are whole or not there at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sim.schema import ConfigError
+
+ROW = "row.json"
+"""Written last: a folder with an `ok` row holds a finished scenario."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary name beside `path`, which becomes `path` at the end, or vanishes if anything (Ctrl-C too) stops it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one step."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` by `value` in one step; NaN and infinity become null, numpy numbers plain ones."""
+    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
+def read_json(path: Path) -> Any | None:
+    """The content of a JSON file; None if it is absent or unreadable."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def require_writable(folder: Path) -> None:
+    """Say in one line why results cannot go to `folder`, before any work is done; leaves nothing behind. Raises ConfigError."""
+    at = next((p for p in (folder, *folder.parents) if p.exists()), Path("."))
+    try:
+        probe = at / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(f"output.dir: cannot write to {folder}: {at} says {error.strerror or error}") from None
+
+
+def digest(config: dict[str, Any]) -> str:
+    """Twelve hex digits that name a scenario: its resolved config, the program that runs it and the traces it reads.
+
+    Where results are put (`output.dir`, `output.study`) does not matter.
+    """
+    content = {k: v for k, v in config.items() if k != "output"}
+    content["output"] = {k: v for k, v in (config.get("output") or {}).items() if k not in ("dir", "study")}
+    content["program"] = program_hash()
+    content["files"] = {name: _file_hash(name) for name in sorted(_files_named_in(config))}
+    return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()[:12]
+
+
+@lru_cache(maxsize=1)
+def program_hash() -> str:
+    """Hash of every source file of the program and of the versions of what its numbers depend on."""
+    root = Path(__file__).resolve().parent.parent
+    total = hashlib.sha256(np.__version__.encode())
+    for path in sorted(root.rglob("*.py")):
+        total.update(str(path.relative_to(root)).encode())
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def _files_named_in(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if isinstance(inner, str) and (key == "path" or str(key).endswith("_path")):
+                if Path(inner).is_file():
+                    yield inner
+            else:
+                yield from _files_named_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _files_named_in(inner)
+
+
+def _file_hash(name: str) -> str:
+    stat = os.stat(name)
+    return _hash_of(os.path.abspath(name), stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=64)
+def _hash_of(path: str, _mtime_ns: int, _size: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,98 @@
+"""One scenario from its composed config to its folder: alone with every table, or as one row of a sweep."""
+
+from __future__ import annotations
+
+import math
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sim.scenario import Scenario, parse
+from sim.schema import ConfigError, SimError
+from sim.study.folder import ROW, digest, require_writable, write_json, write_text
+from sim.study.refusals import exit_code, one_line, refuse_code
+from sim.study.replicate import replicate
+from sim.study.results import headlines, wants_tables, write_result
+
+
+def job(cfg: DictConfig) -> None:
+    """What Hydra calls: for a single run here, for a sweep in a worker process."""
+    hydra = HydraConfig.get()
+    try:
+        if hydra.mode == RunMode.MULTIRUN:
+            run_in_sweep(plain_config(cfg), _overrides(hydra.overrides.task))
+        else:
+            run_alone(plain_config(cfg))
+    except SimError as error:
+        print(one_line(error), file=sys.stderr)
+        raise SystemExit(exit_code(error)) from None
+
+
+def run_alone(config: dict[str, Any]) -> Path:
+    """Simulate, write everything that was asked for and print the headlines. Returns the folder. Raises SimError."""
+    scenario, name = parsed(config), digest(config)
+    folder = Path(config["output"]["dir"]) / "runs" / f"{scenario.name}-{name}"
+    require_writable(folder)
+    result = replicate(scenario, keep_runs=wants_tables(scenario, alone=True), tell=_tell)
+    write_result(folder, config, scenario, result, alone=True)
+    write_json(folder / ROW, _ok_row(name, {}, result.summary))
+    print("\n".join(headlines(scenario, result)))
+    print(f"-> {folder}")
+    return folder
+
+
+def run_in_sweep(config: dict[str, Any], overrides: dict[str, str]) -> None:
+    """Simulate and leave a row, whatever happens: a failed scenario is a row that says so, never an exception."""
+    name = digest(config)
+    folder = Path(config["output"]["dir"]) / config["output"]["study"] / name
+    try:
+        scenario = parsed(config)
+        result = replicate(scenario, keep_runs=wants_tables(scenario, alone=False))
+        write_result(folder, config, scenario, result, alone=False)
+        row = _ok_row(name, overrides, result.summary)
+    except SimError as error:
+        row = failed_row(name, overrides, one_line(error).removeprefix("error: "))
+    except Exception as error:
+        row = failed_row(name, overrides, f"{type(error).__name__}: {' '.join(str(error).split())}")
+        write_text(folder / "error.txt", traceback.format_exc())
+    write_json(folder / ROW, row)
+
+
+def parsed(config: dict[str, Any]) -> Scenario:
+    """The typed scenario of a composed config. Raises ConfigError."""
+    refuse_code(config)
+    return parse(OmegaConf.create(config))
+
+
+def plain_config(cfg: DictConfig) -> dict[str, Any]:
+    """The composed config as plain data, every interpolation resolved. Raises ConfigError."""
+    try:
+        return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(one_line(error).removeprefix("error: ")) from None
+
+
+def failed_row(name: str, overrides: dict[str, str], error: str) -> dict[str, Any]:
+    """The row of a scenario that could not be simulated."""
+    return {"status": "failed", "digest": name, "overrides": overrides, "error": error}
+
+
+def _ok_row(name: str, overrides: dict[str, str], summary: dict[str, Any]) -> dict[str, Any]:
+    kept = {k: "inf" if v == math.inf else v for k, v in summary.items()}  # JSON has no infinity, the table needs it
+    return {"status": "ok", "digest": name, "overrides": overrides, "error": None, "summary": kept}
+
+
+def _overrides(words: list[str]) -> dict[str, str]:
+    pairs = (word.partition("=")[::2] for word in words)
+    return {key.lstrip("+"): value for key, value in pairs if not key.startswith("output.")}
+
+
+def _tell(done: int, of: int) -> None:
+    if of > 1:
+        print(f"replication {done} of {of} done", file=sys.stderr, flush=True)

@@ -1,0 +1,48 @@
+"""Says how far a sweep is: a bar on a terminal, now and then a line elsewhere. It only counts finished row files."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_LOOK_EVERY_S = 0.3
+_SPEAK_EVERY_S = 15.0
+
+
+@contextmanager
+def progress(n_total: int, n_done: Callable[[], int], what: str) -> Iterator[None]:
+    """Shows `n_done()` of `n_total` while the block runs. Works with every launcher, as it only looks at the disk."""
+    stop = threading.Event()
+    show = _bar if sys.stderr.isatty() else _lines
+    thread = threading.Thread(target=show, args=(n_total, n_done, what, stop), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=5.0)
+
+
+def _bar(n_total: int, n_done: Callable[[], int], what: str, stop: threading.Event) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=n_total)
+        while not stop.wait(_LOOK_EVERY_S):
+            bar.update(task, completed=n_done())
+        bar.update(task, completed=n_done())
+
+
+def _lines(n_total: int, n_done: Callable[[], int], what: str, stop: threading.Event) -> None:
+    began = spoke = time.monotonic()
+    print(f"{what}: {n_total} to do", file=sys.stderr, flush=True)
+    while not stop.wait(_LOOK_EVERY_S):
+        now = time.monotonic()
+        if now - spoke >= _SPEAK_EVERY_S:
+            spoke = now
+            print(f"{what}: {n_done()} of {n_total} done after {now - began:.0f} s", file=sys.stderr, flush=True)

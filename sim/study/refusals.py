@@ -1,0 +1,105 @@
+"""How the program says no: one line, whoever found the fault."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from sim.schema import AuditError, ConfigError, SimError
+
+BAD_INPUT, DEFECT, INTERRUPTED = 2, 3, 130
+"""Exit codes; 1 is a sweep in which a scenario failed."""
+
+REFUSABLE = (SimError, HydraException, OmegaConfBaseException, YAMLError)
+"""What is answered with one line. Anything else is a defect and keeps its traceback."""
+
+_NO_CODE = "names code; a configuration chooses a class by its `kind` and can never name one with `_target_`"
+
+
+def exit_code(error: BaseException) -> int:
+    """2 for bad input, 3 for a broken conservation law."""
+    return DEFECT if isinstance(error, AuditError) else BAD_INPUT
+
+
+def one_line(error: BaseException, groups: Iterable[str] = ()) -> str:
+    """The error in one line, Hydra's and OmegaConf's own condensed. `groups` are offered for a mistyped name."""
+    if isinstance(error, AuditError):
+        return f"error: a defect of the simulator, please report it: a conservation law is broken: {_flat(str(error))}"
+    if isinstance(error, SimError):
+        return f"error: {'; '.join(line.strip() for line in str(error).splitlines() if line.strip())}"
+    return f"error: {_condensed(error, groups)}"
+
+
+def _condensed(error: BaseException, groups: Iterable[str]) -> str:
+    text = str(error) or str(error.__cause__ or type(error).__name__)
+    if isinstance(error, MissingConfigException) or "Could not find '" in text:
+        return _missing_option(text)
+    if found := re.search(r"Could not override '([^']+)'", text):
+        return _unknown(found[1], groups)
+    if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        return f"{found[1]}: several values need a sweep; add -m"
+    if found := re.search(r"Error parsing override '([^']*)'\s*(.*)", text):
+        return f"{found[1]!r} is not of the form key=value: {found[2]}"
+    if found := re.search(r"Missing mandatory value: (\S+)", text):
+        return f"{found[1]}: is required"
+    text = re.sub(r"\n\s*(full_key|object_type|reference_type): ?[^\n]*", "", text)
+    return _flat(text.split("\nSee http")[0].split("\nConfig search path")[0])
+
+
+def _missing_option(text: str) -> str:
+    found = re.search(r"Could not (?:find|load) '([^']+)'", text)
+    if not found:
+        return _flat(text.split("\nConfig search path")[0])
+    group, _, option = found[1].rpartition("/")
+    choices = re.search(r"Available options in '[^']*':\n((?:\t[^\n]+\n?)+)", text)
+    if not choices:
+        return f"{group or option}={option}: there is no such group or option"
+    return f"{group}={option}: is not one of {', '.join(choices[1].split())}"
+
+
+def _unknown(key: str, groups: Iterable[str]) -> str:
+    known = sorted(groups)
+    near = difflib.get_close_matches(key.split(".")[0], known, n=1)
+    if "." not in key and known and key not in known:
+        return f"{key}: is not a known key; " + (f"did you mean {near[0]}?" if near else f"groups: {', '.join(known)}")
+    return f"{key}: is not a known key; `python -m sim --cfg job` shows them all"
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def refuse_code(config: Any, where: str = "") -> None:
+    """Raise ConfigError if a key `_target_` hides anywhere in plain data."""
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if isinstance(config, dict):
+        pairs = config.items()
+    elif isinstance(config, list):
+        pairs = enumerate(config)
+    for key, value in pairs:
+        path = f"{where}.{key}" if where else str(key)
+        if key == "_target_":
+            raise ConfigError(f"{path} = {value!r}: {_NO_CODE}")
+        refuse_code(value, path)
+
+
+def refuse_code_in_arguments(arguments: Sequence[str], folders: Sequence[Path]) -> None:
+    """Raise ConfigError if an override, or a YAML file in the user's own config folders, names code.
+
+    Hydra builds some objects before any config reaches the program, so this looks at the text first.
+    """
+    for argument in arguments:
+        if "_target_" in argument:
+            raise ConfigError(f"{argument}: {_NO_CODE}")
+    for folder in folders:
+        for path in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):
+            for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+                if "_target_" in line.split("#")[0]:
+                    raise ConfigError(f"{path}, line {number}: {_NO_CODE}")

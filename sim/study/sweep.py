@@ -1,0 +1,133 @@
+"""A grid of scenarios: composed and checked first, then simulated wherever the launcher likes, then one table."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig
+
+from sim.schema import ConfigError
+from sim.study.collect import collect, tell
+from sim.study.folder import ROW, digest, read_json, require_writable, write_json
+from sim.study.job import failed_row, parsed, plain_config
+from sim.study.progress import progress
+from sim.study.refusals import one_line
+
+MANIFEST = "study.json"
+"""Which folders belong to the last sweep of a study; older ones stay on disk but leave the table."""
+
+
+class Planned(NamedTuple):
+    """One scenario of a sweep. `overrides` are all the arguments that make it; `error` says why it cannot run."""
+
+    overrides: dict[str, str]
+    digest: str
+    error: str | None
+
+
+def run_sweep(
+    loader: Any, config: DictConfig, params: dict[str, str], arguments: list[str], launcher: Launcher
+) -> None:
+    """Run every scenario of the grid once. Prints the table; raises SystemExit(1) if any scenario failed.
+
+    `params` are the sweep's own values (of an experiment), overruled by `arguments`. Finished scenarios are skipped, failed ones
+    run again. Raises ConfigError, with nothing written, if no scenario of the grid is valid.
+    """
+    grid = expand(loader, params, arguments)
+    planned, output = [], {}
+    for overrides in grid:
+        plan, output = _plan(loader, config, overrides)
+        planned.append(plan)
+    unique = list({p.digest: p for p in planned}.values())
+    if all(p.error for p in unique):
+        raise ConfigError(unique[0].error)
+    folder = Path(output.get("dir") or "outputs") / (output.get("study") or _study_name(grid))
+    require_writable(folder)
+    _launch(unique, folder, launcher)
+    table = collect(folder)
+    tell(table, folder)
+    if any(row["status"] != "ok" for row in table.rows):
+        raise SystemExit(1)
+
+
+def expand(loader: Any, params: dict[str, str], arguments: list[str]) -> list[dict[str, str]]:
+    """Every combination of the given values, as {key: value}; the last word on a key counts.
+
+    `arrivals=steady,bursty seed=1` becomes `[{arrivals: steady, seed: 1}, {arrivals: bursty, seed: 1}]`.
+    """
+    words = [f"{key}={value}" for key, value in params.items()] + list(arguments)
+    choices: dict[str, list[str]] = {}
+    for override in OverridesParser.create(config_loader=loader).parse_overrides(words):
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            choices[key] = [override.get_value_element_as_str()]
+        elif override.is_discrete_sweep():
+            choices[key] = list(override.sweep_string_iterator())
+        else:
+            raise ConfigError(f"{override.input_line}: a sweep needs a list of values or range(...)")
+    return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
+
+
+def _plan(loader: Any, config: DictConfig, overrides: dict[str, str]) -> tuple[Planned, dict[str, Any]]:
+    composed = loader.load_sweep_config(config, [f"{key}={value}" for key, value in overrides.items()])
+    HydraConfig.instance().set_config(composed)
+    task = composed.copy()
+    task._set_flag("struct", False)
+    del task["hydra"]
+    raw = plain_config(task)
+    error = None
+    try:
+        parsed(raw)
+    except ConfigError as refused:
+        error = one_line(refused).removeprefix("error: ")
+    return Planned(overrides, digest(raw), error), raw.get("output") or {}
+
+
+def _launch(planned: list[Planned], folder: Path, launcher: Launcher) -> None:
+    for p in planned:
+        if p.error:
+            write_json(folder / p.digest / ROW, failed_row(p.digest, p.overrides, p.error))
+    pending = [p for p in planned if not p.error and not _finished(folder, p)]
+    write_json(folder / MANIFEST, {"digests": [p.digest for p in planned]})
+    n_kept = len([p for p in planned if not p.error]) - len(pending)
+    if n_kept:
+        print(f"{n_kept} of {len(planned)} scenarios are already done in {folder}", file=sys.stderr)
+    if not pending:
+        return
+    for p in pending:
+        (folder / p.digest / ROW).unlink(missing_ok=True)
+    try:
+        with progress(len(pending), lambda: sum((folder / p.digest / ROW).exists() for p in pending), "scenarios"):
+            launcher.launch([_words(p) for p in pending], initial_job_idx=0)
+    except KeyboardInterrupt:
+        n_done = sum(_finished(folder, p) for p in planned)
+        print(f"interrupted: {n_done} of {len(planned)} scenarios are kept in {folder}; "
+              "the same command goes on from there", file=sys.stderr)  # fmt: skip
+        raise
+    except Exception as error:  # a worker died: joblib gives up the whole batch
+        print(f"the launcher gave up: {' '.join(str(error).split())[:200]}", file=sys.stderr)
+    for p in pending:
+        if not (folder / p.digest / ROW).exists():
+            row = failed_row(p.digest, p.overrides, "its worker process died (out of memory?); the same command tries again")
+            write_json(folder / p.digest / ROW, row)
+
+
+def _words(p: Planned) -> list[str]:
+    return [f"{key}={value}" for key, value in p.overrides.items()]
+
+
+def _finished(folder: Path, p: Planned) -> bool:
+    row = read_json(folder / p.digest / ROW)
+    return bool(row) and row.get("status") == "ok"
+
+
+def _study_name(grid: list[dict[str, str]]) -> str:
+    varied = [key for key in grid[0] if len({overrides[key] for overrides in grid}) > 1] or ["sweep"]
+    return re.sub(r"[^\w.]+", "_", "_x_".join(key.lstrip("+") for key in varied)).strip("_")[:80]

@@ -1,0 +1,164 @@
+"""The house keeps its shape: floors, small rooms, sources beside numbers, no code in a config."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+import sim
+from sim.schema import Kinded, kinds_of
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = sorted(ROOT.glob("sim/**/*.py"))
+YAMLS = sorted(ROOT.glob("conf/**/*.yaml"))
+
+NOUNS = {"schema", "units", "randomness", "work", "views", "records", "conf_path", "clock"}
+ROOMS = {"workload", "routing", "ledger", "engine", "fleet"}
+FLOOR = {
+    **dict.fromkeys(NOUNS, 0), **dict.fromkeys(ROOMS, 1), "report": 2, "scenario": 3, "simulate": 3,
+    "study": 4, "reprice": 4, "__main__": 5, "": 5,
+}  # fmt: skip
+MAY_TELL_TIME = {
+    "sim/workload/traffic.py", "sim/routing/gateway.py", "sim/engine/replica.py", "sim/fleet/fleet.py",
+    "sim/fleet/cold_start.py", "sim/fleet/api.py", "sim/simulate.py",
+}  # fmt: skip
+MAY_USE_PANDAS = ("sim/ledger/", "sim/report/", "sim/study/", "sim/simulate.py", "sim/reprice.py", "sim/workload/traces.py")
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@cache
+def imports_of(path: Path) -> tuple[str, ...]:
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}: relative import"
+            found += [node.module] + [f"{node.module}.{alias.name}" for alias in node.names if node.module == "sim"]
+    return tuple(found)
+
+
+def room(dotted: str) -> str:
+    return dotted.split(".")[1] if "." in dotted else ""
+
+
+def broken_floors(who: str, imported: tuple[str, ...]) -> list[str]:
+    """Imports of the module in room `who` that go up, or sideways between rooms that must not know each other."""
+    wrong = []
+    for other in {room(name) for name in imported if name.startswith("sim.")} - {who}:
+        if other not in FLOOR:
+            wrong.append(f"{other} has no floor")
+        elif FLOOR[other] > FLOOR[who]:
+            wrong.append(f"{who} -> {other} goes up")
+        elif who in ROOMS and other in ROOMS and (who, other) != ("fleet", "engine"):
+            wrong.append(f"{who} -> {other}: these rooms do not know each other")
+    return wrong
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_down_only(path):
+    parts = path.relative_to(ROOT / "sim").with_suffix("").parts
+    who = "" if parts == ("__init__",) else parts[0]
+    assert who in FLOOR, f"{name_of(path)}: a room without a floor"
+    assert not broken_floors(who, imports_of(path))
+
+
+def test_a_broken_floor_is_seen():
+    assert broken_floors("workload", ("sim.report.metrics",)) == ["workload -> report goes up"]
+    assert broken_floors("engine", ("sim.fleet.fleet",))
+    assert not broken_floors("fleet", ("sim.engine.replica", "sim.units"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_time_and_tables_stay_in_their_rooms(path):
+    tops = {name.split(".")[0] for name in imports_of(path)}
+    if "simpy" in tops:
+        assert name_of(path) in MAY_TELL_TIME
+    if "pandas" in tops:
+        assert name_of(path).startswith(MAY_USE_PANDAS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_files_and_functions_stay_small(path):
+    text = path.read_text()
+    assert len(text.splitlines()) < 300, "this file is two ideas"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno + 1 < 60, f"{node.name} is two ideas"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_what_is_public_says_what_it_is(path):
+    tree = ast.parse(path.read_text())
+    if path.read_text().strip():
+        assert ast.get_docstring(tree), "a module without a docstring"
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{node.name} has no docstring"
+
+
+SHARED_NUMBER = re.compile(r"^\s*(?:- )?[\w.\-\"']+:\s*[-+.\d][\d_.eE+-]*\s*(#.*)?$")
+
+
+@pytest.mark.parametrize("path", [p for p in YAMLS if p.parent.name in ("gpu", "model", "prices")], ids=name_of)
+def test_every_external_number_names_its_source(path):
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        found = SHARED_NUMBER.match(line)
+        if found:
+            assert found[1] and len(found[1]) > 5, f"line {number} has no source: {line.strip()}"
+
+
+FORBIDDEN = {
+    "a machine path": re.compile(r"(?<![\w.])/(?:root|home|work|tmp|Users)/"),
+    "a registry host": re.compile(r"pypi\.org|pythonhosted|https?://[^\s]*simple\b|--index-url\s+\S"),
+    "code named in a config": re.compile(r"_target_\s*[:=]"),
+}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*MODULES, *YAMLS, *(p for p in (ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / "README.md") if p.exists())],
+    ids=name_of,
+)
+def test_nothing_is_tied_to_one_machine(path):
+    for what, pattern in FORBIDDEN.items():
+        found = pattern.search(path.read_text())
+        assert not found, f"{what}: {found[0]}"
+
+
+def test_the_lock_names_no_machine():
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock and "--hash=sha256:" in lock
+
+
+def choosable() -> list[type[Kinded]]:
+    """Every class a config may choose by its kind."""
+    for module in pkgutil.walk_packages(sim.__path__, "sim."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    return [cls for base in Kinded.__subclasses__() for cls in kinds_of(base).values()]
+
+
+def kinds_named(value) -> set[str]:
+    if isinstance(value, dict):
+        own = {value["kind"]} if isinstance(value.get("kind"), str) else set()
+        return own.union(*(kinds_named(v) for v in value.values()))
+    if isinstance(value, list):
+        return set().union(*(kinds_named(v) for v in value))
+    return set()
+
+
+def test_every_kind_has_an_example_in_conf():
+    shown = set().union(*(kinds_named(yaml.safe_load(path.read_text())) for path in YAMLS))
+    missing = {cls.__name__ for cls in choosable() if cls.model_fields["kind"].default not in shown}
+    assert not missing, f"no YAML in conf/ shows {sorted(missing)}"
