@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.ledger.coverage import Stretches, by_group_and_time, peak_overlap, uncovered
+from sim.ledger.coverage import Stretches, by_group_and_time, lives, peak_overlap, uncovered
 from sim.records import Backend, Facts, Outcome, ReplicaState
 from sim.schema import AuditError
 
@@ -16,7 +16,7 @@ TOLERANCE_S = 1e-6
 
 
 def audit(facts: Facts) -> None:
-    """Raise AuditError unless every law of the book of facts holds. Takes whole columns: a few seconds per million requests."""
+    """Raise AuditError unless every law of the book of facts holds. A few seconds per million requests."""
     requests, spans = facts.requests, facts.spans
     _every_request_has_one_outcome(facts)
     _stamps_are_ordered(requests)
@@ -151,15 +151,6 @@ def _cold_start_comes_first(spans: dict[str, np.ndarray]) -> None:
             f"replica {replica[i]}: {ReplicaState(state[i]).name} at {spans['start_s'][order[i]]} s is followed by "
             f"{ReplicaState(state[i + 1]).name} at {spans['start_s'][order[i + 1]]} s",
         )
-
-
-def lives(spans: dict[str, np.ndarray]) -> Stretches:
-    """The paid life of every replica, from request to release, sorted by replica."""
-    replica, where = np.unique(spans["replica_id"], return_inverse=True)
-    start_s, end_s = np.full(len(replica), np.inf), np.full(len(replica), -np.inf)
-    np.minimum.at(start_s, where, spans["start_s"])
-    np.maximum.at(end_s, where, spans["end_s"])
-    return Stretches(replica.astype(np.int64), start_s, end_s)
 
 
 def residences(facts: Facts, since: str = "admitted_s") -> Stretches:

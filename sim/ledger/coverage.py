@@ -21,6 +21,15 @@ class Stretches(NamedTuple):
         return Stretches(self.group[rows], self.start_s[rows], self.end_s[rows])
 
 
+def lives(spans: dict[str, np.ndarray]) -> Stretches:
+    """The paid life of every replica, from request to release, sorted by replica; `spans` has SPAN_COLUMNS."""
+    replica, where = np.unique(spans["replica_id"], return_inverse=True)
+    start_s, end_s = np.full(len(replica), np.inf), np.full(len(replica), -np.inf)
+    np.minimum.at(start_s, where, spans["start_s"])
+    np.maximum.at(end_s, where, spans["end_s"])
+    return Stretches(replica.astype(np.int64), start_s, end_s)
+
+
 def by_group_and_time(group: np.ndarray, time_s: np.ndarray) -> np.ndarray:
     """Row order by group, then by time; equal times keep their order."""
     by_time = np.argsort(time_s, kind="stable")

@@ -1,4 +1,4 @@
-"""What a bill needs and nothing more: paid seconds by replica and state, API tokens by hour. Small: kept for every run."""
+"""What a bill needs and nothing more: paid seconds by replica and state, API tokens by hour."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.ledger.coverage import lives
 from sim.records import Backend, Facts, Outcome, ReplicaState, Window
 from sim.units import HOUR_S
 
@@ -53,7 +54,7 @@ class Usage:
             replicas=_replica_seconds(facts),
             api=_api_hours(requests, finished & (requests["backend"] == Backend.API), window),
             requests_finished=int(np.count_nonzero(finished)),
-            tasks_finished=_tasks_finished(requests, window),
+            tasks_finished=len(finished_tasks(requests, window)[0]),
             **totals,
         )
 
@@ -90,23 +91,24 @@ def in_window(time_s: np.ndarray, window: Window) -> np.ndarray:
     return (time_s >= window.start_s) & (time_s < window.end_s)
 
 
-def _tasks_finished(requests: dict[str, np.ndarray], window: Window) -> int:
-    begun = requests["task_id"][in_window(requests["arrived_s"], window) & (requests["call_index"] == 0)]
-    last = requests["call_index"] == requests["calls_in_task"] - 1
-    done = requests["task_id"][last & (requests["outcome"] == Outcome.FINISHED)]
-    return len(np.intersect1d(begun, done))
+def finished_tasks(requests: dict[str, np.ndarray], window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """(rows of the first calls, rows of the last calls) of the tasks that begin in the window and finished, ever."""
+    first = np.flatnonzero(in_window(requests["arrived_s"], window) & (requests["call_index"] == 0))
+    is_last = requests["call_index"] == requests["calls_in_task"] - 1
+    last = np.flatnonzero(is_last & (requests["outcome"] == Outcome.FINISHED))
+    task = requests["task_id"]
+    _, begun, ended = np.intersect1d(task[first], task[last], assume_unique=True, return_indices=True)
+    return first[begun], last[ended]
 
 
 def _replica_seconds(facts: Facts) -> dict[str, np.ndarray]:
     spans, window = facts.spans, facts.window
-    replica, where = np.unique(spans["replica_id"], return_inverse=True)
-    n, length_s = len(replica), spans["end_s"] - spans["start_s"]
-    started_s, ended_s = np.full(n, np.inf), np.full(n, -np.inf)
-    np.minimum.at(started_s, where, spans["start_s"])
-    np.maximum.at(ended_s, where, spans["end_s"])
+    replica, started_s, ended_s = lives(spans)
+    n, where = len(replica), np.searchsorted(replica, spans["replica_id"])
+    length_s = spans["end_s"] - spans["start_s"]
     cold = np.isin(spans["state"], COLD_START_STATES)
     columns = {
-        "replica_id": replica.astype(np.int64),
+        "replica_id": replica,
         "started_s": started_s,
         "ended_s": ended_s,
         "cold_start_life_s": np.bincount(where[cold], length_s[cold], n),

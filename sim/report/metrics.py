@@ -1,0 +1,167 @@
+"""The metrics of one run: what happened to those who arrived in the window, and how the paid seconds were used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from sim.ledger.usage import Usage, finished_tasks, in_window
+from sim.records import Backend, Facts, Outcome, ReplicaState
+from sim.report.slo import Slo
+
+Metric = float | int | bool | None
+
+
+def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo: Slo) -> dict[str, Metric]:
+    """Every metric of one run by name; `money` is what sim.ledger.bill.money read off its bill.
+
+    Requests count if they ARRIVE in the window [start, end); tasks if their first call does. Tokens are those of
+    requests that finished. Percentiles are over all these arrivals: one that never got a first token has an infinite
+    TTFT, one that never finished an infinite TPOT, E2E and task time. Means are over those served. TTFT and E2E count
+    from arrival, so queueing and cold starts are inside; TPOT = (finished - first token) / (output_tokens - 1), over
+    requests that ask for more than one token.
+
+    None means undefined: a mean over nobody, a fleet metric without a fleet.
+    """
+    window = facts.window
+    mine = {name: column[in_window(facts.requests["arrived_s"], window)] for name, column in facts.requests.items()}
+    n = len(mine["arrived_s"])
+    attained = int(np.count_nonzero(slo.attained(mine)))
+    attainment = _ratio(attained, n)
+    counts = _counts(mine, usage)
+    return {
+        **counts,
+        **_latencies(mine),
+        **_task_times(facts, counts["tasks"]),
+        "slo_attainment_fraction": attainment,
+        "meets_slo": attainment is not None and attainment >= slo.attainment_fraction,
+        **_use_of_the_fleet(facts, usage),
+        **_cold_starts(facts, mine),
+        "api_request_fraction": _ratio(int(np.count_nonzero(mine["backend"] == Backend.API)), n),
+        "preemptions": int(mine["preemptions"].sum()),
+        "prefix_hit_fraction": _ratio(usage.cached_input_tokens, usage.input_tokens),
+        **money,
+    }
+
+
+def finite_or_none(summary: Mapping[str, Metric]) -> dict[str, Metric]:
+    """The summary as JSON can hold it: infinite and undefined values become None."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in summary.items()}
+
+
+def percentile(values: np.ndarray, percent: float) -> float | None:
+    """The percentile by linear interpolation; values may be infinite (numpy's own gives NaN then). None over nobody."""
+    return _percentiles(values, (percent,))[0]
+
+
+def _percentiles(values: np.ndarray, percents: tuple[float, ...]) -> list[float | None]:
+    if not len(values):
+        return [None] * len(percents)
+    ordered, found = np.sort(values), []
+    for percent in percents:
+        at = (len(ordered) - 1) * percent / 100
+        low, high = ordered[math.floor(at)], ordered[math.ceil(at)]
+        found.append(float(low if low == high else high if math.isinf(high) else low + (high - low) * (at % 1)))
+    return found
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+def _mean(values: np.ndarray) -> float | None:
+    served = values[np.isfinite(values)]
+    return float(served.mean()) if len(served) else None
+
+
+def _counts(mine: dict[str, np.ndarray], usage: Usage) -> dict[str, Metric]:
+    by_outcome = np.bincount(mine["outcome"], minlength=len(Outcome))
+    return {
+        "requests": len(mine["outcome"]),
+        **{f"requests_{outcome.name.lower()}": int(by_outcome[outcome]) for outcome in Outcome},
+        "tasks": int(np.count_nonzero(mine["call_index"] == 0)),
+        "tasks_finished": usage.tasks_finished,
+        "input_tokens": usage.input_tokens,
+        "cached_input_tokens": usage.cached_input_tokens,
+        "output_tokens": usage.output_tokens,
+    }
+
+
+def _latencies(mine: dict[str, np.ndarray]) -> dict[str, Metric]:
+    finished = mine["outcome"] == Outcome.FINISHED
+    ttft_s = np.nan_to_num(mine["first_token_s"] - mine["arrived_s"], nan=np.inf)
+    e2e_s = np.where(finished, mine["finished_s"] - mine["arrived_s"], np.inf)
+    streams = mine["output_tokens"] > 1
+    tpot_s = (mine["finished_s"] - mine["first_token_s"])[streams] / (mine["output_tokens"][streams] - 1)
+    tpot_s = np.where(finished[streams], tpot_s, np.inf)
+    found: dict[str, Metric] = {}
+    for name, values, percents in (
+        ("ttft", ttft_s, (50, 95, 99)),
+        ("tpot", tpot_s, (50, 99)),
+        ("e2e", e2e_s, (50, 95, 99)),
+    ):
+        found[f"{name}_mean_s"] = _mean(values)
+        found |= zip([f"{name}_p{p}_s" for p in percents], _percentiles(values, percents), strict=True)
+    return found
+
+
+def _task_times(facts: Facts, tasks: int) -> dict[str, Metric]:
+    """From the arrival of a task's first call to the end of its last; infinite for tasks that did not finish."""
+    first, last = finished_tasks(facts.requests, facts.window)
+    task_s = np.full(tasks, np.inf)
+    task_s[: len(first)] = facts.requests["finished_s"][last] - facts.requests["arrived_s"][first]
+    return {"task_mean_s": _mean(task_s), "task_p95_s": percentile(task_s, 95)}
+
+
+def _use_of_the_fleet(facts: Facts, usage: Usage) -> dict[str, Metric]:
+    """The three ways to say how well paid GPU seconds were used, always together. None without paid seconds.
+
+    busy_fraction_of_paid: at least one request on the replica (draining ones included) / paid.
+    token_fraction_of_peak: tokens of requests the fleet finished in the window / those of the same seconds saturated.
+    batch_fill_fraction: mean running sequences while busy / max_num_seqs.
+    """
+    paid_s = usage.state_seconds()
+    busy_s = usage.state_seconds(ReplicaState.BUSY, ReplicaState.DRAINING)
+    peak_tokens = paid_s * (facts.peak_tokens_per_s or 0.0)
+    return {
+        "busy_fraction_of_paid": _ratio(busy_s, paid_s),
+        "token_fraction_of_peak": _ratio(_fleet_tokens(facts), peak_tokens),
+        "batch_fill_fraction": _ratio(_running_sequence_seconds(facts), busy_s * facts.max_num_seqs),
+        "gpu_hours_paid": usage.gpu_hours_paid,
+    }
+
+
+def _fleet_tokens(facts: Facts) -> int:
+    requests = facts.requests
+    rows = (requests["backend"] == Backend.FLEET) & (requests["outcome"] == Outcome.FINISHED)
+    rows &= in_window(requests["finished_s"], facts.window)
+    return int(requests["input_tokens"][rows].sum(dtype=np.int64) + requests["output_tokens"][rows].sum(dtype=np.int64))
+
+
+def _running_sequence_seconds(facts: Facts) -> float:
+    """Seconds of running sequences in the window; a request cut by the window's edge was preempted pro rata."""
+    requests, window = facts.requests, facts.window
+    rows = (requests["backend"] == Backend.FLEET) & np.isfinite(requests["admitted_s"])
+    start_s = requests["admitted_s"][rows]
+    end_s = np.where(np.isnan(requests["finished_s"][rows]), window.end_s, requests["finished_s"][rows])
+    resident_s = np.maximum(end_s - start_s, 0.0)
+    inside_s = np.maximum(np.minimum(end_s, window.end_s) - np.maximum(start_s, window.start_s), 0.0)
+    share = np.divide(inside_s, resident_s, out=np.zeros_like(inside_s), where=resident_s > 0)
+    return float((share * np.maximum(resident_s - requests["preempted_s"][rows], 0.0)).sum())
+
+
+def _cold_starts(facts: Facts, mine: dict[str, np.ndarray]) -> dict[str, Metric]:
+    """Cold starts begun in the window, and how long arrivals waited for one: p95 over all, share that waited at all."""
+    spans = facts.spans
+    rows = (spans["state"] <= ReplicaState.ENGINE_START) & (spans["start_s"] < facts.window.end_s)
+    replica, where = np.unique(spans["replica_id"][rows], return_inverse=True)
+    begun_s = np.full(len(replica), np.inf)
+    np.minimum.at(begun_s, where, spans["start_s"][rows])
+    waited_s, fleet = mine["cold_start_wait_s"], facts.gpus_per_replica > 0
+    return {
+        "cold_starts": int(np.count_nonzero(begun_s >= facts.window.start_s)),
+        "cold_start_wait_p95_s": percentile(waited_s, 95) if fleet else None,
+        "cold_start_request_fraction": _ratio(int(np.count_nonzero(waited_s > 0)), len(waited_s)) if fleet else None,
+    }

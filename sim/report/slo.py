@@ -1,0 +1,32 @@
+"""The service level a scenario promises, and which requests attain it."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import Field
+
+from sim.records import Outcome
+from sim.schema import Node
+
+
+class Slo(Node):
+    """Limits on a single request and the share of all arrivals that must stay within them.
+
+    A request attains the SLO if it finished and met every limit that is set; an unfinished one does not attain it.
+    """
+
+    ttft_s: float = Field(gt=0, description="time to first token, queueing and cold start included")
+    tpot_s: float | None = Field(None, gt=0, description="time per output token after the first")
+    e2e_s: float | None = Field(None, gt=0, description="time from arrival to the last token")
+    attainment_fraction: float = Field(0.99, gt=0, le=1, description="share of the arrivals that must attain it")
+
+    def attained(self, requests: dict[str, np.ndarray]) -> np.ndarray:
+        """Which requests attain the SLO, bool[n]; `requests` holds the columns of sim.records.REQUEST_COLUMNS."""
+        ok = requests["outcome"] == Outcome.FINISHED
+        ok &= requests["first_token_s"] - requests["arrived_s"] <= self.ttft_s
+        if self.tpot_s is not None:
+            streamed_s = requests["finished_s"] - requests["first_token_s"]
+            ok &= streamed_s <= self.tpot_s * np.maximum(requests["output_tokens"] - 1, 0)
+        if self.e2e_s is not None:
+            ok &= requests["finished_s"] - requests["arrived_s"] <= self.e2e_s
+        return ok

@@ -1,0 +1,157 @@
+"""Hand-made and synthetic books of facts, so that ledger and report can be tested without a simulator.
+
+`Book` is for stories with whole-number times; `day_of_traffic` is a lawful random world of any size.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+import numpy as np
+
+from sim.records import REQUEST_COLUMNS, SPAN_COLUMNS, Backend, Facts, Outcome, ReplicaState, Window
+
+NAN = float("nan")
+
+
+class Book:
+    """Facts written by hand, one request and one replica at a time."""
+
+    def __init__(self, window=(0.0, 100.0), gpus_per_replica=1, max_num_seqs=4, peak_tokens_per_s=100.0):
+        self.window = Window(*window)
+        self.fleet = (gpus_per_replica, max_num_seqs, peak_tokens_per_s)
+        self.rows: list[dict] = []
+        self.spans: list[tuple] = []
+
+    def replica(self, replica_id: int, *spans: tuple[str, float, float]) -> Book:
+        """A life told as (state, start_s, end_s)."""
+        self.spans += [(replica_id, ReplicaState[state.upper()], start_s, end_s) for state, start_s, end_s in spans]
+        return self
+
+    def request(self, arrived_s, admitted_s=NAN, first_token_s=NAN, finished_s=NAN, **columns) -> Book:
+        """A finished single call of its own task on replica 0, unless the columns say otherwise."""
+        row = dict(
+            task_id=len(self.rows), call_index=0, calls_in_task=1, application=0, backend=Backend.FLEET, replica_id=0,
+            outcome=Outcome.FINISHED, arrived_s=arrived_s, admitted_s=admitted_s, first_token_s=first_token_s,
+            finished_s=finished_s, input_tokens=10, cached_input_tokens=0, output_tokens=5, preemptions=0,
+            preempted_s=0.0, cold_start_wait_s=0.0,
+        )  # fmt: skip
+        self.rows.append(row | columns)
+        return self
+
+    def api(self, arrived_s, first_token_s, finished_s, **columns) -> Book:
+        """A call the API finished."""
+        return self.request(
+            arrived_s, arrived_s, first_token_s, finished_s, backend=Backend.API, replica_id=-1, **columns
+        )
+
+    def facts(self, **changes) -> Facts:
+        requests = {n: np.array([r[n] for r in self.rows], dtype) for n, dtype in REQUEST_COLUMNS.items()}
+        spans = {n: np.array([s[i] for s in self.spans], dtype) for i, (n, dtype) in enumerate(SPAN_COLUMNS.items())}
+        gpus, seqs, peak = self.fleet
+        first_calls = sum(row["call_index"] == 0 for row in self.rows)
+        fields = dict(requests=requests, spans=spans, window=self.window, gpus_per_replica=gpus, max_num_seqs=seqs,
+                      peak_tokens_per_s=peak, tasks_started=first_calls, requests_started=len(self.rows))  # fmt: skip
+        return Facts(**(fields | changes))
+
+
+def quiet_book() -> Book:
+    """A lawful little world: one replica starts for 20 s, serves two requests that overlap, idles, and is released at 90."""
+    return (
+        Book()
+        .replica(0, ("allocation", 0, 5), ("weights", 5, 15), ("engine_start", 15, 20), ("busy", 20, 40), ("idle", 40, 90))
+        .request(2, 20, 22, 32, input_tokens=100, output_tokens=11, cold_start_wait_s=18.0)
+        .request(21, 25, 27, 40, input_tokens=200, output_tokens=14, cached_input_tokens=50)
+    )
+
+
+def day_of_traffic(
+    seed=0, requests_n=20_000, length_s=86_400.0, replicas=4, max_num_seqs=16, service_s=20.0, patience_s=None,
+    overflow_wait_s=None, cold_start_s=60.0,
+) -> Facts:  # fmt: skip
+    """A diurnal day: replica 0 is always on, the others start cold in the morning and go in the evening.
+
+    Every slot serves one request at a time, first come first served; who would wait longer than `overflow_wait_s` goes to
+    the API, longer than `patience_s` leaves.
+    """
+    rng = np.random.default_rng(seed)
+    day = rng.uniform(0, length_s, 4 * requests_n)
+    keep = rng.uniform(0, 1.8, len(day)) < 1 - 0.8 * np.cos(2 * np.pi * day / length_s)
+    arrived = np.sort(day[keep][:requests_n])
+    lives = [(0.0, 0.0, length_s * 1.2)]
+    for i in range(1, replicas):
+        wake = length_s * (0.25 + 0.08 * i)
+        lives.append((wake, wake + cold_start_s, length_s * (0.85 - 0.06 * i)))
+    book, slots = _Columns(), [(ready, i, 0) for i, (_, ready, _) in enumerate(lives) for _ in range(max_num_seqs)]
+    heapq.heapify(slots)
+    prompt, answer = rng.integers(50, 2000, requests_n), rng.integers(2, 500, requests_n)
+    service = rng.exponential(service_s, requests_n) + 0.5
+    for k, at in enumerate(arrived.tolist()):
+        _serve(book, slots, lives, k, at, float(service[k]), int(prompt[k]), int(answer[k]), patience_s, overflow_wait_s)
+    requests = book.requests()
+    spans = _spans(lives, requests)
+    return Facts(
+        requests=requests, spans=spans, window=Window(0.0, length_s), gpus_per_replica=1, max_num_seqs=max_num_seqs,
+        peak_tokens_per_s=max_num_seqs * 1275 / service_s, tasks_started=len(arrived), requests_started=len(arrived),
+    )  # fmt: skip
+
+
+class _Columns:
+    def __init__(self):
+        self.rows: list[tuple] = []
+
+    def requests(self) -> dict[str, np.ndarray]:
+        table = np.array(self.rows, float).reshape(-1, len(REQUEST_COLUMNS))
+        return {name: table[:, i].astype(dtype) for i, (name, dtype) in enumerate(REQUEST_COLUMNS.items())}
+
+
+def _serve(book, slots, lives, task, at, service, prompt, answer, patience_s, overflow_wait_s) -> None:
+    free, replica, _ = slots[0]
+    start = max(free, at)
+    while start + service > lives[replica][2]:  # its replica goes home before it would finish: the slot closes
+        heapq.heappop(slots)
+        free, replica, _ = slots[0]
+        start = max(free, at)
+    wait = start - at
+    cold = max(0.0, lives[replica][1] - max(at, lives[replica][0])) if replica else 0.0
+    common = (task, 0, 1, 0)
+    if overflow_wait_s is not None and wait > overflow_wait_s:
+        first, end = at + 0.6, at + 0.6 + answer / 80
+        book.rows.append((*common, 1, -1, 0, at, at, first, end, prompt, 0, answer, 0, 0.0, 0.0))
+    elif patience_s is not None and wait > patience_s:
+        book.rows.append((*common, 0, -1, 2, at, NAN, NAN, at + patience_s, prompt, 0, answer, 0, 0.0, cold))
+    else:
+        heapq.heapreplace(slots, (start + service, replica, task))
+        first = start + 0.1 * service
+        row = (*common, 0, replica, 0, at, start, first, start + service, prompt, prompt // 4, answer, 0, 0.0, cold)
+        book.rows.append(row)
+
+
+def _spans(lives, requests) -> dict[str, np.ndarray]:
+    rows = []
+    for replica, (wake, ready, end) in enumerate(lives):
+        for stage in range(4):
+            step = (ready - wake) / 4
+            if step:
+                rows.append((replica, stage, wake + stage * step, ready if stage == 3 else wake + (stage + 1) * step))
+        mine = np.flatnonzero((requests["replica_id"] == replica) & (requests["outcome"] == 0))
+        mine = mine[np.argsort(requests["admitted_s"][mine])]
+        now = ready
+        for start, stop in _merged(zip(requests["admitted_s"][mine], requests["finished_s"][mine], strict=True)):
+            if start > now:
+                rows.append((replica, ReplicaState.IDLE, now, start))
+            rows.append((replica, ReplicaState.BUSY, start, stop))
+            now = stop
+        if end > now:
+            rows.append((replica, ReplicaState.IDLE, now, end))
+    return {n: np.array([r[i] for r in rows], dtype) for i, (n, dtype) in enumerate(SPAN_COLUMNS.items())}
+
+
+def _merged(stays):
+    merged: list[list[float]] = []
+    for start, stop in stays:
+        if merged and start <= merged[-1][1]:
+            merged[-1][1] = max(merged[-1][1], stop)
+        else:
+            merged.append([start, stop])
+    return merged
