@@ -1,0 +1,58 @@
+"""The gateway: every request enters here, is sent to a backend, and is entered in the book when it has its outcome."""
+
+from __future__ import annotations
+
+from sim.clock import call_later
+from sim.records import Backend, Recorder
+from sim.routing.routers import Router
+from sim.work import Outcome, Request, Task
+
+
+class Gateway:
+    """Plays tasks: sends each call to the backend the router names, and the next call once the one before has finished.
+
+    Implements `SystemView`. A task whose call is refused or abandoned ends there. Wire it up in two steps, since the
+    backends are built with `done` as their callback: set `fleet` and `api` before the first task.
+    """
+
+    def __init__(self, env, router: Router, recorder: Recorder):
+        self._env = env
+        self._router = router
+        self._recorder = recorder
+        self.fleet = None
+        self.api = None
+        self.tasks_started = 0
+        self.requests_started = 0
+
+    @property
+    def now_s(self) -> float:
+        return self._env.now
+
+    def begin(self, task: Task) -> None:
+        """Send the first call of a task that arrives now."""
+        self.tasks_started += 1
+        self._send(Request(task, 0, self._env.now))
+
+    def done(self, request: Request) -> None:
+        """A backend has finished with a request; its outcome is final."""
+        self._recorder.request(request)
+        task = request.task
+        following = request.call_index + 1
+        if following == len(task.calls) or request.outcome is not Outcome.FINISHED:
+            return
+        wait_s = task.calls[following].wait_s
+        if wait_s > 0:
+            call_later(self._env, wait_s, self._follow, request)
+        else:
+            self._follow(request)
+
+    def _follow(self, previous: Request) -> None:
+        request = Request(previous.task, previous.call_index + 1, self._env.now)
+        request.backend, request.replica_id = previous.backend, previous.replica_id
+        self._send(request)
+
+    def _send(self, request: Request) -> None:
+        self.requests_started += 1
+        backend = self._router.choose(request, self)
+        request.backend = backend
+        (self.fleet if backend == Backend.FLEET else self.api).submit(request)

@@ -1,0 +1,120 @@
+"""Scenario: all that one simulation needs to know, typed and checked; `parse` is the one door into the program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import Field, model_validator
+
+from sim.engine.architecture import Model
+from sim.engine.hardware import Engine, Gpu, refuse_if_too_big
+from sim.fleet.cold_start import ColdStart
+from sim.fleet.provider import ApiChoice, ApiProvider
+from sim.fleet.scaling import Scaler
+from sim.ledger.prices import Prices
+from sim.report.slo import Slo
+from sim.routing.placement import Placement
+from sim.routing.routers import Router
+from sim.schema import ConfigError, Node, one_of, parse_node
+from sim.workload.arrivals import Arrivals
+from sim.workload.lengths import Lengths
+from sim.workload.tasks import Tasks
+
+
+class Queue(Node):
+    """How requests wait for a replica."""
+
+    max_requests_per_replica: int | None = Field(
+        None, ge=1, description="in a replica at once, the rest wait in the fleet's queue; None: engine.max_num_seqs"
+    )
+    patience_s: float | None = Field(
+        None, gt=0, description="a client whose request has not begun after this long gives up; None: never"
+    )
+
+
+class Output(Node):
+    """What is written beside summary.json and config.yaml. A single run writes all of it; a sweep what is asked for."""
+
+    dir: str = "outputs"
+    study: str = "study"
+    requests: bool = False
+    spans: bool = False
+    figures: bool = False
+
+
+class Scenario(Node):
+    """One question: this traffic, on this fleet or API, at these prices, judged by this SLO.
+
+    The run lasts `horizon_s` (a replayed log: its own length), then up to `drain_s` more so that what is under way can
+    finish. Requests that arrive, and GPU seconds that fall, between `warmup_s` and the horizon are reported on.
+    """
+
+    name: str = "scenario"
+    seed: int = Field(0, ge=0)
+    replications: int = Field(1, ge=1, description="independent repetitions, each with its own random streams")
+    horizon_s: float | None = Field(None, gt=0, description="None: as long as the replayed log")
+    warmup_s: float = Field(0.0, ge=0)
+    drain_s: float = Field(3600.0, ge=0)
+    arrivals: one_of(Arrivals)
+    lengths: one_of(Lengths)
+    tasks: one_of(Tasks)
+    gpu: Gpu
+    model: Model
+    engine: Engine
+    scaling: one_of(Scaler)
+    cold_start: ColdStart
+    routing: one_of(Router)
+    placement: one_of(Placement)
+    queue: Queue = Queue()
+    api: one_of(ApiChoice)
+    prices: Prices
+    slo: Slo
+    output: Output = Output()
+
+    @property
+    def has_fleet(self) -> bool:
+        return self.scaling.max_replicas > 0
+
+    @property
+    def has_api(self) -> bool:
+        return isinstance(self.api, ApiProvider)
+
+    @model_validator(mode="after")
+    def _somebody_serves(self) -> Scenario:
+        if not self.has_fleet and not self.has_api:
+            raise ValueError(
+                f"scaling.max_replicas = 0 and api.kind = {self.api.kind}: nobody would serve a request; "
+                "choose a scaling or an api"
+            )
+        if self.routing.needs_fleet and not self.has_fleet:
+            raise ValueError(f"routing.kind = {self.routing.kind}: needs a fleet, but scaling allows no replicas")
+        if self.routing.needs_api and not self.has_api:
+            raise ValueError(f"routing.kind = {self.routing.kind}: needs an api, but api.kind = {self.api.kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _the_window_is_not_empty(self) -> Scenario:
+        if self.horizon_s is not None and self.warmup_s >= self.horizon_s:
+            raise ValueError(f"warmup_s = {self.warmup_s} must be < horizon_s = {self.horizon_s}")
+        if self.horizon_s is None and self.arrivals.kind != "replay":
+            raise ValueError(f"horizon_s: is required, arrivals.kind = {self.arrivals.kind} goes on forever")
+        return self
+
+
+def parse(cfg: DictConfig | dict[str, Any]) -> Scenario:
+    """The Scenario of a composed config. Raises ConfigError, one line per violation."""
+    raw = cfg
+    if isinstance(cfg, DictConfig):
+        raw = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    raw = {key: value for key, value in raw.items() if key != "hydra"}
+    scenario = parse_node(Scenario, raw)
+    if scenario.has_fleet:
+        refuse_if_too_big(scenario.gpu, scenario.model, scenario.engine)
+    try:
+        scenario.prices.check(
+            scenario.gpu.name if scenario.has_fleet else None, scenario.model.name if scenario.has_api else None
+        )
+    except ConfigError as error:
+        raise ConfigError(f"prices: {error}") from None
+    return scenario

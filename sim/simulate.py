@@ -1,0 +1,180 @@
+"""simulate: the only place where the rooms meet."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+
+import simpy
+
+from sim.engine.hardware import kv_blocks_of, weight_bytes_per_gpu
+from sim.engine.replica import Replica
+from sim.fleet.api import Api
+from sim.fleet.fleet import Fleet
+from sim.randomness import Streams
+from sim.records import Facts, Recorder, Window
+from sim.routing.gateway import Gateway
+from sim.scenario import Scenario
+from sim.schema import ConfigError
+from sim.work import Outcome, Request, Task
+from sim.workload.traffic import Traffic
+from sim.workload.workload import Workload
+
+_DRAIN_SLICE_S = 5.0
+_SATURATION_SEED = 0
+_SATURATION_ROUNDS = 4  # tasks played per client in the closed loop, after one round to fill up
+
+
+@dataclass(frozen=True)
+class Run:
+    """One replication of a scenario, played."""
+
+    scenario: Scenario
+    seed: int
+    replication: int
+    facts: Facts
+
+
+def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0) -> Run:
+    """Play one replication. The same scenario, seed and replication give the same facts on every machine.
+
+    `seed` defaults to the scenario's. Raises TraceError if a log cannot be read.
+    """
+    seed = scenario.seed if seed is None else seed
+    workload = Workload(scenario.arrivals, scenario.lengths, scenario.tasks)
+    horizon_s = scenario.horizon_s or workload.default_horizon_s
+    if scenario.warmup_s >= horizon_s:
+        raise ConfigError(f"warmup_s = {scenario.warmup_s}: must be < the log's length of {horizon_s:.0f} s")
+    world = _World(scenario, Streams(seed, replication))
+    Traffic(world.env, workload.task_blocks(world.streams, horizon_s, api=scenario.has_api), world.gateway.begin)
+    world.play(horizon_s, scenario.drain_s)
+    facts = Facts(
+        requests=world.recorder.requests(),
+        spans=world.recorder.spans(),
+        window=Window(scenario.warmup_s, horizon_s),
+        gpus_per_replica=scenario.engine.tensor_parallel if scenario.has_fleet else 0,
+        max_num_seqs=scenario.engine.max_num_seqs,
+        peak_tokens_per_s=peak_tokens_per_s(scenario, workload) if scenario.has_fleet else None,
+        tasks_started=world.gateway.tasks_started,
+        requests_started=world.gateway.requests_started,
+    )
+    return Run(scenario, seed, replication, facts)
+
+
+class _World:
+    """The rooms, wired up around one clock."""
+
+    def __init__(self, scenario: Scenario, streams: Streams):
+        self.env = env = simpy.Environment()
+        self.streams = streams
+        self.recorder = Recorder()
+        self.gateway = Gateway(env, scenario.routing, self.recorder)
+        self.fleet = self.api = None
+        if scenario.has_fleet:
+            self.fleet = self.gateway.fleet = _fleet(env, scenario, streams, self.recorder, self.gateway.done)
+        if scenario.has_api:
+            self.api = self.gateway.api = Api(
+                env, scenario.api, self.gateway.done, patience_s=scenario.queue.patience_s
+            )
+
+    def play(self, horizon_s: float, drain_s: float) -> None:
+        """Run to the horizon, then until what is under way has finished or `drain_s` is over; leave no request out."""
+        env = self.env
+        env.run(until=horizon_s)
+        pending = self._inside()
+        end_s = horizon_s + drain_s
+        while env.now < end_s and any(r.outcome is None for r in pending):
+            env.run(until=min(env.now + _DRAIN_SLICE_S, end_s))
+        for request in self._inside():
+            request.outcome = Outcome.UNFINISHED
+            self.recorder.request(request)
+        if self.fleet is not None:
+            self.fleet.close()
+
+    def _inside(self) -> list[Request]:
+        return [request for server in (self.fleet, self.api) if server is not None for request in server.unfinished()]
+
+
+def _new_replica(env, scenario: Scenario) -> partial[Replica]:
+    engine = scenario.engine
+    return partial(
+        Replica,
+        env,
+        engine.step_time.build(scenario.gpu, scenario.model, engine),
+        kv_blocks=kv_blocks_of(scenario.gpu, scenario.model, engine),
+        max_num_seqs=engine.max_num_seqs,
+        max_num_batched_tokens=engine.max_num_batched_tokens,
+        block_tokens=engine.block_tokens,
+        prefix_caching=engine.prefix_caching,
+    )
+
+
+def _fleet(env, scenario: Scenario, streams: Streams, recorder: Recorder, on_done) -> Fleet:
+    rng = streams.generator("cold_start")
+    weight_bytes = weight_bytes_per_gpu(scenario.model, scenario.engine) * scenario.engine.tensor_parallel
+    return Fleet(
+        env,
+        scaler=scenario.scaling,
+        choose=scenario.placement.choose,
+        new_replica=_new_replica(env, scenario),
+        draw_cold_start=lambda: scenario.cold_start.draw(rng, weight_bytes),
+        expected_cold_start_s=scenario.cold_start.mean_s(weight_bytes),
+        max_requests_per_replica=scenario.queue.max_requests_per_replica or scenario.engine.max_num_seqs,
+        patience_s=scenario.queue.patience_s,
+        recorder=recorder,
+        on_done=on_done,
+    )
+
+
+# --- the yardstick: one replica, saturated with the same mix ---------------------------------------------------------
+
+_peaks: dict[str, float] = {}
+
+
+def peak_tokens_per_s(scenario: Scenario, workload: Workload) -> float:
+    """Input and output tokens per second that one replica serves when never short of work; measured, once per mix.
+
+    A closed loop: clients play tasks of the scenario's mix without pause. It starts with twice as many clients as the
+    batch has slots and halves them as long as that serves more: with long contexts, fewer clients keep more of them
+    cached.
+    """
+    hardware = [part.model_dump() for part in (scenario.gpu, scenario.model, scenario.engine)]
+    key = json.dumps([*hardware, workload.mix_description()], sort_keys=True, default=str)
+    if key not in _peaks:
+        n_clients, best = 2 * scenario.engine.max_num_seqs, 0.0
+        while n_clients >= 1 and (rate := _saturated(scenario, workload, n_clients)) > 1.01 * best:
+            best, n_clients = rate, n_clients // 2
+        _peaks[key] = max(best, rate)
+    return _peaks[key]
+
+
+def _saturated(scenario: Scenario, workload: Workload, n_clients: int) -> float:
+    env = simpy.Environment()
+    tasks = workload.saturating_tasks(Streams(_SATURATION_SEED))
+    completed, tokens, since_s = 0, 0, 0.0
+
+    def send(task: Task, call_index: int) -> None:
+        replica.submit(Request(task, call_index, env.now))
+
+    def done(request: Request) -> None:
+        nonlocal completed, tokens, since_s
+        task, following = request.task, request.call_index + 1
+        if request.outcome is Outcome.FINISHED:
+            tokens += request.input_tokens + request.output_tokens
+            if following < len(task.calls):
+                send(task, following)
+                return
+        completed += 1
+        if completed == n_clients:
+            tokens, since_s = 0, env.now
+        if completed == (1 + _SATURATION_ROUNDS) * n_clients:
+            stop.succeed()
+        send(next(tasks), 0)
+
+    stop = env.event()
+    replica = _new_replica(env, scenario)(on_done=done)
+    for _ in range(n_clients):
+        send(next(tasks), 0)
+    env.run(until=stop)
+    return tokens / (env.now - since_s)

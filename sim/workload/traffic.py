@@ -1,0 +1,30 @@
+"""Traffic: hands every task to the gateway at its time of arrival."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from sim.clock import Wake
+from sim.work import Task
+
+
+class Traffic:
+    """Walks through blocks of tasks (sorted by arrival) with one event per task; only one block is in memory."""
+
+    def __init__(self, env, blocks: Iterator[list[Task]], begin: Callable[[Task], None]):
+        self._env = env
+        self._tasks = (task for block in blocks for task in block)
+        self._begin = begin
+        self._next: Task | None = None
+        self._wake = Wake(self._arrive)
+        self._schedule_next()
+
+    def _schedule_next(self) -> None:
+        self._next = task = next(self._tasks, None)
+        if task is not None:
+            self._wake.schedule(self._env, task.arrived_s - self._env.now)
+
+    def _arrive(self, wake: Wake) -> None:
+        task = self._next
+        self._schedule_next()
+        self._begin(task)
