@@ -100,8 +100,8 @@ class QueueScaleOut(Scaler):
     Scale-out: ceil(queued / queue_per_replica) or ceil(outstanding / requests_per_replica), the larger of those given.
     This is the rule of the Kubernetes HPA for a total shared by the replicas, ceil(replicas * ratio to target), with
     starting replicas counted. Scale-in: a replica leaves after `idle_timeout_s` idle. Where load is spread evenly no
-    replica ever is; with `scale_in_requests_per_replica` a replica is also drained, one per question, when the
-    remaining ones would have at most that many requests each.
+    replica ever is; with `scale_in_requests_per_replica` a replica is also drained, one per question and none while
+    others start, when the remaining ones would have at most that many requests each.
     """
 
     kind: Literal["queue_scale_out"] = "queue_scale_out"
@@ -142,7 +142,8 @@ class QueueScaleOut(Scaler):
         kept = _kept(view, self.idle_timeout_s, self.max_replicas)
         others = view.n_ready + view.n_starting - 1
         spare = self.scale_in_requests_per_replica
-        if spare is not None and kept > others >= wanted and view.n_outstanding <= spare * others:
+        settled = spare is not None and not view.n_starting
+        if settled and kept > others >= wanted and view.n_outstanding <= spare * others:
             kept = others
         return max(kept, min(wanted, self.max_replicas))
 

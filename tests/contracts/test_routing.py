@@ -1,0 +1,160 @@
+"""Every router in conf/routing and every placement in conf/placement keeps its contract, and none is an oracle."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar, Literal
+
+import numpy as np
+import pytest
+import yaml
+from pydantic import TypeAdapter
+
+from sim.records import Backend
+from sim.routing.placement import Placement
+from sim.routing.routers import Router
+from sim.schema import one_of
+from sim.work import Call, Request, Task
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+ROUTING = sorted((CONF / "routing").glob("*.yaml"))
+PLACEMENT = sorted((CONF / "placement").glob("*.yaml"))
+
+
+class Frozen(SimpleNamespace):
+    """Something a policy may look at and not change."""
+
+    def __setattr__(self, name, value):
+        raise AssertionError(f"a policy set {name}")
+
+
+class OracleRead(AssertionError):
+    """A policy read what nobody can know beforehand."""
+
+
+class BlindCall:
+    """A call that does not tell how long its answer will be."""
+
+    def __init__(self, call):
+        self._call = call
+
+    def __getattr__(self, name):
+        if name == "output_tokens":
+            raise OracleRead(name)
+        return getattr(self._call, name)
+
+    def __getitem__(self, index):
+        raise OracleRead("a call by position")
+
+
+class BlindRequest:
+    """A request as a policy may see it: nothing of it can be set, and its output is not known."""
+
+    def __init__(self, request, backend=0, replica_id=-1):
+        calls = tuple(BlindCall(call) for call in request.task.calls)
+        task = Frozen(**(request.task._asdict() | {"calls": calls}))
+        seen = dict(task=task, call=calls[request.call_index], backend=backend, replica_id=replica_id)
+        self.__dict__.update(request=request, seen=seen)
+
+    def __getattr__(self, name):
+        if name == "output_tokens":
+            raise OracleRead(name)
+        return self.seen[name] if name in self.seen else getattr(self.request, name)
+
+    def __setattr__(self, name, value):
+        raise AssertionError(f"a policy set {name} of its request")
+
+
+def some_requests():
+    for task_id, call_index, backend, replica_id in product((0, 1, 17), (0, 2), Backend, (-1, 0, 5)):
+        task = Task(task_id, 0.0, (Call(100, 10), Call(120, 10), Call(140, 10)))
+        yield BlindRequest(Request(task, call_index, 1.0), backend, replica_id)
+
+
+def some_systems(router):
+    for n_ready, n_queued, wait_s in product((0, 1, 4), (0, 3, 1000), (0.0, 3.0, 1e4)):
+        fleet = Frozen(
+            now_s=9.0, n_ready=n_ready, n_starting=1, n_queued=n_queued, n_outstanding=n_queued + n_ready, n_idle=0,
+            oldest_wait_s=wait_s, predicted_wait_s=wait_s, next_ready_s=None, replicas=(),
+        )  # fmt: skip
+        api = Frozen(n_outstanding=3, expected_wait_s=0.0)
+        yield Frozen(now_s=9.0, fleet=fleet if router.needs_fleet else None, api=api if router.needs_api else None)
+
+
+def some_offers():
+    rng = np.random.default_rng(5)
+    for size in (1, 2, 5, 9):
+        for _ in range(5):
+            yield tuple(
+                Frozen(
+                    replica_id=replica_id, n_waiting=0, n_running=load, n_outstanding=load,
+                    outstanding_prompt_tokens=0, kv_used_fraction=load / 100, cached_tokens=lambda segments: 0,
+                )
+                for replica_id, load in enumerate(rng.integers(0, 100, size).tolist(), start=int(rng.integers(0, 4)))
+            )  # fmt: skip
+
+
+@pytest.fixture(params=ROUTING, ids=lambda path: path.stem)
+def router(request):
+    return TypeAdapter(one_of(Router)).validate_python(yaml.safe_load(request.param.read_text()))
+
+
+@pytest.fixture(params=PLACEMENT, ids=lambda path: path.stem)
+def placement(request):
+    return TypeAdapter(one_of(Placement)).validate_python(yaml.safe_load(request.param.read_text()))
+
+
+def test_a_router_names_a_backend_it_said_it_needs_and_changes_nothing(router):
+    needs = {Backend.FLEET: router.needs_fleet, Backend.API: router.needs_api}
+    allowed = {backend for backend in Backend if needs[backend]}
+    chosen = set()
+    for system in some_systems(router):
+        for request in some_requests():
+            first = router.choose(request, system)
+            assert first in allowed and isinstance(first, Backend)
+            assert router.choose(request, system) is first
+            chosen.add(first)
+    assert chosen == allowed, "a backend that is needed is also used"
+
+
+def test_a_placement_picks_from_the_offer_and_changes_nothing(placement):
+    for offer in some_offers():
+        for request in some_requests():
+            first = placement.choose(request, offer)
+            assert any(first is replica for replica in offer)
+            assert placement.choose(request, offer) is first
+
+
+def test_equal_replicas_are_taken_lowest_id_first_or_in_turn(placement):
+    offer = tuple(Frozen(replica_id=i, n_outstanding=3, n_running=3, n_waiting=0) for i in (2, 4, 7))
+    picks = [
+        placement.choose(BlindRequest(Request(Task(task_id, 0.0, (Call(1, 1),)), 0, 0.0)), offer).replica_id
+        for task_id in range(6)
+    ]
+    assert picks in ([2] * 6, [2, 4, 7, 2, 4, 7])
+
+
+class PeekingRouter:
+    """What the stand-ins are there to catch."""
+
+    needs_fleet: ClassVar[bool] = True
+    kind: Literal["peeking"] = "peeking"
+
+    def choose(self, request, view):
+        return Backend(request.call.output_tokens > 100)
+
+
+def test_an_oracle_and_a_meddler_are_caught():
+    request = next(some_requests())
+    with pytest.raises(OracleRead):
+        PeekingRouter().choose(request, None)
+    with pytest.raises(OracleRead):
+        _ = request.output_tokens
+    with pytest.raises(OracleRead):
+        _ = request.task.calls[0].output_tokens
+    with pytest.raises(AssertionError):
+        request.backend = 1
+    with pytest.raises(AssertionError):
+        next(some_offers())[0].n_running = 0

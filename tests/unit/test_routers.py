@@ -1,0 +1,99 @@
+"""Routers and placements, one decision at a time."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from sim.records import Backend
+from sim.routing.placement import FillFirst, LeastLoaded, RoundRobin, TaskAffinity
+from sim.routing.routers import ApiOnly, FleetOnly, Overflow
+from sim.schema import ConfigError, parse_node
+from sim.work import Call, Request, Task
+
+FLEET, API = Backend.FLEET, Backend.API
+
+
+def request(task_id=0, call_index=0, backend=FLEET, replica_id=-1):
+    made = Request(Task(task_id, 0.0, (Call(100, 10),) * 3), call_index, 0.0)
+    made.backend, made.replica_id = backend, replica_id
+    return made
+
+
+def system(n_queued=0, n_ready=1, predicted_wait_s=0.0):
+    fleet = SimpleNamespace(n_queued=n_queued, n_ready=n_ready, predicted_wait_s=predicted_wait_s)
+    return SimpleNamespace(fleet=fleet, api=SimpleNamespace(), now_s=0.0)
+
+
+def replicas(*loads, first_id=0):
+    return [SimpleNamespace(replica_id=i, n_outstanding=load) for i, load in enumerate(loads, first_id)]
+
+
+def test_one_way_routers_need_only_their_side():
+    assert FleetOnly().choose(request(), SimpleNamespace(fleet=None, api=None)) is FLEET
+    assert ApiOnly().choose(request(), SimpleNamespace(fleet=None, api=None)) is API
+
+
+def test_a_queue_longer_than_tolerated_overflows():
+    router = Overflow(queue_per_replica=5)
+    assert router.choose(request(), system(n_queued=5)) is FLEET
+    assert router.choose(request(), system(n_queued=6)) is API
+    assert router.choose(request(), system(n_queued=10, n_ready=2)) is FLEET, "two replicas tolerate twice the queue"
+    assert router.choose(request(), system(n_queued=11, n_ready=2)) is API
+
+
+def test_a_fleet_at_zero_still_gets_the_request_that_wakes_it():
+    impatient = Overflow(queue_per_replica=0)
+    assert impatient.choose(request(), system(n_queued=0, n_ready=0)) is FLEET
+    assert impatient.choose(request(), system(n_queued=1, n_ready=0)) is API
+
+
+def test_a_predicted_wait_longer_than_tolerated_overflows():
+    router = Overflow(predicted_wait_s=2)
+    assert router.choose(request(), system(predicted_wait_s=2.0, n_queued=99)) is FLEET
+    assert router.choose(request(), system(predicted_wait_s=2.1)) is API
+
+
+def test_either_trigger_is_enough():
+    router = Overflow(queue_per_replica=5, predicted_wait_s=2)
+    assert router.choose(request(), system(n_queued=6)) is API
+    assert router.choose(request(), system(predicted_wait_s=3)) is API
+
+
+def test_a_task_that_moved_to_the_api_stays_there_if_asked_to():
+    staying, returning = Overflow(queue_per_replica=5), Overflow(queue_per_replica=5, stay_with_task=False)
+    later = request(call_index=1, backend=API)
+    assert staying.choose(later, system()) is API
+    assert returning.choose(later, system()) is FLEET
+    assert staying.choose(request(call_index=1, backend=FLEET), system(n_queued=6)) is API, "a late call may still move"
+    assert staying.choose(request(call_index=0, backend=API), system()) is FLEET, "a first call has no past"
+
+
+def test_overflow_without_a_trigger_is_refused():
+    with pytest.raises(ConfigError, match="nothing would ever overflow"):
+        parse_node(Overflow, {})
+
+
+def test_least_loaded_breaks_ties_by_the_lowest_id():
+    assert LeastLoaded().choose(request(), replicas(3, 1, 1, 2)).replica_id == 1
+
+
+def test_round_robin_gives_single_calls_their_exact_turn():
+    picks = [RoundRobin().choose(request(task_id=i), replicas(9, 0, 5, first_id=4)).replica_id for i in range(6)]
+    assert picks == [4, 5, 6, 4, 5, 6]
+
+
+def test_affinity_follows_the_task_while_its_replica_is_offered():
+    placement = TaskAffinity()
+    assert placement.choose(request(call_index=1, replica_id=2), replicas(0, 0, 9)).replica_id == 2
+    assert placement.choose(request(call_index=1, replica_id=7), replicas(4, 3, 9)).replica_id == 1, "gone or full"
+    assert placement.choose(request(), replicas(4, 3, 9)).replica_id == 1
+
+
+def test_fill_first_gathers_load_until_a_replica_is_full():
+    placement = FillFirst(target_requests_per_replica=4)
+    assert placement.choose(request(), replicas(0, 3, 1)).replica_id == 1
+    assert placement.choose(request(), replicas(0, 4, 1)).replica_id == 2
+    assert placement.choose(request(), replicas(0, 0, 0)).replica_id == 0
+    assert placement.choose(request(), replicas(9, 7, 8)).replica_id == 1, "all full: the least loaded"
