@@ -51,9 +51,9 @@ def assert_agrees(
 ) -> None:
     """Assert that the t interval of the samples' mean contains `formula` and is narrow enough to mean something.
 
-    `samples`: one number per independent replication. Narrow enough: the half-width is at most `within` times |formula|,
-    or `within_abs` where that is larger (needed for formulas near 0). Raises Disagreement or NotEnoughEvidence, both
-    AssertionErrors.
+    `samples`: one number per independent replication. Narrow enough: the half-width is at most `within` times
+    |formula|, or `within_abs` where that is larger (needed for formulas near 0). Raises Disagreement or
+    NotEnoughEvidence, both AssertionErrors.
 
     >>> assert_agrees([9.9, 10.1, 10.0, 9.95, 10.05], 10.0)
     """

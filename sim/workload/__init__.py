@@ -1,0 +1,15 @@
+"""What arrives: arrival processes, token lengths, task shapes, and readers of real logs.
+
+Importing the package makes every kind known to `sim.schema.kinds_of`.
+"""
+
+from sim.workload.arrivals import Arrivals, Bursty, Diurnal, Steady
+from sim.workload.lengths import Empirical, Fixed, Lengths, Lognormal
+from sim.workload.replay import Replay
+from sim.workload.tasks import AgentLoop, SingleCall, Tasks
+from sim.workload.workload import Workload
+
+__all__ = [
+    "AgentLoop", "Arrivals", "Bursty", "Diurnal", "Empirical", "Fixed", "Lengths", "Lognormal", "Replay", "SingleCall",
+    "Steady", "Tasks", "Workload",
+]  # fmt: skip

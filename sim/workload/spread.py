@@ -1,0 +1,119 @@
+"""Spread: a quantity that is either fixed or lognormal between bounds; and the algebra of lognormals."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from sim.schema import Node
+
+Z95 = 1.6448536269514722  # the standard normal's 95th percentile
+
+
+class Spread(Node):
+    """A number drawn anew each time: exp(Normal(ln median, sigma)), redrawn while it falls outside [min, max].
+
+    A plain number in the YAML is a Spread with sigma 0. The unit is that of the field that holds it.
+
+    >>> Spread.model_validate(231).mean, round(Spread(median=100, sigma=1.0).mean, 2)  # 100 e^(1/2)
+    (231.0, 164.87)
+    """
+
+    median: float = Field(ge=0, description="half of the draws are below (before the bounds are applied)")
+    sigma: float = Field(0.0, ge=0, le=5, description="standard deviation of the logarithm; 0 = always the median")
+    min: float = Field(0.0, ge=0, description="lower bound")
+    max: float | None = Field(None, ge=0, description="upper bound; null = none")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_number(cls, raw: Any) -> Any:
+        return {"median": raw} if isinstance(raw, (int, float)) and not isinstance(raw, bool) else raw
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Spread:
+        low, high = self.min, math.inf if self.max is None else self.max
+        if not low <= self.median <= high:
+            raise ValueError(f"min <= median <= max must hold, not {low:g} <= {self.median:g} <= {high:g}")
+        if self.sigma > 0 and self.median == 0:
+            raise ValueError("median must be > 0 where sigma > 0")
+        if self.sigma > 0 and self._share_below(high) - self._share_below(low) < 0.05:
+            raise ValueError(f"[min, max] = [{low:g}, {high:g}] must hold at least 5 % of the lognormal")
+        return self
+
+    @property
+    def lowest(self) -> float:
+        """No draw is below this."""
+        return self.median if self.sigma == 0 else self.min
+
+    @property
+    def highest(self) -> float:
+        """No draw is above this; infinite without an upper bound."""
+        return self.median if self.sigma == 0 else math.inf if self.max is None else self.max
+
+    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """n independent draws, float64. A fixed quantity takes nothing from `rng`."""
+        return self._between(rng, n, self.lowest, self.highest)
+
+    def draw_whole(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """n whole numbers >= 1, int64: rounded first, then redrawn while outside [min, max]."""
+        low, high = self.lowest - 0.5, self.highest + 0.5
+        return np.maximum(np.rint(self._between(rng, n, low, high)).astype(np.int64), 1)
+
+    def _between(self, rng: np.random.Generator, n: int, low: float, high: float) -> np.ndarray:
+        if self.sigma == 0:
+            return np.full(n, self.median)
+        mu = math.log(self.median)
+        drawn = np.exp(rng.normal(mu, self.sigma, n))
+        outside = np.flatnonzero((drawn < low) | (drawn > high))
+        while outside.size:
+            again = np.exp(rng.normal(mu, self.sigma, outside.size))
+            drawn[outside] = again
+            outside = outside[(again < low) | (again > high)]
+        return drawn
+
+    @cached_property
+    def mean(self) -> float:
+        """Mean of `draw`: the truncated lognormal's, e^(mu + sigma^2/2) times a ratio of normal probabilities
+        (Johnson, Kotz and Balakrishnan, Continuous Univariate Distributions 1, 1994, ch. 14)."""
+        if self.sigma == 0:
+            return float(self.median)
+        low, high = self.lowest, self.highest
+        inside = self._share_below(high) - self._share_below(low)
+        weighted = self._share_below(high, self.sigma) - self._share_below(low, self.sigma)
+        return self.median * math.exp(self.sigma**2 / 2) * weighted / inside
+
+    @cached_property
+    def whole_moments(self) -> tuple[float, float]:
+        """Mean and second moment of `draw_whole`, summed over its values; needs an upper bound."""
+        if self.sigma == 0:
+            return float(max(round(self.median), 1)), float(max(round(self.median), 1) ** 2)
+        values = np.arange(math.ceil(self.lowest - 0.5), math.floor(self.highest + 0.5) + 1)
+        edges = np.append(values - 0.5, values[-1] + 0.5)
+        weights = np.diff([self._share_below(edge) for edge in edges])
+        weights, values = weights / weights.sum(), np.maximum(values, 1).astype(float)
+        return float(weights @ values), float(weights @ values**2)
+
+    def _share_below(self, x: float, shift: float = 0.0) -> float:
+        if x <= 0:
+            return 0.0
+        return normal_cdf((math.log(x) - math.log(self.median)) / self.sigma - shift) if x < math.inf else 1.0
+
+
+def normal_cdf(z: float) -> float:
+    """P(standard normal <= z)."""
+    return 0.5 * math.erfc(-z / math.sqrt(2))
+
+
+def lognormal_from_quantiles(median: float, p95: float) -> tuple[float, float]:
+    """Median and sigma of the lognormal with this median and 95th percentile: sigma = ln(p95/median)/z95."""
+    return median, math.log(p95 / median) / Z95
+
+
+def lognormal_from_moments(mean: float, cv: float) -> tuple[float, float]:
+    """Median and sigma of the lognormal with this mean and coefficient of variation: sigma^2 = ln(1 + cv^2)."""
+    variance = math.log1p(cv**2)
+    return mean * math.exp(-variance / 2), math.sqrt(variance)

@@ -1,0 +1,165 @@
+"""Workload: arrivals, lengths and tasks put together into a stream of Tasks, drawn from its own random streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+
+from sim.randomness import Streams
+from sim.schema import ConfigError
+from sim.work import Call, Task
+from sim.workload.arrivals import Arrivals
+from sim.workload.lengths import Empirical, Lengths
+from sim.workload.recorded import recorded_calls
+from sim.workload.replay import Arrived, Replay
+from sim.workload.tasks import Tasks
+
+_FIRST_BLOCK, _LARGEST_BLOCK = 64, 2048
+
+
+class Workload:
+    """What arrives. The k-th task is the same (but for its moment) whatever the arrivals are and whoever serves it.
+
+    Streams: `arrivals` for the moments, `lengths` and `tasks` for what the tasks are, `api_quantiles` for their luck
+    with an API. When arrivals is a replay with `lengths_from: log`, tasks come from the log, and lengths and tasks are
+    not used (and may be None).
+    """
+
+    def __init__(self, arrivals: Arrivals, lengths: Lengths | None = None, tasks: Tasks | None = None):
+        self.arrivals = arrivals
+        self.lengths = lengths
+        self.tasks = tasks
+        if not self.is_recorded:
+            if tasks is None:
+                raise ConfigError("tasks: is required unless arrivals is a replay with lengths_from: log")
+            if lengths is None and tasks.uses_lengths:
+                raise ConfigError(f"lengths: is required by tasks of kind {tasks.kind!r}")
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the tasks, not only the moments, come from a log."""
+        return isinstance(self.arrivals, Replay) and self.arrivals.lengths_from == "log"
+
+    @property
+    def default_horizon_s(self) -> float | None:
+        """How long a replayed log takes (its last arrival and one mean gap more); None for endless processes."""
+        return self.arrivals.default_horizon_s if isinstance(self.arrivals, Replay) else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Warnings about the logs used."""
+        return self.arrivals.notes if isinstance(self.arrivals, Replay) else ()
+
+    def task_blocks(self, streams: Streams, horizon_s: float, api: bool = False) -> Iterator[list[Task]]:
+        """All tasks that arrive in [0, horizon_s), in order of time, numbered from 0, in blocks drawn lazily.
+
+        `api`: draw each call's api_quantiles. Memory does not grow with the horizon.
+        """
+        if self.is_recorded:
+            moments_and_calls = self._recorded(streams, horizon_s, api)
+        else:
+            moments = _reblocked(self.arrivals.times(streams.generator("arrivals"), horizon_s))
+            moments_and_calls = zip(moments, self._mix(streams, api), strict=False)
+        first_id = 0
+        for times_s, calls in moments_and_calls:
+            ids = range(first_id, first_id + len(times_s))
+            first_id += len(times_s)
+            yield list(map(tuple.__new__, repeat(Task), zip(ids, times_s.tolist(), calls, repeat(0), strict=False)))
+
+    def saturating_tasks(self, streams: Streams) -> Iterator[Task]:
+        """An endless stream of tasks of the same mix, all there at time 0 and without waits between their calls."""
+        blocks = self._recorded_again_and_again() if self.is_recorded else self._mix(streams, False, waits=False)
+        task_id = 0
+        for block in blocks:
+            for calls in block:
+                yield Task(task_id, 0.0, calls)
+                task_id += 1
+
+    def mix_description(self) -> dict[str, Any]:
+        """What the tasks are made of, as plain JSON data: everything that saturated throughput can depend on on this
+        side, and so neither rates nor waits. Logs are named by their content."""
+        if self.is_recorded:
+            replay = self.arrivals
+            return {"log": replay.log.sha256, "start_s": replay.start_s, "duration_s": replay.duration_s}
+        found = {"tasks": self.tasks.model_dump(mode="json", exclude={"wait_s"})}
+        if self.tasks.uses_lengths:
+            found["lengths"] = self.lengths.model_dump(mode="json", exclude={"path"})
+            if isinstance(self.lengths, Empirical):
+                found["lengths"]["log"] = self.lengths.log.sha256
+        return found
+
+    def content_hashes(self) -> dict[str, str]:
+        """SHA-256 of every external file that the tasks depend on, by its path. Raises TraceError."""
+        readers = [self.arrivals] if isinstance(self.arrivals, Replay) else []
+        if not self.is_recorded and self.tasks.uses_lengths and isinstance(self.lengths, Empirical):
+            readers.append(self.lengths)
+        return {reader.path: reader.log.sha256 for reader in readers}
+
+    def _mix(self, streams: Streams, api: bool, waits: bool = True) -> Iterator[Iterator[tuple[Call, ...]]]:
+        """Endless blocks of tasks' calls. Block sizes are fixed, so the k-th task depends on k and the seed alone."""
+        rng, lengths_rng = streams.generator("tasks"), streams.generator("lengths")
+        luck = streams.generator("api_quantiles") if api else None
+        first_id = 0
+        for size in _block_sizes():
+            drawn = self.tasks.draw(rng, lengths_rng, self.lengths, size)
+            if not waits:
+                drawn = drawn._replace(wait_s=None)
+            quantiles = _quantiles(luck, len(drawn.input_tokens)) if api else None
+            yield self.tasks.calls(drawn, first_id, quantiles)
+            first_id += size
+
+    def _recorded(self, streams: Streams, horizon_s: float, api: bool):
+        excerpt, first_id = self.arrivals.excerpt, 0
+        luck = streams.generator("api_quantiles") if api else None
+        for block in self.arrivals.arrived(streams.generator("arrivals"), horizon_s):
+            n_calls = int((excerpt.offsets[block.tasks + 1] - excerpt.offsets[block.tasks]).sum())
+            quantiles = _quantiles(luck, n_calls) if api else None
+            yield block.times_s, recorded_calls(excerpt, block, first_id, quantiles)
+            first_id += len(block.tasks)
+
+    def _recorded_again_and_again(self) -> Iterator[Iterator[tuple[Call, ...]]]:
+        excerpt, first_id, copy = self.arrivals.excerpt, 0, 0
+        n = len(excerpt.arrived_s)
+        while True:
+            for begin in range(0, n, _LARGEST_BLOCK):
+                tasks = np.arange(begin, min(begin + _LARGEST_BLOCK, n))
+                block = Arrived(np.zeros(len(tasks)), tasks, np.full(len(tasks), copy))
+                yield recorded_calls(excerpt, block, first_id, waits=False)
+                first_id += len(tasks)
+            copy += 1
+
+
+def _block_sizes() -> Iterator[int]:
+    """Small at first, so that a short run draws little."""
+    size = _FIRST_BLOCK
+    while True:
+        yield size
+        size = min(2 * size, _LARGEST_BLOCK)
+
+
+def _reblocked(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same moments, in blocks of `_block_sizes` (the last may be shorter)."""
+    sizes = _block_sizes()
+    size, held, n_held = next(sizes), [], 0
+    for block in blocks:
+        held.append(block)
+        n_held += len(block)
+        if n_held < size:
+            continue
+        moments = np.concatenate(held)
+        while len(moments) >= size:
+            yield moments[:size]
+            moments, size = moments[size:], next(sizes)
+        held, n_held = [moments], len(moments)
+    moments = np.concatenate(held) if held else np.empty(0)
+    if len(moments):
+        yield moments
+
+
+def _quantiles(rng: np.random.Generator, n: int) -> Iterator[tuple[float, float]]:
+    """n pairs, each number uniform in (0, 1)."""
+    pairs = np.maximum(rng.random((n, 2)), 2.0**-54)
+    return zip(pairs[:, 0].tolist(), pairs[:, 1].tolist(), strict=True)
