@@ -1,0 +1,116 @@
+"""Every provider in conf/api keeps its own word: latency law, limits, one outcome per request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import simpy
+import yaml
+from pydantic import TypeAdapter
+
+from sim.fleet.api import Api, ApiChoice, ApiProvider, NoApi
+from sim.schema import one_of
+from sim.work import Call, Outcome, Request, Task
+
+FILES = sorted((Path(__file__).resolve().parents[2] / "conf" / "api").glob("*.yaml"))
+
+
+def load(path):
+    return TypeAdapter(one_of(ApiChoice)).validate_python(yaml.safe_load(path.read_text()))
+
+
+@pytest.fixture(params=[path for path in FILES if path.stem != "none"], ids=lambda path: path.stem)
+def provider(request):
+    loaded = load(request.param)
+    assert isinstance(loaded, ApiProvider)
+    return loaded
+
+
+def some_requests(rate_per_s, n=3000, seed=1):
+    rng = np.random.default_rng(seed)
+    arrived = np.cumsum(rng.exponential(1 / rate_per_s, n)).tolist()
+    lengths = rng.integers(1, 2000, (n, 2)).tolist()
+    luck = rng.random((n, 2)).tolist()
+    for i in range(n):
+        segments = ((f"task {i % 300}", lengths[i][0]),)
+        call = Call(*lengths[i], segments=segments, api_quantiles=tuple(luck[i]))
+        yield Request(Task(i, arrived[i], (call,)), 0, arrived[i])
+
+
+def play(provider, requests, until=None, patience_s=None):
+    env = simpy.Environment()
+    done = []
+    api = Api(env, provider, done.append, patience_s)
+    for request in requests:
+        env.timeout(request.arrived_s, request).callbacks.append(lambda event: api.submit(event.value))
+    env.run(until)
+    return api, done
+
+
+def test_no_api_is_a_choice_of_its_own():
+    assert {path.stem: isinstance(load(path), NoApi) for path in FILES}["none"]
+    assert len(FILES) >= 4
+
+
+def test_its_mean_latency_is_what_it_states(provider):
+    luck = (np.arange(200_000) + 0.5) / 200_000  # midpoints: the mean over luck is an integral
+    assert np.mean([provider.ttft_s(u) for u in luck]) == pytest.approx(provider.mean_ttft_s(), rel=2e-3)
+    decode_s = np.mean([provider.decode_s(u, 500) for u in luck])
+    assert provider.mean_ttft_s() + decode_s == pytest.approx(provider.mean_service_s(500), rel=2e-3)
+
+
+def test_a_request_takes_the_time_its_luck_says_whatever_the_load(provider):
+    for rate_per_s in (0.1, 20.0):
+        for request in play(provider, some_requests(rate_per_s))[1]:
+            ttft, speed = request.call.api_quantiles
+            assert request.outcome is Outcome.FINISHED
+            assert request.arrived_s <= request.admitted_s + 1e-9
+            assert request.first_token_s - request.admitted_s == pytest.approx(provider.ttft_s(ttft), abs=1e-6)
+            left_s = request.finished_s - request.first_token_s
+            assert left_s == pytest.approx(provider.decode_s(speed, request.output_tokens), abs=1e-6)
+
+
+@pytest.mark.parametrize("on_limit", ["wait", "refuse"])
+@pytest.mark.parametrize("patience_s", [None, 3.0])
+def test_every_request_has_exactly_one_outcome_or_is_still_inside(provider, on_limit, patience_s):
+    requests = list(some_requests(50.0))
+    strict = provider.model_copy(update={"on_limit": on_limit})
+    api, done = play(strict, requests, until=40.0, patience_s=patience_s)
+    arrived = {r for r in requests if r.arrived_s < 40.0}
+    inside = api.unfinished()
+    assert len(done) == len(set(done)) and not set(done) & set(inside)
+    assert set(done) | set(inside) == arrived
+    assert all((r.outcome is None) == (r.finished_s is None) for r in requests)
+    assert {r.outcome for r in inside} <= {None}
+    if patience_s is not None and on_limit == "wait":
+        assert all(r.finished_s - r.arrived_s == pytest.approx(3.0) for r in done if r.outcome is Outcome.ABANDONED)
+        assert all(r.admitted_s - r.arrived_s <= 3.0 + 1e-5 for r in done if r.outcome is Outcome.FINISHED)
+    for request in done:
+        assert 0 <= request.cached_input_tokens <= request.input_tokens
+
+
+def test_limits_are_met_and_never_exceeded(provider):
+    requests = play(provider, some_requests(60.0))[1]
+    requests.sort(key=lambda r: r.admitted_s)
+    admitted = np.array([r.admitted_s for r in requests])
+    tokens = np.array([r.input_tokens + r.output_tokens for r in requests])
+    for per_minute, amounts in (
+        (provider.requests_per_minute, np.ones(len(requests))),
+        (provider.tokens_per_minute, tokens),
+    ):
+        if per_minute is None:
+            continue
+        rate, burst = per_minute / 60, per_minute / 60 * provider.burst_s
+        used = np.cumsum(amounts)
+        excess = used - rate * admitted  # over any span, use <= burst + rate * length
+        assert (excess - np.minimum.accumulate(excess - amounts)).max() <= burst + 1e-3 * rate
+    if provider.max_concurrency is not None:
+        moments = [(r.admitted_s, 1) for r in requests] + [(r.finished_s, -1) for r in requests]
+        level = np.cumsum([change for _, change in sorted(moments)])
+        assert level.max() <= provider.max_concurrency
+    if provider.requests_per_minute is None and provider.tokens_per_minute is None and provider.max_concurrency is None:
+        assert all(r.admitted_s == r.arrived_s for r in requests)
+    else:
+        assert any(r.admitted_s > r.arrived_s + 1 for r in requests), "this load is meant to meet the limits"
