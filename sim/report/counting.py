@@ -1,0 +1,32 @@
+"""How many were there, as a curve over time: from columns of stretches to one number per bin."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def mean_in_bins(start_s: np.ndarray, end_s: np.ndarray, edges_s: np.ndarray) -> np.ndarray:
+    """Time-average number of stretches [start, end) open in each bin; float64[len(edges) - 1]. Exact, not sampled."""
+    elapsed = _elapsed(start_s, edges_s) - _elapsed(end_s, edges_s)
+    return np.diff(elapsed) / np.diff(edges_s)
+
+
+def peak_in_bins(start_s: np.ndarray, end_s: np.ndarray, edges_s: np.ndarray) -> np.ndarray:
+    """Most stretches [start, end) open at any one time in each bin; int64[len(edges) - 1]."""
+    real = end_s > start_s
+    start_s, end_s = np.sort(start_s[real]), np.sort(end_s[real])
+    # The number open is a step function that rises only at starts: look there, and at the left edge of each bin.
+    at_s = np.sort(np.concatenate([start_s, edges_s[:-1]]))
+    open_now = np.searchsorted(start_s, at_s, "right") - np.searchsorted(end_s, at_s, "right")
+    peak = np.zeros(len(edges_s) - 1, np.int64)
+    where = np.searchsorted(edges_s, at_s, "right") - 1
+    inside = (where >= 0) & (where < len(peak))
+    np.maximum.at(peak, where[inside], open_now[inside])
+    return peak
+
+
+def _elapsed(moments_s: np.ndarray, at_s: np.ndarray) -> np.ndarray:
+    """Sum over moments of the time since each, at every `at_s`: the integral of how many have passed."""
+    moments_s = np.sort(moments_s)
+    passed = np.searchsorted(moments_s, at_s, "right")
+    return passed * at_s - np.append(0.0, np.cumsum(moments_s))[passed]

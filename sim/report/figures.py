@@ -1,0 +1,217 @@
+"""Pictures: cost against tail latency for a sweep, and what one run did over time. PNG or SVG, by the file's ending."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from sim.records import Backend, Facts, ReplicaState
+from sim.report.counting import mean_in_bins, peak_in_bins
+from sim.report.intervals import CI_SUFFIX
+from sim.report.labels import place_labels
+from sim.report.verdict import failure, is_yes
+from sim.report.wording import is_missing, number
+from sim.units import DAY_S, HOUR_S, MINUTE_S
+
+DPI = 140
+PALETTE = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#7F3C8D",
+    "#666666",
+)  # Okabe & Ito, extended
+_STATE_LOOKS = (
+    ("busy", (ReplicaState.BUSY,), "#0072B2"),
+    ("draining", (ReplicaState.DRAINING,), "#56B4E9"),
+    ("idle", (ReplicaState.IDLE,), "#C9CED6"),
+    ("cold start", tuple(s for s in ReplicaState if s.is_cold_start), "#E69F00"),
+)
+_TIMELINE_BINS = 240
+
+
+def cost_against_tail_latency(
+    table: pd.DataFrame,
+    path: str | Path,
+    slo_ttft_s: float | None = None,
+    percentile: str = "p99",
+    shape: str = "arrivals",
+    fleet: str = "fleet",
+) -> Path:
+    """Draw one panel per shape: cost with its 95 % interval against TTFT (`percentile`: p50, p95 or p99), log scale.
+
+    Filled points meet the SLO, hollow ones do not; an infinite percentile stands in a band of its own on the right.
+    `table` as for sim.report.tables.print_comparison. Returns the path.
+    """
+    key = f"ttft_{percentile}_s"
+    ran = table[[not failure(row) and not is_missing(row.get(key)) for _, row in table.iterrows()]]
+    shapes = list(dict.fromkeys(table[shape])) or ["nothing ran"]
+    colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(dict.fromkeys(table[fleet]))}
+    figure = Figure(figsize=(max(4.0 * len(shapes), 5.5), 4.3), layout="constrained")
+    panels = figure.subplots(1, len(shapes), sharex=True, sharey=True, squeeze=False)[0]
+    limits = _latency_limits(ran[key].to_numpy(float) if len(ran) else np.array([]), slo_ttft_s)
+    labels = []
+    for axes, name in zip(panels, shapes, strict=True):
+        _frame(axes, str(name).replace("_", " "), limits, slo_ttft_s)
+        rows = ran[ran[shape] == name]
+        labels.append(
+            [_point(axes, row, key, limits, colours[row[fleet]], str(row[fleet])) for _, row in rows.iterrows()]
+        )
+    top = [row["usd_total"] + (row.get("usd_total" + CI_SUFFIX) or 0) for _, row in ran.iterrows()]
+    panels[0].set_ylim(0, 1.15 * max((t for t in top if np.isfinite(t)), default=1.0) or 1.0)
+    panels[0].set_ylabel("cost of the whole run, USD")
+    panels[0].yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}" if v >= 10 or v == 0 else number(v)))
+    figure.supxlabel(
+        f"{percentile} time to first token, s (log scale); filled: meets the SLO, hollow: does not", size=10
+    )
+    FigureCanvasAgg(figure).draw()  # settles the layout, so that labels can be measured
+    for axes, wanted in zip(panels, labels, strict=True):
+        place_labels(axes, wanted)
+    return _save(figure, path)
+
+
+def _latency_limits(ttft_s: np.ndarray, slo_ttft_s: float | None) -> tuple[float, float, float]:
+    """(left, right of the finite range, right edge with the band for infinity)."""
+    known = [v for v in (*ttft_s, slo_ttft_s or np.nan) if np.isfinite(v) and v > 0] or [0.1, 10.0]
+    low, high = np.log10(min(known)), np.log10(max(known))
+    margin = max(0.15 * (high - low), 0.25)
+    end = high + margin
+    band = 0.16 * (end - low + margin) if np.isinf(ttft_s).any() else 0.0
+    return 10 ** (low - margin), 10**end, 10 ** (end + band)
+
+
+def _frame(axes: Axes, title: str, limits: tuple[float, float, float], slo_ttft_s: float | None) -> None:
+    left, finite, right = limits
+    axes.set_xscale("log")
+    axes.set_xlim(left, right)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v, 1) if v <= finite else ""))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_title(title, size=11, weight="bold")
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    if slo_ttft_s is not None:
+        axes.axvline(slo_ttft_s, color="#444444", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        axes.annotate(
+            f"SLO {slo_ttft_s:g} s", (slo_ttft_s, 1), xycoords=("data", "axes fraction"), xytext=(3, -2),
+            textcoords="offset points", va="top", size=8, color="#444444",
+        )  # fmt: skip
+    if right > finite:
+        axes.axvspan(finite, right, color="#000000", alpha=0.06, linewidth=0)
+        axes.annotate(
+            "never\nserved", (np.sqrt(finite * right), 0), xycoords=("data", "axes fraction"), xytext=(0, 3),
+            textcoords="offset points", ha="center", va="bottom", size=8, color="#444444",
+        )  # fmt: skip
+
+
+def _point(
+    axes: Axes, row: pd.Series, key: str, limits: tuple[float, float, float], colour: str, name: str
+) -> tuple[float, float, str, str]:
+    x = row[key] if np.isfinite(row[key]) else np.sqrt(limits[1] * limits[2])
+    bar = row.get("usd_total" + CI_SUFFIX)
+    axes.errorbar(
+        x, row["usd_total"], yerr=None if is_missing(bar) else bar, fmt="o", markersize=7, color=colour, capsize=3,
+        elinewidth=1.2, markeredgewidth=1.6, markerfacecolor=colour if is_yes(row.get("meets_slo")) else "white", zorder=3,
+    )  # fmt: skip
+    return float(x), float(row["usd_total"]), name.replace("_", " "), colour
+
+
+def timeline(facts: Facts, path: str | Path, title: str = "") -> Path:
+    """Draw a run over its window: load, replicas by state (stacked), and the queue. Returns the path.
+
+    Curves are exact time averages over the bins; the queue also shows its peak within each bin.
+    """
+    window = facts.window
+    edges_s = np.linspace(window.start_s, window.end_s, _TIMELINE_BINS + 1)
+    unit_s, unit = next((s, n) for s, n in _TIME_UNITS if window.length_s >= 2.5 * s or s == 1.0)
+    at = (edges_s - window.start_s) / unit_s
+    with_fleet = facts.gpus_per_replica > 0
+    figure = Figure(figsize=(10, 6.6 if with_fleet else 3.4), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(3 if with_fleet else 1, 1, sharex=True))
+    _draw_load(panels[0], facts, edges_s, at)
+    if with_fleet:
+        _draw_replicas(panels[1], facts, edges_s, at)
+        _draw_queue(panels[2], facts, edges_s, at)
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25, linewidth=0.6)
+        axes.set_ylim(bottom=0)
+        axes.set_xlim(at[0], at[-1])
+        handles, names = axes.get_legend_handles_labels()
+        if len(names) > 1:
+            axes.legend(handles, names, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9)
+    panels[-1].set_xlabel(f"time, {unit}")
+    if title:
+        panels[0].set_title(title, size=11, weight="bold", loc="left")
+    return _save(figure, path)
+
+
+def write_run(folder: str | Path, scenario: Any, result: Any) -> None:
+    """The figures of a single scenario: timeline.png of its first replication."""
+    timeline(result.runs[0].facts, Path(folder) / "timeline.png", title=str(scenario.name).replace("_", " "))
+
+
+_TIME_UNITS = ((DAY_S, "days"), (HOUR_S, "hours"), (MINUTE_S, "minutes"), (1.0, "seconds"))
+
+
+def _steps(axes: Axes, at: np.ndarray, values: np.ndarray, **looks: Any) -> None:
+    axes.plot(at, np.append(values, values[-1]), drawstyle="steps-post", **looks)
+
+
+def _draw_load(axes: Axes, facts: Facts, edges_s: np.ndarray, at: np.ndarray) -> None:
+    arrived_s, api = facts.requests["arrived_s"], facts.requests["backend"] == Backend.API
+    per_s = np.histogram(arrived_s, edges_s)[0] / np.diff(edges_s)
+    axes.fill_between(at, np.append(per_s, per_s[-1]), step="post", color="#0072B2", alpha=0.18, linewidth=0)
+    _steps(axes, at, per_s, color="#0072B2", linewidth=1.2, label="all")
+    if api.any() and facts.gpus_per_replica > 0:
+        to_api = np.histogram(arrived_s[api], edges_s)[0] / np.diff(edges_s)
+        _steps(axes, at, to_api, color="#D55E00", linewidth=1.2, label="sent to the API")
+    axes.set_ylabel("arrivals, requests/s")
+
+
+def _draw_replicas(axes: Axes, facts: Facts, edges_s: np.ndarray, at: np.ndarray) -> None:
+    spans, floor = facts.spans, np.zeros(len(edges_s))
+    for name, states, colour in _STATE_LOOKS:
+        rows = np.isin(spans["state"], states)
+        if rows.any():
+            mean = mean_in_bins(spans["start_s"][rows], spans["end_s"][rows], edges_s)
+            top = floor + np.append(mean, mean[-1])
+            axes.fill_between(at, floor, top, step="post", color=colour, linewidth=0, label=name)
+            floor = top
+    axes.set_ylabel("replicas")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+
+
+def _draw_queue(axes: Axes, facts: Facts, edges_s: np.ndarray, at: np.ndarray) -> None:
+    requests, end_s = facts.requests, facts.window.end_s
+    fleet = requests["backend"] == Backend.FLEET
+    left_s = np.where(np.isnan(requests["admitted_s"]), requests["finished_s"], requests["admitted_s"])[fleet]
+    left_s = np.nan_to_num(left_s, nan=end_s)
+    came_s = np.minimum(requests["arrived_s"][fleet], left_s)
+    peak = peak_in_bins(came_s, left_s, edges_s)
+    axes.fill_between(
+        at, np.append(peak, peak[-1]), step="post", color="#CC79A7", alpha=0.35, linewidth=0, label="peak"
+    )
+    _steps(axes, at, mean_in_bins(came_s, left_s, edges_s), color="#7F3C8D", linewidth=1.2, label="mean")
+    axes.set_ylabel("waiting requests")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+
+
+def _save(figure: Figure, path: str | Path) -> Path:
+    """Write the whole file or none: an interrupted run leaves no half picture."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    figure.savefig(partial, dpi=DPI)
+    os.replace(partial, path)
+    return path

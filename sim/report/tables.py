@@ -1,0 +1,168 @@
+"""What a person reads in the terminal: one run's summary, and a sweep as one table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.columns import Columns
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sim.report.intervals import CI_SUFFIX
+from sim.report.verdict import failure, is_yes, verdicts
+from sim.report.wording import half_width, is_missing, number, percent, seconds, usd
+
+PIPED_WIDTH = 140
+
+_PERCENTILES = ("p50", "p95", "p99")
+_SPREAD = "  p50   p95   p99"
+_COLUMNS = (
+    "fleet", "cost", "$ per\nMtok", "busy\n%", "tok\n%", "batch\n%",
+    f"TTFT, s       \n{_SPREAD}", f"E2E, s        \n{_SPREAD}", "SLO  \n%  ", "cold\nstarts", "API\n%",
+)  # fmt: skip
+
+
+def print_comparison(
+    table: pd.DataFrame,
+    replications: pd.DataFrame | None = None,
+    shape: str = "arrivals",
+    fleet: str = "fleet",
+    console: Console | None = None,
+) -> None:
+    """Print a sweep: one row per scenario, grouped by `shape`, then a verdict per shape.
+
+    `table` has one row per scenario: label columns `shape` and `fleet`, the metrics of sim.report.metrics with their
+    `_ci95` half-widths, and `error` (text) for scenarios that failed. `replications`, if given, has the labels,
+    `replication` and the metrics of each single replication; it lets the verdict compare fleets pair by pair.
+    """
+    console = console or _console()
+    console.print(comparison(table, shape, fleet))
+    console.print(
+        "busy: % of paid GPU time with a request on it; tok: % of the tokens that time would give saturated; batch: %\n"
+        "of the batch filled while busy. Percentiles and SLO over all arrivals, ∞ for those never served. ± is 95 %.",
+        style="dim",
+        highlight=False,
+    )
+    for _, row in table.iterrows():
+        if failure(row):
+            console.print(
+                f"failed: {row[shape]}, {row[fleet]}: {failure(row)}", style="red", markup=False, highlight=False
+            )
+    console.print()
+    for line in verdicts(table, replications, shape, fleet):
+        console.print(line, markup=False, highlight=False)
+
+
+def comparison(table: pd.DataFrame, shape: str = "arrivals", fleet: str = "fleet") -> Table:
+    """The comparison as a rich Table, one section per shape."""
+    out = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="bold")
+    for header in _COLUMNS:
+        out.add_column(header, justify="left" if header == "fleet" else "right", no_wrap=True, vertical="bottom")
+    for name, rows in table.groupby(shape, sort=False):
+        out.add_row(f"[bold cyan]{escape(str(name))}[/]")
+        for _, row in rows.iterrows():
+            out.add_row(*_cells(row, str(row[fleet])))
+        out.add_section()
+    return out
+
+
+def _cells(row: pd.Series, name: str) -> list[str]:
+    if failure(row):
+        return [f" {escape(name)}", "[red]failed[/]"]
+    slo = percent(row.get("slo_attainment_fraction"))
+    return [
+        f" {escape(name)}",
+        usd(row.get("usd_total")) + half_width(row.get("usd_total" + CI_SUFFIX)),
+        number(row.get("usd_per_mtok_total")),
+        percent(row.get("busy_fraction_of_paid")),
+        percent(row.get("token_fraction_of_peak")),
+        percent(row.get("batch_fill_fraction")),
+        " ".join(f"{seconds(row.get(f'ttft_{p}_s')):>5}" for p in _PERCENTILES),
+        " ".join(f"{seconds(row.get(f'e2e_{p}_s')):>5}" for p in _PERCENTILES),
+        f"[green]{slo} ✓[/]" if is_yes(row.get("meets_slo")) else f"[yellow]{slo}  [/]",
+        _count(row.get("cold_starts")),
+        percent(row.get("api_request_fraction")),
+    ]
+
+
+_SECTIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "requests": (
+        ("arrived", "requests", "count"), ("finished", "requests_finished", "count"),
+        ("refused", "requests_refused", "count"), ("abandoned", "requests_abandoned", "count"),
+        ("unfinished", "requests_unfinished", "count"), ("tasks", "tasks", "count"),
+        ("input, Mtok", "input_tokens", "millions"), ("output, Mtok", "output_tokens", "millions"),
+        ("prefix hits, % of input", "prefix_hit_fraction", "percent"),
+        ("sent to the API, %", "api_request_fraction", "percent"),
+    ),
+    "latency": (
+        ("TTFT p50, s", "ttft_p50_s", ""), ("TTFT p95, s", "ttft_p95_s", ""), ("TTFT p99, s", "ttft_p99_s", ""),
+        ("TPOT p50, s", "tpot_p50_s", ""), ("TPOT p99, s", "tpot_p99_s", ""), ("E2E p50, s", "e2e_p50_s", ""),
+        ("E2E p95, s", "e2e_p95_s", ""), ("E2E p99, s", "e2e_p99_s", ""), ("task p95, s", "task_p95_s", ""),
+        ("SLO attained, %", "slo_attainment_fraction", "percent"),
+    ),
+    "use of paid GPU time": (
+        ("GPU-hours paid", "gpu_hours_paid", ""), ("busy, % of paid", "busy_fraction_of_paid", "percent"),
+        ("tokens, % of peak", "token_fraction_of_peak", "percent"), ("batch fill, %", "batch_fill_fraction", "percent"),
+        ("cold starts", "cold_starts", "count"), ("cold-start wait p95, s", "cold_start_wait_p95_s", ""),
+        ("preemptions", "preemptions", "count"),
+    ),
+    "money": (
+        ("total", "usd_total", "usd"), ("GPU", "usd_gpu", "usd"), ("  of which idle", "usd_idle", "usd"),
+        ("  of which cold start", "usd_cold_start", "usd"), ("API", "usd_api", "usd"),
+        ("overhead", "usd_overhead", "usd"),
+        ("per Mtok, in + out", "usd_per_mtok_total", "usd"), ("per Mtok, out", "usd_per_mtok_output", "usd"),
+        ("per 1,000 requests", "usd_per_request", "usd_per_1000"), ("per month of 730 h", "usd_per_month", "usd"),
+    ),
+}  # fmt: skip
+
+
+def print_summary(summary: Mapping[str, Any], title: str = "", console: Console | None = None) -> None:
+    """Print one scenario's summary, with half-widths where the summary has several replications."""
+    console = console or _console()
+    sections = Columns([_section(heading, keys, summary) for heading, keys in _SECTIONS.items()], padding=(0, 2))
+    if title:
+        console.print(f"[bold]{escape(title)}[/]", highlight=False)
+    console.print(sections)
+    if summary.get("meets_slo") is not None:
+        console.print("meets the SLO" if is_yes(summary["meets_slo"]) else "does not meet the SLO", highlight=False)
+
+
+def _section(heading: str, keys: tuple[tuple[str, str, str], ...], summary: Mapping[str, Any]) -> Table:
+    out = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold cyan")
+    out.add_column(heading, no_wrap=True)
+    out.add_column("", justify="right", no_wrap=True)
+    for label, key, style in keys:
+        if key in summary:
+            out.add_row(label, _said(summary[key], summary.get(key + CI_SUFFIX), style))
+    return out
+
+
+def _said(value: Any, width: Any, style: str) -> str:
+    if is_missing(value):
+        return number(value)
+    scale = {"percent": 100, "usd_per_1000": 1000, "millions": 1e-6}.get(style, 1)
+    plus_minus = half_width(None if is_missing(width) else scale * width)
+    if style == "percent":
+        return percent(value) + plus_minus
+    if style.startswith("usd"):
+        return usd(scale * value) + plus_minus
+    return (_count(value) if style == "count" else number(scale * value)) + plus_minus
+
+
+def _count(value: Any) -> str:
+    return (
+        number(value)
+        if is_missing(value)
+        else f"{value:,.0f}"
+        if value >= 10 or value == int(value)
+        else f"{value:.1f}"
+    )
+
+
+def _console() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
