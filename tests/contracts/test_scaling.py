@@ -47,12 +47,12 @@ class StandInFleet:
 
 
 def some_fleets(max_replicas, n=300):
-    """Views of fleets of every size up to the bound, idle, busy and swamped."""
+    """Views of fleets of every size up to the bound and a little beyond, idle, busy and swamped."""
     rng = np.random.default_rng(7)
     yield StandInFleet()
     for _ in range(n):
-        ready = int(rng.integers(0, max_replicas + 1))
-        starting = int(rng.integers(0, max_replicas - ready + 1))
+        ready = int(rng.integers(0, max_replicas + 3))
+        starting = int(rng.integers(0, max(0, max_replicas - ready) + 1))
         idle = int(rng.integers(0, ready + 1))
         load = int(rng.choice([0, 1, 10, 1000]))
         yield StandInFleet(

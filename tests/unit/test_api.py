@@ -116,6 +116,22 @@ def test_the_expected_wait_is_what_a_newcomer_will_see():
     assert play(PLAIN, [(0, Call(10, 3))] * 9, until=1)[0].expected_wait_s == 0.0
 
 
+def test_who_has_left_the_line_is_not_waited_for():
+    provider = PLAIN | {"tokens_per_minute": 600, "burst_s": 10}  # holds 100 tokens, 10 more every second
+    api, requests, _ = play(provider, [(0, Call(90, 10)), (0, Call(40, 10)), (0, Call(15, 5))], until=6)
+    assert [r.admitted_s for r in requests] == pytest.approx([0, 5, None])
+    assert api.expected_wait_s == pytest.approx(1.1), "20 tokens ahead and one of its own, 10 of them there"
+
+
+def test_the_next_in_line_may_be_due_before_the_alarm_set_for_the_one_before():
+    provider = PLAIN | {"tokens_per_minute": 600, "burst_s": 10, "max_concurrency": 1}
+    calls = [(0, Call(90, 2)), (0, Call(10, 10)), (0, Call(80, 10))]  # the second awaits a slot until 2, at most to 99
+    _, requests, _ = play(provider, calls, patience_s=99)
+    assert [r.admitted_s for r in requests] == pytest.approx([0, 2, 12])
+    slow_refill = [(0, Call(90, 2)), (0, Call(10, 1)), (0, Call(80, 10))]
+    assert [r.admitted_s for r in play(provider, slow_refill, patience_s=99)[1]] == pytest.approx([0, 2, 9.3])
+
+
 def test_what_is_still_inside_at_the_end_is_listed_with_what_has_happened():
     calls = [(0, Call(10, 9)), (0, Call(10, 9)), (3.5, Call(10, 1))]
     provider = PLAIN | {"requests_per_minute": 20, "burst_s": 3}  # one at once, one more every 3 s
@@ -135,7 +151,7 @@ def cached(arrivals, cache=CACHE):
 
 def test_a_prompt_seen_lately_counts_as_cached_as_far_as_it_was_seen():
     assert cached([(0, AGENT[0]), (50, AGENT[1]), (100, AGENT[1])]) == [0, 1000, 1300]
-    assert cached([(0, AGENT[1]), (50, AGENT[0])]) == [0, 1000]
+    assert cached([(0, AGENT[1]), (50, AGENT[0]), (100, AGENT[1])]) == [0, 1000, 1300], "a shorter look forgets nothing"
 
 
 def test_a_shared_system_prompt_is_shared_until_the_prompts_part():

@@ -47,6 +47,7 @@ def test_a_fleet_at_zero_still_gets_the_request_that_wakes_it():
     impatient = Overflow(queue_per_replica=0)
     assert impatient.choose(request(), system(n_queued=0, n_ready=0)) is FLEET
     assert impatient.choose(request(), system(n_queued=1, n_ready=0)) is API
+    assert Overflow(queue_per_replica=5).choose(request(), system(n_queued=5, n_ready=0)) is FLEET
 
 
 def test_a_predicted_wait_longer_than_tolerated_overflows():
@@ -75,8 +76,14 @@ def test_overflow_without_a_trigger_is_refused():
         parse_node(Overflow, {})
 
 
-def test_least_loaded_breaks_ties_by_the_lowest_id():
-    assert LeastLoaded().choose(request(), replicas(3, 1, 1, 2)).replica_id == 1
+TIE_BREAKERS = [LeastLoaded(), TaskAffinity(), FillFirst(target_requests_per_replica=2)]
+
+
+@pytest.mark.parametrize("placement", TIE_BREAKERS, ids=lambda p: p.kind)
+def test_ties_go_to_the_lowest_id_in_whatever_order_the_offer_comes(placement):
+    offer = replicas(3, 1, 1, 2)
+    assert placement.choose(request(), offer).replica_id == 1
+    assert placement.choose(request(), offer[::-1]).replica_id == 1
 
 
 def test_round_robin_gives_single_calls_their_exact_turn():
