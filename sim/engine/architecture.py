@@ -23,9 +23,9 @@ class Model(Node):
     """The shape of a transformer: gated feed-forward layers (dense or mixture of experts), and one of three attentions.
 
     `gqa` keeps `kv_heads` keys and values of `head_dim` per layer. `mla` keeps one latent of `kv_lora_rank +
-    qk_rope_head_dim` per layer, shared by all heads and therefore not divided by tensor parallelism; `dsa` is `mla` that
-    reads only the `sparse_top_k` tokens a small indexer picks. With `sliding_window`, that share of the layers sees and
-    keeps only the last `sliding_window` tokens.
+    qk_rope_head_dim` per layer, shared by all heads and therefore not divided by tensor parallelism; `dsa` is `mla`
+    that reads only the `sparse_top_k` tokens a small indexer picks. With `sliding_window`, that share of the layers
+    sees and keeps only the last `sliding_window` tokens.
     """
 
     name: str
@@ -76,7 +76,9 @@ class Model(Node):
         if self.n_dense_mlp_layers and not self.ffn:
             raise ValueError(f"ffn must be > 0 with {self.n_dense_mlp_layers} dense feed-forward layers")
         if self.attention != "gqa" and not (self.kv_lora_rank and self.qk_nope_head_dim and self.qk_rope_head_dim):
-            raise ValueError(f"attention = {self.attention} needs kv_lora_rank, qk_nope_head_dim and qk_rope_head_dim > 0")
+            raise ValueError(
+                f"attention = {self.attention} needs kv_lora_rank, qk_nope_head_dim and qk_rope_head_dim > 0"
+            )
         if self.attention == "dsa" and not (self.sparse_top_k and self.indexer_heads and self.indexer_head_dim):
             raise ValueError("attention = dsa needs sparse_top_k, indexer_heads and indexer_head_dim > 0")
         if (self.sliding_window is None) != (self.sliding_window_fraction == 0):
@@ -169,7 +171,7 @@ class Model(Node):
         return round(self.layers * self.sliding_window_fraction)
 
     def kv_bytes_per_token_per_layer(self, tensor_parallel: int, kv_dtype: str | None = None) -> float:
-        """What one layer keeps of one token on one GPU. MLA latents are not divided; KV heads are replicated, never cut."""
+        """What one layer keeps of one token on one GPU: KV heads are replicated, never cut; MLA latents not divided."""
         size = BYTES_PER_PARAM[kv_dtype or self.kv_dtype]
         if self.attention == "gqa":
             return 2 * max(1, -(-self.kv_heads // tensor_parallel)) * self.head_dim * size
@@ -202,7 +204,7 @@ class Model(Node):
         return 2.0 * self.indexer_heads * self.indexer_head_dim if self.attention == "dsa" else 0.0
 
     def expected_distinct_experts(self, tokens: int) -> float:
-        """Experts of one layer that `tokens` tokens touch: E (1 - (1 - k/E)^n), for routing that is even and independent."""
+        """Experts of one layer that n tokens touch: E (1 - (1 - k/E)^n), if routing is even and independent."""
         if not self.experts:
             return 0.0
         return self.experts * (1.0 - (1.0 - self.experts_per_token / self.experts) ** tokens)

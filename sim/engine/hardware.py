@@ -34,7 +34,7 @@ class Gpu(Node):
     link_kind: Literal["nvlink", "pcie", "pcie_no_p2p"]
 
     gemm_efficiency: float = Field(gt=0, le=1, description="large bf16 matrix products, fraction of peak")
-    fp8_gemm_efficiency: float = Field(gt=0, le=1, description="large fp8 or fp4 matrix products, fraction of that peak")
+    fp8_gemm_efficiency: float = Field(gt=0, le=1, description="large fp8 or fp4 products, fraction of that peak")
     expert_gemm_fraction: float = Field(gt=0, le=1, description="grouped expert products against dense ones")
     weight_read_efficiency: float = Field(gt=0, le=1, description="weight streaming, fraction of memory bandwidth")
     overlap_norm: float = Field(ge=1, description="p of the norm that joins compute and weight read; 1 = sum")
@@ -71,7 +71,9 @@ class Gpu(Node):
     @model_validator(mode="after")
     def _driver_total_is_plausible(self) -> Gpu:
         if not 0.9 < self.device_total_gb / self.memory_gb < 1.1:
-            raise ValueError(f"device_total_gb = {self.device_total_gb} must be within 10 % of memory_gb = {self.memory_gb}")
+            raise ValueError(
+                f"device_total_gb = {self.device_total_gb} must be within 10 % of memory_gb = {self.memory_gb}"
+            )
         return self
 
 
@@ -89,15 +91,15 @@ class Engine(Node):
     kv_dtype: Dtype | None = Field(None, description="KV cache type; None: as published")
     step_overhead_us: float = Field(300.0, ge=0, description="host work per step that the GPU waits for")
     async_scheduling: bool = Field(True, description="a step's batch is fixed one step ahead")
-    request_overhead_s: float = Field(0.0, ge=0, description="HTTP and tokenising, once per request, before it is queued")
+    request_overhead_s: float = Field(0.0, ge=0, description="HTTP and tokenising, once per request")
     step_time: one_of(StepTimeModel) = RooflineModel()
 
     @model_validator(mode="after")
     def _budget_holds_a_decode_of_all(self) -> Engine:
         if self.max_num_batched_tokens < self.max_num_seqs:
             raise ValueError(
-                f"max_num_batched_tokens = {self.max_num_batched_tokens} must be >= max_num_seqs = {self.max_num_seqs}: "
-                "every running sequence needs a token of the step's budget"
+                f"max_num_batched_tokens = {self.max_num_batched_tokens} must be >= max_num_seqs = "
+                f"{self.max_num_seqs}: every running sequence needs a token of the step's budget"
             )
         return self
 
@@ -129,9 +131,9 @@ def weight_bytes_per_gpu(model: str | Model, engine: Engine) -> float:
 def kv_bytes_per_token(model: str | Model, engine: Engine) -> float:
     """KV bytes that one more token of context takes on each GPU of a replica.
 
-    GQA: 2 x layers x KV heads on this GPU x head_dim x bytes, where KV heads are replicated once there are more GPUs than
-    heads. MLA: (kv_lora_rank + qk_rope_head_dim) x bytes per layer, not divided. Sliding-window layers do not grow and are
-    not counted (their fixed window per sequence is neglected).
+    GQA: 2 x layers x KV heads on this GPU x head_dim x bytes, where KV heads are replicated once there are more GPUs
+    than heads. MLA: (kv_lora_rank + qk_rope_head_dim) x bytes per layer, not divided. Sliding-window layers do not grow
+    and are not counted (their fixed window per sequence is neglected).
     """
     model = model_named(model)
     growing = (model.layers - model.n_window_layers) * model.kv_bytes_per_token_per_layer(
@@ -141,7 +143,7 @@ def kv_bytes_per_token(model: str | Model, engine: Engine) -> float:
 
 
 def kv_memory_bytes(gpu: str | Gpu, model: str | Model, engine: Engine) -> float:
-    """Bytes left for KV on each GPU: gpu_memory_utilization x device total - weights - activation reserve. May be < 0."""
+    """Bytes left for KV on each GPU: utilization x device total - weights - activation reserve. May be < 0."""
     gpu, model = gpu_named(gpu), model_named(model)
     reserve = engine.activation_reserve_gb * GB
     return engine.gpu_memory_utilization * gpu.device_total_gb * GB - weight_bytes_per_gpu(model, engine) - reserve

@@ -28,11 +28,11 @@ class Roofline:
         all-reduce      two per layer: latency + ring bytes / (link f); tensor parallel only
         overhead        per step, per layer, per sequence
 
-    Every efficiency is at most 1, so no step is faster than FLOP / peak or bytes / bandwidth. The form and its constants
-    are those of composed operator tables and whole-engine fits (Vidur, vLLM; see the sources in conf/gpu).
+    Every efficiency is at most 1, so no step is faster than FLOP / peak or bytes / bandwidth. The form and its
+    constants are those of composed operator tables and whole-engine fits (Vidur, vLLM; see the sources in conf/gpu).
 
-    Limits: sequences are taken to hold at least the window (sliding-window layers) or `sparse_top_k` tokens (DSA), which
-    keeps decode affine in the context and overstates shorter ones; no tile or wave quantisation; one node.
+    Limits: sequences are taken to hold at least the window (sliding-window layers) or `sparse_top_k` tokens (DSA),
+    which keeps decode affine in the context and overstates shorter ones; no tile or wave quantisation; one node.
     """
 
     __slots__ = (

@@ -21,9 +21,9 @@ Chunk = tuple[int, int, bool]
 class StepTime(Protocol):
     """Seconds of one step of a continuous-batching engine, as a function of what is in the batch.
 
-    Laws: every result is > 0 and non-decreasing in each argument, and a pure decode step is affine in the resident context,
-    `decode_s(n) + context_s * context_tokens`, so that k steps of the same n sequences take
-    `k * decode_s(n) + context_s * (k * C + n * k * (k - 1) / 2)`.
+    Laws: every result is > 0 and non-decreasing in each argument, and a pure decode step is affine in the resident
+    context, `decode_s(n) + context_s * context_tokens`, so that k steps of the same n sequences, which hold C tokens
+    before the first, take `k * decode_s(n) + context_s * (k * C + n * k * (k - 1) / 2)`.
     """
 
     context_s: float
@@ -42,8 +42,8 @@ class StepTime(Protocol):
 class AffineStepTime:
     """A step time that is affine in everything, for queues with known answers.
 
-    With only `base_s` it is a clock (M/G/infinity, or M/D/1 with one slot); with only `per_sequence_s` every sequence gets
-    an equal share of a fixed rate (processor sharing).
+    With only `base_s` it is a clock (M/G/infinity, or M/D/1 with one slot); with only `per_sequence_s` every sequence
+    gets an equal share of a fixed rate (processor sharing).
     """
 
     __slots__ = ("base_s", "per_sequence_s", "context_s", "per_prefill_token_s")

@@ -1,0 +1,119 @@
+"""Every step time the conf files can build keeps the contract of `sim.engine.step_time.StepTime`."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import pytest
+import yaml
+
+from sim.conf_path import conf_dir
+from sim.engine.hardware import Engine, gpu_named, kv_blocks_of, model_named
+from sim.engine.step_time import AffineModel, AffineStepTime
+from sim.schema import ConfigError, parse_node
+
+GPUS = sorted(p.stem for p in (conf_dir() / "gpu").glob("*.yaml"))
+MODELS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml"))
+ENGINES = sorted((conf_dir() / "engine").glob("*.yaml"))
+
+
+def smallest_fit(gpu_name: str, model_name: str, **engine) -> Engine | None:
+    """The engine with the smallest tensor-parallel group of this GPU that holds the model."""
+    gpu, model = gpu_named(gpu_name), model_named(model_name)
+    for tp in (1, 2, 4, 8):
+        trial = Engine(tensor_parallel=tp, max_num_seqs=64, **engine)
+        if model.heads % tp == 0 and kv_blocks_of(gpu, model, trial):
+            return trial
+    return None
+
+
+FITTING = [(g, m) for g in GPUS for m in MODELS if smallest_fit(g, m)]
+
+
+def built(pair):
+    gpu, model = pair
+    engine = smallest_fit(gpu, model)
+    return engine.step_time.build(gpu_named(gpu), model_named(model), engine)
+
+
+@pytest.fixture(params=FITTING, ids=lambda p: f"{p[0]}-{p[1]}")
+def step_time(request):
+    return built(request.param)
+
+
+def test_most_pairs_of_files_fit_somewhere():
+    assert len(FITTING) > len(GPUS) * len(MODELS) / 2
+    assert {g for g, _ in FITTING} == set(GPUS)
+
+
+def test_a_step_takes_time_and_more_work_takes_no_less(step_time):
+    decode = [step_time.decode_s(n) for n in range(0, 200)]
+    assert decode[0] > 0 and decode == sorted(decode)
+    assert step_time.context_s > 0
+    for n in (0, 1, 60):
+        context = 700.0 * n
+        bare = step_time.step_s(n, context, ())
+        for new, past in ((1, 0), (15, 640), (512, 0), (2048, 3000), (8192, 100_000)):
+            step = step_time.step_s(n, context, [(new, past, False)])
+            assert step >= bare
+            assert step_time.step_s(n, context, [(new, past, True)]) >= step
+            assert step_time.step_s(n, context, [(new + 1, past, False)]) >= step
+            assert step_time.step_s(n, context, [(new, past + 1, False)]) >= step
+            assert step_time.step_s(n + 1, context, [(new, past, False)]) >= step
+            assert step_time.step_s(n, context + 1, [(new, past, False)]) >= step
+            assert step_time.step_s(n, context, [(new, past, False), (1, 0, False)]) >= step
+
+
+def test_a_step_without_chunks_is_the_affine_decode_step_to_the_last_bit(step_time):
+    for n, context in ((0, 0), (1, 1), (7, 4321), (64, 123_456), (150, 1e6)):
+        assert step_time.step_s(n, context, ()) == step_time.decode_s(n) + step_time.context_s * context
+
+
+def test_k_decode_steps_add_up_to_the_closed_form(step_time):
+    n, context, k = 23, 23 * 517, 400
+    stepped = sum(step_time.step_s(n, context + n * i, ()) for i in range(k))
+    closed = k * step_time.decode_s(n) + step_time.context_s * (k * context + n * k * (k - 1) / 2)
+    assert stepped == pytest.approx(closed, rel=1e-12)
+
+
+def test_splitting_a_prompt_into_chunks_does_the_same_attention_and_never_saves_time(step_time):
+    whole = step_time.step_s(0, 0, [(2048, 0, True)])
+    halves = step_time.step_s(0, 0, [(1024, 0, False)]) + step_time.step_s(0, 0, [(1024, 1024, True)])
+    assert halves > whole
+
+
+@pytest.mark.parametrize("path", ENGINES, ids=lambda p: p.stem)
+def test_every_engine_file_builds_a_step_time(path):
+    engine = parse_node(Engine, yaml.safe_load(path.read_text()))
+    step = engine.step_time.build(gpu_named("h100_sxm"), model_named("llama_3_1_8b"), engine)
+    assert 1e-3 < step.decode_s(1) < 20e-3
+
+
+def test_affine_step_time_is_what_it_says():
+    step = AffineStepTime(base_s=2.0, per_sequence_s=0.5, per_context_token_s=0.25, per_prefill_token_s=0.125)
+    assert step.decode_s(4) == 4.0
+    assert step.step_s(4, 8, ()) == 6.0
+    assert step.step_s(4, 8, [(16, 99, True)]) == 2.0 + 0.5 * 5 + 0.25 * 8 + 0.125 * 16
+    chosen = Engine(step_time=AffineModel(base_s=2.0)).step_time.build(None, None, None)
+    assert chosen.step_s(9, 9, [(9, 9, True)]) == 2.0
+
+
+def test_an_affine_step_that_takes_no_time_is_refused():
+    with pytest.raises(ConfigError, match="a step takes time"):
+        parse_node(AffineModel, {"kind": "affine", "per_prefill_token_s": 1.0})
+
+
+def test_a_mixed_step_is_priced_in_a_few_microseconds():
+    step = built(("h100_sxm", "llama_3_1_8b"))
+    chunks = [(300, 128, True)]
+
+    def best(call):
+        times = []
+        for _ in range(7):
+            start = perf_counter()
+            for _ in range(2000):
+                call()
+            times.append((perf_counter() - start) / 2000)
+        return min(times)
+
+    assert best(lambda: step.step_s(40, 30_000.0, chunks)) < 8e-6  # about 1 us here; room for a slow machine
