@@ -225,7 +225,7 @@ def _poisson_points(rng: np.random.Generator) -> Iterator[np.ndarray]:
 
 def _exact_points(rng: np.random.Generator, n: int, length: float) -> Iterator[np.ndarray]:
     """Order statistics of n uniform points on [0, length), slice by slice: each count binomial given those before."""
-    slices, left, inside = max(1, n // _POINTS), n, np.nextafter(length, 0)
+    slices, left, inside = max(1, -(-n // _POINTS)), n, np.nextafter(length, 0)
     for i in range(slices):
         count = int(rng.binomial(left, 1 / (slices - i)))
         left -= count

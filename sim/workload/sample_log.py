@@ -1,4 +1,4 @@
-"""A small request log in Azure's format, drawn from the project's own bursty workload: `python -m sim.workload.sample_log`.
+"""A small request log in Azure's format, drawn from the project's own workload: `python -m sim.workload.sample_log`.
 
 For trying out replay without anybody's data. The file is a function of --requests and --seed.
 """

@@ -1,0 +1,84 @@
+"""Every file in conf/tasks: at least one call, positive tokens, contexts that grow as they should, honest prefixes."""
+
+import pytest
+
+from sim.randomness import Streams
+from sim.work import Call
+from sim.workload.lengths import Fixed
+from sim.workload.tasks import SHARED_KEY, Tasks
+from tests.agree import assert_agrees, assert_disagrees
+from tests.contracts.workload_files import load, names
+
+LENGTHS = Fixed(input_tokens=700, output_tokens=80)
+
+
+@pytest.fixture(params=names("tasks"))
+def tasks(request, tmp_path):
+    return load(Tasks, "tasks", request.param, tmp_path)
+
+
+def draw(tasks, seed, n=400):
+    streams = Streams(seed)
+    return tasks.draw(streams.generator("tasks"), streams.generator("lengths"), LENGTHS, n)
+
+
+def calls_of(tasks, seed=1, first_task_id=10, n=400):
+    return list(tasks.calls(draw(tasks, seed, n), first_task_id))
+
+
+def test_every_task_has_calls_with_positive_tokens(tasks):
+    found = calls_of(tasks)
+    assert len(found) == 400
+    for calls in found:
+        assert len(calls) >= 1
+        assert calls[0].wait_s == 0
+        for call in calls:
+            assert type(call) is Call
+            assert type(call.input_tokens) is int and call.input_tokens >= 1
+            assert type(call.output_tokens) is int and call.output_tokens >= 1
+            assert call.wait_s >= 0
+
+
+def test_the_same_stream_gives_the_same_tasks(tasks):
+    assert calls_of(tasks, 1) == calls_of(tasks, 1)
+    if tasks.kind != "single_call":  # its lengths are fixed here
+        assert calls_of(tasks, 1) != calls_of(tasks, 2)
+
+
+def test_contexts_grow_by_the_previous_answer_and_new_input_or_are_compacted(tasks):
+    for calls in calls_of(tasks):
+        for before, call in zip(calls, calls[1:], strict=False):
+            grown = call.input_tokens > before.input_tokens + before.output_tokens
+            compacted = call.segments[-1][0] != before.segments[-1][0]
+            assert grown != compacted
+
+
+def test_no_call_exceeds_the_context(tasks):
+    limit = getattr(tasks, "max_context_tokens", None) or 10**9
+    assert all(call.input_tokens + call.output_tokens <= limit for calls in calls_of(tasks) for call in calls)
+
+
+def test_segments_lie_within_the_prompt_and_only_the_shared_stream_is_shared(tasks):
+    owners = {}
+    for task_id, calls in enumerate(calls_of(tasks), 10):
+        for call in calls:
+            assert sum(tokens for _, tokens in call.segments) <= call.input_tokens
+            for key, tokens in call.segments:
+                assert tokens >= 0
+                if key != SHARED_KEY:
+                    assert owners.setdefault(key, task_id) == task_id, "two tasks own one stream"
+            if call.extends_prefix:
+                assert sum(tokens for _, tokens in call.segments) == call.input_tokens
+
+
+def test_the_mean_number_of_calls_is_as_stated(tasks):
+    means = [len(drawn.input_tokens) / 2000 for drawn in (draw(tasks, seed, 2000) for seed in range(8))]
+    assert_agrees(means, tasks.mean_calls_per_task, within=0.1)
+    assert_disagrees(means, 1.2 * tasks.mean_calls_per_task, within=0.1)
+
+
+def test_waits_can_be_left_out(tasks):
+    calls = list(tasks.calls(draw(tasks, 1)._replace(wait_s=None), 0))
+    assert all(call.wait_s == 0 for task in calls for call in task)
+    assert [len(c) for c in calls] == [len(c) for c in calls_of(tasks)]
+    assert [c.input_tokens for t in calls for c in t] == [c.input_tokens for t in calls_of(tasks) for c in t]
