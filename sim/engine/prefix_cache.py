@@ -1,8 +1,13 @@
 """KV memory in blocks, and which blocks still hold something a later prompt may reuse.
 
-A prompt's reusable part is a chain of streams (see `sim.work.Segment`). A stream's resident blocks are always its first
-ones, so one counter per stream stands for a chain of hashed blocks. Blocks are freed tail first and evicted least
-recently used first, as in vLLM's block pool; blocks that nobody can ever ask for again age in the same queue.
+A prompt's reusable part is a chain of streams (see `sim.work.Segment`); a stream always follows the same streams, at
+the same depth. Its resident blocks are always its first ones, and so are those that somebody holds, hence a few
+counters per stream stand for a chain of hashed blocks. Blocks are freed tail first and evicted least recently used
+first, as in vLLM's block pool; blocks that nobody can ever ask for again age in the same queue.
+
+Known limit: of two blocks of equal content only one can be found, where vLLM finds either. There are two where a prompt
+ends exactly with a block that is resident (the block of the last token is always computed): a prompt that repeats
+another to its end, lies within a longer shared text, or comes back after a preemption.
 """
 
 from __future__ import annotations
@@ -14,14 +19,36 @@ from sim.work import Segment
 
 
 class Stream:
-    """The resident head of one token stream. `references` counts the running sequences that hold it."""
+    """The resident head of one token stream, `resident_blocks` long; running sequences hold its first `held_blocks`."""
 
-    __slots__ = ("key", "resident_blocks", "references")
+    __slots__ = ("key", "resident_blocks", "held_blocks", "extents", "runs")
 
     def __init__(self, key: Hashable):
         self.key = key
         self.resident_blocks = 0
-        self.references = 0
+        self.held_blocks = 0
+        self.extents: dict[int, int] = {}  # blocks held by one sequence: how many sequences hold so many
+        self.runs: list[_Run] = []  # its blocks that nobody holds, the deepest first
+
+
+class _Run:
+    """Neighbouring blocks of one stream that were given back together; or, without a stream, blocks nobody can find."""
+
+    __slots__ = ("stream", "blocks")
+
+    def __init__(self, stream: Stream | None, blocks: int):
+        self.stream = stream
+        self.blocks = blocks
+
+
+class Hold:
+    """What one sequence holds of one stream: its first `blocks` blocks."""
+
+    __slots__ = ("stream", "blocks")
+
+    def __init__(self, stream: Stream, blocks: int):
+        self.stream = stream
+        self.blocks = blocks
 
 
 class KvMemory:
@@ -37,7 +64,7 @@ class KvMemory:
         self.free_blocks = total_blocks
         self.evictable_blocks = 0
         self._streams: dict[Hashable, Stream] = {}
-        self._idle: OrderedDict[Stream, None] = OrderedDict()  # least recently used first
+        self._idle: OrderedDict[_Run, None] = OrderedDict()  # least recently used first
 
     @property
     def available_blocks(self) -> int:
@@ -57,10 +84,10 @@ class KvMemory:
             self.free_blocks += n_blocks
             return
         last = next(reversed(self._idle))
-        if last.key is not None:
-            last = Stream(None)
+        if last.stream is not None:
+            last = _Run(None, 0)
             self._idle[last] = None
-        last.resident_blocks += n_blocks
+        last.blocks += n_blocks
         self.evictable_blocks += n_blocks
 
     def resident(self, segments: tuple[Segment, ...], prompt_tokens: int) -> int:
@@ -69,74 +96,123 @@ class KvMemory:
         for key, tokens in segments:
             start, end = end, end + tokens
             stream = self._streams.get(key)
-            if stream is None:
-                break
-            wanted = end // size - start // size
-            if stream.resident_blocks < wanted:
-                found += stream.resident_blocks
+            wanted = end // size - start // size  # may be 0: a block belongs to the stream of its last token
+            resident = 0 if stream is None else stream.resident_blocks
+            if resident < wanted:
+                found += resident
                 break
             found += wanted
         return min(found, (prompt_tokens - 1) // size)
 
-    def idle_blocks(self, segments: tuple[Segment, ...]) -> int:
-        """Evictable blocks that holding these streams would take out of reach."""
-        streams = (self._streams.get(key) for key, _ in segments)
-        return sum(s.resident_blocks for s in streams if s is not None and not s.references)
+    def idle_blocks(self, segments: tuple[Segment, ...], n_blocks: int) -> int:
+        """Evictable blocks that holding the first `n_blocks` of a prompt would take out of reach."""
+        size, idle, end = self.block_tokens, 0, 0
+        for key, tokens in segments:
+            start, end = end, end + tokens
+            blocks = min(n_blocks, end // size - start // size)
+            if blocks:
+                idle += max(0, blocks - self._streams[key].held_blocks)
+                n_blocks -= blocks
+        return idle
 
-    def acquire(self, segments: tuple[Segment, ...]) -> list[Stream]:
-        """Hold the streams of a prompt, creating those not yet known; held streams are not evicted."""
-        held = []
-        for key, _ in segments:
+    def hold(self, segments: tuple[Segment, ...], n_blocks: int) -> list[Hold]:
+        """Hold the first `n_blocks` of a prompt, which must be resident: they are not evicted until `let_go`."""
+        size, end, holds = self.block_tokens, 0, []
+        for key, tokens in segments:
+            start, end = end, end + tokens
+            blocks = min(n_blocks, end // size - start // size)
+            n_blocks -= blocks
             stream = self._streams.get(key)
             if stream is None:
                 stream = self._streams[key] = Stream(key)
-            elif stream.references == 0:
-                del self._idle[stream]
-                self.evictable_blocks -= stream.resident_blocks
-            stream.references += 1
-            held.append(stream)
-        return held
+            extents = stream.extents
+            extents[blocks] = extents.get(blocks, 0) + 1
+            if blocks > stream.held_blocks:
+                self._take_back(stream, blocks - stream.held_blocks)
+                stream.held_blocks = blocks
+            holds.append(Hold(stream, blocks))
+        return holds
 
-    def let_go(self, streams: list[Stream]) -> None:
+    def let_go(self, holds: list[Hold]) -> None:
         """Stop holding streams; deepest first, so that a prefix outlives what was built on it."""
-        for stream in reversed(streams):
-            stream.references -= 1
-            if stream.references:
-                continue
-            if stream.resident_blocks:
-                self._idle[stream] = None
-                self.evictable_blocks += stream.resident_blocks
-            else:
+        for hold in reversed(holds):
+            stream, blocks = hold.stream, hold.blocks
+            self._forget_extent(stream, blocks)
+            if blocks == stream.held_blocks and blocks not in stream.extents:
+                stream.held_blocks = held = max(stream.extents, default=0)
+                if blocks > held:
+                    run = _Run(stream, blocks - held)
+                    stream.runs.append(run)
+                    self._idle[run] = None
+                    self.evictable_blocks += blocks - held
+            if not stream.extents and not stream.resident_blocks:
                 del self._streams[stream.key]
 
     def publish(
-        self, streams: list[Stream], segments: tuple[Segment, ...], computed_tokens: int, open_ended: bool
+        self, holds: list[Hold], segments: tuple[Segment, ...], computed_tokens: int, open_ended: bool
     ) -> int:
         """Make computed blocks findable; returns how many of the caller's own blocks became the streams'.
 
         `open_ended`: the last stream goes on beyond its segment (generated tokens continue it).
         """
         size, moved, end, last = self.block_tokens, 0, 0, len(segments) - 1
-        for i, stream in enumerate(streams):
+        for i, hold in enumerate(holds):
             start, end = end, end + segments[i][1]
             reach = computed_tokens if open_ended and i == last else min(end, computed_tokens)
-            fresh = reach // size - start // size - stream.resident_blocks
-            if fresh > 0:
-                stream.resident_blocks += fresh
-                moved += fresh
+            moved += self._extend(hold, reach // size - start // size)
             if end >= computed_tokens:
                 break
         return moved
+
+    def _extend(self, hold: Hold, blocks: int) -> int:
+        """Make the caller's blocks the next ones of a stream, as far as it does not have them; returns how many."""
+        stream = hold.stream
+        if blocks <= stream.resident_blocks:
+            return 0
+        fresh = blocks - stream.held_blocks
+        copies = stream.resident_blocks - stream.held_blocks
+        if copies:  # idle ones of equal content: the caller's take their place
+            self._take_back(stream, copies)
+            self.free_blocks += copies
+        stream.held_blocks = stream.resident_blocks = blocks
+        self._forget_extent(stream, hold.blocks)
+        stream.extents[blocks] = stream.extents.get(blocks, 0) + 1
+        hold.blocks = blocks
+        return fresh
+
+    def _forget_extent(self, stream: Stream, blocks: int) -> None:
+        holders = stream.extents[blocks]
+        if holders > 1:
+            stream.extents[blocks] = holders - 1
+        else:
+            del stream.extents[blocks]
+
+    def _take_back(self, stream: Stream, n_blocks: int) -> None:
+        """Take a stream's first idle blocks out of the queue."""
+        self.evictable_blocks -= n_blocks
+        while n_blocks:
+            run = stream.runs[-1]
+            if run.blocks > n_blocks:
+                run.blocks -= n_blocks
+                return
+            n_blocks -= run.blocks
+            del self._idle[run]
+            stream.runs.pop()
 
     def _evict(self, n_blocks: int) -> None:
         self.free_blocks += n_blocks
         self.evictable_blocks -= n_blocks
         while n_blocks:
             oldest = next(iter(self._idle))
-            taken = min(n_blocks, oldest.resident_blocks)
-            oldest.resident_blocks -= taken
+            stream = oldest.stream
+            taken = min(n_blocks, oldest.blocks)
+            oldest.blocks -= taken
             n_blocks -= taken
-            if not oldest.resident_blocks:
+            if stream is not None:
+                stream.resident_blocks -= taken
+            if not oldest.blocks:
                 del self._idle[oldest]
-                if oldest.key is not None:
-                    del self._streams[oldest.key]
+                if stream is not None:
+                    del stream.runs[0]
+                    if not stream.resident_blocks and not stream.extents:
+                        del self._streams[stream.key]

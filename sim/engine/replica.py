@@ -100,8 +100,10 @@ class Replica:
                 self._settled = True  # later arrivals join at the same boundary
                 self._cut_leap()
         elif mode == _IDLE:
+            self._mode = _DECIDING  # once everybody who arrives at this very moment is here
+            self._steps = 0
+            self._wake.schedule(self._env, 0.0, AFTER_ARRIVALS)
             self._on_busy()
-            self._begin(self._env.now)
 
     def withdraw(self, request: Request) -> None:
         """Take back a request that has not begun. ValueError if it has."""

@@ -1,13 +1,13 @@
 """Continuous batching without the clock: who runs, what each step computes, and what memory it takes.
 
 The rules are those of vLLM's default (V1) scheduler: every step serves all decoding sequences first, then goes on with
-the prompt under way, then admits waiting requests in order of arrival, within a token budget, a cap on running sequences
-and the KV blocks there are. A prompt longer than the budget is prefilled in chunks. When decoding runs out of blocks the
-youngest sequence is preempted, and recomputed later.
+the prompt under way, then admits waiting requests in order of arrival, within a token budget, a cap on running
+sequences and the KV blocks there are. A prompt longer than the budget is prefilled in chunks. When decoding runs out of
+blocks the youngest sequence is preempted, and recomputed later.
 
 Steps are counted. A decoding sequence stores the step that generates its last token, so a step costs it nothing; the
-blocks it takes follow from a count of sequences per residue of the step number. `tests/reference` holds the plain engine
-that this must equal.
+blocks it takes follow from a count of sequences per residue of the step number. `tests/reference` holds the plain
+engine that this must equal.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Sequence:
 
     __slots__ = (
         "request", "prompt_tokens", "left_tokens", "computed_tokens", "end_step", "slot",
-        "shared_blocks", "segments", "streams", "preempted_s",
+        "shared_blocks", "segments", "holds", "preempted_s",
     )  # fmt: skip
 
     def __init__(self, request: Request):
@@ -39,7 +39,7 @@ class _Sequence:
         self.slot = 0
         self.shared_blocks = 0  # of its blocks, those that belong to streams
         self.segments: tuple[Segment, ...] = request.call.segments
-        self.streams = None
+        self.holds = None
         self.preempted_s = None
 
 
@@ -186,9 +186,9 @@ class Scheduler:
         memory, size = self.memory, self._block_tokens
         hit = memory.resident(s.segments, s.prompt_tokens)
         reach = min(s.prompt_tokens, hit * size + budget)
-        if -(-reach // size) - hit > memory.available_blocks - memory.idle_blocks(s.segments):
+        if -(-reach // size) - hit > memory.available_blocks - memory.idle_blocks(s.segments, hit):
             return False
-        s.streams = memory.acquire(s.segments)
+        s.holds = memory.hold(s.segments, hit)
         s.shared_blocks = hit
         s.computed_tokens = hit * size
         if s.request.admitted_s is None:
@@ -211,8 +211,8 @@ class Scheduler:
         else:
             memory.free_blocks -= blocks
         s.computed_tokens = past + new
-        if s.streams is not None:
-            s.shared_blocks += memory.publish(s.streams, s.segments, past + new, False)
+        if s.holds is not None:
+            s.shared_blocks += memory.publish(s.holds, s.segments, past + new, False)
         if completes:
             self.partial = None
             self._completing.append(s)
@@ -276,7 +276,7 @@ class Scheduler:
         segments = s.segments
         if not segments or not (segments[-1][0] is s or s.request.call.extends_prefix):
             segments += ((s, 0),)
-            s.streams = (s.streams or []) + self.memory.acquire(segments[-1:])
+            s.holds = (s.holds or []) + self.memory.hold(segments[-1:], 0)
         head = segments[:-1]
         s.segments = (*head, (segments[-1][0], s.prompt_tokens - sum(tokens for _, tokens in head)))
 
@@ -285,10 +285,10 @@ class Scheduler:
         del self.running[s]
         memory = self.memory
         own = -(-tokens // self._block_tokens) - s.shared_blocks
-        if s.streams is None:
+        if s.holds is None:
             memory.release(own)
             return
-        own -= memory.publish(s.streams, s.segments, tokens, s.request.call.extends_prefix or s.segments[-1][0] is s)
+        own -= memory.publish(s.holds, s.segments, tokens, s.request.call.extends_prefix or s.segments[-1][0] is s)
         memory.release(own)
-        memory.let_go(s.streams)
-        s.streams, s.shared_blocks = None, 0
+        memory.let_go(s.holds)
+        s.holds, s.shared_blocks = None, 0

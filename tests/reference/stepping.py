@@ -1,0 +1,306 @@
+"""The plain engine: continuous batching one step at a time, block by block. Slow on purpose; the definition of truth.
+
+Every step is one turn of a loop, every KV block an object with a hash, a count of references and a place in a queue, as
+in vLLM's V1 scheduler and block pool. Nothing is leapt over, summed in closed form or kept as a counter.
+`sim.engine.replica` must give the same stamps.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterable
+from itertools import count
+from math import inf
+
+from sim.work import Outcome, Request
+
+
+class Block:
+    """Some tokens' worth of KV memory. `hash` names the content of a full block; None if it cannot be found."""
+
+    def __init__(self) -> None:
+        self.hash: int | None = None
+        self.references = 0
+
+
+class BlockPool:
+    """All blocks of an engine. Unreferenced ones queue for reuse, least recently used first, with their content."""
+
+    def __init__(self, n_blocks: int):
+        self.queue = OrderedDict((Block(), None) for _ in range(n_blocks))
+        self.by_hash: dict[int, dict[Block, None]] = {}  # blocks of equal content, the oldest first
+        self.evictions = 0
+        self.copies = 0  # blocks that got a content some other block has already
+
+    def allocate(self) -> Block:
+        block, _ = self.queue.popitem(last=False)
+        if block.hash is not None:
+            self._forget(block)
+        block.references = 1
+        return block
+
+    def find(self, block_hash: int) -> Block | None:
+        return next(iter(self.by_hash.get(block_hash, ())), None)
+
+    def touch(self, block: Block) -> None:
+        if block.references == 0:
+            del self.queue[block]
+        block.references += 1
+
+    def name(self, block: Block, block_hash: int) -> None:
+        block.hash = block_hash
+        same = self.by_hash.setdefault(block_hash, {})
+        self.copies += bool(same)
+        same[block] = None
+
+    def free(self, blocks: list[Block]) -> None:
+        """Give up one reference to each, the last block first, so that it is evicted before what it was built on."""
+        for block in reversed(blocks):
+            block.references -= 1
+            if block.references == 0:
+                self.queue[block] = None
+
+    def _forget(self, block: Block) -> None:
+        self.evictions += 1
+        same = self.by_hash[block.hash]
+        del same[block]
+        if not same:
+            del self.by_hash[block.hash]
+        block.hash = None
+
+
+class Sequence:
+    """A request in the engine: the identity of each of its tokens, how many are computed, and its blocks."""
+
+    def __init__(self, request: Request):
+        self.request = request
+        call = request.call
+        self.tokens: list[tuple[Hashable, int]] = [(key, i) for key, n in call.segments for i in range(n)]
+        assert len(self.tokens) <= call.input_tokens, "segments cover more than the prompt"
+        rest = call.input_tokens - len(self.tokens)
+        assert not (call.extends_prefix and rest), "a prompt whose answer goes on with its stream is all in streams"
+        self.tokens += [(self, i) for i in range(rest)]
+        self.generated = 0
+        self.computed = 0  # tokens in KV memory
+        self.prompt = 0  # tokens that are prefilled in this stay: after a preemption the answer so far, too
+        self.blocks: list[Block] = []
+        self.n_named = 0  # of its blocks, the full ones, which can be found
+        self.hashes: list[int] = []
+        self.preempted_s: float | None = None
+
+    def generate(self) -> None:
+        call = self.request.call
+        if call.extends_prefix:
+            key, n = call.segments[-1]
+            self.tokens.append((key, n + self.generated))
+        else:
+            self.tokens.append((self, call.input_tokens + self.generated))
+        self.generated += 1
+
+
+class SteppingEngine:
+    """A continuous-batching engine with vLLM's rules, in the plainest form that runs.
+
+    `seen` counts what happened in it, so that a test can tell whether it has tested anything.
+    """
+
+    def __init__(
+        self,
+        step_time,
+        *,
+        kv_blocks: int,
+        max_num_seqs: int,
+        max_num_batched_tokens: int,
+        block_tokens: int = 16,
+        prefix_caching: bool = True,
+    ):
+        self.step_time = step_time
+        self.capacity_tokens = kv_blocks * block_tokens
+        self.block_tokens = block_tokens
+        self.max_num_seqs = max_num_seqs
+        self.max_num_batched_tokens = max_num_batched_tokens
+        self.prefix_caching = prefix_caching
+        self.pool = BlockPool(kv_blocks)
+        self.waiting: deque[Sequence] = deque()
+        self.running: list[Sequence] = []
+        self.numbers: dict[tuple, int] = {}
+        self.seen: Counter[str] = Counter()
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def play(
+        self,
+        arrivals: Iterable[tuple[float, Request]],
+        on_done: Callable[[Request], Iterable[tuple[float, Request]]] = lambda request: (),
+        patience_s: float = inf,
+    ) -> None:
+        """Serve until nothing is left. `on_done` may return later arrivals, as the next call of a task.
+
+        A request that arrives during a step is seen when it ends; one that arrives at that very moment, too. One that
+        has not begun after `patience_s` goes away.
+        """
+        ticket = count()
+        coming = [(at_s, next(ticket), request, self.arrive) for at_s, request in arrivals]
+        heapq.heapify(coming)
+
+        def done(requests: list[Request]) -> None:
+            for request in requests:
+                for at_s, later in on_done(request):
+                    heapq.heappush(coming, (at_s, next(ticket), later, self.arrive))
+
+        def catch_up(now: float) -> None:
+            while coming and coming[0][0] <= now:
+                at_s, _, request, event = heapq.heappop(coming)
+                if event == self.arrive and patience_s < inf:
+                    heapq.heappush(coming, (at_s + patience_s, next(ticket), request, self.withdraw))
+                done(event(request, at_s))
+
+        now = 0.0
+        while coming or self.waiting or self.running:
+            if not self.waiting and not self.running:
+                now = max(now, coming[0][0])
+            catch_up(now)
+            if not self.waiting and not self.running:
+                continue
+            step = self.schedule(now)
+            now += self.duration_s(step)
+            catch_up(now)
+            done(self.finish_step(step, now))
+
+    def arrive(self, request: Request, now: float) -> list[Request]:
+        """Queue a request; returned if it is refused, because it could never fit."""
+        if request.input_tokens + request.output_tokens - 1 > self.capacity_tokens:
+            request.finished_s, request.outcome = now, Outcome.REFUSED
+            return [request]
+        self.waiting.append(Sequence(request))
+        return []
+
+    def withdraw(self, request: Request, now: float) -> list[Request]:
+        """Take back a request that has not begun; returned if so."""
+        if request.admitted_s is not None or request.outcome is not None:
+            return []
+        self.waiting.remove(next(s for s in self.waiting if s.request is request))
+        request.finished_s, request.outcome = now, Outcome.ABANDONED
+        return [request]
+
+    def duration_s(self, step: list[tuple[Sequence, int]]) -> float:
+        """How long the step takes that computes so many new tokens of each of these sequences."""
+        decoding = [s for s, _ in step if s.computed >= s.prompt]
+        chunks = [(new, s.computed, s.computed + new == s.prompt) for s, new in step if s.computed < s.prompt]
+        self.seen["steps"] += 1
+        self.seen["chunked"] += any(not completes for _, _, completes in chunks)
+        return self.step_time.step_s(len(decoding), sum(s.computed for s in decoding), chunks)
+
+    # --- a step --------------------------------------------------------------------------------------------------
+
+    def schedule(self, now: float) -> list[tuple[Sequence, int]]:
+        """Decide the next step: running sequences first, in their order; then the queue, if nobody was thrown out."""
+        step: list[tuple[Sequence, int]] = []
+        budget = self.max_num_batched_tokens
+        preempted = False
+        i = 0
+        while i < len(self.running) and budget > 0:
+            s = self.running[i]
+            new = min(len(s.tokens) - s.computed, budget)
+            while not self.allocate(s, s.computed + new):
+                preempted = True
+                self.preempt(now)
+                if s not in self.running:
+                    return step
+            step.append((s, new))
+            budget -= new
+            i += 1
+        while not preempted and self.waiting and budget > 0 and len(self.running) < self.max_num_seqs:
+            s = self.waiting[0]
+            cached = self.cached_blocks(s)
+            past = len(cached) * self.block_tokens
+            new = min(len(s.tokens) - past, budget)
+            idle = sum(block.references == 0 for block in cached)
+            if self.blocks_for(past + new) - len(cached) > len(self.pool.queue) - idle:
+                break
+            for block in cached:
+                self.pool.touch(block)
+            s.blocks, s.computed, s.prompt, s.n_named = cached, past, len(s.tokens), len(cached)
+            fits = self.allocate(s, past + new)
+            assert fits, "it has been counted"
+            self.running.append(self.waiting.popleft())
+            self.stamp_admission(s, now)
+            step.append((s, new))
+            budget -= new
+        assert step, "an engine with requests has something to compute"
+        return step
+
+    def finish_step(self, step: list[tuple[Sequence, int]], now: float) -> list[Request]:
+        """Every sequence whose known tokens are all computed has one token more; returns what has its last."""
+        finished = []
+        for s, new in step:
+            s.computed += new
+            if s.computed < len(s.tokens):
+                continue
+            s.generate()
+            if s.request.first_token_s is None:
+                s.request.first_token_s = now
+            if s.generated == s.request.output_tokens:
+                self.running.remove(s)
+                self.pool.free(s.blocks)
+                s.request.finished_s, s.request.outcome = now, Outcome.FINISHED
+                finished.append(s.request)
+        return finished
+
+    def preempt(self, now: float) -> None:
+        """Throw out the last running sequence; it will be computed again from what is then still cached."""
+        s = self.running.pop()
+        self.pool.free(s.blocks)
+        s.blocks, s.computed, s.n_named = [], 0, 0
+        s.preempted_s = now
+        s.request.preemptions += 1
+        self.seen["preemptions"] += 1
+        self.waiting.appendleft(s)
+
+    def stamp_admission(self, s: Sequence, now: float) -> None:
+        request = s.request
+        if request.admitted_s is None:
+            request.admitted_s = now
+            request.cached_input_tokens = s.computed
+            self.seen["hits"] += s.computed > 0
+        else:
+            request.preempted_s += now - s.preempted_s
+            self.seen["hits after preemption"] += s.computed > 0
+
+    # --- memory --------------------------------------------------------------------------------------------------
+
+    def blocks_for(self, tokens: int) -> int:
+        return -(-tokens // self.block_tokens)
+
+    def allocate(self, s: Sequence, tokens: int) -> bool:
+        """Give a sequence blocks for its first `tokens` tokens; full ones can be found at once. False if too few."""
+        short = self.blocks_for(tokens) - len(s.blocks)
+        if short > len(self.pool.queue):
+            return False
+        s.blocks += [self.pool.allocate() for _ in range(short)]
+        if self.prefix_caching:
+            for i in range(s.n_named, tokens // self.block_tokens):
+                self.pool.name(s.blocks[i], self.hash_of(s, i))
+            s.n_named = tokens // self.block_tokens
+        return True
+
+    def cached_blocks(self, s: Sequence) -> list[Block]:
+        """The longest run of leading blocks in memory, never that of the last token: it must be computed."""
+        cached: list[Block] = []
+        if self.prefix_caching:
+            for i in range((len(s.tokens) - 1) // self.block_tokens):
+                block = self.pool.find(self.hash_of(s, i))
+                if block is None:
+                    break
+                cached.append(block)
+        return cached
+
+    def hash_of(self, s: Sequence, i: int) -> int:
+        """A number for the content of block i and all before it: equal for equal tokens."""
+        while len(s.hashes) <= i:
+            j = len(s.hashes)
+            content = tuple(s.tokens[j * self.block_tokens : (j + 1) * self.block_tokens])
+            parent = s.hashes[-1] if s.hashes else None
+            s.hashes.append(self.numbers.setdefault((parent, content), len(self.numbers)))
+        return s.hashes[i]

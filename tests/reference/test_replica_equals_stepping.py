@@ -1,0 +1,203 @@
+"""The leaping replica gives every request the stamps that the plain step-by-step engine gives it.
+
+Hundreds of small random worlds (`worlds.py`), each played by both. Where the plain engine holds two blocks of equal
+content (`BlockPool.copies`) the replica is allowed its known limit, see `sim.engine.prefix_cache`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+
+from sim.engine.replica import Replica
+from sim.engine.scheduler import Scheduler
+from sim.work import Call, Outcome, Task
+from tests.reference.worlds import (
+    Played,
+    ProbeStepTime,
+    World,
+    differences,
+    draw_world,
+    play_replica,
+    play_stepping,
+)
+
+N_WORLDS = 800
+
+
+class WatchedReplica(Replica):
+    """Counts what the plain engine has no word for."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.seen = Counter()
+
+    def _begin(self, now):
+        super()._begin(now)
+        self.seen["leaps"] += self._steps > 1
+
+    def _cut_leap(self):
+        before = self._steps
+        super()._cut_leap()
+        self.seen["cut leaps"] += self._steps < before
+
+
+@dataclass
+class Search:
+    """All worlds, played once by both."""
+
+    seen: Counter = field(default_factory=Counter)
+    truth: dict[int, Played] = field(default_factory=dict)
+    copies: dict[int, int] = field(default_factory=dict)
+    differences: dict[int, list[str]] = field(default_factory=dict)
+
+
+@pytest.fixture(scope="module")
+def search() -> Search:
+    found = Search()
+    for seed in range(N_WORLDS):
+        world = draw_world(seed)
+        truth, engine = play_stepping(world)
+        played, replica = play_replica(world, WatchedReplica)
+        found.truth[seed] = truth
+        found.copies[seed] = engine.pool.copies
+        found.differences[seed] = differences(truth, played)
+        found.seen.update(engine.seen + replica.seen)
+        found.seen.update(request.outcome.name for request in truth.values())
+        found.seen["evictions"] += engine.pool.evictions
+        found.seen["requests preempted twice"] += sum(request.preemptions > 1 for request in truth.values())
+    return found
+
+
+def test_every_stamp_agrees(search):
+    wrong = {seed: lines for seed, lines in search.differences.items() if lines and not search.copies[seed]}
+    assert not wrong, "\n".join(f"world {seed}: {lines[0]}" for seed, lines in wrong.items())
+
+
+def test_where_content_is_held_twice_hardly_anything_differs(search):
+    with_copies = [seed for seed, copies in search.copies.items() if copies]
+    differing = [seed for seed in with_copies if search.differences[seed]]
+    assert 40 < len(with_copies) < N_WORLDS / 4
+    assert len(differing) < 0.1 * len(with_copies)
+    for seed in differing:
+        assert not any("outcome" in line for line in search.differences[seed])
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        "FINISHED", "REFUSED", "ABANDONED", "chunked", "hits", "evictions", "preemptions", "hits after preemption",
+        "requests preempted twice", "leaps", "cut leaps",
+    ],
+)  # fmt: skip
+def test_the_search_is_not_blind(search, event):
+    assert search.seen[event] > 200, f"{event}: too rare in these worlds to be tested"
+
+
+def slow_by_a_millionth(monkeypatch):
+    step_s = ProbeStepTime.step_s
+    monkeypatch.setattr(ProbeStepTime, "step_s", lambda self, *batch: step_s(self, *batch) * (1 + 1e-6))
+
+
+def one_hit_less(monkeypatch):
+    admit = Scheduler._admit
+
+    def wrong(self, s, budget, chunks):
+        resident = self.memory.resident
+        self.memory.resident = lambda segments, tokens: max(0, resident(segments, tokens) - 1)
+        try:
+            return admit(self, s, budget, chunks)
+        finally:
+            self.memory.resident = resident
+
+    monkeypatch.setattr(Scheduler, "_admit", wrong)
+
+
+def newest_evicted_first(monkeypatch):
+    allocate = Scheduler._compute
+
+    def wrong(self, s, budget, chunks):
+        idle = self.memory._idle
+        if len(idle) > 1:
+            idle.move_to_end(next(reversed(idle)), last=False)
+        return allocate(self, s, budget, chunks)
+
+    monkeypatch.setattr(Scheduler, "_compute", wrong)
+
+
+def oldest_preempted_first(monkeypatch):
+    preempt = Scheduler._preempt
+
+    def wrong(self, s, now):
+        preempt(self, s if s is self.partial else next(s for s in self.running if s is not self.partial), now)
+
+    monkeypatch.setattr(Scheduler, "_preempt", wrong)
+
+
+def budget_larger_by_one(monkeypatch):
+    init = Scheduler.__init__
+    monkeypatch.setattr(Scheduler, "__init__", lambda self, k, n, budget, *rest: init(self, k, n, budget + 1, *rest))
+
+
+def memory_larger_by_one_block(monkeypatch):
+    init = Scheduler.__init__
+    monkeypatch.setattr(Scheduler, "__init__", lambda self, kv_blocks, *rest: init(self, kv_blocks + 1, *rest))
+
+
+def arrivals_never_cut_a_leap(monkeypatch):
+    monkeypatch.setattr(Replica, "_cut_leap", lambda self: None)
+
+
+def last_chunk_is_not_told(monkeypatch):
+    schedule = Scheduler.schedule
+
+    def wrong(self, now):
+        return [(new, past, False) for new, past, _ in schedule(self, now) or ()]
+
+    monkeypatch.setattr(Scheduler, "schedule", wrong)
+
+
+@pytest.mark.parametrize(
+    "mutate",
+    [
+        slow_by_a_millionth, one_hit_less, newest_evicted_first, oldest_preempted_first, budget_larger_by_one,
+        memory_larger_by_one_block, arrivals_never_cut_a_leap, last_chunk_is_not_told,
+    ],
+)  # fmt: skip
+def test_a_wrong_replica_is_caught(search, mutate, monkeypatch):
+    """Each twin differs from the replica in one small way, and a few hundred worlds must tell."""
+    mutate(monkeypatch)
+    caught = 0
+    for seed in range(0, 200):
+        if not search.copies[seed]:
+            played, _ = play_replica(draw_world(seed))
+            caught += bool(differences(search.truth[seed], played))
+    assert caught >= 3
+
+
+CLOCK = ProbeStepTime(1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def test_everyone_who_arrives_at_one_moment_is_in_the_same_step():
+    """Also when the first of them wakes an idle replica."""
+    world = World(
+        [Task(i, 5.0, (Call(10, 3),)) for i in range(3)],
+        CLOCK,
+        {"kv_blocks": 100, "max_num_seqs": 8, "max_num_batched_tokens": 100},
+    )
+    for played in (play_stepping(world)[0], play_replica(world)[0]):
+        assert [(r.admitted_s, r.first_token_s, r.finished_s) for r in played.values()] == [(5.0, 6.0, 8.0)] * 3
+
+
+def test_a_prompt_that_fills_the_memory_alone_is_served_again():
+    """Twice the same prompt as large as the memory: all but its last block is found, and its last block has room."""
+    world = World(
+        [Task(i, 10.0 * i, (Call(40, 1, 0.0, (("text", 40),)),)) for i in range(2)],
+        CLOCK,
+        {"kv_blocks": 10, "max_num_seqs": 8, "max_num_batched_tokens": 100, "block_tokens": 4},
+    )
+    for played in (play_stepping(world)[0], play_replica(world)[0]):
+        assert [r.outcome for r in played.values()] == [Outcome.FINISHED] * 2
+        assert [r.cached_input_tokens for r in played.values()] == [0, 36]

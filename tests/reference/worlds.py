@@ -1,0 +1,205 @@
+"""Small random worlds, each played by the plain engine and by the replica, and what the two must agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import accumulate
+from math import inf
+
+import numpy as np
+import simpy
+
+from sim.clock import call_later
+from sim.engine.replica import Replica
+from sim.work import Call, Outcome, Request, Task
+from tests.reference.stepping import SteppingEngine
+
+AGREED = ("outcome", "cached_input_tokens", "preemptions")
+AGREED_S = ("admitted_s", "first_token_s", "finished_s", "preempted_s")
+TOLERANCE_S = 1e-9
+
+
+class ProbeStepTime:
+    """A step time in which everything a step contains leaves its own trace."""
+
+    def __init__(self, base_s, per_sequence_s, context_s, per_token_s, per_pair_s, per_prompt_s):
+        self.base_s, self.per_sequence_s, self.context_s = base_s, per_sequence_s, context_s
+        self.per_token_s, self.per_pair_s, self.per_prompt_s = per_token_s, per_pair_s, per_prompt_s
+
+    def decode_s(self, n_sequences):
+        return self.base_s + self.per_sequence_s * n_sequences
+
+    def step_s(self, n_decode, context_tokens, chunks):
+        duration_s = self.decode_s(n_decode) + self.context_s * context_tokens
+        for new, past, completes in chunks:
+            duration_s += self.per_token_s * new + self.per_pair_s * new * past + self.per_prompt_s * completes
+        return duration_s
+
+
+@dataclass(frozen=True)
+class World:
+    tasks: list[Task]
+    step_time: ProbeStepTime
+    engine: dict
+    patience_s: float = inf
+
+
+def draw_world(seed: int) -> World:
+    """Everything from lone requests in ample memory to agents that throw each other out of a few blocks."""
+    rng = np.random.default_rng(seed)
+    block_tokens = int(rng.choice([1, 2, 4, 8, 16]))
+    kind = rng.choice(["single", "shared", "agents", "chains", "mix"])
+    on_the_beat = bool(rng.random() < 0.3)  # all times are multiples of 2^-10 s: arrivals meet step ends exactly
+    scale = rng.choice([4, 12, 40])
+    n_tasks = int(rng.integers(3, 25))
+    arrived_s = np.cumsum(rng.exponential(rng.choice([0.001, 0.05, 0.3]), n_tasks) * (rng.random(n_tasks) < 0.7))
+    arrived_s = np.round(arrived_s * 1024) / 1024 if on_the_beat else arrived_s
+    shapes = {"single": single, "shared": shared, "agents": agent, "chains": chain}
+    texts = TextBook(rng, block_tokens, on_the_beat, scale)
+    tasks = []
+    for i, at_s in enumerate(arrived_s.tolist()):
+        shape = shapes[kind] if kind in shapes else list(shapes.values())[rng.integers(4)]
+        tasks.append(Task(i, at_s, shape(texts, i)))
+    largest = max(c.input_tokens + c.output_tokens - 1 for t in tasks for c in t.calls)
+    blocks = -(-largest // block_tokens)
+    max_num_seqs = int(rng.choice([1, 2, 4, 16, 64]))
+    engine = {
+        "kv_blocks": max(1, int(blocks * rng.choice([0.8, 1.0, 1.0, 1.5, 3, 20]))),
+        "max_num_seqs": max_num_seqs,
+        "max_num_batched_tokens": max_num_seqs + int(rng.choice([0, 3, 10, 30, 500])),
+        "block_tokens": block_tokens,
+        "prefix_caching": bool(rng.random() < 0.85),
+    }
+    patience_s = float(rng.choice([0.125, 0.5, 2.0])) if rng.random() < 0.15 else inf
+    return World(tasks, _step_time(rng, on_the_beat), engine, patience_s)
+
+
+def _step_time(rng, on_the_beat: bool) -> ProbeStepTime:
+    if on_the_beat:
+        return ProbeStepTime(*(int(k) / 1024 for k in rng.integers((1, 0, 0, 0, 0, 0), (20, 4, 2, 3, 2, 3))))
+    most = np.array([0.02, 0.002, 1e-4, 1e-4, 1e-6, 1e-3])
+    present = rng.random(6) < (1, 0.8, 0.8, 0.8, 0.8, 0.8)
+    return ProbeStepTime(*(rng.random(6) * most * present + (1e-4, 0, 0, 0, 0, 0)).tolist())
+
+
+class TextBook:
+    """What prompts are made of in one world: shared texts, sizes and waits."""
+
+    def __init__(self, rng, block_tokens: int, on_the_beat: bool, scale: int):
+        self.rng, self.on_the_beat, self.scale = rng, on_the_beat, scale
+        self.shared_tokens = int(rng.integers(1, 4 * scale))
+        self.chunk_tokens = block_tokens * int(rng.integers(1, 5))
+        self.chains: list[list[str]] = [[]]
+
+    def tokens(self) -> int:
+        return 1 + int(self.rng.geometric(1 / self.scale))
+
+    def output(self) -> int:
+        return 1 if self.rng.random() < 0.1 else self.tokens()
+
+    def wait_s(self) -> float:
+        wait_s = self.rng.exponential(0.2) * (self.rng.random() < 0.8)
+        return round(wait_s * 1024) / 1024 if self.on_the_beat else float(wait_s)
+
+
+def single(texts: TextBook, i: int) -> tuple[Call, ...]:
+    return (Call(texts.tokens(), texts.output()),)
+
+
+def shared(texts: TextBook, i: int) -> tuple[Call, ...]:
+    """A prompt after a common text, or now and then within it."""
+    if texts.rng.random() < 0.2:
+        n = int(texts.rng.integers(1, texts.shared_tokens + 1))
+        return (Call(n, texts.output(), 0.0, (("common", n),)),)
+    return (Call(texts.shared_tokens + texts.tokens(), texts.output(), 0.0, (("common", texts.shared_tokens),)),)
+
+
+def agent(texts: TextBook, i: int) -> tuple[Call, ...]:
+    """Each prompt repeats the one before and its answer, after a common text."""
+    n = int(texts.rng.integers(1, 6))
+    new, outputs = [texts.tokens() for _ in range(n)], [texts.output() for _ in range(n)]
+    own = accumulate(a + b for a, b in zip(new, [0, *outputs[:-1]], strict=True))
+    waits = [0.0, *(texts.wait_s() for _ in range(n - 1))]
+    common = texts.shared_tokens
+    return tuple(
+        Call(common + k, output, wait_s, (("common", common), (f"task {i}", k)), True)
+        for k, output, wait_s in zip(own, outputs, waits, strict=True)
+    )
+
+
+def chain(texts: TextBook, i: int) -> tuple[Call, ...]:
+    """A prompt in named pieces of one size, the last one partial; it may go on from another prompt's whole pieces."""
+    base = texts.chains[texts.rng.integers(len(texts.chains))]
+    base = base[: texts.rng.integers(len(base) + 1)]
+    pieces = base + [f"piece {i}.{j}" for j in range(texts.rng.integers(0, 4))]
+    texts.chains.append(pieces)
+    last = int(texts.rng.integers(1, texts.chunk_tokens)) if texts.chunk_tokens > 1 else 1
+    segments = (*((piece, texts.chunk_tokens) for piece in pieces), (f"end {i}", last))
+    return (Call(sum(n for _, n in segments), texts.output(), 0.0, segments),)
+
+
+Played = dict[tuple[int, int], Request]
+
+
+def play_stepping(world: World) -> tuple[Played, SteppingEngine]:
+    """The world as the plain engine plays it."""
+    played: Played = {}
+    engine = SteppingEngine(world.step_time, **world.engine)
+
+    def on_done(request: Request):
+        played[request.task.task_id, request.call_index] = request
+        if request.outcome == Outcome.FINISHED and request.call_index + 1 < len(request.task.calls):
+            at_s = request.finished_s + request.task.calls[request.call_index + 1].wait_s
+            yield at_s, Request(request.task, request.call_index + 1, at_s)
+
+    arrivals = [(task.arrived_s, Request(task, 0, task.arrived_s)) for task in world.tasks]
+    engine.play(arrivals, on_done, world.patience_s)
+    return played, engine
+
+
+def play_replica(world: World, build: Callable[..., Replica] = Replica) -> tuple[Played, Replica]:
+    """The same world as the leaping replica plays it."""
+    env = simpy.Environment()
+    played: Played = {}
+
+    def arrive(task: Task, index: int) -> None:
+        request = Request(task, index, env.now)
+        if world.patience_s < inf:
+            call_later(env, world.patience_s, give_up, request)
+        replica.submit(request)
+
+    def give_up(request: Request) -> None:
+        if request.admitted_s is None and request.outcome is None:
+            replica.withdraw(request)
+            request.finished_s, request.outcome = env.now, Outcome.ABANDONED
+            on_done(request)
+
+    def on_done(request: Request) -> None:
+        played[request.task.task_id, request.call_index] = request
+        index = request.call_index + 1
+        if request.outcome == Outcome.FINISHED and index < len(request.task.calls):
+            wait_s = request.task.calls[index].wait_s
+            if wait_s:
+                call_later(env, wait_s, arrive, request.task, index)
+            else:
+                arrive(request.task, index)
+
+    replica = build(env, world.step_time, on_done=on_done, **world.engine)
+    for task in world.tasks:
+        call_later(env, task.arrived_s, arrive, task, 0)
+    env.run()
+    return played, replica
+
+
+def differences(truth: Played, played: Played) -> list[str]:
+    """What the two disagree on, one line each; empty if nothing."""
+    lines = [f"{key}: only in one of the two" for key in sorted(truth.keys() ^ played.keys())]
+    for key in sorted(truth.keys() & played.keys(), key=lambda k: truth[k].finished_s):
+        for name in (*AGREED, *AGREED_S):
+            expected, got = getattr(truth[key], name), getattr(played[key], name)
+            if name in AGREED_S and expected is not None and got is not None and abs(expected - got) <= TOLERANCE_S:
+                continue
+            if expected != got:
+                lines.append(f"{key}: {name} is {got}, must be {expected}")
+    return lines
