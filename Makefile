@@ -22,7 +22,7 @@ test: .venv/.ok     ## the whole test suite
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: .venv/.ok    ## speed and memory of the simulator on one core
-	$(BIN)/python -m experiments.bench $(ARGS)
+	$(BIN)/python -m sim.study.bench $(ARGS)
 
 lock: .venv/.ok     ## rewrite requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

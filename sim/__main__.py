@@ -14,7 +14,7 @@ from sim.study.refusals import INTERRUPTED, REFUSABLE, exit_code, one_line, refu
 
 
 def main() -> None:
-    """Run `sys.argv`. Exit codes: 0, 1 a scenario of a sweep failed, 2 bad input, 3 a conservation law broken, 130 Ctrl-C."""
+    """Run `sys.argv`. Exits with 1 if a scenario of a sweep failed, 2 on bad input, 3 if a law is broken, 130 on Ctrl-C."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach this function instead of being printed on the way
     try:
         arguments = _arguments(sys.argv[1:])
@@ -59,7 +59,7 @@ def _config_folders(arguments) -> list[Path]:
 
 
 def _groups() -> list[str]:
-    return [p.name for p in conf_dir().iterdir() if p.is_dir()]
+    return [p.name for p in conf_dir().iterdir() if p.is_dir() and p.name != "hydra"]
 
 
 def _leave(line: str, code: int) -> NoReturn:

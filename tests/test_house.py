@@ -27,9 +27,9 @@ FLOOR = {
 }  # fmt: skip
 MAY_TELL_TIME = {
     "sim/workload/traffic.py", "sim/routing/gateway.py", "sim/engine/replica.py", "sim/fleet/fleet.py",
-    "sim/fleet/cold_start.py", "sim/fleet/api.py", "sim/simulate.py",
+    "sim/fleet/cold_start.py", "sim/fleet/api.py", "sim/simulate.py", "sim/study/bench.py",
 }  # fmt: skip
-MAY_USE_PANDAS = ("sim/ledger/", "sim/report/", "sim/study/", "sim/simulate.py", "sim/reprice.py", "sim/workload/traces.py")
+MAY_USE_PANDAS = ("sim/ledger/", "sim/report/", "sim/study/", "sim/simulate.py", "sim/workload/traces.py")
 
 
 def name_of(path: Path) -> str:

@@ -1,11 +1,13 @@
-"""`python -m sim -m ...`: hands the grid of a sweep to `sim.study.sweep`. Hydra accepts plugins from this package only."""
+"""`python -m sim -m ...`: hands the grid to `sim.study.sweep`. Hydra accepts plugins from `hydra_plugins` only."""
 
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+
+from sim.units import WEEK_S
 
 
 class GridSweeper(Sweeper):
@@ -29,6 +31,8 @@ class GridSweeper(Sweeper):
         run_sweep(self.hydra_context.config_loader, self.config, self.params, arguments, self.launcher)
 
 
+# Here because Hydra loads its plugins before it composes anything, in every process.
+OmegaConf.register_new_resolver("week_or_log", lambda kind: None if kind == "replay" else WEEK_S, replace=True)
 ConfigStore.instance().store(
     group="hydra/sweeper",
     name="grid",

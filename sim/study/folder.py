@@ -15,13 +15,19 @@ import numpy as np
 
 from sim.schema import ConfigError
 
+SUMMARY, REPLICATIONS, USAGE = "summary.json", "replications.json", "usage.json"
+CONFIG, BILL = "config.yaml", "bill.csv"
+REQUESTS, SPANS, TIMELINE = "requests.parquet", "spans.parquet", "timeline.png"
 ROW = "row.json"
 """Written last: a folder with an `ok` row holds a finished scenario."""
+MANIFEST = "study.json"
+"""Which folders belong to the last sweep of a study; older ones stay on disk but leave the table."""
+RESULTS = "results"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary name beside `path`, which becomes `path` at the end, or vanishes if anything (Ctrl-C too) stops it."""
+    """Yields a temporary name that becomes `path` at the end, or vanishes if anything, Ctrl-C too, gets in between."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
@@ -36,6 +42,12 @@ def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` in one step."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` in one step."""
+    with replacing(path) as partial:
+        partial.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -67,7 +79,7 @@ def read_json(path: Path) -> Any | None:
 
 
 def require_writable(folder: Path) -> None:
-    """Say in one line why results cannot go to `folder`, before any work is done; leaves nothing behind. Raises ConfigError."""
+    """Say, before any work is done, why results cannot go to `folder`; leaves nothing behind. Raises ConfigError."""
     at = next((p for p in (folder, *folder.parents) if p.exists()), Path("."))
     try:
         probe = at / f".writable.{os.getpid()}"

@@ -13,20 +13,20 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sim.report.tables import print_summary
 from sim.scenario import Scenario, parse
 from sim.schema import ConfigError, SimError
 from sim.study.folder import ROW, digest, require_writable, write_json, write_text
 from sim.study.refusals import exit_code, one_line, refuse_code
 from sim.study.replicate import replicate
-from sim.study.results import headlines, wants_tables, write_result
-
+from sim.study.results import wants_tables, write_result
 
 def job(cfg: DictConfig) -> None:
     """What Hydra calls: for a single run here, for a sweep in a worker process."""
     hydra = HydraConfig.get()
     try:
         if hydra.mode == RunMode.MULTIRUN:
-            run_in_sweep(plain_config(cfg), _overrides(hydra.overrides.task))
+            run_in_sweep(plain_config(cfg), clean(dict(word.partition("=")[::2] for word in hydra.overrides.task)))
         else:
             run_alone(plain_config(cfg))
     except SimError as error:
@@ -42,7 +42,7 @@ def run_alone(config: dict[str, Any]) -> Path:
     result = replicate(scenario, keep_runs=wants_tables(scenario, alone=True), tell=_tell)
     write_result(folder, config, scenario, result, alone=True)
     write_json(folder / ROW, _ok_row(name, {}, result.summary))
-    print("\n".join(headlines(scenario, result)))
+    print_summary(result.summary, scenario.name)
     print(f"-> {folder}")
     return folder
 
@@ -67,7 +67,10 @@ def run_in_sweep(config: dict[str, Any], overrides: dict[str, str]) -> None:
 def parsed(config: dict[str, Any]) -> Scenario:
     """The typed scenario of a composed config. Raises ConfigError."""
     refuse_code(config)
-    return parse(OmegaConf.create(config))
+    output = config.get("output")
+    if isinstance(output, dict) and output.get("study") is None:  # a sweep is named after what it varies
+        config = config | {"output": {k: v for k, v in output.items() if k != "study"}}
+    return parse(config)
 
 
 def plain_config(cfg: DictConfig) -> dict[str, Any]:
@@ -88,9 +91,9 @@ def _ok_row(name: str, overrides: dict[str, str], summary: dict[str, Any]) -> di
     return {"status": "ok", "digest": name, "overrides": overrides, "error": None, "summary": kept}
 
 
-def _overrides(words: list[str]) -> dict[str, str]:
-    pairs = (word.partition("=")[::2] for word in words)
-    return {key.lstrip("+"): value for key, value in pairs if not key.startswith("output.")}
+def clean(overrides: dict[str, str]) -> dict[str, str]:
+    """Given keys as columns of a table: without Hydra's signs and without where results go."""
+    return {key.lstrip("+"): value for key, value in overrides.items() if key not in ("output.dir", "output.study")}
 
 
 def _tell(done: int, of: int) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import HydraException, MissingConfigException
-from omegaconf.errors import OmegaConfBaseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
 from sim.schema import AuditError, ConfigError, SimError
@@ -45,10 +45,10 @@ def _condensed(error: BaseException, groups: Iterable[str]) -> str:
         return _unknown(found[1], groups)
     if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return f"{found[1]}: several values need a sweep; add -m"
-    if found := re.search(r"Error parsing override '([^']*)'\s*(.*)", text):
-        return f"{found[1]!r} is not of the form key=value: {found[2]}"
-    if found := re.search(r"Missing mandatory value: (\S+)", text):
-        return f"{found[1]}: is required"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r}: is not of the form key=value ({_flat(error.message.split('See http')[0])})"
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key or text}: is required"
     text = re.sub(r"\n\s*(full_key|object_type|reference_type): ?[^\n]*", "", text)
     return _flat(text.split("\nSee http")[0].split("\nConfig search path")[0])
 

@@ -19,7 +19,7 @@ from sim.simulate import Run, simulate
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a scenario gave: one summary over its replications, and everything it rests on, replication by replication."""
+    """What a scenario gave: one summary over its replications, and what it rests on, replication by replication."""
 
     summary: dict[str, Any]
     per_replication: list[dict[str, Any]]

@@ -12,29 +12,37 @@ from omegaconf import OmegaConf
 from sim.ledger.usage import Usage
 from sim.scenario import Scenario
 from sim.schema import ConfigError
-from sim.study.folder import read_json, replacing, write_json, write_text
+from sim.study.folder import (
+    BILL,
+    CONFIG,
+    REPLICATIONS,
+    REQUESTS,
+    SPANS,
+    SUMMARY,
+    USAGE,
+    read_json,
+    replacing,
+    write_json,
+    write_text,
+)
 from sim.study.replicate import Result, priced_names
-
-SUMMARY, CONFIG, USAGE, BILL, REPLICATIONS = "summary.json", "config.yaml", "usage.json", "bill.csv", "replications.json"
-REQUESTS, SPANS = "requests.parquet", "spans.parquet"
 
 
 def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, result: Result, alone: bool) -> None:
     """Write a scenario's files, each whole or not at all.
 
     Always summary.json (over replications), replications.json (each summary), config.yaml, usage.json (what re-pricing
-    needs) and bill.csv; requests.parquet, spans.parquet and figures if `output` asks for them, by default for a run on
-    its own only.
+    needs) and bill.csv; requests.parquet, spans.parquet and figures for a run on its own, or if `output` asks for them.
     """
     write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(config)))
     write_usages(folder / USAGE, scenario, result.usages)
     write_bills(folder / BILL, result.bills)
     write_json(folder / REPLICATIONS, result.per_replication)
-    if _wanted(scenario.output.requests, alone):
+    if alone or scenario.output.requests:
         _write_parquet(folder / REQUESTS, [run.facts.requests for run in result.runs])
-    if _wanted(scenario.output.spans, alone):
+    if alone or scenario.output.spans:
         _write_parquet(folder / SPANS, [run.facts.spans for run in result.runs])
-    if _wanted(scenario.output.figures, alone):
+    if alone or scenario.output.figures:
         from sim.report import figures  # loads matplotlib
 
         figures.write_run(folder, scenario, result)
@@ -44,17 +52,14 @@ def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, resul
 def wants_tables(scenario: Scenario, alone: bool) -> bool:
     """Whether anything is asked for that needs every request of every run."""
     output = scenario.output
-    return any(_wanted(flag, alone) for flag in (output.requests, output.spans, output.figures))
-
-
-def _wanted(flag: bool | None, alone: bool) -> bool:
-    return alone if flag is None else flag
+    return alone or output.requests or output.spans or output.figures
 
 
 def write_usages(path: Path, scenario: Scenario, usages: list[Usage]) -> None:
     """Billable use of every replication, and the names under which price tables know the hardware."""
     gpu, model = priced_names(scenario)
-    write_text(path, json.dumps({"gpu": gpu, "model": model, "replications": [json.loads(u.to_json()) for u in usages]}))
+    replications = [json.loads(usage.to_json()) for usage in usages]
+    write_text(path, json.dumps({"gpu": gpu, "model": model, "replications": replications}))
 
 
 def read_usages(path: Path) -> tuple[str, str, list[Usage]]:

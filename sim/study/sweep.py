@@ -15,13 +15,10 @@ from omegaconf import DictConfig
 
 from sim.schema import ConfigError
 from sim.study.collect import collect, tell
-from sim.study.folder import ROW, digest, read_json, require_writable, write_json
-from sim.study.job import failed_row, parsed, plain_config
+from sim.study.folder import MANIFEST, ROW, digest, read_json, require_writable, write_json
+from sim.study.job import clean, failed_row, parsed, plain_config
 from sim.study.progress import progress
 from sim.study.refusals import one_line
-
-MANIFEST = "study.json"
-"""Which folders belong to the last sweep of a study; older ones stay on disk but leave the table."""
 
 
 class Planned(NamedTuple):
@@ -29,6 +26,7 @@ class Planned(NamedTuple):
 
     overrides: dict[str, str]
     digest: str
+    output: dict[str, Any]
     error: str | None
 
 
@@ -37,23 +35,20 @@ def run_sweep(
 ) -> None:
     """Run every scenario of the grid once. Prints the table; raises SystemExit(1) if any scenario failed.
 
-    `params` are the sweep's own values (of an experiment), overruled by `arguments`. Finished scenarios are skipped, failed ones
-    run again. Raises ConfigError, with nothing written, if no scenario of the grid is valid.
+    `params` are the sweep's own values (of an experiment), overruled by `arguments`. Finished scenarios are
+    skipped, failed ones run again. Raises ConfigError, with nothing written, if no scenario of the grid is valid.
     """
     grid = expand(loader, params, arguments)
-    planned, output = [], {}
-    for overrides in grid:
-        plan, output = _plan(loader, config, overrides)
-        planned.append(plan)
+    planned = [_plan(loader, config, overrides) for overrides in grid]
     unique = list({p.digest: p for p in planned}.values())
     if all(p.error for p in unique):
         raise ConfigError(unique[0].error)
-    folder = Path(output.get("dir") or "outputs") / (output.get("study") or _study_name(grid))
+    folder = _study_folder(unique[0].output, grid)
     require_writable(folder)
     _launch(unique, folder, launcher)
     table = collect(folder)
     tell(table, folder)
-    if any(row["status"] != "ok" for row in table.rows):
+    if (table["status"] != "ok").any():
         raise SystemExit(1)
 
 
@@ -75,7 +70,7 @@ def expand(loader: Any, params: dict[str, str], arguments: list[str]) -> list[di
     return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
 
 
-def _plan(loader: Any, config: DictConfig, overrides: dict[str, str]) -> tuple[Planned, dict[str, Any]]:
+def _plan(loader: Any, config: DictConfig, overrides: dict[str, str]) -> Planned:
     composed = loader.load_sweep_config(config, [f"{key}={value}" for key, value in overrides.items()])
     HydraConfig.instance().set_config(composed)
     task = composed.copy()
@@ -87,13 +82,13 @@ def _plan(loader: Any, config: DictConfig, overrides: dict[str, str]) -> tuple[P
         parsed(raw)
     except ConfigError as refused:
         error = one_line(refused).removeprefix("error: ")
-    return Planned(overrides, digest(raw), error), raw.get("output") or {}
+    return Planned(overrides, digest(raw), raw["output"], error)
 
 
 def _launch(planned: list[Planned], folder: Path, launcher: Launcher) -> None:
     for p in planned:
         if p.error:
-            write_json(folder / p.digest / ROW, failed_row(p.digest, p.overrides, p.error))
+            write_json(folder / p.digest / ROW, failed_row(p.digest, clean(p.overrides), p.error))
     pending = [p for p in planned if not p.error and not _finished(folder, p)]
     write_json(folder / MANIFEST, {"digests": [p.digest for p in planned]})
     n_kept = len([p for p in planned if not p.error]) - len(pending)
@@ -105,7 +100,7 @@ def _launch(planned: list[Planned], folder: Path, launcher: Launcher) -> None:
         (folder / p.digest / ROW).unlink(missing_ok=True)
     try:
         with progress(len(pending), lambda: sum((folder / p.digest / ROW).exists() for p in pending), "scenarios"):
-            launcher.launch([_words(p) for p in pending], initial_job_idx=0)
+            launcher.launch([_words(p, folder) for p in pending], initial_job_idx=0)
     except KeyboardInterrupt:
         n_done = sum(_finished(folder, p) for p in planned)
         print(f"interrupted: {n_done} of {len(planned)} scenarios are kept in {folder}; "
@@ -115,12 +110,13 @@ def _launch(planned: list[Planned], folder: Path, launcher: Launcher) -> None:
         print(f"the launcher gave up: {' '.join(str(error).split())[:200]}", file=sys.stderr)
     for p in pending:
         if not (folder / p.digest / ROW).exists():
-            row = failed_row(p.digest, p.overrides, "its worker process died (out of memory?); the same command tries again")
-            write_json(folder / p.digest / ROW, row)
+            error = "its worker process died (out of memory?); the same command tries again"
+            write_json(folder / p.digest / ROW, failed_row(p.digest, clean(p.overrides), error))
 
 
-def _words(p: Planned) -> list[str]:
-    return [f"{key}={value}" for key, value in p.overrides.items()]
+def _words(p: Planned, folder: Path) -> list[str]:
+    words = [f"{key}={value}" for key, value in p.overrides.items() if key.lstrip("+") != "output.study"]
+    return [*words, f"output.study={folder.name}"]
 
 
 def _finished(folder: Path, p: Planned) -> bool:
@@ -128,6 +124,14 @@ def _finished(folder: Path, p: Planned) -> bool:
     return bool(row) and row.get("status") == "ok"
 
 
-def _study_name(grid: list[dict[str, str]]) -> str:
-    varied = [key for key in grid[0] if len({overrides[key] for overrides in grid}) > 1] or ["sweep"]
-    return re.sub(r"[^\w.]+", "_", "_x_".join(key.lstrip("+") for key in varied)).strip("_")[:80]
+def _study_folder(output: dict[str, Any], grid: list[dict[str, str]]) -> Path:
+    """The folder that was asked for, or one named after what the grid varies."""
+    name = output.get("study")
+    if name is None:
+        varied = [key.lstrip("+") for key in grid[0] if len({overrides[key] for overrides in grid}) > 1]
+        name = re.sub(r"[^\w.]+", "_", "by_" + "_and_".join(varied or ["nothing"])).strip("_")[:80]
+    if not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
+        raise ConfigError(f"output.study = {name!r}: must be a plain folder name of letters, digits, _, . and -")
+    return Path(output["dir"]) / name
+
+

@@ -1,0 +1,135 @@
+"""A sweep into one table: read every row file, write results.csv and results.parquet, say what came out.
+
+`python -m sim.study.collect DIR` does it again for a folder whose sweep was cut short.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from sim.schema import ConfigError, SimError
+from sim.study.folder import (
+    CONFIG,
+    MANIFEST,
+    REPLICATIONS,
+    RESULTS,
+    ROW,
+    TIMELINE,
+    read_json,
+    replacing,
+    write_bytes,
+)
+from sim.study.refusals import exit_code, one_line
+
+GROUP, LABEL = "group", "label"
+"""Columns added for printing: which scenarios compete with each other, and what each is called among them."""
+
+
+def collect(folder: Path) -> pd.DataFrame:
+    """The table of a study: one row per scenario, in the order of the sweep. Raises ConfigError if there is none.
+
+    Columns: the keys that were given, `status` (ok or failed), `error`, `digest`, then every figure of summary.json.
+    """
+    rows = [row for path in row_files(folder) if (row := read_json(path))]
+    if not rows:
+        raise ConfigError(f"{folder}: holds no finished scenario of a sweep")
+    return pd.DataFrame([_flat(row) for row in rows])
+
+
+def row_files(folder: Path) -> list[Path]:
+    """The row files of a study, in the order of its sweep."""
+    manifest = read_json(folder / MANIFEST) or {}
+    listed = [folder / name / ROW for name in manifest.get("digests", [])]
+    return [path for path in listed or sorted(folder.glob(f"*/{ROW}")) if path.is_file()]
+
+
+def labelled(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Adds `group` and `label`: scenarios of the same traffic compete, the other keys name them."""
+    given = list(table.columns[: table.columns.get_loc("status")])
+    varied = [key for key in given if table[key].nunique(dropna=False) > 1] or given
+    shape = next((key for key in varied if key == "arrivals"), varied[0] if len(varied) > 1 else None)
+    rest = [key for key in varied if key != shape]
+    out = table.copy()
+    out[GROUP] = folder.name if shape is None else _said(table, shape)
+    said = [_said(table, key) for key in rest]
+    out[LABEL] = [", ".join(parts) for parts in zip(*said, strict=True)] if said else "the fleet"
+    return out
+
+
+def replications(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """One row per scenario and replication: `group`, `label`, `replication` and the figures of that replication."""
+    rows = []
+    for row in table[table["status"] == "ok"].to_dict("records"):
+        for number, figures in enumerate(read_json(folder / row["digest"] / REPLICATIONS) or []):
+            rows.append({GROUP: row[GROUP], LABEL: row[LABEL], "replication": number} | figures)
+    return pd.DataFrame(rows)
+
+
+def write_table(table: pd.DataFrame, folder: Path) -> None:
+    """results.csv and results.parquet, each whole or not at all."""
+    with replacing(folder / f"{RESULTS}.csv") as partial:
+        table.to_csv(partial, index=False)
+    with replacing(folder / f"{RESULTS}.parquet") as partial:
+        table.to_parquet(partial, index=False)
+
+
+def tell(table: pd.DataFrame, folder: Path) -> None:
+    """Write the table and its figures; print the comparison, the verdict and what failed."""
+    from sim.report import tables
+
+    write_table(table, folder)
+    named = labelled(table, folder)
+    tables.print_comparison(named, replications(named, folder), shape=GROUP, fleet=LABEL)
+    _draw(named, folder)
+    n_failed = int((table["status"] != "ok").sum())
+    print(f"{len(table)} scenarios, {n_failed} failed -> {folder / RESULTS}.csv")
+
+
+def _draw(named: pd.DataFrame, folder: Path) -> None:
+    from sim.report import figures  # loads matplotlib
+
+    done = named[named["status"] == "ok"]
+    if not len(done):
+        return
+    limits = {OmegaConf.load(folder / name / CONFIG).slo.ttft_s for name in done["digest"]}
+    limit = limits.pop() if len(limits) == 1 else None
+    path = folder / "cost_against_tail_latency.png"
+    figures.cost_against_tail_latency(named, path, slo_ttft_s=limit, shape=GROUP, fleet=LABEL)
+    for row in done.to_dict("records"):
+        drawn = folder / row["digest"] / TIMELINE
+        if drawn.is_file():  # again under a name that a person can find
+            name = re.sub(r"[^\w.=-]+", "_", f"{row[GROUP]}_{row[LABEL]}")
+            write_bytes(folder / "timelines" / f"{name}.png", drawn.read_bytes())
+
+
+def _said(table: pd.DataFrame, key: str) -> list[str]:
+    bare = key in ("arrivals", "fleet")
+    return [str(value) if bare else f"{key}={value}" for value in table[key]]
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    figures = {k: float("inf") if v == "inf" else v for k, v in row.get("summary", {}).items()}
+    return row["overrides"] | {k: row.get(k) for k in ("status", "error", "digest")} | figures
+
+
+def main() -> None:
+    """Rebuild the table of the folder named on the command line."""
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        print("usage: python -m sim.study.collect DIR    rebuilds the table of a sweep from its row files")
+        raise SystemExit(0 if sys.argv[1:] in (["-h"], ["--help"]) else 2)
+    folder = Path(sys.argv[1])
+    try:
+        tell(collect(folder), folder)
+    except SimError as error:
+        print(one_line(error), file=sys.stderr)
+        raise SystemExit(exit_code(error)) from None
+
+
+if __name__ == "__main__":
+    main()
