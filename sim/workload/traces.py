@@ -250,5 +250,9 @@ def _tick_s(arrived_s: np.ndarray) -> float | None:
 
 
 def _shown(value: Any) -> str:
+    """A bad value as the file had it, cut short."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a gap elsewhere in the column made it a float
     text = "an empty field" if value is None or value is pd.NaT or value != value else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

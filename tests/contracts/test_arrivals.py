@@ -44,7 +44,7 @@ def test_the_same_stream_gives_the_same_moments_and_another_stream_others(arriva
 
 def test_a_longer_horizon_only_adds_later_moments(arrivals):
     short, long = all_times(arrivals, 1, 500.0), all_times(arrivals, 1, 1000.0)
-    assert np.allclose(short, long[: len(short)], rtol=0, atol=0.05)  # diurnal: a cut minute has a flat rate of its own
+    assert np.allclose(short, long[: len(short)], rtol=0, atol=0.2)  # diurnal: a cut minute has its own flat rate
     assert len(long) == len(short) or long[len(short)] >= 500.0
 
 
