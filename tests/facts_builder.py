@@ -56,10 +56,12 @@ class Book:
 
 
 def quiet_book() -> Book:
-    """A lawful little world: one replica starts for 20 s, serves two requests that overlap, idles, and is released at 90."""
+    """A lawful little world: one replica starts for 20 s, serves two overlapping requests, idles, is released at 90."""
     return (
         Book()
-        .replica(0, ("allocation", 0, 5), ("weights", 5, 15), ("engine_start", 15, 20), ("busy", 20, 40), ("idle", 40, 90))
+        .replica(
+            0, ("allocation", 0, 5), ("weights", 5, 15), ("engine_start", 15, 20), ("busy", 20, 40), ("idle", 40, 90)
+        )
         .request(2, 20, 22, 32, input_tokens=100, output_tokens=11, cold_start_wait_s=18.0)
         .request(21, 25, 27, 40, input_tokens=200, output_tokens=14, cached_input_tokens=50)
     )
@@ -71,7 +73,7 @@ def day_of_traffic(
 ) -> Facts:  # fmt: skip
     """A diurnal day: replica 0 is always on, the others start cold in the morning and go in the evening.
 
-    Every slot serves one request at a time, first come first served; who would wait longer than `overflow_wait_s` goes to
+    Every slot serves one request at a time, first come first served; who would wait beyond `overflow_wait_s` goes to
     the API, longer than `patience_s` leaves.
     """
     rng = np.random.default_rng(seed)
@@ -87,7 +89,9 @@ def day_of_traffic(
     prompt, answer = rng.integers(50, 2000, requests_n), rng.integers(2, 500, requests_n)
     service = rng.exponential(service_s, requests_n) + 0.5
     for k, at in enumerate(arrived.tolist()):
-        _serve(book, slots, lives, k, at, float(service[k]), int(prompt[k]), int(answer[k]), patience_s, overflow_wait_s)
+        _serve(
+            book, slots, lives, k, at, float(service[k]), int(prompt[k]), int(answer[k]), patience_s, overflow_wait_s
+        )
     requests = book.requests()
     spans = _spans(lives, requests)
     return Facts(

@@ -111,13 +111,13 @@ def _replica_seconds(facts: Facts) -> dict[str, np.ndarray]:
         "replica_id": replica,
         "started_s": started_s,
         "ended_s": ended_s,
-        "cold_start_life_s": np.bincount(where[cold], length_s[cold], n),
+        "cold_start_life_s": np.bincount(where[cold], length_s[cold], n).astype(np.float64),
     }
     start_s, end_s = np.maximum(spans["start_s"], window.start_s), np.minimum(spans["end_s"], window.end_s)
     inside_s = np.maximum(end_s - start_s, 0.0)
     for state, name in STATE_COLUMNS.items():
         rows = spans["state"] == state
-        columns[name] = np.bincount(where[rows], inside_s[rows], n)
+        columns[name] = np.bincount(where[rows], inside_s[rows], n).astype(np.float64)  # of no rows: integers
     paid = (ended_s >= window.start_s) & (started_s < window.end_s)
     return {name: column[paid] for name, column in columns.items()}
 

@@ -119,9 +119,10 @@ def _point(
 ) -> tuple[float, float, str, str]:
     x = row[key] if np.isfinite(row[key]) else np.sqrt(limits[1] * limits[2])
     bar = row.get("usd_total" + CI_SUFFIX)
+    face = colour if is_yes(row.get("meets_slo")) else "white"
     axes.errorbar(
         x, row["usd_total"], yerr=None if is_missing(bar) else bar, fmt="o", markersize=7, color=colour, capsize=3,
-        elinewidth=1.2, markeredgewidth=1.6, markerfacecolor=colour if is_yes(row.get("meets_slo")) else "white", zorder=3,
+        elinewidth=1.2, markeredgewidth=1.6, markerfacecolor=face, zorder=3,
     )  # fmt: skip
     return float(x), float(row["usd_total"]), name.replace("_", " "), colour
 

@@ -23,11 +23,8 @@ def number(value: Any, digits: int = 3) -> str:
         return NEVER if value > 0 else "-" + NEVER
     if value == 0:
         return "0"
-    decimals = min(digits - 1 - math.floor(math.log10(abs(value))), 6)
-    decimals -= f"{abs(value):.{max(decimals, 0)}f}" == str(
-        10 ** (digits - max(decimals, 0))
-    )  # 99.97 is 100, not 100.0
-    return f"{value:,.{max(decimals, 0)}f}"
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # after rounding: 99.97 is 100, not 100.0
+    return f"{value:,.{min(max(digits - 1 - exponent, 0), 6)}f}"
 
 
 def seconds(value: Any) -> str:

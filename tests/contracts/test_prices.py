@@ -1,0 +1,149 @@
+"""Every price list in conf/prices keeps the contract: nothing for nothing, never negative, additive, sourced."""
+
+import csv
+import dataclasses
+import math
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sim.ledger.bill import bill, money
+from sim.ledger.prices import MonthlyItems, Prices
+from sim.ledger.usage import Usage
+from sim.records import Window
+from sim.report.slo import Slo
+from sim.schema import ConfigError, parse_node
+from tests.facts_builder import Book, day_of_traffic, quiet_book
+
+ROOT = Path(__file__).parents[2]
+LISTS = sorted((ROOT / "conf/prices").glob("*.yaml"))
+DAY = day_of_traffic(requests_n=3000, overflow_wait_s=5.0, service_s=60.0, max_num_seqs=3)
+
+OVERHEADS = {
+    "none": {"kind": "none"},
+    "percentage": {"kind": "percentage", "percent_of_gpu": 15},
+    "multiplier": {"kind": "multiplier", "times_gpu": 3},
+    "monthly_items": {"kind": "monthly_items", "usd_per_month": {"half_an_engineer": 9000, "gateway": 300}},
+}
+
+
+def read(path):
+    return parse_node(Prices, yaml.safe_load(path.read_text()))
+
+
+def names(prices):
+    """A GPU and a model this list has a price for."""
+    table = getattr(prices.gpu, "usd_per_gpu_hour", None) or prices.gpu.usd_per_gpu_second
+    return next(iter(table)), next(iter(getattr(prices.api, "models", {"any": None})))
+
+
+def usd(prices, facts):
+    return bill(Usage.from_facts(facts), prices, *names(prices))["usd"].sum()
+
+
+@pytest.fixture(params=LISTS, ids=lambda p: p.stem)
+def path(request):
+    return request.param
+
+
+@pytest.fixture(params=OVERHEADS)
+def prices(path, request):
+    """Every list with every overhead."""
+    return parse_node(Prices, yaml.safe_load(path.read_text()) | {"overhead": OVERHEADS[request.param]})
+
+
+def test_zero_use_costs_the_stated_commitment(prices):
+    nothing = Usage.from_facts(Book(window=(0, 3600)).facts())
+    lines = bill(nothing, prices, "no such gpu", "no such model")  # nothing to price, so nothing is looked up
+    owed = 9300 / 730 if isinstance(prices.overhead, MonthlyItems) else 0.0
+    assert lines["usd"].sum() == pytest.approx(owed)
+
+
+def test_no_line_is_negative_and_use_costs_money(prices):
+    lines = bill(Usage.from_facts(DAY), prices, *names(prices))
+    assert (lines["usd"] >= 0).all() and (lines["quantity"] >= 0).all()
+    assert lines["usd"].sum() > 0
+    assert {"gpu busy", "gpu idle", "gpu cold start", "api input", "api output"} <= set(lines["item"])
+
+
+@pytest.mark.parametrize("cut_s", [1.0, 25_000.0, 27_648.0, 50_000.5])
+def test_split_windows_add_up(prices, cut_s):
+    """Also lists with a minimum or a granularity: these are charged where a replica's life ends."""
+    whole = usd(prices, DAY)
+    parts = [dataclasses.replace(DAY, window=Window(*w)) for w in ((0.0, cut_s), (cut_s, 86_400.0))]
+    assert sum(usd(prices, part) for part in parts) == pytest.approx(whole, rel=1e-9)
+
+
+def test_more_use_never_costs_less(prices):
+    costs = [usd(prices, dataclasses.replace(DAY, window=Window(0.0, end_s))) for end_s in range(7200, 86_401, 7200)]
+    assert all(a <= b for a, b in zip(costs, costs[1:], strict=False))
+
+
+def test_the_bill_adds_up(prices):
+    usage = Usage.from_facts(DAY)
+    lines = bill(usage, prices, *names(prices))
+    said = money(lines, usage)
+    assert said["usd_total"] == math.fsum(lines["usd"])
+    assert said["usd_gpu"] + said["usd_api"] + said["usd_overhead"] == pytest.approx(said["usd_total"], rel=1e-12)
+    gpu = lines[lines["unit"] == "GPU-hour"].set_index("item")["quantity"]
+    assert gpu.drop("gpu rounding and minimum").sum() == pytest.approx(usage.gpu_hours_paid, rel=1e-12)
+    assert lines.set_index("item")["quantity"].filter(like="api ").sum() == pytest.approx(
+        (usage.api["input_tokens"].sum() + usage.api["output_tokens"].sum()) / 1e6
+    )
+
+
+def test_a_missing_price_is_named_with_what_there_is(path):
+    prices = read(path)
+    gpu, _ = names(prices)
+    with pytest.raises(ConfigError, match=f"prices.gpu.*'abacus'.*{gpu}"):
+        bill(Usage.from_facts(quiet_book().facts()), prices, "abacus", None)
+    with pytest.raises(ConfigError, match="abacus"):
+        prices.check("abacus", None)
+    prices.check(*names(prices))
+    if hasattr(prices.api, "models"):
+        with pytest.raises(ConfigError, match="prices.api.models: no price for 'eliza'"):
+            prices.check(None, "eliza")
+
+
+def test_every_price_carries_its_source(path):
+    for line in path.read_text().splitlines():
+        if re.match(r"\s+[\w.]+: [\d.]+(\s|$)", line):
+            assert re.search(r"  # \S+", line), f"{path.name}: no source on: {line.strip()}"
+
+
+def test_keys_are_names_of_known_hardware_and_models(path):
+    if not (ROOT / "conf/gpu").is_dir() or not (ROOT / "conf/model").is_dir():
+        pytest.skip("conf/gpu or conf/model is not there: names cannot be compared")
+    prices = read(path)
+    gpus = getattr(prices.gpu, "usd_per_gpu_hour", None) or prices.gpu.usd_per_gpu_second
+    assert set(gpus) <= {p.stem for p in (ROOT / "conf/gpu").glob("*.yaml")}
+    assert set(getattr(prices.api, "models", {})) <= {p.stem for p in (ROOT / "conf/model").glob("*.yaml")}
+
+
+def test_sourced_rows_are_the_prices_collected():
+    """The figures typed into the lists are those of the collected table, where that table is at hand."""
+    facts = ROOT.parent / "shared/facts/prices.csv"
+    if not facts.exists():
+        pytest.skip("the collected price table ../shared/facts/prices.csv is not there: nothing to compare with")
+    with facts.open() as file:
+        rows = list(csv.DictReader(file))
+
+    def collected(provider, sku, column="price_usd"):
+        return [float(r[column]) for r in rows if r["provider"] == provider and sku in r["sku_or_model"] and r[column]]
+
+    market = read(ROOT / "conf/prices/market_2026.yaml")
+    assert market.gpu.usd_per_gpu_hour["h100_sxm"] in collected("RunPod secure", "H100 SXM")
+    assert market.gpu.usd_per_gpu_hour["l40s"] in collected("Nebius", "L40S")
+    assert market.api.rates("llama_3_3_70b").usd_per_mtok_output in collected("Together", "Llama-3.3-70B", "output")
+    flex = read(ROOT / "conf/prices/runpod_serverless_flex.yaml")
+    assert flex.gpu.usd_per_gpu_second["h100_sxm"] in collected("RunPod", "H100 PRO 80GB flex")
+    modal = read(ROOT / "conf/prices/modal_serverless_2026_05.yaml")
+    assert modal.gpu.usd_per_gpu_second["a100_80gb_sxm"] in collected("Modal", "A100 80GB")
+    assert read(ROOT / "conf/prices/azure_2026_03.yaml").gpu.usd_per_gpu_hour["h100_sxm"] in collected("Azure", "H100")
+
+
+@pytest.mark.parametrize("slo", sorted((ROOT / "conf/slo").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_slo_parses(slo):
+    assert parse_node(Slo, yaml.safe_load(slo.read_text())).ttft_s > 0

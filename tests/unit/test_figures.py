@@ -1,0 +1,169 @@
+"""What people look at: the curves are exact, the labels legible, the table and its verdicts honest."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from sim.report.counting import mean_in_bins, peak_in_bins
+from sim.report.figures import cost_against_tail_latency, timeline
+from sim.report.intervals import over_replications
+from sim.report.labels import place_labels
+from sim.report.tables import print_comparison, print_summary
+from sim.report.verdict import verdicts
+from sim.report.wording import number, percent, seconds, usd
+from tests.facts_builder import Book, day_of_traffic
+
+INF = float("inf")
+
+
+def run(cost, ttft_s=0.5, attained=0.995, **more):
+    return dict(
+        usd_total=cost, usd_per_mtok_total=cost / 1000, busy_fraction_of_paid=0.6, token_fraction_of_peak=0.2,
+        batch_fill_fraction=0.1, ttft_p50_s=0.04, ttft_p95_s=ttft_s / 2, ttft_p99_s=ttft_s, e2e_p50_s=2.0,
+        e2e_p95_s=4.0, e2e_p99_s=9.0, slo_attainment_fraction=attained, meets_slo=attained >= 0.99, cold_starts=3,
+        api_request_fraction=0.0,
+    ) | more  # fmt: skip
+
+
+def sweep(cells):
+    """(table, replications) of {(shape, fleet): [summary per replication] or error text}."""
+    rows, single = [], []
+    for (shape, fleet), runs in cells.items():
+        label = dict(arrivals=shape, fleet=fleet)
+        if isinstance(runs, str):
+            rows.append(label | {"error": runs})
+            continue
+        rows.append(label | over_replications(runs))
+        single += [label | {"replication": i} | summary for i, summary in enumerate(runs)]
+    return pd.DataFrame(rows), pd.DataFrame(single)
+
+
+WORLD = sweep({
+    ("steady", "always_on"): [run(100 * f) for f in (0.8, 1.0, 1.2)],
+    ("steady", "warm_floor"): [run(99 * f) for f in (0.8, 1.0, 1.2)],
+    ("steady", "scale_to_zero"): [run(20, ttft_s=INF, attained=0.4)] * 3,
+    ("bursty", "always_on"): [run(100, attained=0.7)] * 3,
+    ("bursty", "api_only"): [run(250, attained=0.9, busy_fraction_of_paid=None)] * 3,
+    ("bursty", "warm_floor"): "arrivals.rate_per_s = -5: must be [> 0]",
+    ("diurnal", "always_on"): [run(100 + d) for d in (-5, 0, 5)],
+    ("diurnal", "api_only"): [run(99 + d) for d in (5, 0, -5)],
+})  # fmt: skip
+
+
+def printed(table, replications=None, width=120):
+    console = Console(file=io.StringIO(), width=width)
+    print_comparison(table, replications, console=console)
+    return console.file.getvalue()
+
+
+def test_the_verdict_names_the_cheapest_that_meets_the_slo():
+    steady, bursty, diurnal = verdicts(*WORLD)
+    assert "warm_floor is the cheapest that meets the SLO: $99.00 ±49" in steady
+    assert "less than always_on, resolved over 3 paired replications" in steady  # 1 % apart, in every replication
+    assert "none meets the SLO; the closest is api_only (90.0 % of requests attain it, $250)" in bursty
+    assert "api_only is the cheapest" in diurnal and "NOT resolved" in diurnal  # 1 % apart, but crossing over
+
+
+def test_one_replication_tests_nothing():
+    table, single = sweep({("steady", "a"): [run(10)], ("steady", "b"): [run(11)]})
+    assert "the lead is not tested" in verdicts(table, single)[0]
+    assert "the lead is not tested" in verdicts(table)[0]
+    alone, _ = sweep({("steady", "a"): [run(10)]})
+    assert "No other fleet meets it" in verdicts(alone)[0]
+    failed, _ = sweep({("steady", "a"): "broken"})
+    assert verdicts(failed) == ["steady: no fleet ran."]
+
+
+def test_the_table_fits_a_terminal_and_shows_failures():
+    text = printed(*WORLD)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 120
+    assert "failed: bursty, warm_floor: arrivals.rate_per_s = -5: must be [> 0]" in text
+    for name in ("steady", "bursty", "diurnal", "always_on", "scale_to_zero", "warm_floor", "api_only"):
+        assert name in text
+    assert "∞" in text and "…" not in text and "nan" not in text.lower() and "None" not in text
+
+
+def test_the_table_survives_a_trip_through_csv():
+    table, single = WORLD
+    again = pd.read_csv(io.StringIO(table.to_csv(index=False)))
+    assert verdicts(again, single) == verdicts(table, single)
+    assert printed(again) == printed(table)
+
+
+def test_a_single_run_reads_well_with_and_without_intervals():
+    for summary in (run(3.21), over_replications([run(3.0), run(4.0)])):
+        console = Console(file=io.StringIO(), width=120)
+        print_summary(summary, "steady on [two] GPUs", console)
+        text = console.file.getvalue()
+        assert "steady on [two] GPUs" in text and "meets the SLO" in text and "TTFT p99, s" in text
+        assert ("±" in text) == ("replications" in summary)
+
+
+@pytest.mark.parametrize(
+    "said, meant",
+    [
+        (number(0.012345), "0.0123"), (number(99.97), "100"), (number(1234.5), "1,234"), (number(None), "–"),
+        (number(9.996), "10.0"), (number(0.9999), "1.00"), (number(float("nan")), "–"), (number(INF), "∞"),
+        (number(0), "0"), (number(12_345.6), "12,346"), (number(0.00001), "0.000010"),
+        (usd(0.01234), "$0.0123"), (usd(12.345), "$12.35"), (usd(99.999), "$100"), (usd(1234.56), "$1,235"),
+        (percent(0.9999), ">99.9"), (percent(1), "100"), (percent(0.00001), "<0.1"), (percent(0), "0"),
+        (seconds(0.0042), "0.004"), (seconds(1.288), "1.29"), (seconds(9.999), "10.0"), (seconds(3600), "3600"),
+    ],
+)  # fmt: skip
+def test_numbers_as_people_read_them(said, meant):
+    assert said == meant
+
+
+def test_counting_by_hand():
+    """[0, 4), [2, 6) and [3, 5) seen in bins of two seconds: means 1, 2.5, 1.5; peaks 1, 3, 2."""
+    start_s, end_s, edges_s = np.array([0.0, 2.0, 3.0]), np.array([4.0, 6.0, 5.0]), np.array([0.0, 2.0, 4.0, 6.0])
+    assert mean_in_bins(start_s, end_s, edges_s).tolist() == [1, 2.5, 1.5]
+    assert peak_in_bins(start_s, end_s, edges_s).tolist() == [1, 3, 2]
+
+
+def test_counting_agrees_with_looking_often():
+    rng = np.random.default_rng(4)
+    start_s = rng.uniform(-20, 100, 300)
+    end_s, edges_s = start_s + rng.exponential(8, 300), np.linspace(0, 100, 26)
+    often = np.linspace(0, 100, 100_001)[:-1]
+    there = np.searchsorted(np.sort(start_s), often, "right") - np.searchsorted(np.sort(end_s), often, "right")
+    assert mean_in_bins(start_s, end_s, edges_s) == pytest.approx(there.reshape(25, -1).mean(1), rel=2e-3)
+    peaks = peak_in_bins(start_s, end_s, edges_s)
+    assert (peaks >= there.reshape(25, -1).max(1)).all() and (peaks - there.reshape(25, -1).max(1)).sum() <= 3
+
+
+def test_labels_do_not_hide_each_other():
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(0, 10), ylim=(0, 10))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    names = ["always on", "scale to zero", "warm floor", "hybrid overflow", "api only"]
+    place_labels(axes, [(5 + 0.1 * i, 5 + 0.1 * (i % 2), name, "black") for i, name in enumerate(names)])
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in axes.texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+@pytest.mark.parametrize("name", ["cost.png", "cost.svg"])
+def test_the_cost_figure_is_written_whole(tmp_path, name):
+    path = cost_against_tail_latency(WORLD[0], tmp_path / "figures" / name, slo_ttft_s=2.0)
+    assert path.stat().st_size > 5000 and [p.name for p in path.parent.iterdir()] == [name]
+
+
+def test_figures_of_odd_worlds(tmp_path):
+    failed, _ = sweep({("steady", "a"): "broken"})
+    cost_against_tail_latency(failed.assign(ttft_p99_s=np.nan, usd_total=np.nan), tmp_path / "failed.png")
+    cost_against_tail_latency(failed, tmp_path / "failed_only.png")
+    cost_against_tail_latency(sweep({("steady", "a"): [run(0.0)]})[0], tmp_path / "free.png")
+    timeline(Book(gpus_per_replica=0).api(1, 2, 3).facts(), tmp_path / "api.png", "API only")
+    timeline(Book().facts(), tmp_path / "nothing.png")
+
+
+def test_the_timeline_is_written(tmp_path):
+    facts = day_of_traffic(requests_n=2000, overflow_wait_s=5.0, service_s=120.0, patience_s=5.0)
+    assert timeline(facts, tmp_path / "timeline.png", "a day").stat().st_size > 20_000
