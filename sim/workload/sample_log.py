@@ -41,6 +41,7 @@ def write_sample_log(path: str | Path, requests: int = 2000, seed: int = 1) -> N
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; returns the exit code: 0, or 2 where the file cannot be written."""
     parser = argparse.ArgumentParser(prog="python -m sim.workload.sample_log", description=__doc__.splitlines()[0])
     parser.add_argument("path", metavar="OUT.csv", help="file to write")
     parser.add_argument("--requests", type=int, default=2000, help="number of rows (default 2000)")
