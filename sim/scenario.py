@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, model_validator
 
+from sim.conf_path import conf_dir
 from sim.engine.architecture import Model
 from sim.engine.hardware import Engine, Gpu, refuse_if_too_big
 from sim.fleet.cold_start import ColdStart
@@ -37,7 +39,7 @@ class Output(Node):
     """What is written beside summary.json and config.yaml. A single run writes all of it; a sweep what is asked for."""
 
     dir: str = "outputs"
-    study: str = "study"
+    study: str | None = Field(None, description="folder of a sweep below dir; None: named after what is varied")
     requests: bool = False
     spans: bool = False
     figures: bool = False
@@ -100,6 +102,16 @@ class Scenario(Node):
         if self.horizon_s is None and self.arrivals.kind != "replay":
             raise ValueError(f"horizon_s: is required, arrivals.kind = {self.arrivals.kind} goes on forever")
         return self
+
+
+def compose_config(*overrides: str) -> DictConfig:
+    """conf/config.yaml with overrides, as `python -m sim` would compose it: for notebooks, tests and benchmarks.
+
+    >>> parse(compose_config("arrivals=bursty", "replications=3")).arrivals.kind
+    'bursty'
+    """
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose("config", list(overrides))
 
 
 def parse(cfg: DictConfig | dict[str, Any]) -> Scenario:

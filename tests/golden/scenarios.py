@@ -1,0 +1,33 @@
+"""Small fixed-seed scenarios, one for every way of serving, whose every number is kept in golden.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from sim.scenario import compose_config, parse
+from sim.study.replicate import replicate
+
+GOLDEN = Path(__file__).with_name("golden.json")
+_HOUR = ["seed=7", "replications=2", "horizon_s=3600", "warmup_s=300"]
+SCENARIOS = {
+    "steady_on_always_on": ["arrivals=steady"],
+    "bursty_on_scale_to_zero": ["arrivals=bursty", "fleet=scale_to_zero", "cold_start=cold_node"],
+    "diurnal_on_warm_floor": ["arrivals=diurnal", "arrivals.rate_per_s=2", "fleet=warm_floor"],
+    "agents_on_short_memory": ["tasks=agent", "gpu=rtx_4090", "arrivals.rate_per_s=0.2"],
+    "agents_overflowing": [
+        "tasks=support", "model=llama_3_3_70b", "engine.tensor_parallel=4", "fleet=hybrid_overflow", "arrivals.rate_per_s=1",
+    ],
+    "api_with_limits": ["fleet=api_only", "model=llama_3_3_70b", "api=rate_limited", "queue.patience_s=20"],
+    "four_replicas_in_turn": ["scaling.n_replicas=4", "placement=round_robin", "arrivals=bursty", "arrivals.rate_per_s=3"],
+}  # fmt: skip
+
+
+def numbers(name: str) -> dict[str, float | None]:
+    """Every number of the scenario's summary."""
+    summary = replicate(parse(compose_config(*_HOUR, *SCENARIOS[name]))).summary
+    return json.loads(json.dumps(summary, default=float))
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(json.dumps({name: numbers(name) for name in SCENARIOS}, indent=1) + "\n", encoding="utf-8")
