@@ -20,6 +20,10 @@ class ReplicaView(Protocol):
         """Waiting and running requests."""
 
     @property
+    def oldest_wait_s(self) -> float:
+        """How long the first of its waiting requests has been in the system; 0 without one."""
+
+    @property
     def outstanding_prompt_tokens(self) -> int:
         """Prompt tokens of the waiting requests: the prefill work ahead of a newcomer."""
 
@@ -37,7 +41,7 @@ class FleetView(Protocol):
     now_s: float
     n_ready: int
     n_starting: int
-    n_queued: int  # requests no replica has room for yet
+    n_waiting: int  # requests that have not begun, whether or not a replica has taken them in
 
     @property
     def n_outstanding(self) -> int:
@@ -49,7 +53,7 @@ class FleetView(Protocol):
 
     @property
     def oldest_wait_s(self) -> float:
-        """How long the first request of the fleet queue has waited; 0 without one."""
+        """How long the first request of the queue a newcomer would join has waited; 0 without one."""
 
     @property
     def next_ready_s(self) -> float | None:
@@ -59,9 +63,8 @@ class FleetView(Protocol):
     def predicted_wait_s(self) -> float:
         """The fleet's own estimate of how long a request sent now would wait before a replica begins it.
 
-        0 while a ready replica has room. Otherwise the requests ahead of it over the recent rate at which queued
-        requests were begun; with no replica ready, the expected time until one is (a whole cold start if none is
-        starting yet).
+        With a replica ready, `oldest_wait_s`: the delay of the request at the head of the line is a good predictor of a
+        newcomer's (Ibrahim and Whitt, 2009). With none, the expected time until one is ready.
         """
 
     def n_idle_longer_than(self, idle_s: float) -> int:

@@ -71,6 +71,11 @@ class Replica:
         return len(self._batch.waiting) + len(self._batch.running)
 
     @property
+    def oldest_wait_s(self) -> float:
+        waiting = self._batch.waiting
+        return self._env.now - waiting[0].arrived_s if waiting else 0.0
+
+    @property
     def outstanding_prompt_tokens(self) -> int:
         return sum(r.input_tokens for r in self._batch.waiting)
 

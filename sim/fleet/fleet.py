@@ -14,8 +14,6 @@ from sim.records import Recorder, ReplicaState
 from sim.views import ReplicaView
 from sim.work import Outcome, Request
 
-_NEWEST_GAP_WEIGHT = 0.1  # in the running mean of the gaps between queued requests being taken up
-
 
 class Fleet:
     """Replicas behind one queue; implements `FleetView` and `Server`.
@@ -53,8 +51,6 @@ class Fleet:
         self._cold_clock_at_queueing_s: dict[Request, float] = {}
         self._open: list[Replica] = []  # ready replicas with room, by replica_id
         self._asking = False
-        self._last_taken_s: float | None = None
-        self._mean_gap_s = 0.0
         self._roster = Roster(
             env,
             new_replica=lambda **hooks: new_replica(on_done=self._replica_done, **hooks),
@@ -83,8 +79,8 @@ class Fleet:
         return len(self._roster.starting)
 
     @property
-    def n_queued(self) -> int:
-        return len(self._queue)
+    def n_waiting(self) -> int:
+        return len(self._queue) + sum(replica.n_waiting for replica in self._roster.ready)
 
     @property
     def n_idle(self) -> int:
@@ -96,7 +92,9 @@ class Fleet:
 
     @property
     def oldest_wait_s(self) -> float:
-        return self._env.now - self._queue[0].arrived_s if self._queue else 0.0
+        if self._queue:
+            return self._env.now - self._queue[0].arrived_s
+        return min((replica.oldest_wait_s for replica in self._open), default=0.0)
 
     @property
     def next_ready_s(self) -> float | None:
@@ -105,10 +103,8 @@ class Fleet:
 
     @property
     def predicted_wait_s(self) -> float:
-        if self._open:
-            return 0.0
         if self._roster.ready:
-            return (len(self._queue) + 1) * self._mean_gap_s
+            return self.oldest_wait_s
         next_ready_s = self.next_ready_s
         return self._expected_cold_start_s if next_ready_s is None else next_ready_s - self._env.now
 
@@ -165,7 +161,6 @@ class Fleet:
         while self._queue and replica.n_outstanding < self._max_per_replica:
             request = self._queue.popleft()
             self._leave_queue(request)
-            self._note_taken()
             replica.submit(request)
         if replica.n_outstanding < self._max_per_replica and replica not in self._open:
             insort(self._open, replica, key=lambda r: r.replica_id)
@@ -173,12 +168,6 @@ class Fleet:
     def _leave_queue(self, request: Request) -> None:
         since_s = self._cold_clock_at_queueing_s.pop(request)
         request.cold_start_wait_s = self._roster.cold_clock_s() - since_s
-
-    def _note_taken(self) -> None:
-        now = self._env.now
-        if self._last_taken_s is not None:
-            self._mean_gap_s += _NEWEST_GAP_WEIGHT * (now - self._last_taken_s - self._mean_gap_s)
-        self._last_taken_s = now
 
     def _give_up(self, request: Request) -> None:
         if request.admitted_s is not None or request.outcome is not None:

@@ -87,7 +87,7 @@ class ScaleToZero(Scaler):
 
     max_replicas: int = Field(ge=1, description="replicas at most")
     idle_timeout_s: float = Field(ge=0, description="seconds without any request after which a replica leaves")
-    target_requests_per_replica: float = Field(gt=0, description="requests, queued or running, wanted per replica")
+    target_requests_per_replica: float = Field(gt=0, description="requests, waiting or running, wanted per replica")
 
     def target_replicas(self, view: FleetView) -> int:
         wanted = ceil(view.n_outstanding / self.target_requests_per_replica)
@@ -97,7 +97,7 @@ class ScaleToZero(Scaler):
 class QueueScaleOut(Scaler):
     """A warm floor that grows with the queue or with the requests in the fleet, looked at every `tick_s` seconds.
 
-    Scale-out: ceil(queued / queue_per_replica) or ceil(outstanding / requests_per_replica), the larger of those given.
+    Scale-out: ceil(waiting / queue_per_replica) or ceil(outstanding / requests_per_replica), the larger of those given.
     This is the rule of the Kubernetes HPA for a total shared by the replicas, ceil(replicas * ratio to target), with
     starting replicas counted. Scale-in: a replica leaves after `idle_timeout_s` idle. Where load is spread evenly no
     replica ever is; with `scale_in_requests_per_replica` a replica is also drained, one per question and none while
@@ -109,8 +109,8 @@ class QueueScaleOut(Scaler):
     max_replicas: int = Field(ge=1, description="replicas at most")
     tick_s: float = Field(gt=0, description="seconds between two looks at the load")
     idle_timeout_s: float = Field(ge=0, description="idle seconds after which a replica above the floor leaves")
-    queue_per_replica: float | None = Field(None, gt=0, description="requests no replica has room for, per replica")
-    requests_per_replica: float | None = Field(None, gt=0, description="requests, queued or running, per replica")
+    queue_per_replica: float | None = Field(None, gt=0, description="requests that have not begun, per replica")
+    requests_per_replica: float | None = Field(None, gt=0, description="requests, waiting or running, per replica")
     scale_in_requests_per_replica: float | None = Field(
         None, ge=0, description="drain a replica when the others would then have at most this many requests each"
     )
@@ -136,7 +136,7 @@ class QueueScaleOut(Scaler):
     def target_replicas(self, view: FleetView) -> int:
         wanted = self.min_replicas
         if self.queue_per_replica is not None:
-            wanted = max(wanted, ceil(view.n_queued / self.queue_per_replica))
+            wanted = max(wanted, ceil(view.n_waiting / self.queue_per_replica))
         if self.requests_per_replica is not None:
             wanted = max(wanted, ceil(view.n_outstanding / self.requests_per_replica))
         kept = _kept(view, self.idle_timeout_s, self.max_replicas)

@@ -53,8 +53,8 @@ class Overflow(Router):
     """The fleet serves what it can in time; the rest overflows to the API.
 
     A request overflows when any trigger given fires, both read before it joins:
-    - `queue_per_replica`: more than this many requests per ready replica (counted as one when none is ready) are queued
-      because no replica has room. A fleet at zero thus keeps the first requests, which wake it;
+    - `queue_per_replica`: more than this many requests per ready replica (counted as one when none is ready) have not
+      begun. A fleet at zero thus keeps the first requests, which wake it;
     - `predicted_wait_s`: the fleet's own estimate of the wait before service is longer than this.
     With `stay_with_task`, later calls of a task that overflowed go to the API as well: moving back would cost the fleet
     a full prefill and the API its prompt cache.
@@ -64,7 +64,7 @@ class Overflow(Router):
     needs_fleet: ClassVar[bool] = True
     needs_api: ClassVar[bool] = True
 
-    queue_per_replica: float | None = Field(None, ge=0, description="queued requests per ready replica still tolerated")
+    queue_per_replica: float | None = Field(None, ge=0, description="waiting requests per ready replica still tolerated")
     predicted_wait_s: float | None = Field(None, ge=0, description="predicted seconds before service still tolerated")
     stay_with_task: bool = Field(True, description="later calls of a task that overflowed follow it to the API")
 
@@ -79,7 +79,7 @@ class Overflow(Router):
             return Backend.API
         fleet = view.fleet
         queue = self.queue_per_replica
-        if queue is not None and fleet.n_queued > queue * max(1, fleet.n_ready):
+        if queue is not None and fleet.n_waiting > queue * max(1, fleet.n_ready):
             return Backend.API
         if self.predicted_wait_s is not None and fleet.predicted_wait_s > self.predicted_wait_s:
             return Backend.API

@@ -74,9 +74,9 @@ def some_requests():
 
 
 def some_systems(router):
-    for n_ready, n_queued, wait_s in product((0, 1, 4), (0, 3, 1000), (0.0, 3.0, 1e4)):
+    for n_ready, n_waiting, wait_s in product((0, 1, 4), (0, 3, 1000), (0.0, 3.0, 1e4)):
         fleet = Frozen(
-            now_s=9.0, n_ready=n_ready, n_starting=1, n_queued=n_queued, n_outstanding=n_queued + n_ready, n_idle=0,
+            now_s=9.0, n_ready=n_ready, n_starting=1, n_waiting=n_waiting, n_outstanding=n_waiting + n_ready, n_idle=0,
             oldest_wait_s=wait_s, predicted_wait_s=wait_s, next_ready_s=None, replicas=(),
         )  # fmt: skip
         api = Frozen(n_outstanding=3, expected_wait_s=0.0)

@@ -21,11 +21,11 @@ COLD_STARTS = sorted((CONF / "cold_start").glob("*.yaml"))
 class StandInFleet:
     """A fleet view at one moment, which refuses to be changed."""
 
-    __slots__ = ("now_s", "n_ready", "n_starting", "n_queued", "n_outstanding", "idle_s")
+    __slots__ = ("now_s", "n_ready", "n_starting", "n_waiting", "n_outstanding", "idle_s")
 
-    def __init__(self, n_ready=0, n_starting=0, n_queued=0, n_running=0, idle_s=(), now_s=0.0):
-        fields = dict(now_s=now_s, n_ready=n_ready, n_starting=n_starting, n_queued=n_queued)
-        for name, value in (fields | dict(n_outstanding=n_queued + n_running, idle_s=tuple(idle_s))).items():
+    def __init__(self, n_ready=0, n_starting=0, n_waiting=0, n_running=0, idle_s=(), now_s=0.0):
+        fields = dict(now_s=now_s, n_ready=n_ready, n_starting=n_starting, n_waiting=n_waiting)
+        for name, value in (fields | dict(n_outstanding=n_waiting + n_running, idle_s=tuple(idle_s))).items():
             object.__setattr__(self, name, value)
 
     def __setattr__(self, name, value):
@@ -42,7 +42,7 @@ class StandInFleet:
         """The same fleet after everything that was asked for has been ordered."""
         starting = self.n_starting + max(0, target - self.n_ready - self.n_starting)
         return StandInFleet(
-            self.n_ready, starting, self.n_queued, self.n_outstanding - self.n_queued, self.idle_s, self.now_s
+            self.n_ready, starting, self.n_waiting, self.n_outstanding - self.n_waiting, self.idle_s, self.now_s
         )
 
 
@@ -58,7 +58,7 @@ def some_fleets(max_replicas, n=300):
         yield StandInFleet(
             n_ready=ready,
             n_starting=starting,
-            n_queued=int(rng.integers(0, load + 1)),
+            n_waiting=int(rng.integers(0, load + 1)),
             n_running=int(rng.integers(0, load + 1)) if idle < ready else 0,
             idle_s=rng.exponential(100.0, idle),
             now_s=float(rng.exponential(1e5)),
@@ -110,7 +110,7 @@ def test_a_fleet_that_can_grow_is_asked_when_work_arrives(scaler):
     assert scaler.idle_timeout_s is None or scaler.idle_timeout_s >= 0
     if scaler.max_replicas > scaler.min_replicas:
         assert scaler.asks_on_arrival or scaler.tick_s is not None
-        swamped = StandInFleet(n_ready=scaler.min_replicas, n_queued=10**6, n_running=0)
+        swamped = StandInFleet(n_ready=scaler.min_replicas, n_waiting=10**6, n_running=0)
         assert scaler.target_replicas(swamped) == scaler.max_replicas
         assert scaler.asks_on_idle or scaler.tick_s or scaler.idle_timeout_s is not None
 

@@ -21,8 +21,8 @@ def request(task_id=0, call_index=0, backend=FLEET, replica_id=-1):
     return made
 
 
-def system(n_queued=0, n_ready=1, predicted_wait_s=0.0):
-    fleet = SimpleNamespace(n_queued=n_queued, n_ready=n_ready, predicted_wait_s=predicted_wait_s)
+def system(n_waiting=0, n_ready=1, predicted_wait_s=0.0):
+    fleet = SimpleNamespace(n_waiting=n_waiting, n_ready=n_ready, predicted_wait_s=predicted_wait_s)
     return SimpleNamespace(fleet=fleet, api=SimpleNamespace(), now_s=0.0)
 
 
@@ -37,28 +37,28 @@ def test_one_way_routers_need_only_their_side():
 
 def test_a_queue_longer_than_tolerated_overflows():
     router = Overflow(queue_per_replica=5)
-    assert router.choose(request(), system(n_queued=5)) is FLEET
-    assert router.choose(request(), system(n_queued=6)) is API
-    assert router.choose(request(), system(n_queued=10, n_ready=2)) is FLEET, "two replicas tolerate twice the queue"
-    assert router.choose(request(), system(n_queued=11, n_ready=2)) is API
+    assert router.choose(request(), system(n_waiting=5)) is FLEET
+    assert router.choose(request(), system(n_waiting=6)) is API
+    assert router.choose(request(), system(n_waiting=10, n_ready=2)) is FLEET, "two replicas tolerate twice the queue"
+    assert router.choose(request(), system(n_waiting=11, n_ready=2)) is API
 
 
 def test_a_fleet_at_zero_still_gets_the_request_that_wakes_it():
     impatient = Overflow(queue_per_replica=0)
-    assert impatient.choose(request(), system(n_queued=0, n_ready=0)) is FLEET
-    assert impatient.choose(request(), system(n_queued=1, n_ready=0)) is API
-    assert Overflow(queue_per_replica=5).choose(request(), system(n_queued=5, n_ready=0)) is FLEET
+    assert impatient.choose(request(), system(n_waiting=0, n_ready=0)) is FLEET
+    assert impatient.choose(request(), system(n_waiting=1, n_ready=0)) is API
+    assert Overflow(queue_per_replica=5).choose(request(), system(n_waiting=5, n_ready=0)) is FLEET
 
 
 def test_a_predicted_wait_longer_than_tolerated_overflows():
     router = Overflow(predicted_wait_s=2)
-    assert router.choose(request(), system(predicted_wait_s=2.0, n_queued=99)) is FLEET
+    assert router.choose(request(), system(predicted_wait_s=2.0, n_waiting=99)) is FLEET
     assert router.choose(request(), system(predicted_wait_s=2.1)) is API
 
 
 def test_either_trigger_is_enough():
     router = Overflow(queue_per_replica=5, predicted_wait_s=2)
-    assert router.choose(request(), system(n_queued=6)) is API
+    assert router.choose(request(), system(n_waiting=6)) is API
     assert router.choose(request(), system(predicted_wait_s=3)) is API
 
 
@@ -67,7 +67,7 @@ def test_a_task_that_moved_to_the_api_stays_there_if_asked_to():
     later = request(call_index=1, backend=API)
     assert staying.choose(later, system()) is API
     assert returning.choose(later, system()) is FLEET
-    assert staying.choose(request(call_index=1, backend=FLEET), system(n_queued=6)) is API, "a late call may still move"
+    assert staying.choose(request(call_index=1, backend=FLEET), system(n_waiting=6)) is API, "late calls may move"
     assert staying.choose(request(call_index=0, backend=API), system()) is FLEET, "a first call has no past"
 
 

@@ -14,20 +14,20 @@ FLOOR = QueueScaleOut(min_replicas=1, max_replicas=4, tick_s=15, idle_timeout_s=
 
 def test_always_on_is_blind():
     assert AlwaysOn(n_replicas=3).target_replicas(Fleet()) == 3
-    assert AlwaysOn(n_replicas=3).target_replicas(Fleet(n_ready=3, n_queued=1000)) == 3
+    assert AlwaysOn(n_replicas=3).target_replicas(Fleet(n_ready=3, n_waiting=1000)) == 3
 
 
 def test_no_replicas_is_always_none():
-    assert NoReplicas().target_replicas(Fleet(n_queued=1000)) == 0
+    assert NoReplicas().target_replicas(Fleet(n_waiting=1000)) == 0
 
 
 def test_scale_to_zero_wakes_for_the_first_request_and_sleeps_after_the_timeout():
     story = [
         (Fleet(), 0),  # nobody asks
-        (Fleet(n_queued=1), 1),  # the first request orders a replica
-        (Fleet(n_starting=1, n_queued=9), 1),  # more wait while it starts: it will do
-        (Fleet(n_starting=1, n_queued=11), 2),  # the eleventh needs a second
-        (Fleet(n_starting=2, n_queued=20), 2),  # both on their way
+        (Fleet(n_waiting=1), 1),  # the first request orders a replica
+        (Fleet(n_starting=1, n_waiting=9), 1),  # more wait while it starts: it will do
+        (Fleet(n_starting=1, n_waiting=11), 2),  # the eleventh needs a second
+        (Fleet(n_starting=2, n_waiting=20), 2),  # both on their way
         (Fleet(n_ready=2, n_running=20), 2),
         (Fleet(n_ready=2, n_running=500), 3),  # never more than max_replicas
         (Fleet(n_ready=2, n_running=4, idle_s=[59]), 2),  # idle, but not for long enough
@@ -46,10 +46,10 @@ def test_a_replica_whose_client_gave_up_is_not_called_off_while_it_starts():
 def test_the_warm_floor_grows_with_the_queue_and_returns_to_the_floor():
     story = [
         (Fleet(n_ready=1, n_running=100), 1),  # busy, but nobody queues
-        (Fleet(n_ready=1, n_running=100, n_queued=5), 1),  # five waiting per replica are tolerated
-        (Fleet(n_ready=1, n_running=100, n_queued=6), 2),
-        (Fleet(n_ready=1, n_starting=1, n_running=100, n_queued=10), 2),
-        (Fleet(n_ready=2, n_running=200, n_queued=99), 4),  # never more than max_replicas
+        (Fleet(n_ready=1, n_running=100, n_waiting=5), 1),  # five waiting per replica are tolerated
+        (Fleet(n_ready=1, n_running=100, n_waiting=6), 2),
+        (Fleet(n_ready=1, n_starting=1, n_running=100, n_waiting=10), 2),
+        (Fleet(n_ready=2, n_running=200, n_waiting=99), 4),  # never more than max_replicas
         (Fleet(n_ready=4, n_running=4, idle_s=[299]), 4),
         (Fleet(n_ready=4, n_running=4, idle_s=[300, 400]), 2),
         (Fleet(n_ready=2, n_running=0, idle_s=[900, 900]), 1),  # the floor never leaves
@@ -64,8 +64,8 @@ def test_scale_out_on_concurrency_and_scale_in_by_draining():
     )  # fmt: skip
     story = [
         (Fleet(n_ready=1, n_running=10), 1),
-        (Fleet(n_ready=1, n_running=10, n_queued=1), 2),
-        (Fleet(n_ready=1, n_running=10, n_queued=500), 4),
+        (Fleet(n_ready=1, n_running=10, n_waiting=1), 2),
+        (Fleet(n_ready=1, n_running=10, n_waiting=500), 4),
         (Fleet(n_ready=4, n_running=16), 4),  # three would have more than five each
         (Fleet(n_ready=4, n_running=15), 3),  # evenly spread, nobody idle: one is drained
         (Fleet(n_ready=4, n_running=3), 3),  # one at a time
