@@ -64,7 +64,7 @@ class Overflow(Router):
     needs_fleet: ClassVar[bool] = True
     needs_api: ClassVar[bool] = True
 
-    queue_per_replica: float | None = Field(None, ge=0, description="waiting requests per ready replica still tolerated")
+    queue_per_replica: float | None = Field(None, ge=0, description="waiting requests per ready replica tolerated")
     predicted_wait_s: float | None = Field(None, ge=0, description="predicted seconds before service still tolerated")
     stay_with_task: bool = Field(True, description="later calls of a task that overflowed follow it to the API")
 
