@@ -30,6 +30,15 @@ class Stream:
         self.extents: dict[int, int] = {}  # blocks held by one sequence: how many sequences hold so many
         self.runs: list[_Run] = []  # its blocks that nobody holds, the deepest first
 
+    def drop_extent(self, blocks: int) -> int:
+        """One sequence less holds `blocks` blocks; returns how many still do."""
+        holders = self.extents[blocks] - 1
+        if holders:
+            self.extents[blocks] = holders
+        else:
+            del self.extents[blocks]
+        return holders
+
 
 class _Run:
     """Neighbouring blocks of one stream that were given back together; or, without a stream, blocks nobody can find."""
@@ -137,15 +146,16 @@ class KvMemory:
         """Stop holding streams; deepest first, so that a prefix outlives what was built on it."""
         for hold in reversed(holds):
             stream, blocks = hold.stream, hold.blocks
-            self._forget_extent(stream, blocks)
-            if blocks == stream.held_blocks and blocks not in stream.extents:
-                stream.held_blocks = held = max(stream.extents, default=0)
-                if blocks > held:
-                    run = _Run(stream, blocks - held)
-                    stream.runs.append(run)
-                    self._idle[run] = None
-                    self.evictable_blocks += blocks - held
-            if not stream.extents and not stream.resident_blocks:
+            if stream.drop_extent(blocks):
+                continue
+            held = max(stream.extents, default=0)
+            if blocks > held:
+                stream.held_blocks = held
+                run = _Run(stream, blocks - held)
+                stream.runs.append(run)
+                self._idle[run] = None
+                self.evictable_blocks += blocks - held
+            elif not stream.extents and not stream.resident_blocks:
                 del self._streams[stream.key]
 
     def publish(
@@ -155,37 +165,30 @@ class KvMemory:
 
         `open_ended`: the last stream goes on beyond its segment (generated tokens continue it).
         """
-        size, moved, end, last = self.block_tokens, 0, 0, len(segments) - 1
-        for i, hold in enumerate(holds):
-            start, end = end, end + segments[i][1]
-            reach = computed_tokens if open_ended and i == last else min(end, computed_tokens)
-            moved += self._extend(hold, reach // size - start // size)
+        size, moved, end, last = self.block_tokens, 0, 0, holds[-1] if holds else None
+        for hold, (_, tokens) in zip(holds, segments, strict=True):
+            start, end = end, end + tokens
+            reach = computed_tokens if end > computed_tokens or open_ended and hold is last else end
+            blocks = reach // size - start // size
+            if blocks > hold.stream.resident_blocks:
+                moved += self._extend(hold, blocks)
             if end >= computed_tokens:
                 break
         return moved
 
     def _extend(self, hold: Hold, blocks: int) -> int:
-        """Make the caller's blocks the next ones of a stream, as far as it does not have them; returns how many."""
+        """Make the caller's blocks the next ones of a stream, up to `blocks` in all; returns how many."""
         stream = hold.stream
-        if blocks <= stream.resident_blocks:
-            return 0
         fresh = blocks - stream.held_blocks
         copies = stream.resident_blocks - stream.held_blocks
         if copies:  # idle ones of equal content: the caller's take their place
             self._take_back(stream, copies)
             self.free_blocks += copies
         stream.held_blocks = stream.resident_blocks = blocks
-        self._forget_extent(stream, hold.blocks)
-        stream.extents[blocks] = stream.extents.get(blocks, 0) + 1
+        stream.drop_extent(hold.blocks)
+        stream.extents[blocks] = 1  # nobody held so many
         hold.blocks = blocks
         return fresh
-
-    def _forget_extent(self, stream: Stream, blocks: int) -> None:
-        holders = stream.extents[blocks]
-        if holders > 1:
-            stream.extents[blocks] = holders - 1
-        else:
-            del stream.extents[blocks]
 
     def _take_back(self, stream: Stream, n_blocks: int) -> None:
         """Take a stream's first idle blocks out of the queue."""

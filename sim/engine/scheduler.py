@@ -289,6 +289,7 @@ class Scheduler:
             memory.release(own)
             return
         own -= memory.publish(s.holds, s.segments, tokens, s.request.call.extends_prefix or s.segments[-1][0] is s)
-        memory.release(own)
+        if own:
+            memory.release(own)
         memory.let_go(s.holds)
         s.holds, s.shared_blocks = None, 0

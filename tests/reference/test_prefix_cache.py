@@ -1,0 +1,136 @@
+"""KV memory as stories in whole numbers (blocks of 4 tokens), and its law of conservation in random worlds."""
+
+from __future__ import annotations
+
+import pytest
+
+from sim.engine.prefix_cache import KvMemory
+from tests.reference.worlds import draw_world, play_replica
+
+SYSTEM = ("system prompt", 8)
+
+
+def serve(memory: KvMemory, segments, tokens: int, open_ended: bool = False):
+    """A sequence comes, computes `tokens` tokens in all, and stays; returns (hit blocks, what to do when it leaves)."""
+    hit = memory.resident(segments, tokens)
+    holds = memory.hold(segments, hit)
+    own = -(-tokens // memory.block_tokens) - hit
+    memory.allocate(own)
+    own -= memory.publish(holds, segments, tokens, open_ended)
+
+    def leave():
+        memory.release(own)
+        memory.let_go(holds)
+
+    return hit, leave
+
+
+def served(memory: KvMemory, segments, tokens: int, open_ended: bool = False) -> int:
+    """The same, gone at once; returns the hit blocks."""
+    hit, leave = serve(memory, segments, tokens, open_ended)
+    leave()
+    return hit
+
+
+def test_the_next_call_of_a_task_finds_prompt_and_answer():
+    memory = KvMemory(100, 4)
+    assert served(memory, (SYSTEM, ("task", 6)), 14 + 5, open_ended=True) == 0  # 14 of prompt, 5 of answer in memory
+    assert memory.resident((SYSTEM, ("task", 6 + 6 + 3)), 23) == 4  # 19 tokens are 4 whole blocks
+
+
+def test_the_block_of_the_last_token_is_always_computed():
+    memory = KvMemory(100, 4)
+    served(memory, (SYSTEM,), 8)
+    assert memory.resident((SYSTEM,), 8) == 1
+    assert memory.resident((SYSTEM,), 9) == 2
+
+
+def test_a_text_shorter_than_a_block_hides_nothing():
+    memory = KvMemory(100, 4)
+    served(memory, (("greeting", 3), ("task", 10)), 13)
+    assert memory.resident((("greeting", 3), ("task", 12)), 15) == 3
+
+
+def test_another_task_shares_the_common_text_only():
+    memory = KvMemory(100, 4)
+    served(memory, (SYSTEM, ("one", 20)), 28)
+    assert served(memory, (SYSTEM, ("two", 20)), 28) == 2
+    assert memory.evictable_blocks == 2 + 5 + 5
+
+
+def test_the_least_recently_used_goes_first_and_its_tail_before_its_head():
+    memory = KvMemory(12, 4)
+    served(memory, (SYSTEM, ("one", 20)), 28)
+    served(memory, (SYSTEM, ("two", 20)), 28)
+    memory.allocate(3)  # nothing is free
+    assert memory.resident((SYSTEM, ("one", 20)), 29) == 2 + 2
+    assert memory.resident((SYSTEM, ("two", 20)), 29) == 2 + 5
+    memory.allocate(2 + 4)
+    assert memory.resident((SYSTEM, ("one", 20)), 29) == 2
+    assert memory.resident((SYSTEM, ("two", 20)), 29) == 2 + 1
+
+
+def test_what_is_used_again_is_young_again():
+    memory = KvMemory(10, 4)
+    served(memory, (("one", 20),), 20)
+    served(memory, (("two", 20),), 20)
+    assert served(memory, (("one", 20),), 21) == 5  # its one new block is taken from the other
+    memory.allocate(4)
+    assert memory.resident((("two", 20),), 21) == 0
+    assert memory.resident((("one", 20),), 21) == 5
+
+
+def test_blocks_nobody_can_find_age_like_others():
+    memory = KvMemory(10, 4)
+    served(memory, (("old", 16),), 16)
+    served(memory, (), 12)
+    served(memory, (("young", 12),), 12)
+    memory.allocate(4)
+    assert memory.resident((("old", 16),), 17) == 0
+    memory.allocate(3)
+    assert memory.resident((("young", 12),), 13) == 3
+
+
+def test_a_held_text_is_not_evicted():
+    memory = KvMemory(10, 4)
+    _, leave = serve(memory, (SYSTEM,), 9)
+    assert memory.available_blocks == 7
+    memory.allocate(7)
+    assert memory.resident((SYSTEM,), 9) == 2
+    leave()
+    assert memory.available_blocks == 3
+
+
+def test_a_prompt_within_a_longer_text_holds_no_more_than_it_reads():
+    memory = KvMemory(10, 4)
+    served(memory, (("manual", 32),), 32)
+    hit, leave = serve(memory, (("manual", 9),), 10)
+    assert hit == 2
+    assert memory.available_blocks == 10 - 3
+    memory.allocate(7)
+    assert memory.resident((("manual", 32),), 33) == 2
+    leave()
+
+
+def test_the_longest_hold_counts_until_it_is_over():
+    memory = KvMemory(20, 4)
+    served(memory, (("manual", 32),), 33)
+    _, long_leaves = serve(memory, (("manual", 32),), 33)
+    _, short_leaves = serve(memory, (("manual", 8),), 9)
+    assert memory.available_blocks == 20 - 8 - 1 - 1
+    long_leaves()
+    assert memory.available_blocks == 20 - 2 - 1
+    short_leaves()
+    assert memory.available_blocks == 20
+
+
+@pytest.mark.parametrize("first_seed", range(0, 200, 50))
+def test_when_all_is_over_every_block_is_free_or_evictable(first_seed):
+    for seed in range(first_seed, first_seed + 50):
+        memory = play_replica(draw_world(seed))[1]._batch.memory
+        assert memory.free_blocks >= 0
+        assert memory.free_blocks + memory.evictable_blocks == memory.total_blocks
+        assert sum(run.blocks for run in memory._idle) == memory.evictable_blocks
+        for stream in memory._streams.values():
+            assert not stream.extents and not stream.held_blocks
+            assert stream.resident_blocks == sum(run.blocks for run in stream.runs) > 0
