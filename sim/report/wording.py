@@ -21,7 +21,7 @@ def number(value: Any, digits: int = 3) -> str:
     value = float(value)
     if math.isinf(value):
         return NEVER if value > 0 else "-" + NEVER
-    if value == 0:
+    if abs(value) < 5e-7:
         return "0"
     exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # after rounding: 99.97 is 100, not 100.0
     return f"{value:,.{min(max(digits - 1 - exponent, 0), 6)}f}"
@@ -59,5 +59,6 @@ def percent(value: Any) -> str:
 
 
 def half_width(value: Any) -> str:
-    """' ±12' for a known half-width, two digits; '' otherwise."""
-    return "" if is_missing(value) or value == 0 else f" ±{number(value, 2)}"
+    """' ±12' for a known half-width, two digits; '' if unknown, or nothing but rounding."""
+    shown = number(value, 2)
+    return "" if shown in (MISSING, "0") else f" ±{shown}"

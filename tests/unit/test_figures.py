@@ -15,7 +15,7 @@ from sim.report.intervals import over_replications
 from sim.report.labels import place_labels
 from sim.report.tables import print_comparison, print_summary
 from sim.report.verdict import verdicts
-from sim.report.wording import number, percent, seconds, usd
+from sim.report.wording import half_width, number, percent, seconds, usd
 from tests.facts_builder import Book, day_of_traffic
 
 INF = float("inf")
@@ -112,6 +112,7 @@ def test_a_single_run_reads_well_with_and_without_intervals():
         (number(0), "0"), (number(12_345.6), "12,346"), (number(0.00001), "0.000010"),
         (usd(0.01234), "$0.0123"), (usd(12.345), "$12.35"), (usd(99.999), "$100"), (usd(1234.56), "$1,235"),
         (percent(0.9999), ">99.9"), (percent(1), "100"), (percent(0.00001), "<0.1"), (percent(0), "0"),
+        (half_width(1.26), " ±1.3"), (half_width(3e-13), ""), (half_width(None), ""),
         (seconds(0.0042), "0.004"), (seconds(1.288), "1.29"), (seconds(9.999), "10.0"), (seconds(3600), "3600"),
     ],
 )  # fmt: skip

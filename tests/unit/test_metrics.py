@@ -129,7 +129,8 @@ def test_a_single_token_has_no_time_between_tokens():
     "limits, share",
     [
         (dict(ttft_s=6.0), 0.5), (dict(ttft_s=5.9), 0.0), (dict(ttft_s=20.0), 1.0),
-        (dict(ttft_s=20.0, tpot_s=0.9), 0.0), (dict(ttft_s=20.0, tpot_s=1.0), 1.0), (dict(ttft_s=20.0, e2e_s=19.0), 0.5),
+        (dict(ttft_s=20.0, tpot_s=0.9), 0.0), (dict(ttft_s=20.0, tpot_s=1.0), 1.0),
+        (dict(ttft_s=20.0, e2e_s=19.0), 0.5),
     ],
 )  # fmt: skip
 def test_slo_limits_must_all_be_met(limits, share):
