@@ -52,13 +52,13 @@ def row_files(folder: Path) -> list[Path]:
 def labelled(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Adds `group` and `label`: scenarios of the same traffic compete, the other keys name them."""
     given = list(table.columns[: table.columns.get_loc("status")])
-    varied = [key for key in given if table[key].nunique(dropna=False) > 1] or given
+    varied = [key for key in given if table[key].nunique(dropna=False) > 1]
     shape = next((key for key in varied if key == "arrivals"), varied[0] if len(varied) > 1 else None)
-    rest = [key for key in varied if key != shape]
+    rest = [key for key in varied if key != shape] or [key for key in given if key == "fleet"]
     out = table.copy()
     out[GROUP] = folder.name if shape is None else _said(table, shape)
     said = [_said(table, key) for key in rest]
-    out[LABEL] = [", ".join(parts) for parts in zip(*said, strict=True)] if said else "the fleet"
+    out[LABEL] = [", ".join(parts) for parts in zip(*said, strict=True)] if said else "this one"
     return out
 
 

@@ -18,7 +18,7 @@ from sim.study.collect import collect, tell
 from sim.study.folder import MANIFEST, ROW, digest, read_json, require_writable, write_json
 from sim.study.job import clean, failed_row, parsed, plain_config
 from sim.study.progress import progress
-from sim.study.refusals import one_line
+from sim.study.refusals import INTERRUPTED, one_line
 
 
 class Planned(NamedTuple):
@@ -105,7 +105,7 @@ def _launch(planned: list[Planned], folder: Path, launcher: Launcher) -> None:
         n_done = sum(_finished(folder, p) for p in planned)
         print(f"interrupted: {n_done} of {len(planned)} scenarios are kept in {folder}; "
               "the same command goes on from there", file=sys.stderr)  # fmt: skip
-        raise
+        raise SystemExit(INTERRUPTED) from None
     except Exception as error:  # a worker died: joblib gives up the whole batch
         print(f"the launcher gave up: {' '.join(str(error).split())[:200]}", file=sys.stderr)
     for p in pending:
