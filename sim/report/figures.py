@@ -109,8 +109,8 @@ def _frame(axes: Axes, title: str, limits: tuple[float, float, float], slo_ttft_
     if right > finite:
         axes.axvspan(finite, right, color="#000000", alpha=0.06, linewidth=0)
         axes.annotate(
-            "never\nserved", (np.sqrt(finite * right), 0), xycoords=("data", "axes fraction"), xytext=(0, 3),
-            textcoords="offset points", ha="center", va="bottom", size=8, color="#444444",
+            "never\nserved", (np.sqrt(finite * right), 1), xycoords=("data", "axes fraction"), xytext=(0, -2),
+            textcoords="offset points", ha="center", va="top", size=8, color="#444444",
         )  # fmt: skip
 
 
