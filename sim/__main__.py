@@ -8,31 +8,36 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from sim.conf_path import conf_dir
-from sim.schema import ConfigError
-from sim.study.refusals import INTERRUPTED, REFUSABLE, exit_code, one_line, refuse_code_in_arguments
-
 
 def main() -> None:
-    """Run `sys.argv`. Exits with 1 if a scenario of a sweep failed, 2 on bad input, 3 if a law is broken, 130 on Ctrl-C."""
+    """Run `sys.argv`. Exit codes: 1 a scenario of a sweep failed, 2 bad input, 3 a broken law, 130 Ctrl-C."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach this function instead of being printed on the way
     try:
-        arguments = _arguments(sys.argv[1:])
+        _run(sys.argv[1:])
+    except KeyboardInterrupt:  # also while modules load, so they load inside
+        _leave("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+def _run(words: Sequence[str]) -> None:
+    from sim.study.refusals import REFUSABLE, exit_code, one_line, refuse_code_in_arguments
+
+    try:
+        arguments = _arguments(words)
         refuse_code_in_arguments(arguments.overrides, _config_folders(arguments))
         from sim.study.job import job  # after the cheap refusals: this loads the simulator
 
         _hydra_main()(job)()
-    except KeyboardInterrupt:
-        _leave("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
     except REFUSABLE as error:
         _leave(one_line(error, _groups()), exit_code(error))
 
 
 def _hydra_main():
     import hydra
+
+    from sim.conf_path import conf_dir
 
     return hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
 
@@ -46,6 +51,8 @@ def _arguments(words: Sequence[str]):
 
 
 def _refuse_flag(message: str) -> NoReturn:
+    from sim.schema import ConfigError
+
     raise ConfigError(f"{message}; see python -m sim --help")
 
 
@@ -59,6 +66,8 @@ def _config_folders(arguments) -> list[Path]:
 
 
 def _groups() -> list[str]:
+    from sim.conf_path import conf_dir
+
     return [p.name for p in conf_dir().iterdir() if p.is_dir() and p.name != "hydra"]
 
 

@@ -11,7 +11,7 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -21,12 +21,15 @@ from sim.conf_path import conf_dir
 from sim.ledger.bill import bill, money
 from sim.ledger.prices import Prices
 from sim.report.intervals import over_replications
-from sim.schema import ConfigError, SimError, parse_node
+from sim.report.verdict import verdicts
+from sim.report.wording import usd
+from sim.schema import ConfigError, Node, SimError, parse_node
 from sim.study import collect
 from sim.study.folder import (
     BILL,
     CONFIG,
     MANIFEST,
+    REPLICATIONS,
     ROW,
     SUMMARY,
     USAGE,
@@ -38,119 +41,146 @@ from sim.study.folder import (
 from sim.study.refusals import REFUSABLE, exit_code, one_line, refuse_code, refuse_code_in_arguments
 from sim.study.results import read_usages, write_bills
 
-SHOWN = ("usd_total", "usd_gpu", "usd_api", "usd_per_mtok_output")
+SHOWN = ("usd_total", "usd_gpu", "usd_api", "usd_per_mtok_total")
+
+
+class _Priced(Node):
+    prices: Prices  # so that a violation is told with its full key
 
 
 def reprice_folder(output: Path, words: Sequence[str], config_dir: Path | None = None) -> Path:
     """Bill a finished run, or every finished scenario of a sweep, anew. Returns the new folder.
 
-    `words` are `prices=NAME` (a file of the group conf/prices; without it the run's own prices) and `prices.key=value`.
+    `words` are `prices=NAME` (a file of conf/prices; without it the run's own prices), `prices/overhead=NAME` (a file
+    of conf/prices/overhead) and `prices.key=value`.
     A scenario that the list cannot price becomes a failed row; raises ConfigError, with nothing written, if none can.
     """
     runs = _finished_runs(output)
-    name, changes = _read_words(words)
-    listed = _named(name, config_dir) if name else None
-    folder = output / "repriced" / _folder_name(name, changes)
+    asked = _read_words(words)
+    changes = _named(asked, config_dir) | asked.changes
+    folder = output / "repriced" / asked.folder_name
     require_writable(folder)
     done: dict[Path, dict[str, Any] | ConfigError] = {}
     for run in runs:
         try:
-            raw = listed if listed is not None else OmegaConf.load(run / CONFIG).prices
-            prices = _changed(raw, changes)
-            done[run] = _priced(run, parse_node(Prices, prices["prices"])) | {"prices": prices}
+            config = OmegaConf.load(run / CONFIG)
+            config.prices = _changed(config.prices, changes)
+            done[run] = _priced(run, OmegaConf.to_container(config))
         except ConfigError as error:
             done[run] = error
     if all(isinstance(d, ConfigError) for d in done.values()):
         raise next(iter(done.values()))
     for run, outcome in done.items():
-        _write(folder if run == output else folder / run.name, read_json(run / ROW), outcome)
+        _write(run, folder if run == output else folder / run.name, outcome)
     if runs != [output]:
         write_json(folder / MANIFEST, {"digests": [run.name for run in runs]})
     return folder
 
 
 def _finished_runs(output: Path) -> list[Path]:
-    if (output / USAGE).is_file():
-        return [output]
-    listed = [path.parent for path in collect.row_files(output) if (path.parent / USAGE).is_file()]
-    runs = [run for run in listed if (read_json(run / ROW) or {}).get("status") == "ok"]
+    listed = [output] if (output / USAGE).is_file() else [path.parent for path in collect.row_files(output)]
+    runs = [run for run in listed if (read_json(run / ROW) or {}).get("status") == "ok" and (run / USAGE).is_file()]
     if not runs:
-        raise ConfigError(f"{output}: holds no finished run ({USAGE}) and no sweep of finished runs")
+        raise ConfigError(f"{output}: is not the folder of a finished run or sweep")
     return runs
 
 
-def _read_words(words: Sequence[str]) -> tuple[str | None, dict[str, Any]]:
-    name, changes = None, {}
+class _Request(NamedTuple):
+    """What was asked for: a price list and an overhead by name, and changed keys."""
+
+    listed: str | None
+    overhead: str | None
+    changes: dict[str, Any]
+
+    @property
+    def folder_name(self) -> str:
+        parts = [part for part in (self.listed, self.overhead) if part] or ["changed"]
+        if self.changes:
+            parts.append(hashlib.sha256(repr(sorted(self.changes.items())).encode()).hexdigest()[:6])
+        return "-".join(parts)
+
+
+def _read_words(words: Sequence[str]) -> _Request:
+    found: dict[str, Any] = {}
     for override in OverridesParser.create().parse_overrides(list(words)):
         key = override.get_key_element().lstrip("+")
-        if key == "prices":
-            name = str(override.value())
-        elif key.startswith("prices."):
-            changes[key] = override.value()
-        else:
+        if key not in ("prices", "prices/overhead") and not key.startswith("prices."):
             raise ConfigError(f"{override.input_line}: only prices can be changed after a run")
-    if name is None and not changes:
+        found[key] = override.value()
+    if not found:
         raise ConfigError("say which prices: prices=NAME or prices.key=value")
-    return name, changes
+    return _Request(found.pop("prices", None), found.pop("prices/overhead", None), found)
 
 
-def _named(name: str, config_dir: Path | None) -> Any:
-    extra = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
+def _named(asked: _Request, config_dir: Path | None) -> dict[str, Any]:
+    """The price list and the overhead that were asked for by name, as composed from the config groups."""
+    words = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
+    words += [f"prices={asked.listed}"] if asked.listed else []
+    words += [f"+prices/overhead={asked.overhead}"] if asked.overhead else []
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
-        return compose("config", overrides=[f"prices={name}", *extra]).prices
+        prices = OmegaConf.to_container(compose("config", overrides=words).prices)
+    kept = {} if asked.listed is None else {"prices": prices}
+    return kept | ({} if asked.overhead is None else {"prices.overhead": prices["overhead"]})
 
 
 def _changed(prices: Any, changes: dict[str, Any]) -> dict[str, Any]:
-    tree = OmegaConf.create({"prices": OmegaConf.to_container(prices)})
+    tree = OmegaConf.create({"prices": prices})
     for key, value in changes.items():
-        OmegaConf.update(tree, key, value)
+        OmegaConf.update(tree, key, value, merge=False)
     plain = OmegaConf.to_container(tree, resolve=True)
     refuse_code(plain)
-    return plain
+    return plain["prices"]
 
 
-def _priced(run: Path, prices: Prices) -> dict[str, Any]:
+def _priced(run: Path, config: dict[str, Any]) -> dict[str, Any]:
+    prices = parse_node(_Priced, {"prices": config["prices"]}).prices
     gpu, model, usages = read_usages(run / USAGE)
     bills = [bill(usage, prices, gpu, model) for usage in usages]
-    figures = over_replications([money(lines, usage) for lines, usage in zip(bills, usages, strict=True)])
-    return {"bills": bills, "figures": figures}
+    figures = [money(lines, usage) for lines, usage in zip(bills, usages, strict=True)]
+    return {"config": config, "bills": bills, "figures": figures}
 
 
-def _write(folder: Path, row: dict[str, Any], outcome: dict[str, Any] | ConfigError) -> None:
+def _write(run: Path, folder: Path, outcome: dict[str, Any] | ConfigError) -> None:
+    row = read_json(run / ROW)
     if isinstance(outcome, ConfigError):
-        failed = row | {"status": "failed", "error": one_line(outcome).removeprefix("error: "), "summary": {}}
-        write_json(folder / ROW, failed)
+        error = one_line(outcome).removeprefix("error: ")
+        write_json(folder / ROW, row | {"status": "failed", "error": error, "summary": {}})
         return
-    before = row["summary"]
-    after = before | outcome["figures"]
-    write_text(folder / "prices.yaml", OmegaConf.to_yaml(OmegaConf.create(outcome["prices"])))
+    before, figures = row["summary"], outcome["figures"]
+    after = before | over_replications(figures)
+    each = [old | new for old, new in zip(read_json(run / REPLICATIONS), figures, strict=True)]
+    write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(outcome["config"])))
     write_bills(folder / BILL, outcome["bills"])
+    write_json(folder / REPLICATIONS, each)
     write_json(folder / SUMMARY, {k: None if v == "inf" else v for k, v in after.items()})
     write_json(folder / ROW, row | {"summary": after, "before": {key: before.get(key) for key in SHOWN}})
 
 
-def _folder_name(name: str | None, changes: dict[str, Any]) -> str:
-    if not changes:
-        return str(name)
-    return f"{name or 'changed'}-{hashlib.sha256(repr(sorted(changes.items())).encode()).hexdigest()[:6]}"
+def tell(folder: Path) -> bool:
+    """Print the bills before and after, and who is cheapest now; write a sweep's table. True if all could be priced."""
+    if not (folder / MANIFEST).is_file():
+        _print_before_and_after([("", read_json(folder / ROW))])
+        return True
+    table = collect.collect(folder)
+    collect.write_table(table, folder)
+    named = collect.labelled(table, folder)
+    rows = map(read_json, collect.row_files(folder))
+    labels = named[collect.GROUP] + " " + named[collect.LABEL]
+    _print_before_and_after(list(zip(labels, rows, strict=True)))
+    for line in verdicts(named, collect.replications(named, folder), collect.GROUP, collect.LABEL):
+        print(line)
+    return bool((table["status"] == "ok").all())
 
 
-def _comparison(folder: Path) -> list[str]:
-    paths = [folder / ROW] if (folder / ROW).is_file() else collect.row_files(folder)
-    shown = ("usd_total", "usd_per_mtok_output")
-    lines = [f"{'':40}" + "".join(f"{key + ' before':>28}{'after':>12}" for key in shown)]
-    for row in filter(None, map(read_json, paths)):
-        label = ", ".join(f"{k}={v}" for k, v in row["overrides"].items()) or row["digest"]
+def _print_before_and_after(rows: list[tuple[str, dict[str, Any]]]) -> None:
+    width = max(len(label) for label, _ in rows) + 2
+    print(" " * width + "".join(f"{key:>24}" for key in SHOWN))
+    for label, row in rows:
         if row["status"] != "ok":
-            lines.append(f"{label[:40]:40}  {row['error']}")
+            print(f"{label:{width}}failed: {row['error']}")
             continue
-        pairs = ((row["before"][key], row["summary"][key]) for key in shown)
-        lines.append(f"{label[:40]:40}" + "".join(f"{_usd(old):>28}{_usd(new):>12}" for old, new in pairs))
-    return lines
-
-
-def _usd(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+        pairs = [f"{usd(row['before'][key])} -> {usd(row['summary'][key])}" for key in SHOWN]
+        print(f"{label:{width}}" + "".join(f"{pair:>24}" for pair in pairs))
 
 
 def main() -> None:
@@ -163,17 +193,12 @@ def main() -> None:
     try:
         refuse_code_in_arguments(given.words, [given.config_dir] if given.config_dir else [])
         folder = reprice_folder(given.output, given.words, given.config_dir)
-        print("\n".join(_comparison(folder)))
-        n_failed = 0
-        if (folder / MANIFEST).is_file():
-            table = collect.collect(folder)
-            collect.write_table(table, folder)
-            n_failed = int((table["status"] != "ok").sum())
+        complete = tell(folder)
         print(f"-> {folder}")
     except (*REFUSABLE, SimError) as error:
         print(one_line(error), file=sys.stderr)
         raise SystemExit(exit_code(error)) from None
-    if n_failed:
+    if not complete:
         raise SystemExit(1)
 
 

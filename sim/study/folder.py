@@ -97,7 +97,7 @@ def digest(config: dict[str, Any]) -> str:
     content = {k: v for k, v in config.items() if k != "output"}
     content["output"] = {k: v for k, v in (config.get("output") or {}).items() if k not in ("dir", "study")}
     content["program"] = program_hash()
-    content["files"] = {name: _file_hash(name) for name in sorted(_files_named_in(config))}
+    content["files"] = {name: _file_hash(name) for name in sorted(files_named_in(config)) if Path(name).is_file()}
     return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -112,17 +112,17 @@ def program_hash() -> str:
     return total.hexdigest()
 
 
-def _files_named_in(value: Any) -> Iterator[str]:
+def files_named_in(value: Any) -> Iterator[str]:
+    """Every value of a key `path` or `..._path` in a config."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if isinstance(inner, str) and (key == "path" or str(key).endswith("_path")):
-                if Path(inner).is_file():
-                    yield inner
+                yield inner
             else:
-                yield from _files_named_in(inner)
+                yield from files_named_in(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _files_named_in(inner)
+            yield from files_named_in(inner)
 
 
 def _file_hash(name: str) -> str:

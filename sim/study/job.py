@@ -21,6 +21,7 @@ from sim.study.refusals import exit_code, one_line, refuse_code
 from sim.study.replicate import replicate
 from sim.study.results import wants_tables, write_result
 
+
 def job(cfg: DictConfig) -> None:
     """What Hydra calls: for a single run here, for a sweep in a worker process."""
     hydra = HydraConfig.get()

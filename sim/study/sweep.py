@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from sim.schema import ConfigError
 from sim.study.collect import collect, tell
-from sim.study.folder import MANIFEST, ROW, digest, read_json, require_writable, write_json
+from sim.study.folder import MANIFEST, ROW, digest, files_named_in, read_json, require_writable, write_json
 from sim.study.job import clean, failed_row, parsed, plain_config
 from sim.study.progress import progress
 from sim.study.refusals import INTERRUPTED, one_line
@@ -80,6 +80,9 @@ def _plan(loader: Any, config: DictConfig, overrides: dict[str, str]) -> Planned
     error = None
     try:
         parsed(raw)
+        for name in files_named_in(raw):
+            if not Path(name).is_file():
+                raise ConfigError(f"{name}: cannot be read: no such file")
     except ConfigError as refused:
         error = one_line(refused).removeprefix("error: ")
     return Planned(overrides, digest(raw), raw["output"], error)

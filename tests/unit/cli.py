@@ -1,0 +1,31 @@
+"""Plays command lines inside the test process: fast, and the exit code and both streams are there to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+TINY = ["lengths=fixed", "horizon_s=600", "arrivals.rate_per_s=0.1", "engine.max_num_seqs=4", "drain_s=600"]
+"""A scenario of about 60 requests."""
+HERE = ["hydra/launcher=basic"]
+"""A sweep in this very process."""
+
+
+class Said(NamedTuple):
+    """What a command line came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def line(self) -> str:
+        """The one line on standard error."""
+        lines = [line for line in self.err.splitlines() if line.strip()]
+        assert len(lines) == 1, f"not one line but {len(lines)}:\n{self.err}"
+        return lines[0]
+
+
+def files_below(folder: Path) -> list[str]:
+    """Every file and folder below, by name."""
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))

@@ -1,0 +1,109 @@
+"""Rows into a table: order, labels, what is stale, what is infinite; and the pieces that keep files whole."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pandas as pd
+import pytest
+
+from sim.schema import ConfigError
+from sim.study.collect import GROUP, LABEL, collect, labelled
+from sim.study.folder import MANIFEST, ROW, digest, plain, replacing, require_writable, write_json, write_text
+from tests.unit.cli import HERE, TINY, files_below
+
+
+def write_row(folder, name, overrides, status="ok", **summary):
+    error = None if status == "ok" else "too hot"
+    row = {"status": status, "digest": name, "overrides": overrides, "error": error, "summary": summary}
+    write_json(folder / name / ROW, row)
+
+
+def test_the_table_follows_the_sweep_and_forgets_what_left_it(tmp_path):
+    for name, seed in (("a", "1"), ("b", "2"), ("old", "3")):
+        write_row(tmp_path, name, {"seed": seed}, usd_total=float(seed))
+    write_json(tmp_path / MANIFEST, {"digests": ["b", "a"]})
+    assert list(collect(tmp_path)["digest"]) == ["b", "a"]
+
+
+def test_without_a_manifest_every_row_counts(tmp_path):
+    write_row(tmp_path, "a", {"seed": "1"}, usd_total=1.0)
+    write_row(tmp_path, "b", {"seed": "2"}, status="failed")
+    table = collect(tmp_path)
+    assert list(table["status"]) == ["ok", "failed"] and table["error"][1] == "too hot"
+
+
+def test_a_folder_without_rows_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="holds no finished scenario"):
+        collect(tmp_path)
+
+
+def test_never_is_infinite_in_the_table(tmp_path):
+    write_row(tmp_path, "a", {"seed": "1"}, ttft_p99_s="inf")
+    assert collect(tmp_path)["ttft_p99_s"][0] == math.inf
+
+
+@pytest.mark.parametrize(
+    ("rows", "groups", "labels"),
+    [
+        ([("steady", "x"), ("bursty", "y")], ["steady", "bursty"], ["x", "y"]),
+        ([("steady", "x"), ("steady", "y")], ["the_study", "the_study"], ["x", "y"]),
+        ([("steady", "x"), ("bursty", "x")], ["steady", "bursty"], ["x", "x"]),
+    ],
+    ids=["shapes and fleets", "fleets only", "shapes only"],
+)
+def test_scenarios_of_the_same_traffic_compete(rows, groups, labels, tmp_path):
+    folder = tmp_path / "the_study"
+    for i, (shape, fleet) in enumerate(rows):
+        write_row(folder, str(i), {"arrivals": shape, "fleet": fleet})
+    named = labelled(collect(folder), folder)
+    assert list(named[GROUP]) == groups and list(named[LABEL]) == labels
+
+
+def test_other_keys_are_named_with_their_values(tmp_path):
+    for i, (gpu, seed) in enumerate((("a", "1"), ("a", "2"), ("b", "1"))):
+        write_row(tmp_path, str(i), {"gpu": gpu, "seed": seed, "horizon_s": "60"})
+    named = labelled(collect(tmp_path), tmp_path)
+    assert list(named[GROUP]) == ["gpu=a", "gpu=a", "gpu=b"]
+    assert list(named[LABEL]) == ["seed=1", "seed=2", "seed=1"]
+
+
+def test_the_table_can_be_rebuilt_from_the_rows(play, collect, tmp_path):
+    play("-m", *HERE, *TINY, "output.study=mine", "seed=1,2")
+    before = (tmp_path / "outputs/mine/results.csv").read_text()
+    (tmp_path / "outputs/mine/results.csv").unlink()
+    said = collect("outputs/mine")
+    assert said.code == 0 and (tmp_path / "outputs/mine/results.csv").read_text() == before
+    assert collect("outputs/nowhere").code == 2
+    assert pd.read_parquet(tmp_path / "outputs/mine/results.parquet")["digest"].is_unique
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "x.json"
+    write_text(path, "old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as partial:
+        partial.write_text("ne")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old" and files_below(tmp_path) == ["x.json"]
+
+
+def test_json_has_no_infinity():
+    assert json.dumps(plain({"a": [math.inf, math.nan, 1.5, True, None]})) == '{"a": [null, null, 1.5, true, null]}'
+
+
+def test_looking_whether_a_folder_is_writable_leaves_nothing(tmp_path):
+    require_writable(tmp_path / "a" / "b")
+    assert files_below(tmp_path) == []
+
+
+def test_a_scenario_is_named_after_what_matters(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "log.csv").write_text("one")
+    config = {"seed": 1, "arrivals": {"path": "log.csv"}, "output": {"dir": "a", "study": "b", "figures": False}}
+    name = digest(config)
+    assert digest(config | {"output": {"dir": "c", "study": None, "figures": False}}) == name
+    assert digest(config | {"seed": 2}) != name
+    assert digest(config | {"output": config["output"] | {"figures": True}}) != name
+    (tmp_path / "log.csv").write_text("two")
+    assert digest(config) != name

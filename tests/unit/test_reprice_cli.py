@@ -1,0 +1,101 @@
+"""Other prices for a finished run: the facts stay, the bill changes, nothing is lost."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+import sim.study.replicate
+from sim.study.folder import read_json
+from tests.unit.cli import HERE, TINY, files_below
+
+
+@pytest.fixture
+def run(play, tmp_path, monkeypatch):
+    """The folder of a finished run; simulating again is forbidden from here on."""
+    assert play(*TINY, "fleet=hybrid_overflow", "replications=2").code == 0
+    monkeypatch.setattr(sim.study.replicate, "simulate", None)
+    (folder,) = (tmp_path / "outputs/runs").iterdir()
+    return folder
+
+
+def test_a_doubled_price_doubles_the_rent_and_nothing_else(run, reprice):
+    old = read_json(run / "summary.json")
+    kept = {name: (run / name).read_bytes() for name in files_below(run)}
+    assert reprice(str(run), "prices.gpu.usd_per_gpu_hour.h100_sxm=5.38").code == 0
+    (folder,) = (run / "repriced").iterdir()
+    new = read_json(folder / "summary.json")
+    assert new["usd_gpu"] == pytest.approx(2 * old["usd_gpu"])
+    assert new["usd_api"] == old["usd_api"]
+    physics = {key for key in old if not key.startswith("usd_")}
+    assert {key: new[key] for key in physics} == {key: old[key] for key in physics}
+    assert {name: (run / name).read_bytes() for name in kept} == kept
+
+
+def test_the_same_prices_give_the_same_bill(run, reprice):
+    said = reprice(str(run), "prices=market_2026")
+    assert said.code == 0 and "usd_total" in said.out
+    again = run / "repriced/market_2026"
+    assert read_json(again / "summary.json") == read_json(run / "summary.json")
+    assert (again / "bill.csv").read_text() == (run / "bill.csv").read_text()
+
+
+def test_an_overhead_by_name(run, reprice):
+    assert reprice(str(run), "prices/overhead=fifteen_percent").code == 0
+    new = read_json(run / "repriced/fifteen_percent/summary.json")
+    assert new["usd_overhead"] == pytest.approx(0.15 * new["usd_gpu"])
+
+
+def test_a_price_list_of_ones_own(run, reprice, tmp_path):
+    (tmp_path / "mine/prices").mkdir(parents=True)
+    (tmp_path / "mine/prices/cheap.yaml").write_text(
+        "gpu: {kind: on_demand, provider: me, as_of: today, usd_per_gpu_hour: {h100_sxm: 0.01}}\n"
+        "api: {kind: token_tariff, provider: me, as_of: today, usd_per_mtok_input: 0, usd_per_mtok_output: 0}\n"
+    )
+    assert reprice("--config-dir", "mine", str(run), "prices=cheap").code == 0
+    new = read_json(run / "repriced/cheap/summary.json")
+    assert new["usd_total"] == pytest.approx(0.01 * new["gpu_hours_paid"])
+
+
+def test_a_whole_sweep_is_repriced_into_a_table(play, reprice, tmp_path):
+    play("-m", *HERE, *TINY, "fleet=always_on,api_only", "output.study=mine")
+    said = reprice("outputs/mine", "prices.gpu.usd_per_gpu_hour.h100_sxm=26.9")
+    assert said.code == 0 and "->" in said.out
+    old = pd.read_csv(tmp_path / "outputs/mine/results.csv")
+    (folder,) = (tmp_path / "outputs/mine/repriced").iterdir()
+    new = pd.read_csv(folder / "results.csv")
+    assert list(new["usd_gpu"]) == pytest.approx(list(10 * old["usd_gpu"]))
+    assert list(new["fleet"]) == ["always_on", "api_only"]
+
+
+def test_what_a_list_cannot_price_is_a_failed_row(play, reprice, tmp_path):
+    play("-m", *HERE, *TINY, "gpu=h100_sxm,l40s", "output.study=mine")
+    said = reprice("outputs/mine", "prices=aws_2026_03")
+    assert said.code == 1 and "no price for 'l40s'" in said.out
+    table = pd.read_csv(tmp_path / "outputs/mine/repriced/aws_2026_03/results.csv")
+    assert list(table["status"]) == ["ok", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["prices=nope"], "prices=nope: is not one of"),
+        (["prices.gpu.usd=3"], "prices.gpu.usd = 3: is not a known key"),
+        (["prices.gpu.usd_per_gpu_hour.h100_sxm=-3"], "prices.gpu.usd_per_gpu_hour.h100_sxm = -3"),
+        (["seed=3"], "only prices can be changed"),
+        ([], "say which prices"),
+        (["+prices.gpu._target_=os.system"], "_target_"),
+    ],
+)
+def test_bad_prices_are_one_line_and_leave_nothing(words, expected, run, reprice):
+    before = files_below(run)
+    said = reprice(str(run), *words)
+    assert said.code == 2 and expected in said.line
+    assert files_below(run) == before
+
+
+def test_a_folder_that_holds_no_run_is_refused(reprice, tmp_path):
+    (tmp_path / "empty").mkdir()
+    said = reprice("empty", "prices=aws_2026_03")
+    assert said.code == 2 and "is not the folder of a finished run or sweep" in said.line
+    assert files_below(tmp_path / "empty") == []
