@@ -1,0 +1,26 @@
+"""A discrete-event traffic simulator for LLM serving.
+
+Tasks are drawn from the workload's own random streams, played through a router into backends that know only tokens and
+seconds, leave behind an append-only book of facts, and only then does anyone speak of dollars or percentiles. `scenario` is
+the door in, `simulate` the place where the rooms meet, `study` what runs it many times.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "ConfigError": "sim.schema",
+    "Scenario": "sim.scenario",
+    "SimError": "sim.schema",
+    "compose_config": "sim.scenario",
+    "kv_blocks": "sim.engine.hardware",
+    "parse": "sim.scenario",
+    "replicate": "sim.study.replicate",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    """The public names, loaded when first asked for: `python -m sim --help` need not wait for the simulator."""
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'sim' has no attribute {name!r}")
