@@ -128,10 +128,10 @@ def _finished(folder: Path, p: Planned) -> bool:
 
 
 def _study_folder(output: dict[str, Any], grid: list[dict[str, str]]) -> Path:
-    """The folder that was asked for, or one named after what the grid varies."""
+    """The folder that was asked for, or one named after what the grid varies, in whatever order."""
     name = output.get("study")
     if name is None:
-        varied = [key.lstrip("+") for key in grid[0] if len({overrides[key] for overrides in grid}) > 1]
+        varied = sorted(key.lstrip("+") for key in grid[0] if len({overrides[key] for overrides in grid}) > 1)
         name = re.sub(r"[^\w.]+", "_", "by_" + "_and_".join(varied or ["nothing"])).strip("_")[:80]
     if not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
         raise ConfigError(f"output.study = {name!r}: must be a plain folder name of letters, digits, _, . and -")
