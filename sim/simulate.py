@@ -34,6 +34,7 @@ class Run:
     seed: int
     replication: int
     facts: Facts
+    notes: tuple[str, ...]  # what a reader of the results should know about a replayed log
 
 
 def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0) -> Run:
@@ -59,7 +60,7 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0) 
         tasks_started=world.gateway.tasks_started,
         requests_started=world.gateway.requests_started,
     )
-    return Run(scenario, seed, replication, facts)
+    return Run(scenario, seed, replication, facts, tuple(workload.notes))
 
 
 class _World:

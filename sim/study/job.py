@@ -44,6 +44,8 @@ def run_alone(config: dict[str, Any]) -> Path:
     write_result(folder, config, scenario, result, alone=True)
     write_json(folder / ROW, _ok_row(name, {}, result.summary))
     print_summary(result.summary, scenario.name)
+    for note in result.notes:
+        print(f"note: {note}")
     print(f"-> {folder}")
     return folder
 

@@ -26,6 +26,7 @@ class Result:
     usages: list[Usage]
     bills: list[pd.DataFrame]
     runs: list[Run]  # empty unless kept
+    notes: tuple[str, ...]  # about the log that was replayed
 
 
 def replicate(
@@ -47,7 +48,7 @@ def replicate(
         if keep_runs:
             runs.append(run)
         tell(replication + 1, scenario.replications)
-    return Result(over_replications(rows), rows, usages, bills, runs)
+    return Result(over_replications(rows), rows, usages, bills, runs, run.notes)
 
 
 def priced_names(scenario: Scenario) -> tuple[str, str]:
