@@ -39,15 +39,16 @@ _TIMEOUTS = 300_000
 
 
 def scenario_of(case: str, n_requests: int) -> Scenario:
-    """The case at 70 % of the saturated rate, long enough for about `n_requests` requests."""
+    """The case at 70 % of the saturated rate, about `n_requests` requests long."""
     plain = parse(compose_config(*CASES[case], "horizon_s=1000"))
     workload = Workload(plain.arrivals, plain.lengths, plain.tasks)
     calls, tokens = _calls_and_tokens(workload)
     rate_per_s = _LOAD * plain.scaling.max_replicas * peak_tokens_per_s(plain, workload) / tokens
     if case == "bursty_scale_to_zero":
         rate_per_s /= plain.arrivals.burst_factor  # 70 % in the bursts
-    horizon_s = n_requests / calls / rate_per_s
-    return parse(compose_config(*CASES[case], f"arrivals.rate_per_s={rate_per_s}", f"horizon_s={horizon_s}"))
+    tasks = round(n_requests / calls)
+    traffic = [f"arrivals.rate_per_s={rate_per_s}", f"arrivals.exact_tasks={tasks}", f"horizon_s={tasks / rate_per_s}"]
+    return parse(compose_config(*CASES[case], *traffic))
 
 
 def _calls_and_tokens(workload: Workload, n_tasks: int = 2000) -> tuple[float, float]:
