@@ -102,19 +102,39 @@ def _launch(planned: list[Planned], folder: Path, launcher: Launcher) -> None:
     for p in pending:
         (folder / p.digest / ROW).unlink(missing_ok=True)
     try:
-        with progress(len(pending), lambda: sum((folder / p.digest / ROW).exists() for p in pending), "scenarios"):
-            launcher.launch([_words(p, folder) for p in pending], initial_job_idx=0)
+        with progress(len(pending), lambda: len(pending) - len(_without_row(folder, pending)), "scenarios"):
+            _play(pending, folder, launcher)
     except KeyboardInterrupt:
         n_done = sum(_finished(folder, p) for p in planned)
         print(f"interrupted: {n_done} of {len(planned)} scenarios are kept in {folder}; "
               "the same command goes on from there", file=sys.stderr)  # fmt: skip
         raise SystemExit(INTERRUPTED) from None
-    except Exception as error:  # a worker died: joblib gives up the whole batch
-        print(f"the launcher gave up: {' '.join(str(error).split())[:200]}", file=sys.stderr)
-    for p in pending:
-        if not (folder / p.digest / ROW).exists():
-            error = "its worker process died (out of memory?); the same command tries again"
-            write_json(folder / p.digest / ROW, failed_row(p.digest, clean(p.overrides), error))
+
+
+def _play(pending: list[Planned], folder: Path, launcher: Launcher) -> None:
+    """Launch them all together. If a worker dies, a launcher may give up the whole batch: then the rest one by one."""
+    error = _launched(pending, folder, launcher)
+    for p in _without_row(folder, pending):
+        if error:
+            print("a worker process died; the rest is played one by one", file=sys.stderr)
+            error = None
+        died = _launched([p], folder, launcher) or "left no result"
+        for lost in _without_row(folder, [p]):
+            row = failed_row(p.digest, clean(p.overrides), f"its process died (out of memory?): {died}")
+            write_json(folder / lost.digest / ROW, row)
+
+
+def _launched(pending: list[Planned], folder: Path, launcher: Launcher) -> str | None:
+    """Why the launcher gave up; None if it did not."""
+    try:
+        launcher.launch([_words(p, folder) for p in pending], initial_job_idx=0)
+    except Exception as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+    return None
+
+
+def _without_row(folder: Path, planned: list[Planned]) -> list[Planned]:
+    return [p for p in planned if not (folder / p.digest / ROW).exists()]
 
 
 def _words(p: Planned, folder: Path) -> list[str]:
