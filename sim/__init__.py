@@ -1,8 +1,8 @@
 """A discrete-event traffic simulator for LLM serving.
 
 Tasks are drawn from the workload's own random streams, played through a router into backends that know only tokens and
-seconds, leave behind an append-only book of facts, and only then does anyone speak of dollars or percentiles. `scenario` is
-the door in, `simulate` the place where the rooms meet, `study` what runs it many times.
+seconds, leave behind an append-only book of facts, and only then does anyone speak of dollars or percentiles.
+`scenario` is the door in, `simulate` the place where the rooms meet, `study` what runs it many times.
 """
 
 from importlib import import_module

@@ -24,4 +24,5 @@ class Streams:
 
     def generator(self, name: str) -> np.random.Generator:
         """A fresh generator at the start of the stream called `name`."""
-        return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, self.replication, crc32(name.encode())])))
+        entropy = [self.seed, self.replication, crc32(name.encode())]
+        return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))

@@ -1,4 +1,4 @@
-"""The book of facts: seconds and tokens, appended once, never changed. Money and percentiles are computed from it later."""
+"""The book of facts: seconds and tokens, appended once, never changed. Money and percentiles are computed from it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,10 @@ class _Table:
         blocks = [np.frombuffer(c).reshape(-1, width) for c in (*self._chunks, self._chunk) if len(c)]
         if not blocks:
             return {name: np.empty(0, dtype) for name, dtype in self._columns.items()}
-        return {name: np.concatenate([b[:, i].astype(dtype) for b in blocks]) for i, (name, dtype) in enumerate(self._columns.items())}
+        return {
+            name: np.concatenate([block[:, i].astype(dtype) for block in blocks])
+            for i, (name, dtype) in enumerate(self._columns.items())
+        }
 
 
 class Recorder:
@@ -127,7 +130,7 @@ class Facts:
     window: Window
     gpus_per_replica: int  # 0 when there is no fleet
     max_num_seqs: int  # cap on running sequences of one replica
-    peak_tokens_per_s: float | None  # one replica saturated with the same mix; input + output tokens; None without a fleet
+    peak_tokens_per_s: float | None  # input + output of one replica saturated with the same mix; None without a fleet
     tasks_started: int = 0
     requests_started: int = 0
     applications: dict[int, str] = field(default_factory=dict)

@@ -77,7 +77,10 @@ def _violation(raw: Any, error: Any) -> str:
         if isinstance(at, dict) and part not in at and at.get("kind") == part:
             continue  # the tag of a chosen kind: not a key the user wrote
         path.append(str(part))
-        at = at.get(part) if isinstance(at, dict) else at[part] if isinstance(at, list) and isinstance(part, int) else None
+        if isinstance(at, dict):
+            at = at.get(part)
+        else:
+            at = at[part] if isinstance(at, list) and isinstance(part, int) else None
     key = ".".join(path) or "configuration"
     law = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if error["type"] == "missing":

@@ -48,7 +48,8 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0) 
     if scenario.warmup_s >= horizon_s:
         raise ConfigError(f"warmup_s = {scenario.warmup_s}: must be < the log's length of {horizon_s:.0f} s")
     world = _World(scenario, Streams(seed, replication))
-    Traffic(world.env, workload.task_blocks(world.streams, horizon_s, api=scenario.has_api), world.gateway.begin)
+    blocks = workload.task_blocks(world.streams, horizon_s, api=scenario.has_api)
+    Traffic(world.env, blocks, world.gateway.begin, delay_s=world.gateway.ingress_s)
     world.play(horizon_s, scenario.drain_s)
     facts = Facts(
         requests=world.recorder.requests(),
@@ -70,7 +71,8 @@ class _World:
         self.env = env = simpy.Environment()
         self.streams = streams
         self.recorder = Recorder()
-        self.gateway = Gateway(env, scenario.routing, self.recorder)
+        ingress_s = scenario.engine.request_overhead_s if scenario.has_fleet else 0.0
+        self.gateway = Gateway(env, scenario.routing, self.recorder, ingress_s)
         self.fleet = self.api = None
         if scenario.has_fleet:
             self.fleet = self.gateway.fleet = _fleet(env, scenario, streams, self.recorder, self.gateway.done)
@@ -82,7 +84,7 @@ class _World:
     def play(self, horizon_s: float, drain_s: float) -> None:
         """Run to the horizon, then until what is under way has finished or `drain_s` is over; leave no request out."""
         env = self.env
-        env.run(until=horizon_s)
+        env.run(until=horizon_s + self.gateway.ingress_s)
         pending = self._inside()
         end_s = horizon_s + drain_s
         while env.now < end_s and any(r.outcome is None for r in pending):
@@ -108,6 +110,7 @@ def _new_replica(env, scenario: Scenario) -> partial[Replica]:
         max_num_batched_tokens=engine.max_num_batched_tokens,
         block_tokens=engine.block_tokens,
         prefix_caching=engine.prefix_caching,
+        async_scheduling=engine.async_scheduling,
     )
 
 

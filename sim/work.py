@@ -16,10 +16,11 @@ Two prompts whose leading segments agree share those tokens, and so may share th
 class Call(NamedTuple):
     """One model call of a task.
 
-    `wait_s` is the tool or human time between the previous call's end and this call. `segments` says which leading prompt
-    tokens other prompts may share (they may cover less than `input_tokens`; the rest is unique). `extends_prefix` says that
-    the generated tokens continue the stream of the last segment, as in an agent loop whose next prompt repeats this one and
-    its answer. `api_quantiles` are this call's own luck with an API, (time to first token, speed), each uniform in (0, 1).
+    `wait_s` is the tool or human time between the previous call's end and this call. `segments` says which leading
+    prompt tokens other prompts may share (they may cover less than `input_tokens`; the rest is unique).
+    `extends_prefix` says that the generated tokens continue the stream of the last segment, as in an agent loop whose
+    next prompt repeats this one and its answer; the segments then cover the whole prompt. `api_quantiles` are this
+    call's own luck with an API, (time to first token, speed), each uniform in (0, 1).
     """
 
     input_tokens: int
@@ -51,14 +52,14 @@ class Outcome(IntEnum):
 class Request:
     """One call on its way through the system. Policies may read everything but `output_tokens`.
 
-    The first block is fixed at creation; the second is stamped, once each, by whoever serves the request. A stamp that has
-    not happened is None.
+    The first block is fixed at creation; the second is stamped, once each, by whoever serves the request. A stamp that
+    has not happened is None.
     """
 
     __slots__ = (
         "task", "call", "call_index", "arrived_s", "input_tokens", "output_tokens",
         "admitted_s", "first_token_s", "finished_s", "outcome", "backend", "replica_id",
-        "cached_input_tokens", "preemptions", "preempted_s", "cold_start_wait_s", "sequence",
+        "cached_input_tokens", "preemptions", "preempted_s", "cold_start_wait_s",
     )  # fmt: skip
 
     def __init__(self, task: Task, call_index: int, arrived_s: float):
@@ -78,4 +79,3 @@ class Request:
         self.preemptions = 0
         self.preempted_s = 0.0
         self.cold_start_wait_s = 0.0
-        self.sequence = None  # the serving replica's own notes

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from sim.clock import AFTER_ARRIVALS, Wake
 from sim.engine.batching import leap_s, steps_begun
-from sim.engine.scheduler import Scheduler
+from sim.engine.scheduler import Scheduler, Sequence
 from sim.engine.step_time import StepTime
 from sim.work import Outcome, Request, Segment
 
@@ -35,6 +35,7 @@ class Replica:
         max_num_batched_tokens: int,
         block_tokens: int = 16,
         prefix_caching: bool = True,
+        async_scheduling: bool = False,
         replica_id: int = 0,
         on_done: Callable[[Request], None],
         on_busy: Callable[[], None] = lambda: None,
@@ -45,6 +46,7 @@ class Replica:
         self._capacity_tokens = kv_blocks * block_tokens
         self._block_tokens = block_tokens
         self._prefix_caching = prefix_caching
+        self._async_scheduling = async_scheduling
         self._env = env
         self._step_time = step_time
         self._decode_s = step_time.decode_s
@@ -73,11 +75,11 @@ class Replica:
     @property
     def oldest_wait_s(self) -> float:
         waiting = self._batch.waiting
-        return self._env.now - waiting[0].arrived_s if waiting else 0.0
+        return self._env.now - waiting[0].request.arrived_s if waiting else 0.0
 
     @property
     def outstanding_prompt_tokens(self) -> int:
-        return sum(r.input_tokens for r in self._batch.waiting)
+        return sum(s.prompt_tokens for s in self._batch.waiting)
 
     @property
     def kv_used_fraction(self) -> float:
@@ -91,20 +93,31 @@ class Replica:
     # --- requests come and go ------------------------------------------------------------------------------------
 
     def submit(self, request: Request) -> None:
-        """Queue a request; it joins the batch at the next step boundary that has room for it."""
+        """Queue a request; it joins the batch at the next step boundary that has room for it.
+
+        With asynchronous scheduling a step's batch is fixed when the step before it begins: it joins one step later.
+        """
         if request.input_tokens + request.output_tokens - 1 > self._capacity_tokens:
             request.finished_s = self._env.now
             request.outcome = Outcome.REFUSED
             self._on_done(request)
             return
         request.replica_id = self.replica_id
-        self._batch.waiting.append(request)
+        sequence = Sequence(request)
+        self._batch.waiting.append(sequence)
         mode = self._mode
         if mode == _LEAPING:
-            if not self._settled:
-                self._settled = True  # later arrivals join at the same boundary
-                self._cut_leap()
-        elif mode == _IDLE:
+            if self._async_scheduling or not self._settled:
+                ready = self._steps_begun() + self._async_scheduling
+                sequence.ready_step = self._batch.step + ready
+                if not self._settled:
+                    self._settled = True  # later arrivals join at the same boundary, or are waited for there
+                    self._cut_leap(ready)
+        elif mode == _MIXED:
+            sequence.ready_step = self._batch.step + 1 + self._async_scheduling
+        elif mode == _DECIDING:
+            sequence.ready_step = self._batch.step + self._async_scheduling
+        else:
             self._mode = _DECIDING  # once everybody who arrives at this very moment is here
             self._steps = 0
             self._wake.schedule(self._env, 0.0, AFTER_ARRIVALS)
@@ -113,14 +126,14 @@ class Replica:
     def withdraw(self, request: Request) -> None:
         """Take back a request that has not begun. ValueError if it has."""
         waiting = self._batch.waiting
-        was_head = waiting and waiting[0] is request
-        waiting.remove(request)
+        was_head = waiting and waiting[0].request is request
+        waiting.remove(next(s for s in waiting if s.request is request))
         if was_head and self._mode == _LEAPING:
-            self._cut_leap()
+            self._cut_leap(self._steps_begun())
 
     def unfinished(self) -> list[Request]:
         """Every request that is in here now."""
-        return [*(s.request for s in self._batch.running), *self._batch.waiting]
+        return [s.request for sequences in (self._batch.running, self._batch.waiting) for s in sequences]
 
     # --- time ----------------------------------------------------------------------------------------------------
 
@@ -136,7 +149,7 @@ class Replica:
         elif n:
             self._mode = _LEAPING
             self._settled = bool(batch.waiting)  # its head does not fit before something ends
-            self._steps = steps = 1 if batch.preempted else batch.steps_to_next_change()
+            self._steps = steps = batch.steps_to_next_change()
             self._leap_start_s = now
             self._first_s = first_s = self._decode_s(n) + self._context_s * batch.context_tokens
             self._growth_s = growth_s = self._context_s * n
@@ -159,13 +172,16 @@ class Replica:
             self._on_done(request)
         self._begin(now)
 
-    def _cut_leap(self) -> None:
-        now = self._env.now
-        steps = steps_begun(now - self._leap_start_s, self._first_s, self._growth_s)
+    def _steps_begun(self) -> int:
+        """Steps of the present leap that have begun."""
+        return steps_begun(self._env.now - self._leap_start_s, self._first_s, self._growth_s)
+
+    def _cut_leap(self, steps: int) -> None:
+        """End the present leap after `steps` steps, if it is longer."""
         if steps >= self._steps:
             return
         self._steps = steps
         self._wake.live = False
         self._wake = wake = Wake(self._boundary)
         end_s = self._leap_start_s + leap_s(steps, self._first_s, self._growth_s)
-        wake.schedule(self._env, max(0.0, end_s - now), AFTER_ARRIVALS)
+        wake.schedule(self._env, max(0.0, end_s - self._env.now), AFTER_ARRIVALS)

@@ -22,12 +22,12 @@ Chunk = tuple[int, int, bool]
 """(new tokens, tokens already in KV memory, whether it completes its prompt)."""
 
 
-class _Sequence:
+class Sequence:
     """The engine's notes on one request: what is left to compute, and what memory it holds."""
 
     __slots__ = (
         "request", "prompt_tokens", "left_tokens", "computed_tokens", "end_step", "slot",
-        "shared_blocks", "segments", "holds", "preempted_s",
+        "shared_blocks", "segments", "holds", "preempted_s", "ready_step",
     )  # fmt: skip
 
     def __init__(self, request: Request):
@@ -41,36 +41,36 @@ class _Sequence:
         self.segments: tuple[Segment, ...] = request.call.segments
         self.holds = None
         self.preempted_s = None
+        self.ready_step = 0  # the first step it may take part in
 
 
 class Scheduler:
     """The batch of one replica, its queue and its memory.
 
     Between steps call `schedule`, which decides the next step, then `advance` once that step and any pure decode steps
-    after it are over. `preempted` tells that the last `schedule` threw somebody out, so the next step may differ though
-    nothing ends.
+    after it are over.
     """
 
     def __init__(
         self, kv_blocks: int, max_num_seqs: int, max_num_batched_tokens: int, block_tokens: int, prefix_caching: bool
     ):
         self.memory = KvMemory(kv_blocks, block_tokens)
-        self.waiting: deque[Request] = deque()
-        self.running: dict[_Sequence, None] = {}  # in order of admission
+        self.waiting: deque[Sequence] = deque()
+        self.running: dict[Sequence, None] = {}  # in order of admission
         self.n_decoding = 0
         self.context_tokens = 0  # KV tokens of the decoding sequences at the start of step `step`
         self.step = 0
-        self.preempted = False
-        self.partial: _Sequence | None = None  # the one prompt under way
+        self.partial: Sequence | None = None  # the one prompt under way
         self._max_num_seqs = max_num_seqs
         self._budget_tokens = max_num_batched_tokens
         self._block_tokens = block_tokens
         self._prefix_caching = prefix_caching
-        self._ends: list[tuple[int, int, _Sequence]] = []  # heap by end_step; stale after a preemption
+        self._ends: list[tuple[int, int, Sequence]] = []  # heap by end_step; stale after a preemption
         self._entries = 0
         self._need_at = [0] * block_tokens  # decoding sequences that need a block at steps = index (mod block_tokens)
         self._paid_steps = 0  # coming steps whose decode blocks are already taken
-        self._completing: list[_Sequence] = []
+        self._completing: list[Sequence] = []
+        self._preempted = self._head_not_ready = False  # in the last decision: the next may differ though nothing ends
 
     # --- a step ends -------------------------------------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ class Scheduler:
             heappush(self._ends, (s.end_step, self._entries, s))
         self._completing.clear()
 
-    def _stop_decoding(self, s: _Sequence) -> int:
+    def _stop_decoding(self, s: Sequence) -> int:
         """Take a sequence out of the decoding batch; returns its tokens in KV memory."""
         tokens = s.prompt_tokens + self.step - (s.end_step - s.left_tokens + 2)
         self.n_decoding -= 1
@@ -121,7 +121,7 @@ class Scheduler:
 
     def schedule(self, now: float) -> list[Chunk] | None:
         """Decide the next step: the chunks of prompt it computes besides one token of every decoding sequence."""
-        self.preempted = False
+        self._preempted = self._head_not_ready = False
         self._paid_steps = 0
         if self.n_decoding:
             need = self._need_at[self.step % self._block_tokens]
@@ -132,7 +132,9 @@ class Scheduler:
         return None
 
     def steps_to_next_change(self) -> int:
-        """Decode steps until a sequence ends or the KV blocks run out."""
+        """Decode steps until a sequence ends, the KV blocks run out or the decision may be another one."""
+        if self._preempted or self._head_not_ready:
+            return 1
         ends = self._ends
         while ends[0][2].end_step != ends[0][0]:
             heappop(ends)  # preempted since
@@ -165,13 +167,17 @@ class Scheduler:
                 return chunks
             budget -= chunks[0][0]
         waiting, running = self.waiting, self.running
-        while waiting and budget > 0 and not self.preempted and len(running) < self._max_num_seqs:
-            request = waiting[0]
-            s = request.sequence or _Sequence(request)
+        was_empty = not running
+        while waiting and budget > 0 and not self._preempted and len(running) < self._max_num_seqs:
+            s = waiting[0]
+            if s.ready_step > self.step and not was_empty:
+                self._head_not_ready = True
+                break
             if not self._admit(s, budget, chunks):
                 break
             waiting.popleft()
             running[s] = None
+            request = s.request
             if request.admitted_s is None:
                 request.admitted_s = now
             else:
@@ -179,7 +185,7 @@ class Scheduler:
             budget -= chunks[-1][0]
         return chunks
 
-    def _admit(self, s: _Sequence, budget: int, chunks: list) -> bool:
+    def _admit(self, s: Sequence, budget: int, chunks: list) -> bool:
         """Give a waiting sequence its cached blocks and its first chunk; False, changing nothing, if it has no room."""
         if not s.segments or not self._prefix_caching:
             return self._compute(s, budget, chunks)
@@ -195,7 +201,7 @@ class Scheduler:
             s.request.cached_input_tokens = hit * size
         return self._compute(s, budget, chunks)
 
-    def _compute(self, s: _Sequence, budget: int, chunks: list) -> bool:
+    def _compute(self, s: Sequence, budget: int, chunks: list) -> bool:
         """Schedule the next chunk of a prompt; False, changing nothing, if there are no blocks for it."""
         past, total, size = s.computed_tokens, s.prompt_tokens, self._block_tokens
         new = total - past
@@ -250,9 +256,9 @@ class Scheduler:
         while self._need_at[slot] > self.memory.available_blocks:
             self._preempt(next(reversed(self.running)), now)
 
-    def _preempt(self, s: _Sequence, now: float) -> None:
+    def _preempt(self, s: Sequence, now: float) -> None:
         """Throw the youngest sequence back to the head of the queue; what it generated becomes part of its prompt."""
-        self.preempted = True
+        self._preempted = True
         if s is self.partial:
             self.partial = None
             tokens = s.computed_tokens
@@ -266,12 +272,10 @@ class Scheduler:
         self._free(s, tokens)
         s.computed_tokens = 0
         s.preempted_s = now
-        request = s.request
-        request.sequence = s
-        request.preemptions += 1
-        self.waiting.appendleft(request)
+        s.request.preemptions += 1
+        self.waiting.appendleft(s)
 
-    def _remember_own_stream(self, s: _Sequence) -> None:
+    def _remember_own_stream(self, s: Sequence) -> None:
         """Let all of a preempted sequence's tokens be found again, under a key of its own if no stream has them."""
         segments = s.segments
         if not segments or not (segments[-1][0] is s or s.request.call.extends_prefix):
@@ -280,7 +284,7 @@ class Scheduler:
         head = segments[:-1]
         s.segments = (*head, (segments[-1][0], s.prompt_tokens - sum(tokens for _, tokens in head)))
 
-    def _free(self, s: _Sequence, tokens: int) -> None:
+    def _free(self, s: Sequence, tokens: int) -> None:
         """Give back all blocks of a sequence that has `tokens` in KV memory; named content stays findable."""
         del self.running[s]
         memory = self.memory

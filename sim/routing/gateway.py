@@ -12,13 +12,15 @@ class Gateway:
     """Plays tasks: sends each call to the backend the router names, and the next call once the one before has finished.
 
     Implements `SystemView`. A task whose call is refused or abandoned ends there. Wire it up in two steps, since the
-    backends are built with `done` as their callback: set `fleet` and `api` before the first task.
+    backends are built with `done` as their callback: set `fleet` and `api` before the first task. `ingress_s`: what HTTP
+    and tokenising take from a request's arrival until it gets here.
     """
 
-    def __init__(self, env, router: Router, recorder: Recorder):
+    def __init__(self, env, router: Router, recorder: Recorder, ingress_s: float = 0.0):
         self._env = env
         self._router = router
         self._recorder = recorder
+        self.ingress_s = ingress_s
         self.fleet = None
         self.api = None
         self.tasks_started = 0
@@ -29,9 +31,9 @@ class Gateway:
         return self._env.now
 
     def begin(self, task: Task) -> None:
-        """Send the first call of a task that arrives now."""
+        """Send the first call of a task that arrived `ingress_s` ago."""
         self.tasks_started += 1
-        self._send(Request(task, 0, self._env.now))
+        self._send(Request(task, 0, task.arrived_s))
 
     def done(self, request: Request) -> None:
         """A backend has finished with a request; its outcome is final."""
@@ -40,14 +42,15 @@ class Gateway:
         following = request.call_index + 1
         if following == len(task.calls) or request.outcome is not Outcome.FINISHED:
             return
-        wait_s = task.calls[following].wait_s
-        if wait_s > 0:
-            call_later(self._env, wait_s, self._follow, request)
+        delay_s = task.calls[following].wait_s + self.ingress_s
+        if delay_s > 0:
+            call_later(self._env, delay_s, self._follow, request)
         else:
             self._follow(request)
 
     def _follow(self, previous: Request) -> None:
-        request = Request(previous.task, previous.call_index + 1, self._env.now)
+        index = previous.call_index + 1
+        request = Request(previous.task, index, previous.finished_s + previous.task.calls[index].wait_s)
         request.backend, request.replica_id = previous.backend, previous.replica_id
         self._send(request)
 

@@ -9,10 +9,14 @@ from sim.work import Task
 
 
 class Traffic:
-    """Walks through blocks of tasks (sorted by arrival) with one event per task; only one block is in memory."""
+    """Walks through blocks of tasks (sorted by arrival) with one event per task; only one block is in memory.
 
-    def __init__(self, env, blocks: Iterator[list[Task]], begin: Callable[[Task], None]):
+    `begin(task)` is called `delay_s` after the task has arrived.
+    """
+
+    def __init__(self, env, blocks: Iterator[list[Task]], begin: Callable[[Task], None], delay_s: float = 0.0):
         self._env = env
+        self._delay_s = delay_s
         self._tasks = (task for block in blocks for task in block)
         self._begin = begin
         self._next: Task | None = None
@@ -22,7 +26,7 @@ class Traffic:
     def _schedule_next(self) -> None:
         self._next = task = next(self._tasks, None)
         if task is not None:
-            self._wake.schedule(self._env, task.arrived_s - self._env.now)
+            self._wake.schedule(self._env, task.arrived_s + self._delay_s - self._env.now)
 
     def _arrive(self, wake: Wake) -> None:
         task = self._next

@@ -16,10 +16,13 @@ SCENARIOS = {
     "diurnal_on_warm_floor": ["arrivals=diurnal", "arrivals.rate_per_s=2", "fleet=warm_floor"],
     "agents_on_short_memory": ["tasks=agent", "gpu=rtx_4090", "arrivals.rate_per_s=0.2"],
     "agents_overflowing": [
-        "tasks=support", "model=llama_3_3_70b", "engine.tensor_parallel=4", "fleet=hybrid_overflow", "arrivals.rate_per_s=1",
+        "tasks=support", "model=llama_3_3_70b", "engine.tensor_parallel=4", "fleet=hybrid_overflow",
+        "arrivals.rate_per_s=1",
     ],
     "api_with_limits": ["fleet=api_only", "model=llama_3_3_70b", "api=rate_limited", "queue.patience_s=20"],
-    "four_replicas_in_turn": ["scaling.n_replicas=4", "placement=round_robin", "arrivals=bursty", "arrivals.rate_per_s=3"],
+    "four_replicas_in_turn": [
+        "scaling.n_replicas=4", "placement=round_robin", "arrivals=bursty", "arrivals.rate_per_s=3",
+    ],
 }  # fmt: skip
 
 

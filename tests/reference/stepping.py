@@ -88,6 +88,7 @@ class Sequence:
         self.n_named = 0  # of its blocks, the full ones, which can be found
         self.hashes: list[int] = []
         self.preempted_s: float | None = None
+        self.ready_step = 0  # the first step it may take part in
 
     def generate(self) -> None:
         call = self.request.call
@@ -114,6 +115,7 @@ class SteppingEngine:
         max_num_batched_tokens: int,
         block_tokens: int = 16,
         prefix_caching: bool = True,
+        async_scheduling: bool = False,
     ):
         self.step_time = step_time
         self.capacity_tokens = kv_blocks * block_tokens
@@ -121,6 +123,8 @@ class SteppingEngine:
         self.max_num_seqs = max_num_seqs
         self.max_num_batched_tokens = max_num_batched_tokens
         self.prefix_caching = prefix_caching
+        self.async_scheduling = async_scheduling
+        self.step_number = 0  # of the step under way or last done
         self.pool = BlockPool(kv_blocks)
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
@@ -173,7 +177,10 @@ class SteppingEngine:
         if request.input_tokens + request.output_tokens - 1 > self.capacity_tokens:
             request.finished_s, request.outcome = now, Outcome.REFUSED
             return [request]
-        self.waiting.append(Sequence(request))
+        s = Sequence(request)
+        if self.async_scheduling:  # the next step's batch is fixed already
+            s.ready_step = self.step_number + 2
+        self.waiting.append(s)
         return []
 
     def withdraw(self, request: Request, now: float) -> list[Request]:
@@ -197,6 +204,8 @@ class SteppingEngine:
     def schedule(self, now: float) -> list[tuple[Sequence, int]]:
         """Decide the next step: running sequences first, in their order; then the queue, if nobody was thrown out."""
         step: list[tuple[Sequence, int]] = []
+        self.step_number += 1
+        was_empty = not self.running  # then nothing was fixed
         budget = self.max_num_batched_tokens
         preempted = False
         i = 0
@@ -213,6 +222,9 @@ class SteppingEngine:
             i += 1
         while not preempted and self.waiting and budget > 0 and len(self.running) < self.max_num_seqs:
             s = self.waiting[0]
+            if s.ready_step > self.step_number and not was_empty:
+                self.seen["not ready"] += 1
+                break
             cached = self.cached_blocks(s)
             past = len(cached) * self.block_tokens
             new = min(len(s.tokens) - past, budget)

@@ -38,9 +38,9 @@ class WatchedReplica(Replica):
         super()._begin(now)
         self.seen["leaps"] += self._steps > 1
 
-    def _cut_leap(self):
+    def _cut_leap(self, steps):
         before = self._steps
-        super()._cut_leap()
+        super()._cut_leap(steps)
         self.seen["cut leaps"] += self._steps < before
 
 
@@ -89,7 +89,7 @@ def test_where_content_is_held_twice_hardly_anything_differs(search):
     "event",
     [
         "FINISHED", "REFUSED", "ABANDONED", "chunked", "hits", "evictions", "preemptions", "hits after preemption",
-        "requests preempted twice", "leaps", "cut leaps",
+        "requests preempted twice", "leaps", "cut leaps", "not ready",
     ],
 )  # fmt: skip
 def test_the_search_is_not_blind(search, event):
@@ -147,7 +147,7 @@ def memory_larger_by_one_block(monkeypatch):
 
 
 def arrivals_never_cut_a_leap(monkeypatch):
-    monkeypatch.setattr(Replica, "_cut_leap", lambda self: None)
+    monkeypatch.setattr(Replica, "_cut_leap", lambda self, steps: None)
 
 
 def last_chunk_is_not_told(monkeypatch):

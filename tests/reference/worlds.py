@@ -72,6 +72,7 @@ def draw_world(seed: int) -> World:
         "prefix_caching": bool(rng.random() < 0.85),
     }
     patience_s = float(rng.choice([0.125, 0.5, 2.0])) if rng.random() < 0.15 else inf
+    engine["async_scheduling"] = bool(rng.random() < 0.5)
     return World(tasks, _step_time(rng, on_the_beat), engine, patience_s)
 
 

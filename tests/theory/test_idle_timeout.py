@@ -1,8 +1,9 @@
 """One server that is switched off after an idle timeout and needs a setup to come back, against its closed form.
 
-Poisson arrivals at rate l, service S, deterministic timeout t and setup C. With p = exp(-l*t) and rho = l*E[S], a cycle is
-(1 + p*l*C) / (l*(1-rho)) long; the server is paid for (1-p)/l + p*C + (1 + p*l*C)*E[S]/(1-rho) of it; and a request waits
-l*E[S^2] / (2(1-rho)) + p*(2C + l*C^2) / (2(1 + p*l*C)). Vacation-queue argument, after Takagi, Queueing Analysis I (1991).
+Poisson arrivals at rate l, service S, deterministic timeout t and setup C. With p = exp(-l*t) and rho = l*E[S], a cycle
+is (1 + p*l*C) / (l*(1-rho)) long; the server is paid for (1-p)/l + p*C + (1 + p*l*C)*E[S]/(1-rho) of it; and a request
+waits l*E[S^2] / (2(1-rho)) + p*(2C + l*C^2) / (2(1 + p*l*C)). Vacation-queue argument, after Takagi, Queueing Analysis I
+(1991).
 
 The whole program plays it: a scenario with one slot per replica, at most one replica, and a cold start without spread.
 """
@@ -27,7 +28,7 @@ def played() -> list[dict]:
         compose_config(
             f"arrivals.rate_per_s={RATE_PER_S}", "lengths=fixed", "lengths.input_tokens=1", "lengths.output_tokens=10",
             "engine=linear_server", "engine.max_num_seqs=1", "engine.step_time.base_s=1",
-            *(f"engine.step_time.{name}=0" for name in ("per_sequence_s", "per_context_token_s", "per_prefill_token_s")),
+            *(f"engine.step_time.per_{what}_s=0" for what in ("sequence", "context_token", "prefill_token")),
             "scaling=scale_to_zero", "scaling.max_replicas=1", f"scaling.idle_timeout_s={TIMEOUT_S}",
             "cold_start=instant", f"cold_start.engine_start_s={SETUP_S}",
             "horizon_s=200000", "warmup_s=5000", f"replications={REPLICATIONS}",
