@@ -40,6 +40,7 @@ class Output(Node):
 
     dir: str = "outputs"
     study: str | None = Field(None, description="folder of a sweep below dir; None: named after what is varied")
+    folder: str | None = Field(None, description="of one scenario of a sweep below study; the sweep sets it")
     requests: bool = False
     spans: bool = False
     figures: bool = False

@@ -12,8 +12,8 @@ class Gateway:
     """Plays tasks: sends each call to the backend the router names, and the next call once the one before has finished.
 
     Implements `SystemView`. A task whose call is refused or abandoned ends there. Wire it up in two steps, since the
-    backends are built with `done` as their callback: set `fleet` and `api` before the first task. `ingress_s`: what HTTP
-    and tokenising take from a request's arrival until it gets here.
+    backends are built with `done` as their callback: set `fleet` and `api` before the first task. `ingress_s`: what
+    HTTP and tokenising take from a request's arrival until it gets here.
     """
 
     def __init__(self, env, router: Router, recorder: Recorder, ingress_s: float = 0.0):

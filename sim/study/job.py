@@ -52,7 +52,7 @@ def run_alone(config: dict[str, Any]) -> Path:
 
 def run_in_sweep(config: dict[str, Any], overrides: dict[str, str]) -> None:
     """Simulate and leave a row, whatever happens: a failed scenario is a row that says so, never an exception."""
-    name = digest(config)
+    name = config["output"].get("folder") or digest(config)
     folder = Path(config["output"]["dir"]) / config["output"]["study"] / name
     try:
         scenario = parsed(config)
@@ -94,9 +94,12 @@ def _ok_row(name: str, overrides: dict[str, str], summary: dict[str, Any]) -> di
     return {"status": "ok", "digest": name, "overrides": overrides, "error": None, "summary": kept}
 
 
+_WHERE = ("output.dir", "output.study", "output.folder")
+
+
 def clean(overrides: dict[str, str]) -> dict[str, str]:
     """Given keys as columns of a table: without Hydra's signs and without where results go."""
-    return {key.lstrip("+"): value for key, value in overrides.items() if key not in ("output.dir", "output.study")}
+    return {key.lstrip("+"): value for key, value in overrides.items() if key not in _WHERE}
 
 
 def _tell(done: int, of: int) -> None:

@@ -139,7 +139,7 @@ def _without_row(folder: Path, planned: list[Planned]) -> list[Planned]:
 
 def _words(p: Planned, folder: Path) -> list[str]:
     words = [f"{key}={value}" for key, value in p.overrides.items() if key.lstrip("+") != "output.study"]
-    return [*words, f"output.study={folder.name}"]
+    return [*words, f"output.study={folder.name}", f"output.folder='{p.digest}'"]  # quoted: 12e456789012 is a number
 
 
 def _finished(folder: Path, p: Planned) -> bool:

@@ -35,6 +35,7 @@ def write_sample_log(path: str | Path, requests: int = 2000, seed: int = 1) -> N
             fraction = int((task.arrived_s - whole_s) * 1e7)
             stamp = f"{_BEGINS + timedelta(seconds=whole_s):%Y-%m-%d %H:%M:%S}.{fraction:07d}"
             lines.append(f"{stamp},{call.input_tokens},{call.output_tokens}")
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.write_text("\n".join(lines) + "\n")
     partial.replace(path)

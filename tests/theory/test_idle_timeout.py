@@ -2,8 +2,8 @@
 
 Poisson arrivals at rate l, service S, deterministic timeout t and setup C. With p = exp(-l*t) and rho = l*E[S], a cycle
 is (1 + p*l*C) / (l*(1-rho)) long; the server is paid for (1-p)/l + p*C + (1 + p*l*C)*E[S]/(1-rho) of it; and a request
-waits l*E[S^2] / (2(1-rho)) + p*(2C + l*C^2) / (2(1 + p*l*C)). Vacation-queue argument, after Takagi, Queueing Analysis I
-(1991).
+waits l*E[S^2] / (2(1-rho)) + p*(2C + l*C^2) / (2(1 + p*l*C)). Vacation-queue argument, after Takagi, Queueing Analysis
+I (1991).
 
 The whole program plays it: a scenario with one slot per replica, at most one replica, and a cold start without spread.
 """
