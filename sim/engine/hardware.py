@@ -86,6 +86,7 @@ class Engine(Node):
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="share of device memory the engine may take")
     activation_reserve_gb: float = Field(1.25, ge=0, description="per GPU: activations, graphs, context")
     block_tokens: int = Field(16, gt=0, description="tokens of one KV block")
+    kv_cache_blocks: int | None = Field(None, gt=0, description="as the engine's own log says; None: from memory")
     prefix_caching: bool = True
     weight_dtype: Dtype | None = Field(None, description="quantise the linear layers; None: as published")
     kv_dtype: Dtype | None = Field(None, description="KV cache type; None: as published")
@@ -150,7 +151,12 @@ def kv_memory_bytes(gpu: str | Gpu, model: str | Model, engine: Engine) -> float
 
 
 def kv_blocks_of(gpu: str | Gpu, model: str | Model, engine: Engine) -> int:
-    """KV blocks of `engine.block_tokens` tokens that one replica holds; 0 if the weights leave no room."""
+    """KV blocks of `engine.block_tokens` tokens that one replica holds; 0 if the weights leave no room.
+
+    What a real engine logged (`engine.kv_cache_blocks`) goes before what its memory would suggest.
+    """
+    if engine.kv_cache_blocks is not None:
+        return engine.kv_cache_blocks
     block_bytes = engine.block_tokens * kv_bytes_per_token(model, engine)
     return max(0, int(kv_memory_bytes(gpu, model, engine) // block_bytes))
 
