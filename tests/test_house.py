@@ -23,7 +23,7 @@ NOUNS = {"schema", "units", "randomness", "work", "views", "records", "conf_path
 ROOMS = {"workload", "routing", "ledger", "engine", "fleet"}
 FLOOR = {
     **dict.fromkeys(NOUNS, 0), **dict.fromkeys(ROOMS, 1), "report": 2, "scenario": 3, "simulate": 3,
-    "study": 4, "reprice": 4, "__main__": 5, "": 5,
+    "study": 4, "fidelity": 4, "reprice": 4, "__main__": 5, "": 5,
 }  # fmt: skip
 MAY_TELL_TIME = {
     "sim/workload/traffic.py", "sim/routing/gateway.py", "sim/engine/replica.py", "sim/fleet/fleet.py",

@@ -35,8 +35,8 @@ def recorded_calls(
 ) -> Iterator[tuple[Call, ...]]:
     """The calls of each task of the block.
 
-    With prefix blocks in the log, prompts share what their block ids share, within one copy of the log. With task ids
-    and no blocks, each prompt of a task is taken to repeat the one before and its answer, unless it is shorter than
+    With prefix blocks in the log, prompts share what their block ids share, within one copy of the log; with a prefix
+    column, the texts it names, and nothing else. With task ids and neither, each prompt of a task is taken to repeat the one before and its answer, unless it is shorter than
     that prompt: then it starts anew. Otherwise prompts share nothing.
     """
     drawn, rows = draw_recorded(excerpt, block)
@@ -46,11 +46,19 @@ def recorded_calls(
     if log.hash_ids is not None:
         segments = _block_segments(excerpt, drawn.input_tokens, rows, np.repeat(block.copies, counts))
         return build_calls(drawn, segments, False, quantiles)
+    if log.prefixes is not None:
+        copies = np.repeat(block.copies, counts).tolist()
+        return build_calls(drawn, map(_of_copy, log.prefixes[rows], copies), False, quantiles)
     if drawn.contexts is None:
         return build_calls(drawn, repeat(()), False, quantiles)
     ids = np.repeat(np.arange(first_task_id, first_task_id + len(counts)), counts)
     keys = zip(ids.tolist(), drawn.contexts.tolist(), strict=True)
     return build_calls(drawn, zip(zip(keys, drawn.input_tokens.tolist(), strict=True)), True, quantiles)
+
+
+def _of_copy(segments: tuple[Segment, ...], copy: int) -> tuple[Segment, ...]:
+    """Copies of a log are other users: they share nothing with one another."""
+    return segments if copy == 0 else tuple(((copy, key), tokens) for key, tokens in segments)
 
 
 def _block_segments(

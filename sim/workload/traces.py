@@ -6,7 +6,8 @@
 - `plain` (CSV or Parquet): `arrived_s` (seconds) or `timestamp` (seconds or date-time), `input_tokens`,
   `output_tokens`, optional `task_id` (or `session_id`) and `wait_s`. Rows of one task id are the calls of one task, in
   order of time. `wait_s` is the tool or human time before the call; without the column it is the recorded gap between
-  the two calls, which also contains the recorded service time.
+  the two calls, which also contains the recorded service time. Optional `prefix` says which texts a prompt begins with,
+  as `name:tokens` in their order ("system-3:100 manual:900"): prompts that begin alike share that much KV cache.
 
 Laws: time 0 is the first row; rows come sorted by time; token counts are whole and not negative (else TraceError); rows
 with no input or no output tokens are failed requests: dropped and counted. What was done to a log is in its `notes`.
@@ -26,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from sim.schema import TraceError
+from sim.work import Segment
 
 LogFormat = Literal["auto", "azure", "mooncake", "plain"]
 MOONCAKE_BLOCK_TOKENS = 512  # Mooncake FAST25 release, README: hash_ids name blocks of 512 tokens
@@ -48,6 +50,7 @@ class RequestLog:
     block_tokens: int | None = None
     task_ids: np.ndarray | None = None  # 0, 1, ... in order of each task's first call
     wait_s: np.ndarray | None = None
+    prefixes: np.ndarray | None = None  # of tuples of Segments: what each prompt begins with
     tick_s: float | None = None  # grid that the time stamps sit on, if they visibly do
     notes: tuple[str, ...] = field(default=())
 
@@ -182,12 +185,26 @@ class _Rows:
         dated = dated and pd.to_numeric(stamps, errors="coerce").isna().all()
         arrived_s = self._moment(when) if dated else self._number(when, np.isfinite, "a number of seconds")
         found = self._columns(arrived_s, "input_tokens", "output_tokens")
+        if "prefix" in self.frame:
+            found["prefixes"] = self._prefixes(found["input_tokens"])
         task = next((name for name in ("task_id", "session_id") if name in self.frame), None)
         if task:
             self._refuse(task, self.frame[task].isna().to_numpy(), "must not be empty")
             found["task_ids"] = self.frame[task].to_numpy()
             if "wait_s" in self.frame:
                 found["wait_s"] = self._number("wait_s", lambda v: (v >= 0) & (v < np.inf), "a number of seconds >= 0")
+        return found
+
+    def _prefixes(self, input_tokens: np.ndarray) -> np.ndarray:
+        """What each prompt begins with. A text is known by its name and all that stands before it."""
+        texts = self.frame["prefix"].fillna("").astype(str)
+        law = "is not name:tokens (and more, separated by spaces), together at most the input tokens"
+        parsed = {text: _segments(text) for text in texts.unique()}
+        bad = [parsed[text] is None or sum(n for _, n in parsed[text]) > room
+               for text, room in zip(texts, input_tokens.tolist(), strict=True)]  # fmt: skip
+        self._refuse("prefix", np.array(bad), law)
+        found = np.empty(len(texts), dtype=object)
+        found[:] = [parsed[text] for text in texts]
         return found
 
     def _columns(self, arrived_s: np.ndarray, prompt: str, answer: str) -> dict[str, np.ndarray]:
@@ -237,6 +254,18 @@ class _Rows:
         offsets = np.concatenate(([0], np.cumsum([len(row) for row in ids])))
         flat = np.fromiter((i for row in ids for i in row), dtype=np.int64, count=int(offsets[-1]))
         return {"hash_ids": flat, "hash_offsets": offsets, "block_tokens": MOONCAKE_BLOCK_TOKENS}
+
+
+def _segments(text: str) -> tuple[Segment, ...] | None:
+    """The segments that a prefix names; None if it cannot be read."""
+    segments, path = [], ""
+    for part in text.split():
+        name, _, tokens = part.rpartition(":")
+        if not name or not (tokens.isascii() and tokens.isdigit()) or int(tokens) == 0:
+            return None
+        segments.append((path + name, int(tokens)))
+        path += part + " "
+    return tuple(segments)
 
 
 def _tick_s(arrived_s: np.ndarray) -> float | None:

@@ -1,0 +1,1 @@
+"""Fidelity: measured runs of real servers, played again and set beside what was measured."""

@@ -1,0 +1,82 @@
+"""Predicted beside measured: what was said, what was true, and how far apart they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+SHOWN = (
+    "ttft_mean_s", "ttft_p90_s", "ttft_p99_s", "itl_mean_s", "tpot_mean_s", "e2e_mean_s", "e2e_p90_s", "e2e_p99_s",
+    "output_tok_per_s", "total_tok_per_s", "requests_per_s", "makespan_s",
+)  # fmt: skip
+_HEADS = {"output_tok_per_s": "out tok/s", "total_tok_per_s": "tok/s", "requests_per_s": "req/s"}
+
+
+class Prediction(NamedTuple):
+    """One metric of one stage; seconds, requests per second or tokens per second. `measured` is None if nobody did."""
+
+    experiment: str
+    stage: int | str
+    metric: str
+    predicted: float
+    measured: float | None = None
+    overloaded: bool = False
+    tuned_on: bool = False
+
+    @property
+    def error(self) -> float | None:
+        """Relative, signed."""
+        return self.predicted / self.measured - 1 if self.measured else None
+
+
+def mean_absolute_errors(rows: Iterable[Prediction]) -> dict[str, float]:
+    """By metric, over stages that were measured and not overloaded (each run's stages taken together do not count)."""
+    errors: dict[str, list[float]] = {}
+    for row in rows:
+        if row.error is not None and not row.overloaded and row.stage != "overall":
+            errors.setdefault(row.metric, []).append(abs(row.error))
+    return {metric: sum(found) / len(found) for metric, found in errors.items()}
+
+
+def as_text(rows: list[Prediction]) -> str:
+    """One line for every stage and kind of number: predicted, measured, error; then the mean absolute errors."""
+    metrics = [m for m in SHOWN if any(row.metric == m and row.measured is not None for row in rows)]
+    metrics = metrics or [m for m in SHOWN if any(row.metric == m for row in rows)]
+    width = max(34, *(len(_title(row)) + 2 for row in rows))
+    lines = [" " * (width + 10) + "".join(f"{_HEADS.get(m, m.removesuffix('_s')):>11}" for m in metrics)]
+    by_stage: dict[str, dict[str, Prediction]] = {}
+    for row in rows:
+        by_stage.setdefault(_title(row), {})[row.metric] = row
+    for title, found in by_stage.items():
+        cells = [found.get(m) for m in metrics]
+        lines.append(f"{title:<{width}} predicted" + "".join(_number(c and c.predicted) for c in cells))
+        if any(c and c.measured is not None for c in cells):
+            lines.append(f"{'':<{width}}  measured" + "".join(_number(c and c.measured) for c in cells))
+            lines.append(f"{'':<{width}}     error" + "".join(_percent(c and c.error, "+") for c in cells))
+    for words, group in _groups(rows):
+        means = mean_absolute_errors(group)
+        if means:
+            n = len({(row.experiment, row.stage) for row in group if not row.overloaded and row.stage != "overall"})
+            title = f"mean absolute error, {words} ({n})"
+            lines.append(f"{title:<{width + 10}}" + "".join(_percent(means.get(m)) for m in metrics))
+    return "\n".join(lines)
+
+
+def _groups(rows: list[Prediction]) -> list[tuple[str, list[Prediction]]]:
+    tuned, held_out = [r for r in rows if r.tuned_on], [r for r in rows if not r.tuned_on]
+    if tuned and held_out:
+        return [("tuned on", tuned), ("not tuned on", held_out), ("all", rows)]
+    return [("tuned on" if tuned else "not tuned on", rows)]
+
+
+def _title(row: Prediction) -> str:
+    marks = (" (overloaded)" if row.overloaded else "") + (" *" if row.tuned_on else "")
+    return f"{row.experiment} {row.stage}".rstrip() + marks
+
+
+def _number(value: float | None) -> str:
+    return f"{'':>11}" if value is None else f"{value:>11.4g}" if value < 1000 else f"{value:>11.0f}"
+
+
+def _percent(value: float | None, sign: str = "") -> str:
+    return f"{'':>11}" if value is None else f"{value:>{sign}11.1%}"
