@@ -45,7 +45,8 @@ def simulate(
 ) -> Run:
     """Play one replication. The same scenario, seed and replication give the same facts on every machine.
 
-    `seed` defaults to the scenario's. Without `measure_peak` the facts lack the saturated throughput. Raises TraceError if a log cannot be read.
+    `seed` defaults to the scenario's. Without `measure_peak` the facts lack the saturated throughput. Raises TraceError
+    if a log cannot be read.
     """
     seed = scenario.seed if seed is None else seed
     workload = Workload(scenario.arrivals, scenario.lengths, scenario.tasks)

@@ -121,8 +121,9 @@ class Fleet:
 
     def submit(self, request: Request) -> None:
         self.n_outstanding += 1
-        if self._open:
-            self._hand_over(request, self._open[0] if self.n_ready == 1 else self._choose(request, self._open))
+        candidates = self._open
+        if candidates:
+            self._hand_over(request, candidates[0] if len(candidates) == 1 else self._choose(request, candidates))
         else:
             self._queue.append(request)
             self._cold_clock_at_queueing_s[request] = self._roster.cold_clock_s()
@@ -147,7 +148,7 @@ class Fleet:
 
     def _replica_done(self, request: Request) -> None:
         self.n_outstanding -= 1
-        if self._queue or len(self._open) < self.n_ready:
+        if self._queue or len(self._open) < len(self._roster.ready):
             member = self._roster.members.get(request.replica_id)
             if member is not None:
                 self._refill(member)

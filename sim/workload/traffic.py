@@ -26,7 +26,8 @@ class Traffic:
     def _schedule_next(self) -> None:
         self._next = task = next(self._tasks, None)
         if task is not None:
-            self._wake.schedule(self._env, task.arrived_s + self._delay_s - self._env.now)
+            env = self._env
+            self._wake.schedule(env, task.arrived_s + self._delay_s - env.now)
 
     def _arrive(self, wake: Wake) -> None:
         task = self._next

@@ -204,7 +204,8 @@ def test_the_sample_log_replays_and_refuses_nonsense(tmp_path, capsys):
     assert path.read_text().startswith("TIMESTAMP,ContextTokens,GeneratedTokens\n2025-01-06 09:0")
     tasks = all_tasks(Workload(Replay(path=str(path))))
     assert len(tasks) == 300
-    assert sample_log([str(tmp_path / "no" / "log.csv")]) == 2
+    (tmp_path / "file").touch()
+    assert sample_log([str(tmp_path / "file" / "log.csv")]) == 2
     assert "No such file or directory" in capsys.readouterr().err
     with pytest.raises(SystemExit) as refused:
         sample_log([str(path), "--requests", "0"])
