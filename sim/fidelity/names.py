@@ -62,7 +62,9 @@ def model_file(hugging_face_id: str) -> str:
     shape = _shape(hugging_face_id)
     found = by_shape.get(MODEL_ALIASES.get(shape, shape))
     if found is None:
-        raise ConfigError(f"model = {hugging_face_id!r}: is not known; conf/model has {', '.join(sorted(ids.values()))}")
+        raise ConfigError(
+            f"model = {hugging_face_id!r}: is not known; conf/model has {', '.join(sorted(ids.values()))}"
+        )
     return found
 
 

@@ -36,8 +36,9 @@ def recorded_calls(
     """The calls of each task of the block.
 
     With prefix blocks in the log, prompts share what their block ids share, within one copy of the log; with a prefix
-    column, the texts it names, and nothing else. With task ids and neither, each prompt of a task is taken to repeat the one before and its answer, unless it is shorter than
-    that prompt: then it starts anew. Otherwise prompts share nothing.
+    column, the texts it names, and nothing else. With task ids and neither, each prompt of a task
+    is taken to repeat the one before and its answer, unless it is shorter than that prompt: then it starts anew.
+    Otherwise prompts share nothing.
     """
     drawn, rows = draw_recorded(excerpt, block)
     if not waits:
