@@ -19,7 +19,7 @@ from sim.report.slo import Slo
 from sim.routing.placement import Placement
 from sim.routing.routers import Router
 from sim.schema import ConfigError, Node, one_of, parse_node
-from sim.workload.arrivals import Arrivals
+from sim.workload.arrivals import Source
 from sim.workload.lengths import Lengths
 from sim.workload.tasks import Tasks
 
@@ -49,17 +49,18 @@ class Output(Node):
 class Scenario(Node):
     """One question: this traffic, on this fleet or API, at these prices, judged by this SLO.
 
-    The run lasts `horizon_s` (a replayed log: its own length), then up to `drain_s` more so that what is under way can
-    finish. Requests that arrive, and GPU seconds that fall, between `warmup_s` and the horizon are reported on.
+    The run lasts `horizon_s` (None: as long as a replayed log, or until a closed loop has done its tasks), then up to
+    `drain_s` more so that what is under way can finish. Requests that arrive, and GPU seconds that fall, between
+    `warmup_s` and the horizon are reported on.
     """
 
     name: str = "scenario"
     seed: int = Field(0, ge=0)
     replications: int = Field(1, ge=1, description="independent repetitions, each with its own random streams")
-    horizon_s: float | None = Field(None, gt=0, description="None: as long as the replayed log")
+    horizon_s: float | None = Field(None, gt=0, description="None: as long as the traffic lasts")
     warmup_s: float = Field(0.0, ge=0)
     drain_s: float = Field(3600.0, ge=0)
-    arrivals: one_of(Arrivals)
+    arrivals: one_of(Source)
     lengths: one_of(Lengths)
     tasks: one_of(Tasks)
     gpu: Gpu
@@ -100,7 +101,7 @@ class Scenario(Node):
     def _the_window_is_not_empty(self) -> Scenario:
         if self.horizon_s is not None and self.warmup_s >= self.horizon_s:
             raise ValueError(f"warmup_s = {self.warmup_s} must be < horizon_s = {self.horizon_s}")
-        if self.horizon_s is None and self.arrivals.kind != "replay":
+        if self.horizon_s is None and not self.arrivals.ends_by_itself:
             raise ValueError(f"horizon_s: is required, arrivals.kind = {self.arrivals.kind} goes on forever")
         return self
 

@@ -21,6 +21,7 @@ from sim.routing.gateway import Gateway
 from sim.scenario import Scenario
 from sim.schema import ConfigError
 from sim.work import Outcome, Request, Task
+from sim.workload.closed_loop import ClosedLoop, ClosedLoopTraffic
 from sim.workload.traffic import Traffic
 from sim.workload.workload import Workload
 
@@ -40,9 +41,7 @@ class Run:
     notes: tuple[str, ...]  # what a reader of the results should know about a replayed log
 
 
-def simulate(
-    scenario: Scenario, seed: int | None = None, replication: int = 0, measure_peak: bool = True
-) -> Run:
+def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, measure_peak: bool = True) -> Run:
     """Play one replication. The same scenario, seed and replication give the same facts on every machine.
 
     `seed` defaults to the scenario's. Without `measure_peak` the facts lack the saturated throughput. Raises TraceError
@@ -51,13 +50,13 @@ def simulate(
     seed = scenario.seed if seed is None else seed
     workload = Workload(scenario.arrivals, scenario.lengths, scenario.tasks)
     horizon_s = scenario.horizon_s or workload.default_horizon_s
-    if scenario.warmup_s >= horizon_s:
-        raise ConfigError(f"warmup_s = {scenario.warmup_s}: must be < the log's length of {horizon_s:.0f} s")
     world = _World(scenario, Streams(seed, replication))
-    blocks = workload.task_blocks(world.streams, horizon_s, api=scenario.has_api)
-    Traffic(world.env, blocks, world.gateway.begin, delay_s=world.gateway.ingress_s)
+    if horizon_s is not None:
+        _refuse_endless_warmup(scenario, horizon_s)
+    all_ended = world.attach(workload, horizon_s)
     with _no_cycle_collection():
-        world.play(horizon_s, scenario.drain_s)
+        horizon_s = world.play(all_ended if horizon_s is None else horizon_s, scenario.drain_s)
+    _refuse_endless_warmup(scenario, horizon_s)
     wants_peak = measure_peak and scenario.has_fleet
     facts = Facts(
         requests=world.recorder.requests(),
@@ -70,6 +69,11 @@ def simulate(
         requests_started=world.gateway.requests_started,
     )
     return Run(scenario, seed, replication, facts, tuple(workload.notes))
+
+
+def _refuse_endless_warmup(scenario: Scenario, horizon_s: float) -> None:
+    if scenario.warmup_s >= horizon_s:
+        raise ConfigError(f"warmup_s = {scenario.warmup_s}: must be < the traffic's length of {horizon_s:.0f} s")
 
 
 @contextmanager
@@ -101,10 +105,33 @@ class _World:
                 env, scenario.api, self.gateway.done, patience_s=scenario.queue.patience_s
             )
 
-    def play(self, horizon_s: float, drain_s: float) -> None:
-        """Run to the horizon, then until what is under way has finished or `drain_s` is over; leave no request out."""
+    def attach(self, workload: Workload, horizon_s: float | None) -> simpy.Event:
+        """Let the tasks come. The event happens when a closed loop has no task left; for other traffic, never."""
+        env, gateway, all_ended = self.env, self.gateway, self.env.event()
+        if isinstance(workload.arrivals, ClosedLoop):
+            traffic = ClosedLoopTraffic(
+                env, workload.arrivals, workload.endless_calls(self.streams, self.api is not None),
+                self.streams.generator("think_s"), gateway.begin,
+                delay_s=gateway.ingress_s, until_s=horizon_s, on_finished=all_ended.succeed,
+            )  # fmt: skip
+            gateway.on_task_end = traffic.task_ended
+        else:
+            blocks = workload.task_blocks(self.streams, horizon_s, api=self.api is not None)
+            Traffic(env, blocks, gateway.begin, delay_s=gateway.ingress_s)
+        return all_ended
+
+    def play(self, until: float | simpy.Event, drain_s: float) -> float:
+        """Run to the horizon, then until what is under way has finished or `drain_s` is over; leave no request out.
+
+        Returns the horizon: `until`, or when it happened.
+        """
         env = self.env
-        env.run(until=horizon_s + self.gateway.ingress_s)
+        if isinstance(until, simpy.Event):
+            env.run(until=until)
+            horizon_s = env.now
+        else:
+            horizon_s = until
+            env.run(until=horizon_s + self.gateway.ingress_s)
         pending = self._inside()
         end_s = horizon_s + drain_s
         while env.now < end_s and any(r.outcome is None for r in pending):
@@ -114,6 +141,7 @@ class _World:
             self.recorder.request(request)
         if self.fleet is not None:
             self.fleet.close()
+        return horizon_s
 
     def _inside(self) -> list[Request]:
         return [request for server in (self.fleet, self.api) if server is not None for request in server.unfinished()]

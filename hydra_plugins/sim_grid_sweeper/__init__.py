@@ -32,7 +32,9 @@ class GridSweeper(Sweeper):
 
 
 # Here because Hydra loads its plugins before it composes anything, in every process.
-OmegaConf.register_new_resolver("week_or_log", lambda kind: None if kind == "replay" else WEEK_S, replace=True)
+OmegaConf.register_new_resolver(
+    "week_or_log", lambda kind: None if kind in ("replay", "closed_loop") else WEEK_S, replace=True
+)
 ConfigStore.instance().store(
     group="hydra/sweeper",
     name="grid",

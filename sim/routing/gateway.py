@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sim.clock import call_later
 from sim.records import Backend, Recorder
 from sim.routing.routers import Router
@@ -25,6 +27,7 @@ class Gateway:
         self.ingress_s = ingress_s
         self.fleet = None
         self.api = None
+        self.on_task_end: Callable[[Request], None] | None = None  # called with the last request of a task
         self.tasks_started = 0
         self.requests_started = 0
 
@@ -43,6 +46,8 @@ class Gateway:
         task = request.task
         following = request.call_index + 1
         if following == len(task.calls) or request.outcome is not _FINISHED:
+            if self.on_task_end is not None:
+                self.on_task_end(request)
             return
         delay_s = task.calls[following].wait_s + self.ingress_s
         if delay_s > 0:

@@ -1,4 +1,4 @@
-"""Arrival processes: when tasks arrive. The synthetic ones are Cox processes: a rate path, then points on it."""
+"""What sets tasks going; here, arrival processes. The synthetic ones are Cox: a rate path, then points on it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,16 @@ RatePath = Iterator[tuple[np.ndarray, np.ndarray]]
 """Chunks of a piecewise constant rate: edges in seconds (m + 1) and the expected number of tasks between them (m)."""
 
 
-class Arrivals(Kinded):
+class Source(Kinded):
+    """What sets tasks going: a point process that knows nothing of the server, or clients that wait for it."""
+
+    @property
+    def ends_by_itself(self) -> bool:
+        """Whether a run needs no horizon."""
+        return False
+
+
+class Arrivals(Source):
     """A point process of tasks on [0, horizon_s)."""
 
     @property

@@ -81,6 +81,10 @@ class Replay(Arrivals):
         return self
 
     @property
+    def ends_by_itself(self) -> bool:
+        return True
+
+    @property
     def log(self) -> RequestLog:
         """The whole log. Raises TraceError."""
         from sim.workload.traces import read_log  # here, so that runs without a log need no pandas

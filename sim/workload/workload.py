@@ -11,7 +11,7 @@ import numpy as np
 from sim.randomness import Streams
 from sim.schema import ConfigError
 from sim.work import Call, Task
-from sim.workload.arrivals import Arrivals
+from sim.workload.arrivals import Source
 from sim.workload.lengths import Empirical, Lengths
 from sim.workload.recorded import recorded_calls
 from sim.workload.replay import Arrived, Replay
@@ -28,7 +28,7 @@ class Workload:
     not used (and may be None).
     """
 
-    def __init__(self, arrivals: Arrivals, lengths: Lengths | None = None, tasks: Tasks | None = None):
+    def __init__(self, arrivals: Source, lengths: Lengths | None = None, tasks: Tasks | None = None):
         self.arrivals = arrivals
         self.lengths = lengths
         self.tasks = tasks
@@ -45,7 +45,7 @@ class Workload:
 
     @property
     def default_horizon_s(self) -> float | None:
-        """How long a replayed log takes (its last arrival and one mean gap more); None for endless processes."""
+        """How long a replayed log takes (its last arrival and one mean gap more); None otherwise."""
         return self.arrivals.default_horizon_s if isinstance(self.arrivals, Replay) else None
 
     @property
@@ -68,6 +68,10 @@ class Workload:
             ids = range(first_id, first_id + len(times_s))
             first_id += len(times_s)
             yield list(map(tuple.__new__, repeat(Task), zip(ids, times_s.tolist(), calls, repeat(0), strict=False)))
+
+    def endless_calls(self, streams: Streams, api: bool = False) -> Iterator[tuple[Call, ...]]:
+        """The calls of the k-th task, for as many tasks as a closed loop may begin."""
+        return (calls for block in self._mix(streams, api) for calls in block)
 
     def saturating_tasks(self, streams: Streams) -> Iterator[Task]:
         """An endless stream of tasks of the same mix, all there at time 0 and without waits between their calls."""

@@ -12,10 +12,11 @@ from sim.workload.arrivals import Arrivals, Bursty, Diurnal, Steady
 from tests.agree import assert_agrees, assert_disagrees
 from tests.contracts.workload_files import load, names
 
-SYNTHETIC = [name for name in names("arrivals") if name != "replay"]
+PROCESSES = [name for name in names("arrivals") if name != "closed_loop"]  # its moments are the server's
+SYNTHETIC = [name for name in PROCESSES if name != "replay"]
 
 
-@pytest.fixture(params=names("arrivals"))
+@pytest.fixture(params=PROCESSES)
 def arrivals(request, tmp_path):
     return load(Arrivals, "arrivals", request.param, tmp_path)
 
