@@ -23,11 +23,12 @@ NOUNS = {"schema", "units", "randomness", "work", "views", "records", "conf_path
 ROOMS = {"workload", "routing", "ledger", "engine", "fleet"}
 FLOOR = {
     **dict.fromkeys(NOUNS, 0), **dict.fromkeys(ROOMS, 1), "report": 2, "scenario": 3, "simulate": 3,
-    "study": 4, "fidelity": 4, "reprice": 4, "__main__": 5, "": 5,
+    "study": 4, "fidelity": 4, "reprice": 4, "calibrate": 4, "__main__": 5, "": 5,
 }  # fmt: skip
 MAY_TELL_TIME = {
     "sim/workload/traffic.py", "sim/routing/gateway.py", "sim/engine/replica.py", "sim/fleet/fleet.py",
     "sim/fleet/cold_start.py", "sim/fleet/api.py", "sim/simulate.py", "sim/study/bench.py",
+    "sim/calibrate/play.py",
 }  # fmt: skip
 MAY_USE_PANDAS = ("sim/ledger/", "sim/report/", "sim/study/", "sim/simulate.py", "sim/workload/traces.py")
 

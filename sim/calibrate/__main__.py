@@ -1,0 +1,151 @@
+"""Calibrate a GPU to your own server: fit the step-time model's few constants to benchmark results.
+
+RESULTS are vLLM `bench serve` JSON (better with --save-detailed), GuideLLM JSON, or a CSV with the columns
+concurrency or rate_per_s, input_tokens, output_tokens, ttft_s or ttft_ms, tpot_s or tpot_ms, throughput. Measure at
+concurrency 1 to 4 and at 64 or more, with a short and a long prompt, without prefix hits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from sim.calibrate import overlay
+from sim.calibrate.constants import Server
+from sim.calibrate.fit import Fit, fit
+from sim.calibrate.play import play
+from sim.calibrate.points import Point
+from sim.calibrate.readers import Results, read_results
+from sim.calibrate.tables import constants_table, errors_line, points_table
+from sim.conf_path import conf_dir
+from sim.engine.architecture import Model
+from sim.engine.hardware import Engine, Gpu, refuse_if_too_big
+from sim.schema import ConfigError, SimError, parse_node
+from sim.study.refusals import REFUSABLE, exit_code, one_line, refuse_code_in_arguments
+
+_FLAGS = {
+    "tensor_parallel": int, "max_num_seqs": int, "max_num_batched_tokens": int, "gpu_memory_utilization": float,
+    "weight_dtype": str, "kv_dtype": str,
+}  # fmt: skip
+_DEFAULT_MODEL = "llama_3_1_8b"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sim.calibrate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", nargs="+", metavar="RESULTS", help="vLLM or GuideLLM JSON, or CSV")
+    parser.add_argument("--gpu", default="h100_sxm", help="the card, a file of conf/gpu (default: %(default)s)")
+    parser.add_argument("--model", help="a file of conf/model; default: the one the results name")
+    parser.add_argument("--engine", default="vllm", help="a file of conf/engine (default: %(default)s)")
+    for name, kind in _FLAGS.items():
+        parser.add_argument("--" + name.replace("_", "-"), type=kind, help="as the server was started with")
+    parser.add_argument("--config-dir", type=Path, help="a folder with your own gpu/, model/ or engine/ YAML files")
+    parser.add_argument("--check", action="append", default=[], metavar="RESULTS", help="predict, but do not fit to")
+    parser.add_argument("--hold", default="", metavar="A,B", help="constants to leave as they are")
+    parser.add_argument("--out", type=Path, help="default: mine/gpu/my_GPU.yaml")
+    parser.add_argument("--force", action="store_true", help="replace what is there")
+    return parser
+
+
+def _compose(given: argparse.Namespace, model: str) -> Server:
+    """The server that the command line describes."""
+    words = [f"gpu={given.gpu}", f"model={model}", f"engine={given.engine}"]
+    flags = {name: getattr(given, name) for name in _FLAGS}
+    words += [f"engine.{name}={value}" for name, value in flags.items() if value is not None]
+    if given.config_dir:
+        words.append(f"hydra.searchpath=[file://{given.config_dir.resolve()}]")
+    refuse_code_in_arguments(words, [given.config_dir] if given.config_dir else [])
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+        config = compose("config", overrides=words)
+        raw = {group: OmegaConf.to_container(config[group], resolve=True) for group in ("gpu", "model", "engine")}
+    server = Server(parse_node(Gpu, raw["gpu"]), parse_node(Model, raw["model"]), parse_node(Engine, raw["engine"]))
+    if server.engine.step_time.kind != "roofline":
+        raise ConfigError(f"--engine {given.engine}: its step time has no GPU in it; there is nothing to calibrate")
+    return server
+
+
+def _model_name(given: argparse.Namespace, results: Results) -> str:
+    """`--model`, or the conf/model file of the one model that the results name."""
+    named = list(dict.fromkeys(results.model_ids))
+    if given.model or not named:
+        return given.model or _DEFAULT_MODEL
+    folders = [conf_dir() / "model", *([given.config_dir / "model"] if given.config_dir else [])]
+    files = [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
+    known = {_bare(OmegaConf.load(path).get("hugging_face_id", "")): path.stem for path in files}
+    found = {known.get(_bare(name)) for name in named}
+    if len(found) == 1 and None not in found:
+        return found.pop()
+    raise ConfigError(f"the results are of {', '.join(named)}: say with --model which of conf/model has that shape")
+
+
+def _bare(hugging_face_id: str) -> str:
+    """A model's name without owner, tuning and case: what decides its shape."""
+    name = str(hugging_face_id).rsplit("/", 1)[-1].lower()
+    for ending in ("-instruct", "-chat", "-hf", "-it", "-base"):
+        name = name.replace(ending, "")
+    return name
+
+
+def _source_of(group: str, name: str, config_dir: Path | None) -> Path:
+    own = config_dir / group / f"{name}.yaml" if config_dir else None
+    return own if own and own.is_file() else conf_dir() / group / f"{name}.yaml"
+
+
+def _tell(result: Fit) -> None:
+    print(points_table(result.points, result.before, result.after))
+    print(errors_line("on the points it was fitted to", result.points, result.before, result.after))
+    print(constants_table(result))
+
+
+def _tell_check(points: Sequence[Point], before: Server, after: Server) -> None:
+    old, new = ([play(server.on(p.tensor_parallel), p) for p in points] for server in (before, after))
+    print(points_table(points, old, new))
+    print(errors_line("on points it never saw", points, old, new))
+
+
+def run(words: Sequence[str]) -> Fit:
+    """Read, fit, print and write. Raises SimError for anything that is wrong with the input."""
+    given = _parser().parse_args(words)
+    files = overlay.target(given.out or Path("mine/gpu") / f"my_{given.gpu}.yaml", given.force)
+    results = read_results(given.results)
+    checks = read_results(given.check).points if given.check else []
+    model = _model_name(given, results)
+    server = _compose(given, model)
+    for point in (*results.points, *checks):
+        refuse_if_too_big(server.gpu, server.model, server.on(point.tensor_parallel).engine)
+    print(
+        f"{len(results.points)} operating points of {server.model.name} on {server.gpu.name}, "
+        f"tensor parallel {server.engine.tensor_parallel}, max_num_seqs {server.engine.max_num_seqs}, "
+        f"max_num_batched_tokens {server.engine.max_num_batched_tokens}"
+    )
+    for note in results.notes:
+        print(f"note: {note}")
+    result = fit(server, results.points, [name.strip() for name in given.hold.split(",") if name.strip()])
+    _tell(result)
+    if checks:
+        _tell_check(checks, server, result.server)
+    sources = {"gpu": _source_of("gpu", given.gpu, given.config_dir)}
+    sources["engine"] = _source_of("engine", given.engine, given.config_dir)
+    overlay.write(files, result, sources, date.today().isoformat(), given.force)
+    print(f"-> {files.gpu}\n-> {files.engine}\n{files.usage}")
+    return result
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0, 2 bad input."""
+    try:
+        run(sys.argv[1:])
+    except (*REFUSABLE, SimError) as error:
+        print(one_line(error), file=sys.stderr)
+        raise SystemExit(exit_code(error)) from None
+
+
+if __name__ == "__main__":
+    main()

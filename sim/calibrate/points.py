@@ -1,0 +1,77 @@
+"""Operating points: under this load, a server was this fast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, NamedTuple
+
+from sim.schema import TraceError
+
+
+class Figures(NamedTuple):
+    """What is measured, or predicted, at one operating point; None where it is not stated or has no meaning."""
+
+    ttft_s: float | None  # mean over requests: sent to first token, at the client
+    tpot_s: float | None  # mean over requests of (last token - first token) / (output tokens - 1)
+    output_tokens_per_s: float | None  # of the whole server
+
+
+@dataclass(frozen=True)
+class Point:
+    """One load and what was measured under it. Exactly one of `concurrency` and `rate_per_s` is given.
+
+    `concurrency` clients send their next request as soon as the one before has ended; or requests arrive at
+    `rate_per_s` with gamma gaps of shape `burstiness` (1: Poisson; None: constant gaps).
+    """
+
+    source: str  # file and place in it, for messages
+    file: str
+    input_tokens: float  # mean
+    output_tokens: float  # mean
+    measured: Figures
+    concurrency: int | None = None
+    rate_per_s: float | None = None
+    burstiness: float | None = 1.0
+    requests: int | None = None  # how many were measured; None: many
+    lengths: tuple[tuple[int, int], ...] | None = None  # (input, output) of every request; None: all equal
+    tensor_parallel: int | None = None  # None: as the command line says
+
+    @property
+    def label(self) -> str:
+        load = f"{self.concurrency} clients" if self.concurrency else f"{self.rate_per_s:g}/s"
+        tensor_parallel = f", TP {self.tensor_parallel}" if self.tensor_parallel else ""
+        return f"{load}, {self.input_tokens:.0f} -> {self.output_tokens:.0f}{tensor_parallel}"
+
+    @property
+    def batch(self) -> float:
+        """Requests inside the server at once, measured: the clients, or rate x time inside (Little's law)."""
+        if self.concurrency:
+            return self.concurrency
+        inside_s = (self.measured.ttft_s or 0.0) + (self.output_tokens - 1) * (self.measured.tpot_s or 0.0)
+        return self.rate_per_s * inside_s
+
+
+def positive(value: Any, place: str, what: str = "a number > 0") -> float:
+    """`value` as a finite number > 0; else TraceError at `place` (file, row, column)."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if isinstance(value, bool) or not isfinite(number) or number <= 0:
+        shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
+        raise TraceError(f"{place}: {shown} is not {what}")
+    return number
+
+
+def whole(value: Any, place: str) -> int:
+    """`value` as a whole number >= 1; else TraceError at `place`."""
+    number = positive(value, place, "a whole number >= 1")
+    if number != int(number):
+        raise TraceError(f"{place}: {value!r} is not a whole number >= 1")
+    return int(number)
+
+
+def mean(values: list[float]) -> float | None:
+    """Mean of a list; None of an empty one."""
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,182 @@
+"""Readers of benchmark results: whatever the format, operating points come out. The format is told from the content.
+
+- vLLM `bench serve` (JSON, one result, a list, or JSON lines of `--append-result`): `completed`, `request_rate`,
+  `max_concurrency`, `total_input_tokens`, `total_output_tokens`, `mean_ttft_ms`, `mean_tpot_ms`, `output_throughput`;
+  with `--save-detailed` the arrays `input_lens`, `output_lens`, `ttfts`, `itls`, `errors` take their place.
+- GuideLLM (JSON): see `guidellm`.
+- plain CSV: see `plain_csv`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from sim.calibrate.guidellm import guidellm_points
+from sim.calibrate.plain_csv import csv_points
+from sim.calibrate.points import Figures, Point, mean, positive, whole
+from sim.schema import TraceError
+
+_FULL = 0.95  # of max_concurrency busy on average: the clients, not the rate, are the load
+
+
+@dataclass
+class Results:
+    """What was read: operating points, what was left out and why, and the models the files name."""
+
+    points: list[Point] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    model_ids: list[str] = field(default_factory=list)
+
+
+def read_results(paths: Iterable[str]) -> Results:
+    """Operating points of result files. Raises TraceError naming file, row and column."""
+    results = Results()
+    for path in paths:
+        try:
+            text = Path(path).expanduser().read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise TraceError(f"{path}: cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise TraceError(f"{path}: is not a text file") from None
+        if not text.strip():
+            raise TraceError(f"{path}: is empty")
+        if text.lstrip()[0] in "{[":
+            _read_json(path, text, results)
+        else:
+            results.points += csv_points(path, text)
+    if not results.points:
+        raise TraceError("no operating point to learn from: " + ("; ".join(results.notes) or "the files hold none"))
+    return results
+
+
+def _read_json(path: str, text: str, results: Results) -> None:
+    documents = _documents(path, text)
+    for place, document in documents:
+        if isinstance(document, dict) and isinstance(document.get("benchmarks"), list):
+            points, notes = guidellm_points(path, document["benchmarks"])
+            results.points += points
+            results.notes += notes
+        elif isinstance(document, dict) and ("mean_ttft_ms" in document or "ttfts" in document):
+            _read_vllm(path, place, document, results)
+        else:
+            raise TraceError(
+                f"{place}: is neither a vLLM bench serve result (mean_ttft_ms, completed, ...) nor a GuideLLM one "
+                f"(benchmarks)"
+            )
+
+
+def _documents(path: str, text: str) -> list[tuple[str, Any]]:
+    """(where, content) of every JSON document in a file: one, a list, or one per line."""
+    try:
+        whole_file = json.loads(text)
+    except json.JSONDecodeError as error:
+        lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+        if len(lines) < 2 or error.msg != "Extra data":
+            raise TraceError(f"{path}, line {error.lineno}, column {error.colno}: is not JSON: {error.msg}") from None
+        return [(f"{path}, line {number}", _line(path, number, line)) for number, line in lines]
+    if isinstance(whole_file, list):
+        return [(f"{path}, entry {i}", document) for i, document in enumerate(whole_file, 1)]
+    return [(path, whole_file)]
+
+
+def _line(path: str, number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise TraceError(f"{path}, line {number}, column {error.colno}: is not JSON: {error.msg}") from None
+
+
+# --- vLLM bench serve ------------------------------------------------------------------------------------------------
+
+
+def _read_vllm(path: str, place: str, result: dict[str, Any], results: Results) -> None:
+    if isinstance(result.get("model_id"), str):
+        results.model_ids.append(result["model_id"])
+    arrays = _detailed(place, result)
+    if arrays:
+        lengths, ttfts, tpots = arrays
+        n = len(lengths)
+        input_tokens, output_tokens = (sum(column) / n for column in zip(*lengths, strict=True))
+        measured = Figures(mean(ttfts), mean(tpots), _optional(result, "output_throughput", place))
+    else:
+        lengths = None
+        n = whole(result.get("completed"), f"{place}, key 'completed'")
+        input_tokens = positive(result.get("total_input_tokens"), f"{place}, key 'total_input_tokens'") / n
+        output_tokens = positive(result.get("total_output_tokens"), f"{place}, key 'total_output_tokens'") / n
+        ttft_ms, tpot_ms = (_optional(result, f"mean_{name}_ms", place) for name in ("ttft", "tpot"))
+        measured = Figures(
+            ttft_ms and ttft_ms / 1e3, tpot_ms and tpot_ms / 1e3, _optional(result, "output_throughput", place)
+        )
+    load = _load(result, place, n, measured, output_tokens)
+    if load is None:
+        results.notes.append(
+            f"{place}: left out, all requests were sent at once (request_rate = inf, no max_concurrency): that is no "
+            f"steady state; measure with --max-concurrency"
+        )
+        return
+    if load.get("rate_per_s") and (measured.output_tokens_per_s or inf) < 0.8 * load["rate_per_s"] * output_tokens:
+        results.notes.append(f"{place}: left out, the server did not keep up with the rate: that is no steady state")
+        return
+    point = Point(place, path, input_tokens, output_tokens, measured, requests=n, lengths=lengths, **load)
+    results.points.append(point)
+
+
+def _optional(result: dict[str, Any], key: str, place: str) -> float | None:
+    """A figure that may be absent; vLLM writes 0 where it has none (TPOT of one-token answers)."""
+    return positive(result[key], f"{place}, key {key!r}") if result.get(key) else None
+
+
+def _load(
+    result: dict[str, Any], place: str, n: int, measured: Figures, output_tokens: float
+) -> dict[str, float | int | None] | None:
+    """`concurrency`, or `rate_per_s` and `burstiness`; None if everything was sent at once."""
+    clients = result.get("max_concurrency")
+    clients = None if clients is None else whole(clients, f"{place}, key 'max_concurrency'")
+    rate = result.get("request_rate")
+    if rate is None or str(rate).lower() in ("inf", "infinity"):
+        if n == 1:
+            return {"concurrency": 1}
+        return None if clients is None else {"concurrency": min(clients, n)}
+    rate = positive(rate, f"{place}, key 'request_rate'")
+    burstiness = positive(result.get("burstiness") or 1.0, f"{place}, key 'burstiness'")
+    if clients and measured.output_tokens_per_s and measured.ttft_s and measured.tpot_s:
+        inside_s = measured.ttft_s + (output_tokens - 1) * measured.tpot_s
+        if measured.output_tokens_per_s / output_tokens * inside_s >= _FULL * clients:
+            return {"concurrency": clients}
+    return {"rate_per_s": rate, "burstiness": burstiness}
+
+
+def _detailed(place: str, result: dict[str, Any]):
+    """Lengths, TTFTs and TPOTs of the requests that succeeded, from `--save-detailed`; None without those arrays."""
+    names = ("input_lens", "output_lens", "ttfts", "itls")
+    if not all(isinstance(result.get(name), list) and result[name] for name in names):
+        return None
+    columns = [result[name] for name in names]
+    if len({len(column) for column in columns}) > 1:
+        sizes = ", ".join(f"{name} {len(column)}" for name, column in zip(names, columns, strict=True))
+        raise TraceError(f"{place}: the arrays are not of one length: {sizes}")
+    errors = result.get("errors") or [""] * len(columns[0])
+    lengths, ttfts, tpots = [], [], []
+    for i, (prompt, answer, ttft, itls) in enumerate(zip(*columns, strict=True)):
+        if not answer or (i < len(errors) and errors[i]):
+            continue
+        at = f"{place}, request {i}"
+        lengths.append((whole(prompt, f"{at}, key 'input_lens'"), whole(answer, f"{at}, key 'output_lens'")))
+        ttfts.append(positive(ttft, f"{at}, key 'ttfts'"))
+        if answer > 1:
+            tpots.append(positive(_sum(itls, f"{at}, key 'itls'"), f"{at}, key 'itls'") / (answer - 1))
+    if not lengths:
+        raise TraceError(f"{place}: no request succeeded")
+    return tuple(lengths), ttfts, tpots
+
+
+def _sum(values: Sequence[Any], place: str) -> float:
+    try:
+        return sum(values)
+    except TypeError:
+        raise TraceError(f"{place}: is not a list of numbers") from None
