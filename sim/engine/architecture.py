@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from sim.schema import Node
+from sim.engine.hugging_face import read_shape
+from sim.schema import Node, parse_node
 
 Dtype = Literal["bf16", "fp8", "mxfp4", "nvfp4"]
 
@@ -25,9 +27,11 @@ class Model(Node):
     `gqa` keeps `kv_heads` keys and values of `head_dim` per layer. `mla` keeps one latent of `kv_lora_rank +
     qk_rope_head_dim` per layer, shared by all heads and therefore not divided by tensor parallelism; `dsa` is `mla`
     that reads only the `sparse_top_k` tokens a small indexer picks. With `sliding_window`, that share of the layers
-    sees and keeps only the last `sliding_window` tokens.
+    sees and keeps only the last `sliding_window` tokens. `config_path` names a Hugging Face config.json to read the
+    shape from; fields given beside it go before.
     """
 
+    config_path: str | None = None
     name: str
     hugging_face_id: str
     attention: Literal["gqa", "mla", "dsa"] = "gqa"
@@ -40,7 +44,7 @@ class Model(Node):
     vocab: int = Field(gt=0)
     tied_embeddings: bool = False
     max_context_tokens: int = Field(gt=0)
-    total_params_b: float = Field(gt=0, description="published total parameters, billions")
+    total_params_b: float | None = Field(None, gt=0, description="published, billions; None: counted from the shape")
     weight_dtype: Dtype = Field("bf16", description="linear layers as published; embeddings and LM head stay bf16")
     expert_dtype: Dtype | None = Field(None, description="experts, if they differ from weight_dtype")
     kv_dtype: Dtype = "bf16"
@@ -61,6 +65,13 @@ class Model(Node):
     sparse_top_k: int = Field(0, ge=0)
     indexer_heads: int = Field(0, ge=0)
     indexer_head_dim: int = Field(0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_config_file(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and isinstance(raw.get("config_path"), str):
+            return read_shape(raw["config_path"]) | raw
+        return raw
 
     @model_validator(mode="after")
     def _shape_is_consistent(self) -> Model:
@@ -138,8 +149,20 @@ class Model(Node):
         return self.head_params * (1 if self.tied_embeddings else 2)
 
     @property
+    def counted_params(self) -> int:
+        """Linear layers, embeddings, routers and the two norms of each layer, from the shape; biases are left out."""
+        routers = self.n_moe_layers * self.hidden * self.experts
+        norms = (2 * self.layers + 1) * self.hidden
+        return self.dense_params + self.expert_params + self.embedding_params + routers + norms
+
+    @property
     def total_params(self) -> float:
-        return self.total_params_b * 1e9
+        return self.counted_params if self.total_params_b is None else self.total_params_b * 1e9
+
+    @classmethod
+    def from_hugging_face(cls, path: str | Path, **fields: Any) -> Model:
+        """The model of a Hugging Face config.json; `fields` go before what the file says. Raises ConfigError."""
+        return parse_node(cls, {"config_path": str(path)} | fields)
 
     @property
     def other_params(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
 _US = 1e-6
 _TFLOP = 1e12
 _ACTIVATION_BYTES = 2
+
+
+def _one_shot_bytes(tensor_parallel: int) -> float:
+    """Largest message that vLLM's custom all-reduce sends whole to every GPU (csrc/custom_all_reduce.cuh)."""
+    if tensor_parallel == 2:
+        return math.inf
+    return 512 * 1024 if tensor_parallel <= 4 else 256 * 1024
 
 
 class Roofline:
@@ -38,6 +46,7 @@ class Roofline:
     __slots__ = (
         "context_s", "_decode", "_tokens", "_head", "_row_s", "_sequence_s", "_fixed_s", "_pair_s", "_capped_pair_s",
         "_cap", "_past_s", "_capped_token_s", "_model", "_norm", "_gemm", "_experts", "_lm_head", "_token_s",
+        "_two_shot_s", "_one_shot_tokens",
     )  # fmt: skip
 
     def __init__(self, gpu: Gpu, model: Model, engine: Engine):
@@ -54,23 +63,25 @@ class Roofline:
         tp = engine.tensor_parallel
         dtype = model.dense_dtype_under(engine.weight_dtype)
         expert_dtype = model.expert_dtype_under(engine.weight_dtype)
-        read = gpu.memory_bandwidth_gb_per_s * GB * gpu.weight_read_efficiency
+        read = gpu.memory_bandwidth_gb_per_s * GB * gpu.weight_read_efficiency * engine.weight_read_fraction
+        dense, experts, head16 = (
+            gpu.gemm_flops_per_s(kind) * engine.gemm_fraction for kind in (dtype, expert_dtype, "bf16")
+        )
         params = model.dense_params / tp
-        self._gemm = (2 * params / gpu.gemm_flops_per_s(dtype), params * BYTES_PER_PARAM[dtype] / read)
+        self._gemm = (2 * params / dense, params * BYTES_PER_PARAM[dtype] / read)
         expert = model.n_moe_layers * model.params_per_expert / tp
-        expert_flops_per_s = gpu.gemm_flops_per_s(expert_dtype) * gpu.expert_gemm_fraction
         self._experts = (
-            2 * expert * model.experts_per_token / expert_flops_per_s,
+            2 * expert * model.experts_per_token / (experts * gpu.expert_gemm_fraction),
             expert * BYTES_PER_PARAM[expert_dtype] / read,
         )
         head = model.head_params / tp
-        self._lm_head = (2 * head / gpu.gemm_flops_per_s("bf16"), head * BYTES_PER_PARAM["bf16"] / read)
+        self._lm_head = (2 * head / head16, head * BYTES_PER_PARAM["bf16"] / read)
 
     def _attention_terms(self, gpu: Gpu, model: Model, engine: Engine) -> None:
         tp = engine.tensor_parallel
         kv_dtype = engine.kv_dtype or model.kv_dtype
-        kv_read = gpu.memory_bandwidth_gb_per_s * GB * gpu.kv_read_efficiency_of(kv_dtype)
-        flops_per_s = gpu.bf16_dense_tflops * _TFLOP * gpu.prefill_attention_efficiency
+        kv_read = gpu.memory_bandwidth_gb_per_s * GB * gpu.kv_read_efficiency_of(kv_dtype) * engine.kv_read_fraction
+        flops_per_s = gpu.bf16_dense_tflops * _TFLOP * gpu.prefill_attention_efficiency * engine.gemm_fraction
         kv_s = max(
             model.kv_bytes_per_token_per_layer(tp, engine.kv_dtype) / kv_read,
             model.decode_flops_per_pair / tp / flops_per_s,
@@ -88,10 +99,11 @@ class Roofline:
         self._past_s = self.context_s
         if model.attention == "mla":  # prefill expands the latents of the past into heads again
             expand = 2 * model.kv_lora_rank * model.heads * (model.qk_nope_head_dim + model.head_dim)
-            self._past_s += model.layers * expand / tp / gpu.gemm_flops_per_s("bf16")
+            self._past_s += model.layers * expand / tp / (gpu.gemm_flops_per_s("bf16") * engine.gemm_fraction)
 
     def _overhead_terms(self, gpu: Gpu, model: Model, engine: Engine) -> None:
         tp = engine.tensor_parallel
+        self._two_shot_s, self._one_shot_tokens = 0.0, 0.0
         elementwise = gpu.memory_bandwidth_gb_per_s * GB * gpu.elementwise_efficiency
         layer_us = gpu.layer_overhead_us
         if model.dense_dtype_under(engine.weight_dtype) != "bf16":
@@ -106,6 +118,8 @@ class Roofline:
         self._token_s = _ACTIVATION_BYTES * values / elementwise
         if tp > 1:
             self._fixed_s += 2 * model.layers * (gpu.all_reduce_latency_us + (tp - 1) * gpu.all_reduce_hop_us) * _US
+            self._two_shot_s = 2 * model.layers * gpu.all_reduce_two_shot_us * _US
+            self._one_shot_tokens = _one_shot_bytes(tp) / (_ACTIVATION_BYTES * model.hidden)
             ring_bytes = 2 * (tp - 1) / tp * _ACTIVATION_BYTES * model.hidden
             bus = gpu.link_gb_per_s * GB * gpu.all_reduce_bandwidth_fraction
             self._token_s += 2 * model.layers * ring_bytes / bus
@@ -121,7 +135,10 @@ class Roofline:
         expert_flop_s, expert_read_s = self._experts
         dense = self._join(flop_s * n, read_s)
         experts = expert_flop_s * n + expert_read_s * self._model.expected_distinct_experts(n)
-        self._tokens[n] = total = self._fixed_s + dense + experts + self._token_s * n
+        total = self._fixed_s + dense + experts + self._token_s * n
+        if n >= self._one_shot_tokens:
+            total += self._two_shot_s
+        self._tokens[n] = total
         return total
 
     def _head_s(self, rows: int) -> float:

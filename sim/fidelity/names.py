@@ -77,7 +77,9 @@ def names_fp8(hugging_face_id: str) -> bool:
 def _models() -> tuple[dict[str, str], dict[str, str]]:
     ids = {}
     for path in sorted((conf_dir() / "model").glob("*.yaml")):
-        ids[path.stem] = yaml.safe_load(path.read_text(encoding="utf-8"))["hugging_face_id"]
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if "hugging_face_id" in raw:  # hugging_face.yaml stands for any model
+            ids[path.stem] = raw["hugging_face_id"]
     return {_shape(known): file for file, known in ids.items()}, ids
 
 

@@ -13,7 +13,7 @@ from sim.engine.step_time import AffineModel, AffineStepTime
 from sim.schema import ConfigError, parse_node
 
 GPUS = sorted(p.stem for p in (conf_dir() / "gpu").glob("*.yaml"))
-MODELS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml"))
+MODELS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml") if p.stem != "hugging_face")
 ENGINES = sorted((conf_dir() / "engine").glob("*.yaml"))
 
 

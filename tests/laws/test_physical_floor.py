@@ -12,7 +12,7 @@ from sim.engine.hardware import Engine, gpu_named, kv_blocks_of, model_named
 from sim.engine.step_time import AffineStepTime
 
 GPUS = sorted(p.stem for p in (conf_dir() / "gpu").glob("*.yaml"))
-MODELS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml"))
+MODELS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml") if p.stem != "hugging_face")
 BATCHES = (1, 2, 8, 33, 128, 500, 1024)
 PROMPTS = (1, 17, 128, 2048, 8192, 32_768, 131_072)
 SIZE = {"bf16": 2.0, "fp8": 1.0, "mxfp4": 0.5, "nvfp4": 0.5}

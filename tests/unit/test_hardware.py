@@ -20,7 +20,7 @@ from sim.engine.hardware import (
 from sim.schema import ConfigError, parse_node
 
 GPUS = sorted(p.stem for p in (conf_dir() / "gpu").glob("*.yaml"))
-MODELS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml"))
+MODELS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml") if p.stem != "hugging_face")
 
 PRINTED_BLOCKS = [  # as vLLM prints them at start: blocks of 16 tokens, gpu_memory_utilization 0.9
     ("rtx_4090", "llama_3_1_8b", 1, 2588),
