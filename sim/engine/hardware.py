@@ -49,6 +49,7 @@ class Gpu(Node):
     sampling_bytes_per_logit: float = Field(ge=0, description="memory traffic of the sampler per vocabulary entry")
     all_reduce_latency_us: float = Field(ge=0, description="one all-reduce of few bytes")
     all_reduce_hop_us: float = Field(ge=0, description="more for every GPU of the group beyond the first")
+    all_reduce_two_shot_us: float = Field(0.0, ge=0, description="more for messages too large to send whole to all")
     all_reduce_bandwidth_fraction: float = Field(gt=0, le=1, description="of link_gb_per_s")
 
     def peak_flops_per_s(self, dtype: str) -> float:
@@ -91,6 +92,9 @@ class Engine(Node):
     weight_dtype: Dtype | None = Field(None, description="quantise the linear layers; None: as published")
     kv_dtype: Dtype | None = Field(None, description="KV cache type; None: as published")
     step_overhead_us: float = Field(300.0, ge=0, description="host work per step that the GPU waits for")
+    gemm_fraction: float = Field(1.0, gt=0, le=1, description="of the GPU's GEMM and prefill attention efficiency")
+    weight_read_fraction: float = Field(1.0, gt=0, le=1, description="of the GPU's weight read efficiency")
+    kv_read_fraction: float = Field(1.0, gt=0, le=1, description="of the GPU's KV read efficiency")
     async_scheduling: bool = Field(True, description="a step's batch is fixed one step ahead")
     request_overhead_s: float = Field(0.0, ge=0, description="HTTP and tokenising, once per request")
     step_time: one_of(StepTimeModel) = RooflineModel()
