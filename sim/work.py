@@ -32,12 +32,16 @@ class Call(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What a user asks for: one call, or a chain of calls where each waits for the one before."""
+    """What a user asks for: one call, or a chain of calls where each waits for the one before.
+
+    `priority`: lower is more urgent; it matters to an engine that schedules by priority.
+    """
 
     task_id: int
     arrived_s: float
     calls: tuple[Call, ...]
     application: int = 0
+    priority: int = 0
 
 
 class Outcome(IntEnum):
@@ -59,7 +63,7 @@ class Request:
     __slots__ = (
         "task", "call", "call_index", "arrived_s", "input_tokens", "output_tokens",
         "admitted_s", "first_token_s", "finished_s", "outcome", "backend", "replica_id",
-        "cached_input_tokens", "preemptions", "preempted_s", "cold_start_wait_s",
+        "cached_input_tokens", "preemptions", "preempted_s", "recomputed_tokens", "cold_start_wait_s",
     )  # fmt: skip
 
     def __init__(self, task: Task, call_index: int, arrived_s: float):
@@ -78,4 +82,5 @@ class Request:
         self.cached_input_tokens = 0
         self.preemptions = 0
         self.preempted_s = 0.0
+        self.recomputed_tokens = 0
         self.cold_start_wait_s = 0.0

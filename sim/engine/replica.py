@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 from sim.clock import AFTER_ARRIVALS, Wake
 from sim.engine.batching import leap_s, steps_begun
-from sim.engine.scheduler import Scheduler, Sequence
+from sim.engine.priority import PriorityScheduler
+from sim.engine.scheduler import Scheduler
+from sim.engine.sequence import Sequence
 from sim.engine.step_time import StepTime
 from sim.work import Outcome, Request, Segment
 
@@ -22,8 +24,9 @@ class Replica:
     """A continuous-batching engine; implements `ReplicaView` and `Server`.
 
     Calls `on_done(request)` once per request, with `admitted_s`, `first_token_s`, `finished_s`, `cached_input_tokens`,
-    `preemptions`, `preempted_s` and `outcome` stamped; `on_busy()` and `on_idle()` when it falls out of and into having
-    nothing to do. A request that could never fit its KV memory is refused.
+    `preemptions`, `preempted_s`, `recomputed_tokens` and `outcome` stamped; `on_busy()` and `on_idle()` when it falls
+    out of and into having nothing to do. A request that could never fit its KV memory is refused; so is one that finds
+    `max_num_seqs + max_queue` requests here. `decode_tokens`: what a decoding sequence takes of the token budget.
     """
 
     def __init__(
@@ -37,13 +40,21 @@ class Replica:
         block_tokens: int = 16,
         prefix_caching: bool = True,
         async_scheduling: bool = False,
+        scheduling_policy: str = "fcfs",
+        max_queue: int | None = None,
+        decode_tokens: int = 1,
         replica_id: int = 0,
         on_done: Callable[[Request], None],
         on_busy: Callable[[], None] = lambda: None,
         on_idle: Callable[[], None] = lambda: None,
     ):
         self.replica_id = replica_id
-        self._batch = Scheduler(kv_blocks, max_num_seqs, max_num_batched_tokens, block_tokens, prefix_caching)
+        scheduler = PriorityScheduler if scheduling_policy == "priority" else Scheduler
+        self._batch = scheduler(
+            kv_blocks, max_num_seqs, max_num_batched_tokens, block_tokens, prefix_caching, decode_tokens
+        )
+        self._fcfs = self._batch.fcfs
+        self._most_outstanding = None if max_queue is None else max_num_seqs + max_queue
         self._capacity_tokens = kv_blocks * block_tokens
         self._block_tokens = block_tokens
         self._prefix_caching = prefix_caching
@@ -98,7 +109,12 @@ class Replica:
 
         With asynchronous scheduling a step's batch is fixed when the step before it begins: it joins one step later.
         """
-        if request.input_tokens + request.output_tokens - 1 > self._capacity_tokens:
+        most = self._most_outstanding
+        if (
+            request.input_tokens + request.output_tokens - 1 > self._capacity_tokens
+            or most is not None
+            and self.n_outstanding >= most
+        ):
             request.finished_s = self._env.now
             request.outcome = Outcome.REFUSED
             self._on_done(request)
@@ -112,7 +128,7 @@ class Replica:
                 ready = self._steps_begun() + self._async_scheduling
                 sequence.ready_step = self._batch.step + ready
                 if not self._settled:
-                    self._settled = True  # later arrivals join at the same boundary, or are waited for there
+                    self._settled = self._fcfs  # then later arrivals join at the same boundary, or are awaited there
                     self._cut_leap(ready)
         elif mode == _MIXED:
             sequence.ready_step = self._batch.step + 1 + self._async_scheduling
@@ -149,7 +165,7 @@ class Replica:
             duration_s = self._step_time.step_s(n, batch.context_tokens, chunks)
         elif n:
             self._mode = _LEAPING
-            self._settled = bool(batch.waiting)  # its head does not fit before something ends
+            self._settled = self._fcfs and bool(batch.waiting)  # its head does not fit before something ends
             self._steps = steps = batch.steps_to_next_change()
             self._leap_start_s = now
             self._first_s = first_s = self._decode_s(n) + self._context_s * batch.context_tokens

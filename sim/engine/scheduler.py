@@ -16,44 +16,24 @@ from collections import deque
 from heapq import heappop, heappush
 
 from sim.engine.prefix_cache import KvMemory
-from sim.work import Request, Segment
-
-Chunk = tuple[int, int, bool]
-"""(new tokens, tokens already in KV memory, whether it completes its prompt)."""
-
-
-class Sequence:
-    """The engine's notes on one request: what is left to compute, and what memory it holds."""
-
-    __slots__ = (
-        "request", "prompt_tokens", "left_tokens", "computed_tokens", "end_step", "slot",
-        "shared_blocks", "segments", "holds", "preempted_s", "ready_step",
-    )  # fmt: skip
-
-    def __init__(self, request: Request):
-        self.request = request
-        self.prompt_tokens = request.input_tokens  # after a preemption: with what was generated before it
-        self.left_tokens = request.output_tokens
-        self.computed_tokens = 0
-        self.end_step = None  # the step that generates the last token; None while not decoding
-        self.slot = 0
-        self.shared_blocks = 0  # of its blocks, those that belong to streams
-        self.segments: tuple[Segment, ...] = request.call.segments
-        self.holds = None
-        self.preempted_s = None
-        self.ready_step = 0  # the first step it may take part in
+from sim.engine.sequence import Sequence
+from sim.engine.step_time import Chunk
+from sim.work import Request
 
 
 class Scheduler:
     """The batch of one replica, its queue and its memory.
 
     Between steps call `schedule`, which decides the next step, then `advance` once that step and any pure decode steps
-    after it are over.
+    after it are over. `decode_tokens`: what a decoding sequence takes of the budget.
     """
 
+    fcfs = True
+
     def __init__(
-        self, kv_blocks: int, max_num_seqs: int, max_num_batched_tokens: int, block_tokens: int, prefix_caching: bool
-    ):
+        self, kv_blocks: int, max_num_seqs: int, max_num_batched_tokens: int, block_tokens: int, prefix_caching: bool,
+        decode_tokens: int = 1,
+    ):  # fmt: skip
         self.memory = KvMemory(kv_blocks, block_tokens)
         self.waiting: deque[Sequence] = deque()
         self.running: dict[Sequence, None] = {}  # in order of admission
@@ -65,6 +45,7 @@ class Scheduler:
         self._budget_tokens = max_num_batched_tokens
         self._block_tokens = block_tokens
         self._prefix_caching = prefix_caching
+        self._decode_tokens = decode_tokens
         self._ends: list[tuple[int, int, Sequence]] = []  # heap by end_step; stale after a preemption
         self._entries = 0
         self._need_at = [0] * block_tokens  # decoding sequences that need a block at steps = index (mod block_tokens)
@@ -159,16 +140,27 @@ class Scheduler:
         if self.n_decoding:
             self._take_decode_blocks(self.step, 1)
             self._paid_steps = 1
-        budget = self._budget_tokens - self.n_decoding
+        budget = self._budget_tokens - self.n_decoding * self._decode_tokens
         partial = self.partial
         if partial is not None and budget > 0:
-            if not self._compute(partial, budget, chunks):
-                self._preempt(partial, now)
+            if not self._go_on(partial, budget, chunks, now):
                 return chunks
             budget -= chunks[0][0]
+        if self.waiting and not self._preempted:
+            self._admit_waiting(now, budget, chunks)
+        return chunks
+
+    def _go_on(self, partial: Sequence, budget: int, chunks: list[Chunk], now: float) -> bool:
+        """Schedule the next chunk of the prompt under way; False if it had to be preempted instead."""
+        if self._compute(partial, budget, chunks):
+            return True
+        self._preempt(partial, now)
+        return False
+
+    def _admit_waiting(self, now: float, budget: int, chunks: list[Chunk]) -> None:
         waiting, running = self.waiting, self.running
         was_empty = not running
-        while waiting and budget > 0 and not self._preempted and len(running) < self._max_num_seqs:
+        while waiting and budget > 0 and len(running) < self._max_num_seqs:
             s = waiting[0]
             if s.ready_step > self.step and not was_empty:
                 self._head_not_ready = True
@@ -177,13 +169,15 @@ class Scheduler:
                 break
             waiting.popleft()
             running[s] = None
-            request = s.request
-            if request.admitted_s is None:
-                request.admitted_s = now
+            if s.request.admitted_s is None:
+                s.request.admitted_s = now
             else:
-                request.preempted_s += now - s.preempted_s
+                self._stamp_return(s, chunks[-1][1], now)
             budget -= chunks[-1][0]
-        return chunks
+
+    def _stamp_return(self, s: Sequence, cached_tokens: int, now: float) -> None:
+        s.request.preempted_s += now - s.preempted_s
+        s.request.recomputed_tokens += max(0, s.lost_tokens - cached_tokens)
 
     def _admit(self, s: Sequence, budget: int, chunks: list) -> bool:
         """Give a waiting sequence its cached blocks and its first chunk; False, changing nothing, if it has no room."""
@@ -254,10 +248,14 @@ class Scheduler:
     def _preempt_until_decodable(self, now: float) -> None:
         slot = self.step % self._block_tokens
         while self._need_at[slot] > self.memory.available_blocks:
-            self._preempt(next(reversed(self.running)), now)
+            self._preempt(self._victim(), now)
+
+    def _victim(self) -> Sequence:
+        """Who is preempted when blocks run out: the youngest."""
+        return next(reversed(self.running))
 
     def _preempt(self, s: Sequence, now: float) -> None:
-        """Throw the youngest sequence back to the head of the queue; what it generated becomes part of its prompt."""
+        """Throw a running sequence back to the head of the queue; what it generated becomes part of its prompt."""
         self._preempted = True
         if s is self.partial:
             self.partial = None
@@ -272,6 +270,7 @@ class Scheduler:
         self._free(s, tokens)
         s.computed_tokens = 0
         s.preempted_s = now
+        s.lost_tokens = tokens
         s.request.preemptions += 1
         self.waiting.appendleft(s)
 

@@ -8,7 +8,7 @@ in vLLM's V1 scheduler and block pool. Nothing is leapt over, summed in closed f
 from __future__ import annotations
 
 import heapq
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from itertools import count
 from math import inf
@@ -63,6 +63,9 @@ class BlockPool:
 
     def _forget(self, block: Block) -> None:
         self.evictions += 1
+        self.unname(block)
+
+    def unname(self, block: Block) -> None:
         same = self.by_hash[block.hash]
         del same[block]
         if not same:
@@ -88,7 +91,14 @@ class Sequence:
         self.n_named = 0  # of its blocks, the full ones, which can be found
         self.hashes: list[int] = []
         self.preempted_s: float | None = None
+        self.lost = 0  # tokens in KV memory when it was preempted
         self.ready_step = 0  # the first step it may take part in
+
+    @property
+    def urgency(self) -> tuple[float, ...]:
+        """Its place in the order of (priority, arrival)."""
+        task = self.request.task
+        return task.priority, self.request.arrived_s, task.task_id, self.request.call_index
 
     def generate(self) -> None:
         call = self.request.call
@@ -116,8 +126,14 @@ class SteppingEngine:
         block_tokens: int = 16,
         prefix_caching: bool = True,
         async_scheduling: bool = False,
+        scheduling_policy: str = "fcfs",
+        max_queue: int | None = None,
+        decode_tokens: int = 1,
     ):
         self.step_time = step_time
+        self.by_priority = scheduling_policy == "priority"
+        self.max_outstanding = inf if max_queue is None else max_num_seqs + max_queue
+        self.decode_tokens = decode_tokens
         self.capacity_tokens = kv_blocks * block_tokens
         self.block_tokens = block_tokens
         self.max_num_seqs = max_num_seqs
@@ -126,7 +142,7 @@ class SteppingEngine:
         self.async_scheduling = async_scheduling
         self.step_number = 0  # of the step under way or last done
         self.pool = BlockPool(kv_blocks)
-        self.waiting: deque[Sequence] = deque()
+        self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self.numbers: dict[tuple, int] = {}
         self.seen: Counter[str] = Counter()
@@ -173,14 +189,17 @@ class SteppingEngine:
             done(self.finish_step(step, now))
 
     def arrive(self, request: Request, now: float) -> list[Request]:
-        """Queue a request; returned if it is refused, because it could never fit."""
-        if request.input_tokens + request.output_tokens - 1 > self.capacity_tokens:
+        """Queue a request; returned if it is refused, because it could never fit or there are too many."""
+        full = len(self.waiting) + len(self.running) >= self.max_outstanding
+        if full or request.input_tokens + request.output_tokens - 1 > self.capacity_tokens:
             request.finished_s, request.outcome = now, Outcome.REFUSED
+            self.seen["refused for the queue"] += full
             return [request]
         s = Sequence(request)
         if self.async_scheduling:  # the next step's batch is fixed already
             s.ready_step = self.step_number + 2
         self.waiting.append(s)
+        self.sort_queue()
         return []
 
     def withdraw(self, request: Request, now: float) -> list[Request]:
@@ -212,18 +231,23 @@ class SteppingEngine:
         while i < len(self.running) and budget > 0:
             s = self.running[i]
             new = min(len(s.tokens) - s.computed, budget)
-            while not self.allocate(s, s.computed + new):
+            while s in self.running and not self.allocate(s, s.computed + new):
                 preempted = True
-                self.preempt(now)
-                if s not in self.running:
-                    return step
-            step.append((s, new))
-            budget -= new
-            i += 1
+                victim = self.preempt(now)
+                was_scheduled = [entry for entry in step if entry[0] is victim]
+                if was_scheduled:
+                    self.seen["preempted though scheduled"] += 1
+                    step.remove(was_scheduled[0])
+                    budget += self.decode_tokens
+                    i -= 1
+            if s in self.running:
+                step.append((s, new))
+                budget -= self.decode_tokens if s.computed >= s.prompt else new
+                i += 1
         while not preempted and self.waiting and budget > 0 and len(self.running) < self.max_num_seqs:
-            s = self.waiting[0]
-            if s.ready_step > self.step_number and not was_empty:
-                self.seen["not ready"] += 1
+            s = next((s for s in self.waiting if s.ready_step <= self.step_number or was_empty), None)
+            self.seen["not ready"] += s is not self.waiting[0]
+            if s is None:
                 break
             cached = self.cached_blocks(s)
             past = len(cached) * self.block_tokens
@@ -236,7 +260,9 @@ class SteppingEngine:
             s.blocks, s.computed, s.prompt, s.n_named = cached, past, len(s.tokens), len(cached)
             fits = self.allocate(s, past + new)
             assert fits, "it has been counted"
-            self.running.append(self.waiting.popleft())
+            self.seen["overtaken"] += any(other.request.arrived_s < s.request.arrived_s for other in self.waiting)
+            self.waiting.remove(s)
+            self.running.append(s)
             self.stamp_admission(s, now)
             step.append((s, new))
             budget -= new
@@ -260,15 +286,28 @@ class SteppingEngine:
                 finished.append(s.request)
         return finished
 
-    def preempt(self, now: float) -> None:
-        """Throw out the last running sequence; it will be computed again from what is then still cached."""
-        s = self.running.pop()
+    def preempt(self, now: float) -> Sequence:
+        """Throw out the last running sequence, in order of admission or of priority.
+
+        It will be computed again from what is then still cached.
+        """
+        s = max(self.running, key=lambda s: s.urgency) if self.by_priority else self.running[-1]
+        self.seen["preempted within the batch"] += s is not self.running[-1]
+        self.running.remove(s)
+        for block in s.blocks[s.computed // self.block_tokens : s.n_named]:
+            self.pool.unname(block)  # it was to be filled in this step
         self.pool.free(s.blocks)
-        s.blocks, s.computed, s.n_named = [], 0, 0
+        s.blocks, s.lost, s.computed, s.n_named = [], s.computed, 0, 0
         s.preempted_s = now
         s.request.preemptions += 1
         self.seen["preemptions"] += 1
-        self.waiting.appendleft(s)
+        self.waiting.insert(0, s)
+        self.sort_queue()
+        return s
+
+    def sort_queue(self) -> None:
+        if self.by_priority:
+            self.waiting.sort(key=lambda s: s.urgency)
 
     def stamp_admission(self, s: Sequence, now: float) -> None:
         request = s.request
@@ -278,6 +317,7 @@ class SteppingEngine:
             self.seen["hits"] += s.computed > 0
         else:
             request.preempted_s += now - s.preempted_s
+            request.recomputed_tokens += max(0, s.lost - s.computed)
             self.seen["hits after preemption"] += s.computed > 0
 
     # --- memory --------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from sim.engine.priority import PriorityQueue, PriorityScheduler
 from sim.engine.replica import Replica
 from sim.engine.scheduler import Scheduler
 from sim.work import Call, Outcome, Task
@@ -89,11 +90,12 @@ def test_where_content_is_held_twice_hardly_anything_differs(search):
     "event",
     [
         "FINISHED", "REFUSED", "ABANDONED", "chunked", "hits", "evictions", "preemptions", "hits after preemption",
-        "requests preempted twice", "leaps", "cut leaps", "not ready",
+        "requests preempted twice", "leaps", "cut leaps", "not ready", "overtaken", "preempted within the batch",
+        "preempted though scheduled", "refused for the queue",
     ],
 )  # fmt: skip
 def test_the_search_is_not_blind(search, event):
-    assert search.seen[event] > 200, f"{event}: too rare in these worlds to be tested"
+    assert search.seen[event] > 100, f"{event}: too rare in these worlds to be tested"
 
 
 def slow_by_a_millionth(monkeypatch):
@@ -159,11 +161,38 @@ def last_chunk_is_not_told(monkeypatch):
     monkeypatch.setattr(Scheduler, "schedule", wrong)
 
 
+def nobody_overtakes(monkeypatch):
+    monkeypatch.setattr(PriorityQueue, "append", list.append)
+
+
+def youngest_preempted_whatever_its_priority(monkeypatch):
+    monkeypatch.setattr(PriorityScheduler, "_victim", Scheduler._victim)
+
+
+def blocks_of_an_unfinished_step_are_lost(monkeypatch):
+    monkeypatch.setattr(PriorityScheduler, "_go_on", Scheduler._go_on)
+
+
+def more_urgent_arrivals_wait_for_the_leap(monkeypatch):
+    monkeypatch.setattr(PriorityScheduler, "fcfs", True)
+
+
+def queue_longer_by_one(monkeypatch):
+    init = Replica.__init__
+
+    def wrong(self, *args, max_queue=None, **options):
+        init(self, *args, max_queue=None if max_queue is None else max_queue + 1, **options)
+
+    monkeypatch.setattr(Replica, "__init__", wrong)
+
+
 @pytest.mark.parametrize(
     "mutate",
     [
         slow_by_a_millionth, one_hit_less, newest_evicted_first, oldest_preempted_first, budget_larger_by_one,
-        memory_larger_by_one_block, arrivals_never_cut_a_leap, last_chunk_is_not_told,
+        memory_larger_by_one_block, arrivals_never_cut_a_leap, last_chunk_is_not_told, nobody_overtakes,
+        youngest_preempted_whatever_its_priority, blocks_of_an_unfinished_step_are_lost,
+        more_urgent_arrivals_wait_for_the_leap, queue_longer_by_one,
     ],
 )  # fmt: skip
 def test_a_wrong_replica_is_caught(search, mutate, monkeypatch):

@@ -15,7 +15,7 @@ from sim.engine.replica import Replica
 from sim.work import Call, Outcome, Request, Task
 from tests.reference.stepping import SteppingEngine
 
-AGREED = ("outcome", "cached_input_tokens", "preemptions")
+AGREED = ("outcome", "cached_input_tokens", "preemptions", "recomputed_tokens")
 AGREED_S = ("admitted_s", "first_token_s", "finished_s", "preempted_s")
 TOLERANCE_S = 1e-9
 
@@ -73,7 +73,16 @@ def draw_world(seed: int) -> World:
     }
     patience_s = float(rng.choice([0.125, 0.5, 2.0])) if rng.random() < 0.15 else inf
     engine["async_scheduling"] = bool(rng.random() < 0.5)
-    return World(tasks, _step_time(rng, on_the_beat), engine, patience_s)
+    step_time = _step_time(rng, on_the_beat)
+    if rng.random() < 0.4:
+        engine["scheduling_policy"] = "priority"
+        tasks = [task._replace(priority=int(rng.integers(-1, 3))) for task in tasks]
+    if rng.random() < 0.2:
+        engine["max_queue"] = int(rng.integers(0, 4))
+    if rng.random() < 0.2:
+        engine["decode_tokens"] = decode_tokens = int(rng.integers(2, 5))
+        engine["max_num_batched_tokens"] += max_num_seqs * (decode_tokens - 1)
+    return World(tasks, step_time, engine, patience_s)
 
 
 def _step_time(rng, on_the_beat: bool) -> ProbeStepTime:

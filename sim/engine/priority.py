@@ -1,0 +1,87 @@
+"""Scheduling by priority, as vLLM's `--scheduling-policy priority`.
+
+The queue is in order of (priority, arrival), a lower number being more urgent, and when blocks run out the running
+sequence that comes last in that order is preempted. Nobody is preempted for one who waits.
+
+Known limit: where a sequence in the middle of the batch is itself the one to preempt, vLLM computes nothing more of
+those behind it in that step; here they go on.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Callable
+
+from sim.engine.scheduler import Scheduler
+from sim.engine.sequence import Sequence
+from sim.engine.step_time import Chunk
+from sim.work import Request
+
+
+def urgency(request: Request) -> tuple[float, ...]:
+    """The place of a request in the order of (priority, arrival); no two are equal."""
+    return request.task.priority, request.arrived_s, request.task.task_id, request.call_index
+
+
+class PriorityQueue(list):
+    """A queue, with the methods of a deque, that keeps its items in the order of `key`."""
+
+    def __init__(self, key: Callable = urgency):
+        super().__init__()
+        self._key = key
+
+    def append(self, item) -> None:
+        insort(self, item, key=self._key)
+
+    appendleft = append
+
+    def popleft(self):
+        return self.pop(0)
+
+
+def _urgency(s: Sequence) -> tuple[float, ...]:
+    return urgency(s.request)
+
+
+class PriorityScheduler(Scheduler):
+    """The scheduler with its queue and its victims in order of priority."""
+
+    fcfs = False
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.waiting = PriorityQueue(_urgency)
+
+    def _admit_waiting(self, now: float, budget: int, chunks: list[Chunk]) -> None:
+        """As first come first served, but that one who came too late for this step holds nobody up."""
+        waiting, running = self.waiting, self.running
+        was_empty = not running
+        at = 0
+        while at < len(waiting) and budget > 0 and len(running) < self._max_num_seqs:
+            s = waiting[at]
+            if s.ready_step > self.step and not was_empty:
+                self._head_not_ready = True
+                at += 1
+                continue
+            if not self._admit(s, budget, chunks):
+                break
+            del waiting[at]
+            running[s] = None
+            if s.request.admitted_s is None:
+                s.request.admitted_s = now
+            else:
+                self._stamp_return(s, chunks[-1][1], now)
+            budget -= chunks[-1][0]
+
+    def _go_on(self, partial: Sequence, budget: int, chunks: list[Chunk], now: float) -> bool:
+        while not self._compute(partial, budget, chunks):
+            victim = self._victim()
+            if victim is not partial and victim.slot == self.step % self._block_tokens:
+                self.memory.release(1)  # which it was given for this step
+            self._preempt(victim, now)
+            if victim is partial:
+                return False
+        return True
+
+    def _victim(self) -> Sequence:
+        return max(self.running, key=_urgency)

@@ -1,0 +1,27 @@
+"""The engine's notes on one request."""
+
+from __future__ import annotations
+
+from sim.work import Request, Segment
+
+
+class Sequence:
+    """What is left to compute of one request, and what memory it holds."""
+
+    __slots__ = (
+        "request", "prompt_tokens", "left_tokens", "computed_tokens", "end_step", "slot",
+        "shared_blocks", "segments", "holds", "preempted_s", "lost_tokens", "ready_step",
+    )  # fmt: skip
+
+    def __init__(self, request: Request):
+        self.request = request
+        self.prompt_tokens = request.input_tokens  # after a preemption: with what was generated before it
+        self.left_tokens = request.output_tokens
+        self.computed_tokens = 0
+        self.end_step = None  # the step that generates the last token; None while not decoding
+        self.slot = 0
+        self.shared_blocks = 0  # of its blocks, those that belong to streams
+        self.segments: tuple[Segment, ...] = request.call.segments
+        self.holds = None
+        self.ready_step = 0  # the first step it may take part in
+        # preempted_s and lost_tokens, its tokens in KV memory then, are there once it has been preempted
