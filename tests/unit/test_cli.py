@@ -199,18 +199,40 @@ def test_a_broken_conservation_law_is_called_a_defect(play, tmp_path, monkeypatc
     assert not (tmp_path / "outputs").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("words", [["seed=1"], ["-m", "seed=1,2,3"]], ids=["run", "sweep"])
-def test_ctrl_c_leaves_nothing_half_written(words, tmp_path):
-    words = [*words, "lengths=fixed", "horizon_s=30000000"]
+ENDLESS_S = 30_000_000
+
+
+def interrupted(tmp_path, words, under_way) -> str:
+    """Start, press Ctrl-C once `under_way()`, and return what was said; nothing half-written may be left."""
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     process = subprocess.Popen(
-        [sys.executable, "-m", "sim", *words], cwd=tmp_path, env=environment, text=True,
+        [sys.executable, "-m", "sim", *words, "lengths=fixed"], cwd=tmp_path, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
-    time.sleep(8)
+    deadline_s = time.monotonic() + 120
+    while not under_way() and process.poll() is None and time.monotonic() < deadline_s:
+        time.sleep(0.2)
+    time.sleep(1)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "interrupted" in err and "Traceback" not in err
-    assert {name for name in files_below(tmp_path) if "." in name} <= {"outputs/by_seed/study.json"}
+    assert not [name for name in files_below(tmp_path) if ".partial" in name]
+    return err
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_run_writes_nothing(tmp_path):
+    started_s = time.monotonic()
+    interrupted(tmp_path, [f"horizon_s={ENDLESS_S}"], lambda: time.monotonic() > started_s + 8)
+    assert not [name for name in files_below(tmp_path) if "." in name]
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_sweep_keeps_what_is_done(tmp_path):
+    def rows():
+        return list(tmp_path.glob("outputs/by_horizon_s/*/row.json"))
+
+    err = interrupted(tmp_path, ["-m", f"horizon_s=60,{ENDLESS_S},{ENDLESS_S + 1}"], rows)
+    assert "1 of 3 scenarios are kept" in err
+    assert [json.loads(row.read_text())["status"] for row in rows()] == ["ok"]
