@@ -7,37 +7,42 @@ import json
 import sys
 from pathlib import Path
 
-from sim.fidelity import staged
+from sim.fidelity import burst, points, staged
 from sim.fidelity.table import Prediction, as_text
 from sim.schema import ConfigError, SimError
 
 
-def predict(path: Path, replications: int, only: str) -> list[Prediction]:
-    """Every prediction for a file of measured runs. Raises SimError."""
+def predict(path: Path, replications: int = 3, only: str = "") -> list[Prediction]:
+    """Every prediction for a file of measured runs, of those whose name contains `only`. Raises SimError.
+
+    A JSON holds runs with load stages, or one run beside a CSV of its requests; a CSV holds operating points.
+    """
+    if path.suffix == ".csv":
+        return list(points.predictions(path, only, replications))
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
-    rows = []
-    for run in content["experiments"]:
-        if only in run["id"]:
-            rows += staged.predictions(run, replications)
-    return rows
+    if "experiments" not in content:
+        return list(burst.predictions(content, path.with_suffix(".csv")))
+    runs = [run for run in content["experiments"] if only in run["id"]]
+    return [row for run in runs for row in staged.predictions(run, replications)]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sim.fidelity", description=__doc__)
-    parser.add_argument("file", type=Path, help="measured runs: JSON with experiments")
+    parser.add_argument("file", type=Path, help="measured runs: JSON, or CSV of operating points")
     parser.add_argument("--out", type=Path, help="write every prediction to this JSON file")
     parser.add_argument("--only", default="", help="runs whose name contains this")
     parser.add_argument("--replications", type=int, default=3, help="repetitions to average over (default 3)")
+    parser.add_argument("--brief", action="store_true", help="print the mean errors only")
     options = parser.parse_args()
     try:
         rows = predict(options.file, options.replications, options.only)
     except SimError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(as_text(rows))
+    print(as_text(rows, brief=options.brief) if rows else f"error: no run's name contains {options.only!r}")
     if options.out:
         said = [{k: getattr(row, k) for k in ("experiment", "stage", "metric", "predicted")} for row in rows]
         options.out.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")

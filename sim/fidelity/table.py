@@ -22,6 +22,7 @@ class Prediction(NamedTuple):
     measured: float | None = None
     overloaded: bool = False
     tuned_on: bool = False
+    family: str = ""  # runs that are summed up together
 
     @property
     def error(self) -> float | None:
@@ -38,8 +39,8 @@ def mean_absolute_errors(rows: Iterable[Prediction]) -> dict[str, float]:
     return {metric: sum(found) / len(found) for metric, found in errors.items()}
 
 
-def as_text(rows: list[Prediction]) -> str:
-    """One line for every stage and kind of number: predicted, measured, error; then the mean absolute errors."""
+def as_text(rows: list[Prediction], brief: bool = False) -> str:
+    """Unless brief, a line for every stage and kind of number: predicted, measured, error; then the mean absolute errors."""
     metrics = [m for m in SHOWN if any(row.metric == m and row.measured is not None for row in rows)]
     metrics = metrics or [m for m in SHOWN if any(row.metric == m for row in rows)]
     width = max(34, *(len(_title(row)) + 2 for row in rows))
@@ -47,7 +48,7 @@ def as_text(rows: list[Prediction]) -> str:
     by_stage: dict[str, dict[str, Prediction]] = {}
     for row in rows:
         by_stage.setdefault(_title(row), {})[row.metric] = row
-    for title, found in by_stage.items():
+    for title, found in () if brief else by_stage.items():
         cells = [found.get(m) for m in metrics]
         lines.append(f"{title:<{width}} predicted" + "".join(_number(c and c.predicted) for c in cells))
         if any(c and c.measured is not None for c in cells):
@@ -63,10 +64,12 @@ def as_text(rows: list[Prediction]) -> str:
 
 
 def _groups(rows: list[Prediction]) -> list[tuple[str, list[Prediction]]]:
+    families = dict.fromkeys(row.family for row in rows)
+    groups = [(family, [r for r in rows if r.family == family]) for family in families] if len(families) > 1 else []
     tuned, held_out = [r for r in rows if r.tuned_on], [r for r in rows if not r.tuned_on]
     if tuned and held_out:
-        return [("tuned on", tuned), ("not tuned on", held_out), ("all", rows)]
-    return [("tuned on" if tuned else "not tuned on", rows)]
+        return [*groups, ("tuned on", tuned), ("not tuned on", held_out), ("all", rows)]
+    return [*groups, ("tuned on" if tuned else "not tuned on", rows)]
 
 
 def _title(row: Prediction) -> str:

@@ -1,0 +1,74 @@
+"""Runs given request by request (JSON with a CSV of the same name): the very requests, by the engine's own stamps."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sim.fidelity.server import Sent, played, seen_by_clients, server, write_requests
+from sim.fidelity.table import Prediction
+from sim.fidelity.tuned_on import is_tuned_on
+from sim.schema import TraceError
+
+_BLOCK = 16
+_COLUMNS = ("arrival_s", "input_tokens", "output_tokens")
+
+
+def predictions(run: dict[str, Any], requests_csv: Path) -> Iterator[Prediction]:
+    """Every metric of the run. The engine stamped its requests itself, so no HTTP is in them."""
+    flags = {"request_overhead_s": 0.0} | {k: v for k, v in run["engine"].items() if v is not None}
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "sent.csv"
+        write_requests(log, sent_requests(requests_csv))
+        arrivals = {"kind": "replay", "path": str(log)}
+        found = seen_by_clients(played(server(run, flags, arrivals=arrivals, horizon_s=None, drain_s=1e6)))
+    measured, tuned_on = run.get("measured") or {}, is_tuned_on(run["id"])
+    for metric, predicted in found.items():
+        yield Prediction(run["id"], 0, metric, predicted, measured.get(metric), tuned_on=tuned_on)
+
+
+def sent_requests(path: Path) -> list[Sent]:
+    """The requests of the CSV. Raises TraceError.
+
+    Where a prompt repeats `prefix_hit_tokens_ideal` tokens of an earlier one, that is taken to be the first earlier
+    prompt which ends in the block where the repetition ends: conversations go on from where they were.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        rows.sort(key=lambda row: float(row["arrival_s"]))
+        return _with_prefixes(rows)
+    except OSError as error:
+        raise TraceError(f"{path}: cannot be read: {error.strerror}") from None
+    except (KeyError, ValueError) as error:
+        raise TraceError(f"{path}: needs columns {', '.join(_COLUMNS)} of numbers: {error}") from None
+
+
+def _with_prefixes(rows: list[dict[str, str]]) -> list[Sent]:
+    prompts: list[list[tuple[str, int]]] = []
+    by_blocks: dict[int, int] = {}
+    sent = []
+    for i, row in enumerate(rows):
+        length, repeated = int(row["input_tokens"]), int(row.get("prefix_hit_tokens_ideal") or 0)
+        parts: list[tuple[str, int]] = []
+        if repeated:
+            parent = by_blocks.get(repeated)
+            parts = _first(prompts[parent], repeated) if parent is not None else [("others", repeated)]
+        parts = _first([*parts, (f"prompt{i}", length)], length)
+        prompts.append(parts)
+        by_blocks.setdefault(length // _BLOCK * _BLOCK, i)
+        prefix = " ".join(f"{name}:{tokens}" for name, tokens in parts)
+        sent.append(Sent(float(row["arrival_s"]), length, int(row["output_tokens"]), prefix))
+    return sent
+
+
+def _first(parts: list[tuple[str, int]], tokens: int) -> list[tuple[str, int]]:
+    kept, left = [], tokens
+    for name, n in parts:
+        if left > 0:
+            kept.append((name, min(n, left)))
+            left -= n
+    return kept
