@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from array import array
+import struct
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
@@ -25,6 +25,7 @@ SPAN_COLUMNS = {"replica_id": np.int32, "state": np.int8, "start_s": np.float64,
 """One row per stretch of a replica's life. The spans of one replica tile its life from request to release."""
 
 _CHUNK_ROWS = 1 << 16
+_PACKED = {np.int8: "b", np.int32: "i", np.int64: "q", np.float64: "d"}  # struct's letters, standard sizes
 
 
 class Backend(IntEnum):
@@ -62,30 +63,24 @@ class Window(NamedTuple):
 
 
 class _Table:
-    """Rows of float64 appended to compact chunks; read back as typed columns."""
+    """Rows packed into compact chunks of bytes; read back as typed columns."""
 
     def __init__(self, columns: dict[str, type]):
-        self._columns = columns
-        self._chunks: list[array] = []
-        self._chunk = array("d")
-        self._limit = _CHUNK_ROWS * len(columns)
+        self._dtype = np.dtype(list(columns.items()))
+        self._pack = struct.Struct("=" + "".join(_PACKED[kind] for kind in columns.values())).pack
+        self._limit = _CHUNK_ROWS * self._dtype.itemsize
+        self._chunks: list[bytearray] = []
+        self._chunk = bytearray()
 
-    def append(self, row: tuple) -> None:
-        chunk = self._chunk
-        chunk.extend(row)
-        if len(chunk) >= self._limit:
-            self._chunks.append(chunk)
-            self._chunk = array("d")
+    def append(self, *row: float) -> None:
+        self._chunk += self._pack(*row)
+        if len(self._chunk) >= self._limit:
+            self._chunks.append(self._chunk)
+            self._chunk = bytearray()
 
     def columns(self) -> dict[str, np.ndarray]:
-        width = len(self._columns)
-        blocks = [np.frombuffer(c).reshape(-1, width) for c in (*self._chunks, self._chunk) if len(c)]
-        if not blocks:
-            return {name: np.empty(0, dtype) for name, dtype in self._columns.items()}
-        return {
-            name: np.concatenate([block[:, i].astype(dtype) for block in blocks])
-            for i, (name, dtype) in enumerate(self._columns.items())
-        }
+        blocks = [np.frombuffer(chunk, self._dtype) for chunk in (*self._chunks, self._chunk)]
+        return {name: np.concatenate([block[name] for block in blocks]) for name in self._dtype.names}
 
 
 class Recorder:
@@ -98,19 +93,19 @@ class Recorder:
     def request(self, r: Request, _nan: float = float("nan")) -> None:
         """Enter a request that has its outcome."""
         task = r.task
-        self._requests.append((
+        self._requests.append(
             task.task_id, r.call_index, len(task.calls), task.application, r.backend, r.replica_id, r.outcome,
             r.arrived_s,
             _nan if r.admitted_s is None else r.admitted_s,
             _nan if r.first_token_s is None else r.first_token_s,
             _nan if r.finished_s is None else r.finished_s,
             r.input_tokens, r.cached_input_tokens, r.output_tokens, r.preemptions, r.preempted_s, r.cold_start_wait_s,
-        ))  # fmt: skip
+        )  # fmt: skip
 
     def span(self, replica_id: int, state: ReplicaState, start_s: float, end_s: float) -> None:
         """Enter a stretch of a replica's life; empty stretches are dropped."""
         if end_s > start_s:
-            self._spans.append((replica_id, state, start_s, end_s))
+            self._spans.append(replica_id, state, start_s, end_s)
 
     def requests(self) -> dict[str, np.ndarray]:
         """Columns of REQUEST_COLUMNS, in order of outcome."""
