@@ -26,7 +26,7 @@ from sim.calibrate.tables import constants_table, errors_line, points_table
 from sim.conf_path import conf_dir
 from sim.engine.architecture import Model
 from sim.engine.hardware import Engine, Gpu, refuse_if_too_big
-from sim.schema import ConfigError, SimError, parse_node
+from sim.schema import ConfigError, Node, SimError, parse_node
 from sim.study.refusals import REFUSABLE, exit_code, one_line, refuse_code_in_arguments
 
 _FLAGS = {
@@ -54,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Parts(Node):
+    gpu: Gpu  # so that a violation is told with its full key
+    model: Model
+    engine: Engine
+
+
 def _compose(given: argparse.Namespace, model: str) -> Server:
     """The server that the command line describes."""
     words = [f"gpu={given.gpu}", f"model={model}", f"engine={given.engine}"]
@@ -65,7 +71,8 @@ def _compose(given: argparse.Namespace, model: str) -> Server:
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
         config = compose("config", overrides=words)
         raw = {group: OmegaConf.to_container(config[group], resolve=True) for group in ("gpu", "model", "engine")}
-    server = Server(parse_node(Gpu, raw["gpu"]), parse_node(Model, raw["model"]), parse_node(Engine, raw["engine"]))
+    parts = parse_node(_Parts, raw)
+    server = Server(parts.gpu, parts.model, parts.engine)
     if server.engine.step_time.kind != "roofline":
         raise ConfigError(f"--engine {given.engine}: its step time has no GPU in it; there is nothing to calibrate")
     return server

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import cycle, islice
 
 import numpy as np
@@ -10,6 +9,7 @@ import simpy
 
 from sim.calibrate.constants import Server
 from sim.calibrate.points import Figures, Point
+from sim.clock import call_later
 from sim.engine.hardware import kv_blocks_of
 from sim.engine.replica import Replica
 from sim.work import Call, Outcome, Request, Task
@@ -80,10 +80,8 @@ class _Benchmark:
             return
         request = Request(Task(len(self._requests), self._env.now, (Call(*lengths),)), 0, self._env.now)
         self._requests.append(request)
-        if self._ready_s:
-            self._env.timeout(self._ready_s).callbacks.append(lambda _: self._replica.submit(request))
-        else:
-            self._replica.submit(request)
+        # Not at once even if that takes no time: the replica may be at work on the request that has just ended.
+        call_later(self._env, self._ready_s, self._replica.submit, request)
 
     def _done(self, request: Request) -> None:
         self._left -= 1
@@ -102,8 +100,3 @@ class _Benchmark:
         tokens = sum(r.output_tokens for r in served)
         span_s = max(r.finished_s for r in served) - min(r.arrived_s for r in served)
         return Figures(ttft_s, float(np.mean(tpots_s)) if tpots_s else None, tokens / span_s)
-
-
-def as_measured(server: Server, point: Point) -> Point:
-    """The point with the simulator's figures in place of the measured ones: for synthetic data with a known truth."""
-    return replace(point, measured=play(server, point))

@@ -1,0 +1,256 @@
+"""Calibration from the command line: what people already have goes in, a GPU that scenarios can choose comes out."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+import sim.calibrate.__main__
+from sim.calibrate.play import play
+from sim.calibrate.points import Figures, Point
+from sim.calibrate.readers import read_results
+from sim.schema import TraceError
+from tests.unit.cli import Said
+from tests.unit.test_calibrate import SERVER, TRUTH, UNKNOWN
+
+VLLM = {
+    "date": "20260301-101010", "backend": "vllm", "model_id": "meta-llama/Llama-3.1-8B-Instruct",
+    "tokenizer_id": "meta-llama/Llama-3.1-8B-Instruct", "num_prompts": 4, "request_rate": "inf", "burstiness": 1.0,
+    "max_concurrency": 2, "duration": 3.2, "completed": 4, "failed": 0, "total_input_tokens": 2000,
+    "total_output_tokens": 404, "request_throughput": 1.25, "output_throughput": 126.25, "mean_ttft_ms": 50.0,
+    "median_ttft_ms": 49.0, "mean_tpot_ms": 11.0, "mean_itl_ms": 11.0, "p99_tpot_ms": 12.0,
+}  # fmt: skip
+DETAILED = VLLM | {
+    "completed": 3, "input_lens": [100, 200, 300, 400], "output_lens": [3, 1, 5, 0], "ttfts": [0.03, 0.05, 0.07, 0.0],
+    "itls": [[0.01, 0.012], [], [0.02, 0.02, 0.02, 0.02], []], "errors": ["", "", "", "Timeout"],
+}  # fmt: skip
+
+
+def guidellm_request(start: float, latency_s: float, newer: bool) -> dict:
+    times = {"request_start_time": start, "request_end_time": start + latency_s} if newer else {"start_time": start}
+    return times | {
+        "request_id": "r", "prompt_tokens": 512, "output_tokens": 101, "request_latency": latency_s,
+        "time_to_first_token_ms": 100.0, "inter_token_latency_ms": 9.0,
+    }  # fmt: skip
+
+
+def guidellm(strategy: dict, newer: bool) -> dict:
+    """Four requests of one second each, two at a time."""
+    done = [guidellm_request(1000.0 + i // 2, 1.0, newer) for i in range(4)]
+    benchmark = {"requests": {"successful": done, "incomplete": [], "errored": []}}
+    return {"benchmarks": [benchmark | {"config" if newer else "args": {"strategy": strategy}}]}
+
+
+@pytest.fixture
+def read(tmp_path):
+    """`read(content)` reads it as a file: text, or JSON."""
+
+    def read(content, name="r.json"):
+        (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content))
+        return read_results([str(tmp_path / name)])
+
+    return read
+
+
+# --- readers ---------------------------------------------------------------------------------------------------------
+
+
+def test_vllm_means(read):
+    results = read(VLLM)
+    (point,) = results.points
+    assert (point.concurrency, point.rate_per_s, point.requests) == (2, None, 4)
+    assert (point.input_tokens, point.output_tokens, point.lengths) == (500, 101, None)
+    assert point.measured == pytest.approx((0.05, 0.011, 126.25))
+    assert results.model_ids == ["meta-llama/Llama-3.1-8B-Instruct"]
+
+
+def test_vllm_details_take_the_place_of_means_and_failed_requests_do_not_count(read):
+    (point,) = read(DETAILED).points
+    assert point.lengths == ((100, 3), (200, 1), (300, 5)) and point.requests == 3
+    assert point.measured.ttft_s == pytest.approx(0.05)
+    assert point.measured.tpot_s == pytest.approx((0.011 + 0.02) / 2)  # an answer of one token has no TPOT
+    assert (point.input_tokens, point.output_tokens) == (200, 3)
+
+
+def test_vllm_rates(read):
+    kept_up = {"request_rate": 1.25, "max_concurrency": None, "burstiness": 0.5}
+    (point,) = read(VLLM | kept_up).points
+    assert (point.rate_per_s, point.burstiness, point.concurrency) == (1.25, 0.5, None)
+    (point,) = read(VLLM | {"request_rate": 40.0, "mean_ttft_ms": 500.0}).points
+    assert point.concurrency == 2, "2 clients were always busy: they, not the rate, were the load"
+
+
+def test_vllm_results_without_a_steady_state_are_left_out_and_told(read):
+    burst = VLLM | {"max_concurrency": None}
+    results = read([VLLM, burst])
+    assert len(results.points) == 1 and "sent at once" in results.notes[0] and "entry 2" in results.notes[0]
+    drowned = VLLM | {"max_concurrency": None, "request_rate": 10.0}
+    assert "did not keep up" in read([VLLM, drowned]).notes[0]
+    with pytest.raises(TraceError, match="no operating point .* measure with --max-concurrency"):
+        read(burst)
+
+
+def test_vllm_appended_results_are_lines(read):
+    points = read(json.dumps(VLLM) + "\n" + json.dumps(VLLM | {"max_concurrency": 4}) + "\n").points
+    assert [p.concurrency for p in points] == [2, 4] and "line 2" in points[1].source
+
+
+@pytest.mark.parametrize("newer", [True, False])
+@pytest.mark.parametrize(
+    ("strategy", "load"),
+    [
+        ({"type_": "concurrent", "streams": 2}, (2, None, 1.0)),
+        ({"type_": "synchronous"}, (1, None, 1.0)),
+        ({"type_": "throughput", "max_concurrency": 512}, (2, None, 1.0)),  # as many as were under way
+        ({"type_": "poisson", "rate": 2.0}, (None, 2.0, 1.0)),
+        ({"type_": "constant", "rate": 2.0}, (None, 2.0, None)),
+        ({}, (2, None, 1.0)),
+    ],
+)
+def test_guidellm(strategy, load, newer, read):
+    (point,) = read(guidellm(strategy, newer)).points
+    assert (point.concurrency, point.rate_per_s, point.burstiness) == load
+    assert point.measured == pytest.approx((0.1, 0.009, 202.0))
+    assert (point.input_tokens, point.output_tokens, point.requests) == (512, 101, 4)
+
+
+def test_plain_csv(read):
+    head = "concurrency,input_tokens,output_tokens,ttft_ms,tpot_s,throughput,note\n"
+    first, second = read(head + "8,512,128,90,0.01,,x\n\n1,9000,64,,0.007,99,\n", "my.csv").points
+    assert (first.concurrency, first.measured) == (8, Figures(0.09, 0.01, None))
+    assert (second.input_tokens, second.measured) == (9000, Figures(None, 0.007, 99.0))
+    assert second.source.endswith("my.csv, line 4")
+    (point,) = read("request_rate,input_len,output_len,mean_ttft_ms,mean_tpot_ms\n2.5,10,20,30,40\n", "v.csv").points
+    assert (point.rate_per_s, point.measured) == (2.5, Figures(0.03, 0.04, None))
+
+
+HEAD = "concurrency,input_tokens,output_tokens,ttft_s,tpot_s\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (HEAD + "8,512,128,0.1,fast\n", "r, line 2, column 'tpot_s': 'fast' is not a number > 0"),
+        (HEAD + "8,512,128,0.1,0.01\n8,512,-3,0.1,0.01\n", "r, line 3, column 'output_tokens': '-3' is not"),
+        (HEAD + "1.5,512,128,0.1,0.01\n", "line 2, column 'concurrency': '1.5' is not a whole number"),
+        (HEAD + "8,512,128,nan,0.01\n", "line 2, column 'ttft_s': 'nan' is not"),
+        (HEAD + ",512,128,0.1,0.01\n", "line 2: give either concurrency or rate_per_s"),
+        (HEAD + "8,512,128,,\n", "line 2: gives none of ttft, tpot and throughput"),
+        (HEAD + "8,512,128,1,1,1\n", "line 2: has more fields than the header"),
+        ("concurrency,input_tokens,ttft_s\n", "line 1, column 'output_tokens': is missing; found concurrency"),
+        ("concurrency,input_tokens,output_tokens,ttft_s,ttft_ms\n", "columns ttft_s and ttft_ms: give one of them"),
+        ("", "r: is empty"),
+        ('{"a": 1}', "r: is neither a vLLM bench serve result"),
+        ('{"a": ', "r, line 1, column 7: is not JSON"),
+        (VLLM | {"completed": 0}, "r, key 'completed': 0 is not a whole number >= 1"),
+        (VLLM | {"mean_tpot_ms": "x"}, "r, key 'mean_tpot_ms': 'x' is not a number"),
+        (VLLM | {"max_concurrency": -1}, "r, key 'max_concurrency': -1 is not"),
+        (DETAILED | {"ttfts": [0.1]}, "arrays are not of one length: input_lens 4, output_lens 4, ttfts 1, itls 4"),
+        (DETAILED | {"itls": [["a"], [], [], []]}, "r, request 0, key 'itls': is not a list of numbers"),
+        (DETAILED | {"errors": ["no"] * 4}, "r: no request succeeded"),
+        ({"benchmarks": [{"metrics": {}}]}, "r, benchmark 0, key 'requests.successful': is missing"),
+        ({"benchmarks": [{"requests": {"successful": [{}]}}]}, "request 0, key 'prompt_tokens': is missing"),
+    ],
+)  # fmt: skip
+def test_bad_results_are_one_line_naming_the_place(content, expected, read, calibrate, tmp_path):
+    with pytest.raises(TraceError) as told:
+        read(content, "r")
+    assert expected in str(told.value)
+    said = calibrate("r")
+    assert said.code == 2 and expected.split("r, ")[-1] in said.line
+    assert [p.name for p in tmp_path.iterdir()] == ["r"]
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def calibrate(tmp_path, monkeypatch, capsys):
+    """`calibrate("my.csv")` runs `python -m sim.calibrate my.csv` in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["calibrate", *words])
+        code = 0
+        try:
+            sim.calibrate.__main__.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        return Said(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def my_csv(tmp_path):
+    """A CSV of a server with the constants TRUTH."""
+    rows = ["concurrency,input_tokens,output_tokens,ttft_ms,tpot_ms,throughput,requests,comment"]
+    server = SERVER.with_values(TRUTH)
+    for prompt in (256, 4096):
+        for n in (1, 16, 96):
+            seen = play(server, Point("", "", prompt, 128, UNKNOWN, concurrency=n, requests=4 * n))
+            rows.append(f"{n},{prompt},128,{1e3 * seen[0]:.3f},{1e3 * seen[1]:.3f},{seen[2]:.1f},{4 * n},")
+    (tmp_path / "my.csv").write_text("\n".join(rows) + "\n")
+
+
+def test_the_overlay_is_a_gpu_that_scenarios_can_choose(my_csv, calibrate, request, tmp_path):
+    play = request.getfixturevalue("play")  # the command line; here `play` plays a point
+    said = calibrate("my.csv", "--out", "mine/gpu/my_h100.yaml", "--check", "my.csv", "--max-num-seqs", "128")
+    assert said.code == 0, said.err
+    assert "mean absolute error on the points it was fitted to: TTFT" in said.out
+    assert "mean absolute error on points it never saw" in said.out
+    assert "python -m sim --config-dir mine gpu=my_h100 engine=my_h100" in said.out
+    text = (tmp_path / "mine/gpu/my_h100.yaml").read_text()
+    (line,) = (line for line in text.splitlines() if line.startswith("gemm_efficiency"))
+    assert "fitted to my.csv, 6 points, 20" in line and "was 0.78" in line and str(tmp_path) not in text
+    assert "aiconfigurator" in text  # what stays keeps its source
+    assert play("--config-dir", "mine", "gpu=my_h100", "engine=my_h100", "horizon_s=60").code == 0
+    (config,) = tmp_path.glob("outputs/runs/*/config.yaml")
+    assert f"gemm_efficiency: {line.split()[1]}" in config.read_text()
+    assert "max_num_seqs: 128" in config.read_text()
+
+
+def test_nothing_is_overwritten_unless_asked(my_csv, calibrate, tmp_path):
+    assert calibrate("my.csv", "--gpu", "h100_sxm").code == 0
+    written = tmp_path / "mine/gpu/my_h100_sxm.yaml"
+    written.write_text("precious")
+    said = calibrate("my.csv")
+    assert said.code == 2 and "is there already; --force replaces it" in said.line
+    assert written.read_text() == "precious"
+    assert calibrate("my.csv", "--force").code == 0
+    assert written.read_text() != "precious"
+    assert not list(tmp_path.rglob("*.partial*"))
+
+
+def test_a_file_outside_a_group_says_how_to_use_it(my_csv, calibrate, tmp_path):
+    said = calibrate("my.csv", "--out", "my_gpu.yaml")
+    assert said.code == 0 and "put my_gpu.yaml in a folder mine/gpu" in said.out
+    assert (tmp_path / "my_gpu.yaml").is_file() and (tmp_path / "my_gpu_engine.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["my.csv", "--gpu", "h200"], "gpu=h200: is not one of"),
+        (["my.csv", "--model", "llama"], "model=llama: is not one of"),
+        (["my.csv", "--model", "llama_3_1_405b"], "llama_3_1_405b needs"),
+        (["my.csv", "--tensor-parallel", "0"], "engine.tensor_parallel = 0"),
+        (["my.csv", "--engine", "linear_server"], "nothing to calibrate"),
+        (["my.csv", "--out", "x.txt"], "must end in .yaml"),
+        (["nowhere.csv"], "nowhere.csv: cannot be read"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_leave_nothing(words, expected, my_csv, calibrate, tmp_path):
+    said = calibrate(*words)
+    assert said.code == 2 and expected in said.line
+    assert [p.name for p in tmp_path.iterdir()] == ["my.csv"]
+
+
+def test_the_model_is_the_one_the_results_name(calibrate, tmp_path):
+    (tmp_path / "r.json").write_text(json.dumps(VLLM))
+    assert "on h100_sxm" in calibrate("r.json").out.partition("operating points of llama_3_1_8b ")[2]
+    (tmp_path / "r.json").write_text(json.dumps(VLLM | {"model_id": "me/my-model"}))
+    said = calibrate("r.json")
+    assert said.code == 2 and "the results are of me/my-model: say with --model" in said.line
