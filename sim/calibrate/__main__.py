@@ -22,7 +22,7 @@ from sim.calibrate.fit import Fit, fit
 from sim.calibrate.play import play
 from sim.calibrate.points import Point
 from sim.calibrate.readers import Results, read_results
-from sim.calibrate.tables import constants_table, errors_line, points_table
+from sim.calibrate.tables import constants_table, errors_line, points_table, warning
 from sim.conf_path import conf_dir
 from sim.engine.architecture import Model
 from sim.engine.hardware import Engine, Gpu, refuse_if_too_big
@@ -109,6 +109,8 @@ def _tell(result: Fit) -> None:
     print(points_table(result.points, result.before, result.after))
     print(errors_line("on the points it was fitted to", result.points, result.before, result.after))
     print(constants_table(result))
+    if said := warning(result):
+        print(said)
 
 
 def _tell_check(points: Sequence[Point], before: Server, after: Server) -> None:

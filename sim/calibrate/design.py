@@ -67,9 +67,11 @@ def _missing(points: Sequence[Point], names: set[str]):
     prompts = [point.input_tokens for point in points]
     context = sorted(names & {*_CONTEXT})
     if context and max(prompts) < _LENGTHS * min(prompts) and max(contexts) < _LENGTHS * min(contexts):
+        alike = max(prompts) < 1.1 * min(prompts)
+        span = f"{max(prompts):.0f}" if alike else f"{min(prompts):.0f} to {max(prompts):.0f}"
+        which = "one prompt length only" if alike else "prompts of similar length only"
         yield (
-            f"{'one prompt length only' if max(prompts) < 1.1 * min(prompts) else 'prompts of similar length only'} "
-            f"({min(prompts):.0f} to {max(prompts):.0f} tokens): they say nothing about KV reads and attention; "
+            f"{which} ({span} tokens): they say nothing about KV reads and attention; "
             f"measure a long prompt (>= {_round_up(_LENGTHS * max(prompts))} tokens) as well{_or(context)}"
         )
 

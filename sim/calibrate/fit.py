@@ -8,7 +8,7 @@ meet it, so that the fit ends where the simulator agrees with the data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 
@@ -63,7 +63,7 @@ class Fit:
     tied: tuple[tuple[str, str], ...]  # pairs of which only a combination is known
 
 
-def fit(server: Server, points: Sequence[Point], held: Sequence[str] = (), say: Callable[[str], None] = str) -> Fit:
+def fit(server: Server, points: Sequence[Point], held: Sequence[str] = ()) -> Fit:
     """Fit the constants of `server`, but for those `held`, to measured points.
 
     Raises ConfigError if the points do not determine them, TraceError if a point is impossible on this server.
@@ -73,11 +73,10 @@ def fit(server: Server, points: Sequence[Point], held: Sequence[str] = (), say: 
     problem = _Problem(server, points, constants)
     before = problem.played(problem.start)
     at, best, played = problem.start, None, before
-    for number in range(1, _ROUNDS + 1):
+    for _ in range(_ROUNDS):
         cost = problem.cost(at, played)
         if best is None or cost < best[0]:
             best = (cost, at, played)
-        say(f"round {number}: every point played, cost {cost:.1f}")
         problem.correct(at, played)
         solution = problem.solve(at)
         moved = float(np.abs(solution.x - at).max())

@@ -8,6 +8,7 @@ from sim.calibrate.fit import Fit, errors
 from sim.calibrate.points import Figures, Point
 
 _KINDS = (("TTFT ms", 1e3), ("TPOT ms", 1e3), ("tokens/s", 1.0))
+_NEAR = (0.30, 0.10, 0.10)  # mean errors that good constants leave
 
 
 def points_table(points: Sequence[Point], before: Sequence[Figures], after: Sequence[Figures]) -> str:
@@ -48,3 +49,16 @@ def constants_table(fit: Fit) -> str:
     for one, other in fit.tied:
         lines.append(f"{one} and {other} are not told apart: only their joint effect is known")
     return "\n".join(lines)
+
+
+def warning(fit: Fit) -> str | None:
+    """A sentence for a fit that did not come near its own points; None for one that did."""
+    after = errors(fit.points, fit.after)
+    figures = zip(("TTFT", "TPOT", "throughput"), after, _NEAR, strict=True)
+    far = [name for name, off, most in figures if off is not None and off > most]
+    if not far:
+        return None
+    return (
+        f"warning: no plausible constants explain the measured {' and '.join(far)}; check model, GPU and flags "
+        "(--tensor-parallel, --max-num-seqs, --max-num-batched-tokens, --weight-dtype), repeated prompts and overload"
+    )

@@ -254,3 +254,10 @@ def test_the_model_is_the_one_the_results_name(calibrate, tmp_path):
     (tmp_path / "r.json").write_text(json.dumps(VLLM | {"model_id": "me/my-model"}))
     said = calibrate("r.json")
     assert said.code == 2 and "the results are of me/my-model: say with --model" in said.line
+
+
+def test_results_that_no_plausible_server_gives_are_warned_of(calibrate, tmp_path):
+    rows = [f"{n},{i},128,{t}" for n, i, t in ((1, 512, 7), (8, 512, 5), (64, 512, 60), (1, 4096, 9), (64, 4096, 20))]
+    (tmp_path / "odd.csv").write_text("\n".join(["concurrency,input_tokens,output_tokens,tpot_ms", *rows]) + "\n")
+    said = calibrate("odd.csv", "--hold", "per_sequence_us,layer_overhead_us")
+    assert said.code == 0 and "warning: no plausible constants explain the measured TPOT; check" in said.out
