@@ -28,7 +28,13 @@ class Queue(Node):
     """How requests wait for a replica."""
 
     max_requests_per_replica: int | None = Field(
-        None, ge=1, description="in a replica at once, the rest wait in the fleet's queue; None: engine.max_num_seqs"
+        None,
+        ge=1,
+        description="in a replica at once, the rest wait in the fleet's queue; None: engine.max_num_seqs, "
+        "or any number if the engine refuses some itself (engine.max_queue)",
+    )
+    max_waiting_requests: int | None = Field(
+        None, ge=0, description="in the fleet's queue at once, the rest are refused; None: any number"
     )
     patience_s: float | None = Field(
         None, gt=0, description="a client whose request has not begun after this long gives up; None: never"
@@ -95,6 +101,12 @@ class Scenario(Node):
             raise ValueError(f"routing.kind = {self.routing.kind}: needs a fleet, but scaling allows no replicas")
         if self.routing.needs_api and not self.has_api:
             raise ValueError(f"routing.kind = {self.routing.kind}: needs an api, but api.kind = {self.api.kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_may_wake_the_fleet(self) -> Scenario:
+        if self.has_fleet and self.scaling.min_replicas == 0 and self.queue.max_waiting_requests == 0:
+            raise ValueError("queue.max_waiting_requests = 0: only a request that waits wakes a fleet at zero")
         return self
 
     @model_validator(mode="after")

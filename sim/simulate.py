@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 
 import simpy
 
@@ -112,7 +113,8 @@ class _World:
             traffic = ClosedLoopTraffic(
                 env, workload.arrivals, workload.endless_calls(self.streams, self.api is not None),
                 self.streams.generator("think_s"), gateway.begin,
-                delay_s=gateway.ingress_s, until_s=horizon_s, on_finished=all_ended.succeed,
+                priorities=workload.priorities(self.streams), delay_s=gateway.ingress_s, until_s=horizon_s,
+                on_finished=all_ended.succeed,
             )  # fmt: skip
             gateway.on_task_end = traffic.task_ended
         else:
@@ -159,6 +161,8 @@ def _new_replica(env, scenario: Scenario) -> partial[Replica]:
         block_tokens=engine.block_tokens,
         prefix_caching=engine.prefix_caching,
         async_scheduling=engine.async_scheduling,
+        scheduling_policy=engine.scheduling_policy,
+        max_queue=engine.max_queue,
     )
 
 
@@ -172,11 +176,19 @@ def _fleet(env, scenario: Scenario, streams: Streams, recorder: Recorder, on_don
         new_replica=_new_replica(env, scenario),
         draw_cold_start=lambda: scenario.cold_start.draw(rng, weight_bytes),
         expected_cold_start_s=scenario.cold_start.mean_s(weight_bytes),
-        max_requests_per_replica=scenario.queue.max_requests_per_replica or scenario.engine.max_num_seqs,
+        max_requests_per_replica=_room_of_a_replica(scenario),
+        max_waiting_requests=scenario.queue.max_waiting_requests,
+        by_priority=scenario.engine.scheduling_policy == "priority",
         patience_s=scenario.queue.patience_s,
         recorder=recorder,
         on_done=on_done,
     )
+
+
+def _room_of_a_replica(scenario: Scenario) -> float:
+    """Requests that the fleet hands to one replica at once."""
+    own_limit = inf if scenario.engine.max_queue is not None else scenario.engine.max_num_seqs
+    return scenario.queue.max_requests_per_replica or own_limit
 
 
 # --- the yardstick: one replica, saturated with the same mix ---------------------------------------------------------
@@ -225,7 +237,7 @@ def _saturated(scenario: Scenario, workload: Workload, n_clients: int) -> float:
         send(next(tasks), 0)
 
     stop = env.event()
-    replica = _new_replica(env, scenario)(on_done=done)
+    replica = _new_replica(env, scenario)(on_done=done, max_queue=None)
     for _ in range(n_clients):
         send(next(tasks), 0)
     env.run(until=stop)

@@ -96,6 +96,10 @@ class Engine(Node):
     weight_read_fraction: float = Field(1.0, gt=0, le=1, description="of the GPU's weight read efficiency")
     kv_read_fraction: float = Field(1.0, gt=0, le=1, description="of the GPU's KV read efficiency")
     async_scheduling: bool = Field(True, description="a step's batch is fixed one step ahead")
+    scheduling_policy: Literal["fcfs", "priority"] = Field("fcfs", description="order of the queue and of preemption")
+    max_queue: int | None = Field(
+        None, ge=0, description="requests a replica takes beyond max_num_seqs, the rest are refused; None: any number"
+    )
     request_overhead_s: float = Field(0.0, ge=0, description="HTTP and tokenising, once per request")
     step_time: one_of(StepTimeModel) = RooflineModel()
 

@@ -117,6 +117,7 @@ class Replica:
         ):
             request.finished_s = self._env.now
             request.outcome = Outcome.REFUSED
+            request.replica_id = -1
             self._on_done(request)
             return
         request.replica_id = self.replica_id

@@ -5,8 +5,10 @@ from __future__ import annotations
 from bisect import insort
 from collections import deque
 from collections.abc import Callable
+from math import inf
 
 from sim.clock import Wake
+from sim.engine.priority import PriorityQueue
 from sim.engine.replica import Replica
 from sim.fleet.roster import Member, Roster
 from sim.fleet.scaling import Scaler
@@ -19,8 +21,9 @@ class Fleet:
     """Replicas behind one queue; implements `FleetView` and `Server`.
 
     A request goes at once to a ready replica that has room (fewer than `max_requests_per_replica` in it), picked by
-    `choose`; otherwise it waits in the fleet's queue, first come first served, for whichever replica has room first.
-    `patience_s`: a client that has waited this long for its first step gives up.
+    `choose`; otherwise it waits in the fleet's queue, first come first served or `by_priority`, for whichever replica
+    has room first; one that finds `max_waiting_requests` in that queue is refused. `patience_s`: a client that has
+    waited this long for its first step gives up.
     """
 
     def __init__(
@@ -32,7 +35,9 @@ class Fleet:
         new_replica: Callable[..., Replica],
         draw_cold_start: Callable[[], tuple[tuple[ReplicaState, float], ...]],
         expected_cold_start_s: float,
-        max_requests_per_replica: int,
+        max_requests_per_replica: float,
+        max_waiting_requests: int | None = None,
+        by_priority: bool = False,
         patience_s: float | None,
         recorder: Recorder,
         on_done: Callable[[Request], None],
@@ -43,11 +48,12 @@ class Fleet:
         self._choose = choose
         self._expected_cold_start_s = expected_cold_start_s
         self._max_per_replica = max_requests_per_replica
+        self._max_waiting = inf if max_waiting_requests is None else max_waiting_requests
         self._patience_s = patience_s
         self._on_done = on_done
 
         self.n_outstanding = 0
-        self._queue: deque[Request] = deque()
+        self._queue: deque[Request] | PriorityQueue = PriorityQueue() if by_priority else deque()
         self._cold_clock_at_queueing_s: dict[Request, float] = {}
         self._open: list[Replica] = []  # ready replicas with room, by replica_id
         self._asking = False
@@ -124,6 +130,12 @@ class Fleet:
         candidates = self._open
         if candidates:
             self._hand_over(request, candidates[0] if len(candidates) == 1 else self._choose(request, candidates))
+        elif len(self._queue) >= self._max_waiting:
+            request.finished_s = self._env.now
+            request.outcome = Outcome.REFUSED
+            request.replica_id = -1
+            self._replica_done(request)
+            return
         else:
             self._queue.append(request)
             self._cold_clock_at_queueing_s[request] = self._roster.cold_clock_s()

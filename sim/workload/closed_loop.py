@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from typing import Literal
 
 import numpy as np
@@ -40,7 +41,8 @@ class ClosedLoopTraffic:
     """Plays a closed loop: `begin(task)` is called `delay_s` after a client has sent it.
 
     Its owner calls `task_ended(request)` with the last request of every task. After `until_s` no client begins another.
-    Once every client has stopped, `on_finished()` is called. The k-th task begun has the k-th of `calls`.
+    Once every client has stopped, `on_finished()` is called. The k-th task begun has the k-th of `calls` and
+    `priorities`.
     """
 
     def __init__(
@@ -51,13 +53,14 @@ class ClosedLoopTraffic:
         rng: np.random.Generator,
         begin: Callable[[Task], None],
         *,
+        priorities: Iterator[int] | None = None,
         delay_s: float = 0.0,
         until_s: float | None = None,
         on_finished: Callable[[], None] = lambda: None,
     ):
         self._env, self._loop, self._calls, self._rng = env, loop, calls, rng
         self._begin, self._delay_s, self._until_s, self._on_finished = begin, delay_s, until_s, on_finished
-        self._n_begun = 0
+        self._n_begun, self._priorities = 0, priorities or repeat(0)
         self._n_clients = min(loop.n_clients, loop.n_tasks or loop.n_clients)
         for _ in range(self._n_clients):
             self._next_task()
@@ -79,7 +82,7 @@ class ClosedLoopTraffic:
             if self._n_clients == 0:
                 self._on_finished()
             return
-        task = Task(self._n_begun, now, next(self._calls))
+        task = Task(self._n_begun, now, next(self._calls), 0, next(self._priorities))
         self._n_begun += 1
         # Not at once: the backend whose request has just ended is still at work on that.
         call_later(self._env, self._delay_s, self._begin, task)

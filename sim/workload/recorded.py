@@ -30,6 +30,12 @@ def draw_recorded(excerpt: Excerpt, block: Arrived) -> tuple[Drawn, np.ndarray]:
     return Drawn(offsets, input_tokens, log.output_tokens[rows], wait_s, contexts), rows
 
 
+def priorities_of(excerpt: Excerpt, block: Arrived) -> Iterable[int]:
+    """The priority of each task of the block: that of its first call in the log."""
+    priorities = excerpt.log.priorities
+    return repeat(0) if priorities is None else priorities[excerpt.rows[excerpt.offsets[block.tasks]]].tolist()
+
+
 def recorded_calls(
     excerpt: Excerpt, block: Arrived, first_task_id: int, quantiles: Iterable | None = None, waits: bool = True
 ) -> Iterator[tuple[Call, ...]]:

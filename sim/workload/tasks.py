@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sim.schema import Kinded
 from sim.work import Call, Segment
@@ -40,6 +40,16 @@ class Tasks(Kinded):
     """Whether answers become part of later prompts (see Call)."""
 
     shared_prefix_tokens: int = Field(0, ge=0, description="leading prompt tokens common to all tasks (system prompt)")
+    priority_shares: dict[int, float] | None = Field(
+        None, description="share of the tasks by priority, lower = more urgent; None: all have priority 0"
+    )
+
+    @field_validator("priority_shares")
+    @classmethod
+    def _shares_make_a_whole(cls, shares: dict[int, float] | None) -> dict[int, float] | None:
+        if shares is not None and (min(shares.values(), default=0) <= 0 or abs(sum(shares.values()) - 1) > 1e-9):
+            raise ValueError("each share must be > 0, and their sum 1")
+        return shares
 
     @property
     @abstractmethod

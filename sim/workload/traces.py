@@ -8,6 +8,7 @@
   order of time. `wait_s` is the tool or human time before the call; without the column it is the recorded gap between
   the two calls, which also contains the recorded service time. Optional `prefix` says which texts a prompt begins with,
   as `name:tokens` in their order ("system-3:100 manual:900"): prompts that begin alike share that much KV cache.
+  Optional `priority` (a whole number, lower = more urgent) of a task, at its first call.
 
 Laws: time 0 is the first row; rows come sorted by time; token counts are whole and not negative (else TraceError); rows
 with no input or no output tokens are failed requests: dropped and counted. What was done to a log is in its `notes`.
@@ -50,6 +51,7 @@ class RequestLog:
     block_tokens: int | None = None
     task_ids: np.ndarray | None = None  # 0, 1, ... in order of each task's first call
     wait_s: np.ndarray | None = None
+    priorities: np.ndarray | None = None  # lower = more urgent
     prefixes: np.ndarray | None = None  # of tuples of Segments: what each prompt begins with
     tick_s: float | None = None  # grid that the time stamps sit on, if they visibly do
     notes: tuple[str, ...] = field(default=())
@@ -187,6 +189,9 @@ class _Rows:
         found = self._columns(arrived_s, "input_tokens", "output_tokens")
         if "prefix" in self.frame:
             found["prefixes"] = self._prefixes(found["input_tokens"])
+        if "priority" in self.frame:
+            priorities = self._number("priority", lambda v: (np.abs(v) < 2**31) & (v == np.floor(v)), "a whole number")
+            found["priorities"] = priorities.astype(np.int64)
         task = next((name for name in ("task_id", "session_id") if name in self.frame), None)
         if task:
             self._refuse(task, self.frame[task].isna().to_numpy(), "must not be empty")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from sim.schema import ConfigError
 from sim.work import Call, Task
 from sim.workload.arrivals import Source
 from sim.workload.lengths import Empirical, Lengths
-from sim.workload.recorded import recorded_calls
+from sim.workload.recorded import priorities_of, recorded_calls
 from sim.workload.replay import Arrived, Replay
 from sim.workload.tasks import Tasks
 
@@ -62,16 +62,25 @@ class Workload:
             moments_and_calls = self._recorded(streams, horizon_s, api)
         else:
             moments = _reblocked(self.arrivals.times(streams.generator("arrivals"), horizon_s))
-            moments_and_calls = zip(moments, self._mix(streams, api), strict=False)
+            moments_and_calls = zip(moments, self._mix(streams, api), repeat(self.priorities(streams)), strict=False)
         first_id = 0
-        for times_s, calls in moments_and_calls:
+        for times_s, calls, priorities in moments_and_calls:
             ids = range(first_id, first_id + len(times_s))
             first_id += len(times_s)
-            yield list(map(tuple.__new__, repeat(Task), zip(ids, times_s.tolist(), calls, repeat(0), strict=False)))
+            columns = zip(ids, times_s.tolist(), calls, repeat(0), priorities, strict=False)
+            yield list(map(tuple.__new__, repeat(Task), columns))
 
     def endless_calls(self, streams: Streams, api: bool = False) -> Iterator[tuple[Call, ...]]:
         """The calls of the k-th task, for as many tasks as a closed loop may begin."""
         return (calls for block in self._mix(streams, api) for calls in block)
+
+    def priorities(self, streams: Streams) -> Iterator[int]:
+        """The priority of the k-th task, without end. Recorded tasks have those of their log."""
+        shares = self.tasks.priority_shares
+        if not shares:
+            return repeat(0)
+        rng, levels, weights = streams.generator("priorities"), list(shares), list(shares.values())
+        return chain.from_iterable(rng.choice(levels, _LARGEST_BLOCK, p=weights).tolist() for _ in repeat(None))
 
     def saturating_tasks(self, streams: Streams) -> Iterator[Task]:
         """An endless stream of tasks of the same mix, all there at time 0 and without waits between their calls."""
@@ -88,7 +97,7 @@ class Workload:
         if self.is_recorded:
             replay = self.arrivals
             return {"log": replay.log.sha256, "start_s": replay.start_s, "duration_s": replay.duration_s}
-        found = {"tasks": self.tasks.model_dump(mode="json", exclude={"wait_s"})}
+        found = {"tasks": self.tasks.model_dump(mode="json", exclude={"wait_s", "priority_shares"})}
         if self.tasks.uses_lengths:
             found["lengths"] = self.lengths.model_dump(mode="json", exclude={"path"})
             if isinstance(self.lengths, Empirical):
@@ -121,7 +130,7 @@ class Workload:
         for block in self.arrivals.arrived(streams.generator("arrivals"), horizon_s):
             n_calls = int((excerpt.offsets[block.tasks + 1] - excerpt.offsets[block.tasks]).sum())
             quantiles = _quantiles(luck, n_calls) if api else None
-            yield block.times_s, recorded_calls(excerpt, block, first_id, quantiles)
+            yield block.times_s, recorded_calls(excerpt, block, first_id, quantiles), priorities_of(excerpt, block)
             first_id += len(block.tasks)
 
     def _recorded_again_and_again(self) -> Iterator[Iterator[tuple[Call, ...]]]:
