@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from sim.conf_path import conf_dir
 from sim.engine.architecture import Dtype, Model
+from sim.engine.roofline import Sampler
 from sim.engine.step_time import RooflineModel, StepTimeModel
 from sim.schema import ConfigError, Node, one_of, parse_node
 from sim.units import GB
@@ -46,10 +47,10 @@ class Gpu(Node):
     quantized_layer_overhead_us: float = Field(ge=0, description="more per layer to quantise activations")
     moe_layer_overhead_us: float = Field(ge=0, description="more per layer to route, sort and combine tokens")
     per_sequence_us: float = Field(ge=0, description="host work per resident sequence and step")
-    sampling_bytes_per_logit: float = Field(ge=0, description="memory traffic of the sampler per vocabulary entry")
+    sampling_bytes_per_logit: float = Field(ge=0, description="memory traffic of random sampling per vocabulary entry")
     all_reduce_latency_us: float = Field(ge=0, description="one all-reduce of few bytes")
     all_reduce_hop_us: float = Field(ge=0, description="more for every GPU of the group beyond the first")
-    all_reduce_two_shot_us: float = Field(0.0, ge=0, description="more for messages too large to send whole to all")
+    all_reduce_two_shot_us: float = Field(ge=0, description="more for messages too large to send whole to all")
     all_reduce_bandwidth_fraction: float = Field(gt=0, le=1, description="of link_gb_per_s")
 
     def peak_flops_per_s(self, dtype: str) -> float:
@@ -91,10 +92,10 @@ class Engine(Node):
     prefix_caching: bool = True
     weight_dtype: Dtype | None = Field(None, description="quantise the linear layers; None: as published")
     kv_dtype: Dtype | None = Field(None, description="KV cache type; None: as published")
-    step_overhead_us: float = Field(300.0, ge=0, description="host work per step that the GPU waits for")
+    step_overhead_us: float = Field(270.0, ge=0, description="host work per step that the GPU waits for")
     gemm_fraction: float = Field(1.0, gt=0, le=1, description="of the GPU's GEMM and prefill attention efficiency")
-    weight_read_fraction: float = Field(1.0, gt=0, le=1, description="of the GPU's weight read efficiency")
     kv_read_fraction: float = Field(1.0, gt=0, le=1, description="of the GPU's KV read efficiency")
+    sampler: Sampler = Field("random", description="how tokens are picked: sorting for top_p reads the logits often")
     async_scheduling: bool = Field(True, description="a step's batch is fixed one step ahead")
     scheduling_policy: Literal["fcfs", "priority"] = Field("fcfs", description="order of the queue and of preemption")
     max_queue: int | None = Field(

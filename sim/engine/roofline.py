@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sim.engine.architecture import BYTES_PER_PARAM, Model
 from sim.units import GB
 
 if TYPE_CHECKING:
     from sim.engine.hardware import Engine, Gpu
+
+Sampler = Literal["greedy", "random", "top_p"]
+SAMPLER_PASSES: dict[str, float] = {"greedy": 0.3, "random": 1.0, "top_p": 3.0}
+"""Memory traffic of a sampler against the random one. Estimates: an argmax; softmax and noise; a sort besides."""
 
 _US = 1e-6
 _TFLOP = 1e12
@@ -63,7 +67,7 @@ class Roofline:
         tp = engine.tensor_parallel
         dtype = model.dense_dtype_under(engine.weight_dtype)
         expert_dtype = model.expert_dtype_under(engine.weight_dtype)
-        read = gpu.memory_bandwidth_gb_per_s * GB * gpu.weight_read_efficiency * engine.weight_read_fraction
+        read = gpu.memory_bandwidth_gb_per_s * GB * gpu.weight_read_efficiency
         dense, experts, head16 = (
             gpu.gemm_flops_per_s(kind) * engine.gemm_fraction for kind in (dtype, expert_dtype, "bf16")
         )
@@ -124,7 +128,7 @@ class Roofline:
             bus = gpu.link_gb_per_s * GB * gpu.all_reduce_bandwidth_fraction
             self._token_s += 2 * model.layers * ring_bytes / bus
         self._sequence_s = gpu.per_sequence_us * _US
-        self._row_s = model.vocab * gpu.sampling_bytes_per_logit / elementwise
+        self._row_s = model.vocab * gpu.sampling_bytes_per_logit * SAMPLER_PASSES[engine.sampler] / elementwise
 
     def _join(self, compute_s: float, read_s: float) -> float:
         return (compute_s**self._norm + read_s**self._norm) ** (1 / self._norm)
