@@ -22,18 +22,14 @@ _MEASURED = {
     "e2e_s_p50": ("e2e_p50_s", 1.0), "out_tok_s": ("output_tok_per_s", 1.0), "total_tok_s": ("total_tok_per_s", 1.0),
 }  # fmt: skip
 _TASKS_PER_CLIENT = 10  # as the closed-loop sweeps state
+_SHAREGPT_TASKS = 200  # per client, not stated: enough that the lengths drawn have their mean
 _SHAREGPT_CV = {"input": 1.2, "output": 1.0}  # not stated by these runs; about what ShareGPT samples show
 
-SERVERS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("nim", {"async_scheduling": False, "request_overhead_s": 0.004}),
-    ("vllm v0.11", {"async_scheduling": False}),  # not its default yet
-    ("vllm", {"request_overhead_s": 0.024}),
-)
-"""What engines differ in from conf/engine/vllm.yaml, by how their names begin. The overheads are the fixed cost that
-the sources' own single-request TTFT shows: 2 to 6 ms for NIM, 24 ms for the vLLM of the FP8 sweeps."""
-
-_LARGE_CARD_TOKENS, _OTHER_CARD_TOKENS = 8192, 2048  # vLLM's server default step budget on H100-class and other cards
-_LARGE_CARD_SEQS, _OTHER_CARD_SEQS = 1024, 256  # likewise, running sequences
+_ENGINES = {"NIM": "trt_llm_2024", "vllm v0.11": "vllm_0_11"}  # files in conf/engine, by how an engine's name begins
+SWEEP_OVERHEAD_S = 0.024  # what each request costs the vLLM of the closed-loop sweeps, as their description says
+_ASYNC_SINCE = "2026"  # vLLM schedules asynchronously by default from 0.14 on
+_LARGE_CARD = {"max_num_batched_tokens": 8192, "max_num_seqs": 1024}  # vLLM's server defaults on H100-class cards
+_OTHER_CARD = {"max_num_batched_tokens": 2048, "max_num_seqs": 256}  # and on others; recalled, not re-fetched
 
 
 def predictions(path: Path, only: str, replications: int) -> Iterator[Prediction]:
@@ -66,17 +62,26 @@ def family_of(row: dict[str, str]) -> str:
 def scenario_of(row: dict[str, str]) -> Scenario:
     """The row as a Scenario: its clients, its lengths, its server; no prompt repeats another."""
     n_clients = int(float(row["concurrency"])) if row.get("concurrency") else None
-    n_tasks = _TASKS_PER_CLIENT * n_clients if n_clients else _burst(row)
+    per_client = _TASKS_PER_CLIENT if "ShareGPT" not in row.get("notes", "") else _SHAREGPT_TASKS
+    n_tasks = per_client * n_clients if n_clients else _burst(row)
     run = {"gpu": row["gpu"], "model": row["model"], "dtype": row["dtype"], "tensor_parallel": float(row["tp"] or 1)}
-    large = not row["gpu"].startswith(("A100", "L40S", "L4", "A10", "RTX"))
-    flags = {
-        "prefix_caching": False,
-        "max_num_batched_tokens": _LARGE_CARD_TOKENS if large else _OTHER_CARD_TOKENS,
-        "max_num_seqs": _LARGE_CARD_SEQS if large else _OTHER_CARD_SEQS,
-    }
-    flags |= next((own for engine, own in SERVERS if row["engine"].lower().startswith(engine)), {})
+    engine, flags = _engine(row)
     arrivals = {"kind": "closed_loop", "n_clients": n_clients or n_tasks, "n_tasks": n_tasks}
-    return server(run, flags, arrivals=arrivals, lengths=_lengths(row), horizon_s=None)
+    return server(run, flags, engine=engine, arrivals=arrivals, lengths=_lengths(row), horizon_s=None)
+
+
+def _engine(row: dict[str, str]) -> tuple[str, dict[str, Any]]:
+    """The file in conf/engine, and how the row's server differed from it."""
+    for begins, file in _ENGINES.items():
+        if row["engine"].startswith(begins):
+            return file, {"prefix_caching": False}
+    notes, large = row.get("notes", ""), row["gpu"].startswith(("H100", "H200", "B200", "MI300"))
+    flags = (_LARGE_CARD if large else _OTHER_CARD) | {"prefix_caching": False}
+    dated = re.search(r"\b20\d\d-\d\d-\d\d\b", notes)
+    flags["async_scheduling"] = bool(dated) and dated[0] >= _ASYNC_SINCE
+    if "sweep" in notes:
+        flags["request_overhead_s"] = SWEEP_OVERHEAD_S
+    return "vllm", flags
 
 
 def _lengths(row: dict[str, str]) -> dict[str, Any]:

@@ -35,22 +35,22 @@ class Sent(NamedTuple):
     prefix: str = ""
 
 
-def server(run: dict[str, Any], flags: dict[str, Any], **more: Any) -> Scenario:
+def server(run: dict[str, Any], flags: dict[str, Any], *, engine: str = "vllm", **more: Any) -> Scenario:
     """The Scenario of a run's model, GPU and engine flags; `more` says what it is asked to serve.
 
-    Whatever a run does not state is as in conf/engine/vllm.yaml. Every request goes to the engine at once: a measured
-    server has no queue before its own. Raises ConfigError.
+    Whatever a run does not state is as in conf/engine/<engine>.yaml. Every request goes to the engine at once: a
+    measured server has no queue before its own. Raises ConfigError.
     """
-    raw = _base()
+    raw = _base(engine)
     gpu, model = gpu_named(gpu_file(run["gpu"])), model_named(model_file(run["model"]))
-    engine = raw["engine"] | {k: flags[k] for k in _FLAGS if flags.get(k) is not None}
-    engine["block_tokens"] = flags.get("block_size") or engine["block_tokens"]
-    engine["tensor_parallel"] = int(run.get("tensor_parallel") or run.get("n_gpus") or 1)
+    options = raw["engine"] | {k: flags[k] for k in _FLAGS if flags.get(k) is not None}
+    options["block_tokens"] = flags.get("block_size") or options["block_tokens"]
+    options["tensor_parallel"] = int(run.get("tensor_parallel") or run.get("n_gpus") or 1)
     if "fp8" in str(run.get("dtype")).lower() or names_fp8(run["model"]):
-        engine["weight_dtype"] = "fp8"
+        options["weight_dtype"] = "fp8"
     if "fp8" in str(run.get("kv_dtype")).lower():
-        engine["kv_dtype"] = "fp8"
-    raw |= {"gpu": gpu.model_dump(), "model": model.model_dump(), "engine": engine}
+        options["kv_dtype"] = "fp8"
+    raw |= {"gpu": gpu.model_dump(), "model": model.model_dump(), "engine": options}
     raw["scaling"]["n_replicas"] = int(run.get("replicas") or run.get("data_parallel") or 1)
     raw["queue"] = {"max_requests_per_replica": _NO_LIMIT}
     raw["prices"]["gpu"]["usd_per_gpu_hour"].setdefault(gpu.name, 1.0)  # nobody asks for the bill
@@ -58,12 +58,14 @@ def server(run: dict[str, Any], flags: dict[str, Any], **more: Any) -> Scenario:
 
 
 @cache
-def _composed() -> Any:
-    return compose_config("scaling=always_on", "cold_start=instant", "routing=fleet_only", "api=none", "engine=vllm")
+def _composed(engine: str) -> Any:
+    return compose_config(
+        "scaling=always_on", "cold_start=instant", "routing=fleet_only", "api=none", f"engine={engine}"
+    )
 
 
-def _base() -> dict[str, Any]:
-    return OmegaConf.to_container(_composed(), resolve=True)
+def _base(engine: str) -> dict[str, Any]:
+    return OmegaConf.to_container(_composed(engine), resolve=True)
 
 
 def write_requests(path: Path, requests: Iterable[Sent]) -> None:

@@ -40,7 +40,7 @@ def mean_absolute_errors(rows: Iterable[Prediction]) -> dict[str, float]:
 
 
 def as_text(rows: list[Prediction], brief: bool = False) -> str:
-    """Unless brief, a line for every stage and kind of number: predicted, measured, error; then the mean absolute errors."""
+    """Predicted, measured and error of every stage, unless brief; then the mean absolute errors."""
     metrics = [m for m in SHOWN if any(row.metric == m and row.measured is not None for row in rows)]
     metrics = metrics or [m for m in SHOWN if any(row.metric == m for row in rows)]
     width = max(34, *(len(_title(row)) + 2 for row in rows))
