@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.work import Outcome, Request
+from sim.work import Outcome, Request, returning_tokens
 
 REQUEST_COLUMNS = {
     "task_id": np.int64, "call_index": np.int32, "calls_in_task": np.int32, "application": np.int32,
@@ -17,9 +17,12 @@ REQUEST_COLUMNS = {
     "arrived_s": np.float64, "admitted_s": np.float64, "first_token_s": np.float64, "finished_s": np.float64,
     "input_tokens": np.int32, "cached_input_tokens": np.int32, "output_tokens": np.int32,
     "preemptions": np.int32, "preempted_s": np.float64, "cold_start_wait_s": np.float64,
+    "priority": np.int32, "recomputed_tokens": np.int32, "returning_tokens": np.int32,
 }  # fmt: skip
 """One row per request. Stamps that never happened are NaN. `finished_s` is the moment of the outcome, whatever it was
-(NaN only for unfinished requests); `output_tokens` are generated in full by finished requests only."""
+(NaN only for unfinished requests); `output_tokens` are generated in full by finished requests only.
+`recomputed_tokens`: computed again because of preemptions. `returning_tokens`: how many leading tokens of a prompt the
+task's previous call had left in KV memory, wherever that was."""
 
 SPAN_COLUMNS = {"replica_id": np.int32, "state": np.int8, "start_s": np.float64, "end_s": np.float64}
 """One row per stretch of a replica's life. The spans of one replica tile its life from request to release."""
@@ -92,14 +95,15 @@ class Recorder:
 
     def request(self, r: Request, _nan: float = float("nan")) -> None:
         """Enter a request that has its outcome."""
-        task = r.task
+        task, i = r.task, r.call_index
         self._requests.append(
-            task.task_id, r.call_index, len(task.calls), task.application, r.backend, r.replica_id, r.outcome,
+            task.task_id, i, len(task.calls), task.application, r.backend, r.replica_id, r.outcome,
             r.arrived_s,
             _nan if r.admitted_s is None else r.admitted_s,
             _nan if r.first_token_s is None else r.first_token_s,
             _nan if r.finished_s is None else r.finished_s,
             r.input_tokens, r.cached_input_tokens, r.output_tokens, r.preemptions, r.preempted_s, r.cold_start_wait_s,
+            task.priority, r.recomputed_tokens, returning_tokens(task.calls[i - 1], r.call) if i else 0,
         )  # fmt: skip
 
     def span(self, replica_id: int, state: ReplicaState, start_s: float, end_s: float) -> None:
@@ -128,6 +132,7 @@ class Facts:
     peak_tokens_per_s: float | None  # input + output of one replica saturated with the same mix; None without a fleet
     tasks_started: int = 0
     requests_started: int = 0
+    block_tokens: int = 16  # of one KV block
     applications: dict[int, str] = field(default_factory=dict)
 
 

@@ -68,6 +68,7 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
         peak_tokens_per_s=peak_tokens_per_s(scenario, workload) if wants_peak else None,
         tasks_started=world.gateway.tasks_started,
         requests_started=world.gateway.requests_started,
+        block_tokens=scenario.engine.block_tokens,
     )
     return Run(scenario, seed, replication, facts, tuple(workload.notes))
 

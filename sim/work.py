@@ -31,6 +31,25 @@ class Call(NamedTuple):
     api_quantiles: tuple[float, float] = (0.5, 0.5)
 
 
+def returning_tokens(previous: Call, call: Call) -> int:
+    """How many leading tokens of a call's prompt the previous call of its task has left in KV memory.
+
+    >>> returning_tokens(Call(10, 3, segments=(("t", 10),), extends_prefix=True), Call(20, 3, segments=(("t", 20),)))
+    12
+    """
+    shared = 0
+    last = len(previous.segments) - 1
+    for i, ((key, there), (wanted_key, wanted)) in enumerate(zip(previous.segments, call.segments, strict=False)):
+        if key != wanted_key:
+            break
+        if i == last and previous.extends_prefix:
+            there += previous.output_tokens - 1  # the last token generated is never computed
+        shared += min(there, wanted)
+        if there != wanted:
+            break
+    return shared
+
+
 class Task(NamedTuple):
     """What a user asks for: one call, or a chain of calls where each waits for the one before.
 

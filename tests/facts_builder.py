@@ -34,7 +34,7 @@ class Book:
             task_id=len(self.rows), call_index=0, calls_in_task=1, application=0, backend=Backend.FLEET, replica_id=0,
             outcome=Outcome.FINISHED, arrived_s=arrived_s, admitted_s=admitted_s, first_token_s=first_token_s,
             finished_s=finished_s, input_tokens=10, cached_input_tokens=0, output_tokens=5, preemptions=0,
-            preempted_s=0.0, cold_start_wait_s=0.0,
+            preempted_s=0.0, cold_start_wait_s=0.0, priority=0, recomputed_tokens=0, returning_tokens=0,
         )  # fmt: skip
         self.rows.append(row | columns)
         return self
@@ -105,7 +105,8 @@ class _Columns:
         self.rows: list[tuple] = []
 
     def requests(self) -> dict[str, np.ndarray]:
-        table = np.array(self.rows, float).reshape(-1, len(REQUEST_COLUMNS))
+        table = np.array(self.rows, float).reshape(len(self.rows), -1)
+        table = np.pad(table, ((0, 0), (0, len(REQUEST_COLUMNS) - table.shape[1])))  # rows leave out the last columns
         return {name: table[:, i].astype(dtype) for i, (name, dtype) in enumerate(REQUEST_COLUMNS.items())}
 
 

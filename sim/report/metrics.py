@@ -42,6 +42,7 @@ def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo
         "api_request_fraction": _ratio(int(np.count_nonzero(mine["backend"] == Backend.API)), n),
         "preemptions": int(mine["preemptions"].sum()),
         "prefix_hit_fraction": _ratio(usage.cached_input_tokens, usage.input_tokens),
+        **_lost_context(facts),
         **money,
     }
 
@@ -164,4 +165,31 @@ def _cold_starts(facts: Facts, mine: dict[str, np.ndarray]) -> dict[str, Metric]
         "cold_starts": int(np.count_nonzero(begun_s >= facts.window.start_s)),
         "cold_start_wait_p95_s": percentile(waited_s, 95) if fleet else None,
         "cold_start_request_fraction": _ratio(int(np.count_nonzero(waited_s > 0)), len(waited_s)) if fleet else None,
+    }
+
+
+def _lost_context(facts: Facts) -> dict[str, Metric]:
+    """What the KV memory of the fleet did not keep for those who came back to it, over arrivals in the window.
+
+    evicted_while_thinking_fraction: of the calls that follow another of their task on the same replica, those that
+    found fewer of its context's full blocks than it had left (the last token's block does not count: it is always
+    computed), because some were evicted meanwhile. recomputed_tokens: what the fleet had computed before and computed
+    again, after a preemption, or because a task's context had been evicted or was on another replica.
+    """
+    requests = facts.requests
+    served = (requests["backend"] == Backend.FLEET) & np.isfinite(requests["admitted_s"])
+    mine = served & in_window(requests["arrived_s"], facts.window)
+    recomputed = int(requests["recomputed_tokens"][mine].sum(dtype=np.int64))
+    calls = np.flatnonzero(requests["calls_in_task"] > 1)
+    calls = calls[np.lexsort((requests["call_index"][calls], requests["task_id"][calls]))]
+    now, before = calls[1:], calls[:-1]
+    follows = (requests["call_index"][now] > 0) & mine[now] & served[before]
+    now, before = now[follows], before[follows]
+    findable = np.minimum(requests["returning_tokens"][now], requests["input_tokens"][now] - 1)
+    findable -= findable % facts.block_tokens
+    lost = np.maximum(findable - requests["cached_input_tokens"][now], 0)
+    stayed = (requests["replica_id"][now] == requests["replica_id"][before]) & (findable > 0)
+    return {
+        "evicted_while_thinking_fraction": _ratio(int(np.count_nonzero(lost[stayed])), int(np.count_nonzero(stayed))),
+        "recomputed_tokens": recomputed + int(lost.sum(dtype=np.int64)),
     }

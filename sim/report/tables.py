@@ -110,6 +110,8 @@ _SECTIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("tokens, % of peak", "token_fraction_of_peak", "percent"), ("batch fill, %", "batch_fill_fraction", "percent"),
         ("cold starts", "cold_starts", "count"), ("cold-start wait p95, s", "cold_start_wait_p95_s", ""),
         ("preemptions", "preemptions", "count"),
+        ("recomputed, Mtok", "recomputed_tokens", "millions"),
+        ("contexts lost in waits, %", "evicted_while_thinking_fraction", "percent"),
     ),
     "money": (
         ("total", "usd_total", "usd"), ("GPU", "usd_gpu", "usd"), ("  of which idle", "usd_idle", "usd"),

@@ -83,3 +83,22 @@ class FillFirst(Placement):
         if not below:
             return _least_loaded(replicas)
         return min(below, key=lambda replica: (-replica.n_outstanding, replica.replica_id))
+
+
+class PrefixAware(Placement):
+    """The replica whose prefix cache holds most of the prompt, unless it is much busier than the least loaded one.
+
+    Replicas with more than `max_extra_requests` requests above the least loaded are out; ties go to the least loaded.
+    Without the guard all who share a system prompt would crowd on the replica that saw it first.
+    """
+
+    kind: Literal["prefix_aware"] = "prefix_aware"
+    max_extra_requests: int = Field(ge=0, description="requests a replica may have more than the least loaded one")
+
+    def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
+        segments = request.call.segments
+        if not segments or len(replicas) == 1:
+            return _least_loaded(replicas)
+        most = min(replica.n_outstanding for replica in replicas) + self.max_extra_requests
+        near = [replica for replica in replicas if replica.n_outstanding <= most]
+        return min(near, key=lambda r: (-r.cached_tokens(segments), r.n_outstanding, r.replica_id))

@@ -26,6 +26,7 @@ ttft_mean_s ttft_p50_s ttft_p95_s ttft_p99_s tpot_mean_s tpot_p50_s tpot_p99_s
 e2e_mean_s e2e_p50_s e2e_p95_s e2e_p99_s task_mean_s task_p95_s slo_attainment_fraction
 busy_fraction_of_paid token_fraction_of_peak batch_fill_fraction gpu_hours_paid
 cold_starts cold_start_wait_p95_s api_request_fraction preemptions prefix_hit_fraction
+evicted_while_thinking_fraction recomputed_tokens
 usd_total usd_gpu usd_idle usd_cold_start usd_api usd_overhead
 usd_per_mtok_output usd_per_mtok_total usd_per_request usd_per_task usd_per_month
 """.split()

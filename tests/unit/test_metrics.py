@@ -21,7 +21,7 @@ requests requests_finished requests_refused requests_abandoned requests_unfinish
 cached_input_tokens output_tokens ttft_mean_s ttft_p50_s ttft_p95_s ttft_p99_s tpot_mean_s tpot_p50_s tpot_p99_s
 e2e_mean_s e2e_p50_s e2e_p95_s e2e_p99_s task_mean_s task_p95_s slo_attainment_fraction busy_fraction_of_paid
 token_fraction_of_peak batch_fill_fraction gpu_hours_paid cold_starts cold_start_wait_p95_s api_request_fraction
-preemptions prefix_hit_fraction usd_total
+preemptions prefix_hit_fraction evicted_while_thinking_fraction recomputed_tokens usd_total
 """.split()
 
 
@@ -160,3 +160,28 @@ def test_three_utilizations_differ():
     assert 0 < said["batch_fill_fraction"] < 1 and math.isfinite(said["e2e_p99_s"])
     none = dataclasses.replace(facts, peak_tokens_per_s=None)
     assert summarize(none, Usage.from_facts(none), {}, Slo(ttft_s=5.0))["token_fraction_of_peak"] is None
+
+
+def test_contexts_lost_while_a_tool_ran():
+    """Blocks of 16: 100 tokens come back, so 96 can be found. A finds all, B half; C moved, D came from the API."""
+    chain = dict(calls_in_task=2, input_tokens=150)
+    book = Book().replica(0, ("busy", 0, 90)).replica(1, ("busy", 0, 90))
+    for task in range(4):
+        where = dict(backend=1, replica_id=-1) if task == 3 else {}
+        book.request(1, 2, 3, 4, task_id=task, call_index=0, **chain, **where)
+    for task, cached, replica in ((0, 96, 0), (1, 48, 0), (2, 0, 1), (3, 0, 0)):
+        book.request(
+            10, 11, 12, 13, task_id=task, call_index=1, **chain, returning_tokens=100, cached_input_tokens=cached,
+            replica_id=replica, recomputed_tokens=7 if task == 0 else 0,
+        )  # fmt: skip
+    said = summary_of(book)
+    assert said["evicted_while_thinking_fraction"] == 1 / 2
+    assert said["recomputed_tokens"] == 7 + 48 + 96
+    assert summary_of(book, window=Window(50, 90))["evicted_while_thinking_fraction"] is None
+
+
+def test_a_prompt_that_comes_back_to_its_very_end_can_find_all_but_its_last_block():
+    book = Book().replica(0, ("busy", 0, 90)).request(1, 2, 3, 4, task_id=0, calls_in_task=2, input_tokens=64)
+    again = dict(task_id=0, call_index=1, calls_in_task=2, input_tokens=64, returning_tokens=64)
+    said = summary_of(book.request(10, 11, 12, 13, **again, cached_input_tokens=48))
+    assert said["evicted_while_thinking_fraction"] == 0 and said["recomputed_tokens"] == 0

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from sim.records import Backend
-from sim.routing.placement import FillFirst, LeastLoaded, RoundRobin, TaskAffinity
+from sim.routing.placement import FillFirst, LeastLoaded, PrefixAware, RoundRobin, TaskAffinity
 from sim.routing.routers import ApiOnly, FleetOnly, Overflow
 from sim.schema import ConfigError, parse_node
 from sim.work import Call, Request, Task
@@ -104,3 +104,19 @@ def test_fill_first_gathers_load_until_a_replica_is_full():
     assert placement.choose(request(), replicas(0, 4, 1)).replica_id == 2
     assert placement.choose(request(), replicas(0, 0, 0)).replica_id == 0
     assert placement.choose(request(), replicas(9, 7, 8)).replica_id == 1, "all full: the least loaded"
+
+
+def test_prefix_aware_goes_where_the_prompt_is_unless_that_is_far_busier():
+    asked = Request(Task(0, 0.0, (Call(100, 10, segments=(("text", 100),)),)), 0, 0.0)
+
+    def chosen(*replicas, max_extra_requests=4):
+        offered = [
+            SimpleNamespace(replica_id=i, n_outstanding=load, cached_tokens=lambda segments, held=held: held)
+            for i, (load, held) in enumerate(replicas)
+        ]
+        return PrefixAware(max_extra_requests=max_extra_requests).choose(asked, offered).replica_id
+
+    assert chosen((0, 0), (4, 64), (1, 32)) == 1, "most cached"
+    assert chosen((0, 0), (5, 64), (1, 32)) == 2, "the fullest holder is five above the least loaded"
+    assert chosen((3, 0), (2, 0), (2, 0)) == 1, "nothing cached anywhere: the least loaded, lowest id"
+    assert chosen((1, 0), (0, 0), (0, 16), max_extra_requests=0) == 2
