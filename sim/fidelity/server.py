@@ -20,7 +20,7 @@ from sim.work import Outcome
 
 _FLAGS = (
     "max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization", "kv_cache_blocks", "prefix_caching",
-    "async_scheduling", "request_overhead_s",
+    "async_scheduling", "request_overhead_s", "sampler",
 )  # fmt: skip
 _PERCENTILES = (50, 90, 99)
 _NO_LIMIT = 1_000_000_000
