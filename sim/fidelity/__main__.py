@@ -12,10 +12,11 @@ from sim.fidelity.table import Prediction, as_text
 from sim.schema import ConfigError, SimError
 
 
-def predict(path: Path, replications: int = 3, only: str = "") -> list[Prediction]:
+def predict(path: Path, replications: int = 5, only: str = "", as_sent: bool = False) -> list[Prediction]:
     """Every prediction for a file of measured runs, of those whose name contains `only`. Raises SimError.
 
     A JSON holds runs with load stages, or one run beside a CSV of its requests; a CSV holds operating points.
+    `as_sent`: staged requests leave when they did, as requests/<id>.csv beside the JSON says, not at random.
     """
     if path.suffix == ".csv":
         return list(points.predictions(path, only, replications))
@@ -26,7 +27,12 @@ def predict(path: Path, replications: int = 3, only: str = "") -> list[Predictio
     if "experiments" not in content:
         return list(burst.predictions(content, path.with_suffix(".csv")))
     runs = [run for run in content["experiments"] if only in run["id"]]
-    return [row for run in runs for row in staged.predictions(run, replications)]
+    logs = path.parent / "requests"
+    return [
+        row
+        for run in runs
+        for row in staged.predictions(run, replications, logs / f"{run['id']}.csv" if as_sent else None)
+    ]
 
 
 def main() -> int:
@@ -34,11 +40,12 @@ def main() -> int:
     parser.add_argument("file", type=Path, help="measured runs: JSON, or CSV of operating points")
     parser.add_argument("--out", type=Path, help="write every prediction to this JSON file")
     parser.add_argument("--only", default="", help="runs whose name contains this")
-    parser.add_argument("--replications", type=int, default=3, help="repetitions to average over (default 3)")
+    parser.add_argument("--replications", type=int, default=5, help="repetitions to average over (default 5)")
+    parser.add_argument("--as-sent", action="store_true", help="send times of requests/<id>.csv, not random ones")
     parser.add_argument("--brief", action="store_true", help="print the mean errors only")
     options = parser.parse_args()
     try:
-        rows = predict(options.file, options.replications, options.only)
+        rows = predict(options.file, options.replications, options.only, options.as_sent)
     except SimError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

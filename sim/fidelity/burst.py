@@ -25,7 +25,7 @@ def predictions(run: dict[str, Any], requests_csv: Path) -> Iterator[Prediction]
         write_requests(log, sent_requests(requests_csv))
         arrivals = {"kind": "replay", "path": str(log)}
         found = seen_by_clients(played(server(run, flags, arrivals=arrivals, horizon_s=None, drain_s=1e6)))
-    measured, tuned_on = run.get("measured") or {}, is_tuned_on(run["id"])
+    measured, tuned_on = run.get("measured") or {}, is_tuned_on(run["id"], run["gpu"])
     for metric, predicted in found.items():
         yield Prediction(run["id"], 0, metric, predicted, measured.get(metric), tuned_on=tuned_on)
 

@@ -39,7 +39,7 @@ def predictions(path: Path, only: str, replications: int) -> Iterator[Prediction
         if only in name or only in row["source"]:
             found = [seen_by_clients(played(scenario_of(row), k)) for k in range(replications)]
             measured = {m: float(row[c]) * unit for c, (m, unit) in _MEASURED.items() if row.get(c)}
-            tuned_on = is_tuned_on(row["source"])
+            tuned_on = is_tuned_on(row["source"], row["gpu"])
             for metric in found[0]:
                 predicted = float(np.mean([once[metric] for once in found]))
                 yield Prediction(name, i, metric, predicted, measured.get(metric), False, tuned_on, family_of(row))

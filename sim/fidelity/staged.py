@@ -87,7 +87,7 @@ def _requests(
     sent = []
     for i, (time_s, output) in enumerate(zip(times_s.tolist(), outputs.tolist(), strict=True)):
         k = (already + i) % n_prompts if period else i
-        length = recorded[i].input_tokens if recorded else int(lengths[k])
+        length = recorded[i].input_tokens if recorded and recorded[i].input_tokens else int(lengths[k])  # failed: 0
         head = min(shared, length - 1)
         system = f"system{groups[k]}:{head} " if head > 0 else ""
         rest = f"prompt{k}:{length - max(head, 0)}" if period else ""
@@ -101,7 +101,7 @@ def _recorded(path: Path) -> list[list[Sent]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                sent = Sent(float(row["arrival_s"]), int(row["input_tokens"]), int(row["output_tokens"]))
+                sent = Sent(float(row["arrival_s"]), int(row["input_tokens"] or 0), int(row["output_tokens"] or 0))
                 stages.setdefault(row["stage"], []).append(sent)
     except OSError as error:
         raise TraceError(f"{path}: cannot be read: {error.strerror}") from None
