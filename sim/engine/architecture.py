@@ -56,7 +56,7 @@ class Model(Node):
     dense_mlp_layers: int | None = Field(None, ge=0, description="layers with a dense feed-forward; None: all or none")
 
     sliding_window: int | None = Field(None, gt=0)
-    sliding_window_fraction: float = Field(0.0, ge=0, le=1, description="share of layers with the window")
+    sliding_window_fraction: float = Field(0.0, ge=0, lt=1, description="share of layers with the window")
 
     q_lora_rank: int = Field(0, ge=0)
     kv_lora_rank: int = Field(0, ge=0)

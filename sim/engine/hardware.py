@@ -142,8 +142,8 @@ def kv_bytes_per_token(model: str | Model, engine: Engine) -> float:
     """KV bytes that one more token of context takes on each GPU of a replica.
 
     GQA: 2 x layers x KV heads on this GPU x head_dim x bytes, where KV heads are replicated once there are more GPUs
-    than heads. MLA: (kv_lora_rank + qk_rope_head_dim) x bytes per layer, not divided. Sliding-window layers do not grow
-    and are not counted (their fixed window per sequence is neglected).
+    than heads. MLA: (kv_lora_rank + qk_rope_head_dim) x bytes per layer, not divided. Sliding-window layers do not
+    grow: see `window_bytes_per_sequence`.
     """
     model = model_named(model)
     growing = (model.layers - model.n_window_layers) * model.kv_bytes_per_token_per_layer(
@@ -153,14 +153,26 @@ def kv_bytes_per_token(model: str | Model, engine: Engine) -> float:
 
 
 def kv_memory_bytes(gpu: str | Gpu, model: str | Model, engine: Engine) -> float:
-    """Bytes left for KV on each GPU: utilization x device total - weights - activation reserve. May be < 0."""
+    """Bytes left for KV that grows, on each GPU: utilization x device total - weights - reserve - windows. May be < 0.
+
+    Windows are set aside for as many sequences as may run, but never more than half of what the weights leave.
+    """
     gpu, model = gpu_named(gpu), model_named(model)
-    reserve = engine.activation_reserve_gb * GB
-    return engine.gpu_memory_utilization * gpu.device_total_gb * GB - weight_bytes_per_gpu(model, engine) - reserve
+    taken = weight_bytes_per_gpu(model, engine) + engine.activation_reserve_gb * GB
+    left = engine.gpu_memory_utilization * gpu.device_total_gb * GB - taken
+    windows = engine.max_num_seqs * window_bytes_per_sequence(model, engine)
+    return left - min(windows, 0.5 * max(0.0, left))
 
 
 def kv_blocks_of(gpu: str | Gpu, model: str | Model, engine: Engine) -> int:
     """KV blocks of `engine.block_tokens` tokens that one replica holds; 0 if the weights leave no room.
+def window_bytes_per_sequence(model: str | Model, engine: Engine) -> float:
+    """What the sliding-window layers keep of one sequence on each GPU: the window, and the block it slides through."""
+    model = model_named(model)
+    tokens = (model.sliding_window or 0) + engine.block_tokens
+    return model.n_window_layers * tokens * model.kv_bytes_per_token_per_layer(engine.tensor_parallel, engine.kv_dtype)
+
+
 
     What a real engine logged (`engine.kv_cache_blocks`) goes before what its memory would suggest.
     """

@@ -167,7 +167,10 @@ _READERS: dict[str, Callable[[_Config], dict[str, Any]]] = {
 
 
 def _windows(config: _Config, kind: str) -> dict[str, Any]:
-    """Layers with a sliding window: as `layer_types` says, else all, every second (gpt-oss) or the last (Qwen)."""
+    """Layers with a sliding window: as `layer_types` says, else every second (gpt-oss) or the last (Qwen).
+
+    Where all layers have one, it is left out: right up to that many tokens, too much memory and time beyond.
+    """
     window = config.get("sliding_window")
     if not window or config.get("use_sliding_window") is False:
         return {}
@@ -180,7 +183,9 @@ def _windows(config: _Config, kind: str) -> dict[str, Any]:
         fraction = 1 - config.number("max_window_layers", default=0) / layers
     else:
         fraction = 0.5 if kind == "gpt_oss" else 1.0
-    return {"sliding_window": config.number("sliding_window"), "sliding_window_fraction": fraction} if fraction else {}
+    if not 0 < fraction < 1:
+        return {}
+    return {"sliding_window": config.number("sliding_window"), "sliding_window_fraction": fraction}
 
 
 def _dtypes(config: _Config) -> dict[str, Any]:

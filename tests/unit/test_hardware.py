@@ -13,9 +13,11 @@ from sim.engine.hardware import (
     kv_blocks,
     kv_blocks_of,
     kv_bytes_per_token,
+    kv_memory_bytes,
     model_named,
     refuse_if_too_big,
     weight_bytes_per_gpu,
+    window_bytes_per_sequence,
 )
 from sim.schema import ConfigError, parse_node
 
@@ -107,6 +109,14 @@ def test_memory_shapes_of_latent_sparse_window_and_fp8_caches():
     assert kv_blocks("h100_sxm", "llama_3_1_8b", 1, kv_dtype="fp8") == pytest.approx(
         2 * kv_blocks("h100_sxm", "llama_3_1_8b", 1), abs=1
     )
+
+
+def test_sliding_windows_take_a_fixed_memory_per_sequence():
+    window = window_bytes_per_sequence("gpt_oss_120b", Engine())
+    assert window == 18 * (128 + 16) * 2 * 8 * 64 * 2  # layers, tokens, keys and values, KV heads, head, bytes
+    assert window_bytes_per_sequence("llama_3_1_8b", Engine()) == 0
+    few, many = (kv_memory_bytes("h100_sxm", "gpt_oss_120b", Engine(max_num_seqs=n)) for n in (1, 256))
+    assert few - many == pytest.approx(255 * window)
 
 
 def test_memory_that_is_not_given_to_the_engine_is_not_used():
