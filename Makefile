@@ -4,7 +4,7 @@ PY ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 pytho
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: run test bench lock
+.PHONY: run test bench fidelity lock
 
 .venv/.ok: requirements.lock pyproject.toml
 	@test -n "$(PY)" || { echo "error: no Python >= 3.11 found; say which with make PY=..." >&2; exit 1; }
@@ -23,6 +23,9 @@ test: .venv/.ok     ## the whole test suite
 
 bench: .venv/.ok    ## speed and memory of the simulator on one core
 	$(BIN)/python -m sim.study.bench $(ARGS)
+
+fidelity: .venv/.ok ## measured runs of real servers, played again: predicted beside measured
+	$(BIN)/python -m tests.fidelity $(ARGS)
 
 lock: .venv/.ok     ## rewrite requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

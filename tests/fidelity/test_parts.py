@@ -1,0 +1,159 @@
+"""What the fidelity suite does before it measures anything: names, requests, prefixes, arithmetic of errors."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from sim.fidelity import staged
+from sim.fidelity.__main__ import main, predict
+from sim.fidelity.burst import sent_requests
+from sim.fidelity.names import gpu_file, model_file, names_fp8
+from sim.fidelity.points import scenario_of
+from sim.fidelity.server import Sent, server, write_requests
+from sim.fidelity.table import Prediction, mean_absolute_errors
+from sim.randomness import Streams
+from sim.schema import ConfigError, TraceError
+from sim.workload import Replay, Workload
+
+STAGE = {
+    "stage": 0, "rate_rps": 5.0, "duration_s": 600, "n_requests": 3000, "arrival": "poisson",
+    "prompt_tokens": {"mean": 591.63, "p50": 591.0, "min": 580.0, "p5": 582.95, "p95": 601.0, "max": 604.0},
+    "output_tokens": 247, "shared_prefix_tokens": 100, "n_prefix_groups": 10, "n_distinct_prompts": 100,
+    "prompt_repeat_period_requests": 100,
+}  # fmt: skip
+RUN = {
+    "id": "made-up", "model": "meta-llama/Llama-3.1-8B-Instruct", "gpu": "H100-SXM-80GB", "tensor_parallel": 1,
+    "dtype": "bfloat16", "kv_dtype": "bfloat16",
+    "engine": {"max_num_seqs": 128, "max_num_batched_tokens": 4096, "kv_cache_blocks": 12345, "block_size": 16},
+    "stages": [STAGE | {"duration_s": 20, "n_requests": 100}, STAGE | {"stage": 1, "duration_s": 10, "n_requests": 90}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("hugging_face_id", "file"),
+    [
+        ("Qwen/Qwen3-14B", "qwen3_14b"),
+        ("meta-llama/llama-3.1-8b-INSTRUCT", "llama_3_1_8b"),
+        ("meta-llama/Meta-Llama-3-8B-Instruct", "llama_3_1_8b"),
+        ("codellama/CodeLlama-34b-Instruct-hf", "code_llama_34b"),
+        ("01-ai/Yi-34B-Chat", "yi_34b"),
+        ("mistralai/Mistral-Nemo-Base-2407", "mistral_nemo"),
+        ("mistralai/Mixtral-8x7B-Instruct-v0.1", "mixtral_8x7b"),
+        ("RedHatAI/Llama-4-Scout-17B-16E-Instruct-FP8-dynamic", "llama_4_scout"),
+        ("meta-llama/Llama-2-70b-chat-hf", "llama_2_70b"),
+    ],
+)
+def test_a_model_is_found_by_its_shape(hugging_face_id, file):
+    assert model_file(hugging_face_id) == file
+
+
+def test_unknown_names_are_refused_with_what_is_known():
+    with pytest.raises(ConfigError, match="'acme/Llama-9'.*Qwen/Qwen3-14B"):
+        model_file("acme/Llama-9")
+    with pytest.raises(ConfigError, match="'TPU-v5'.*h100_sxm"):
+        gpu_file("TPU-v5")
+    assert names_fp8("RedHatAI/Llama-4-Scout-17B-16E-Instruct-FP8-dynamic") and not names_fp8("openai/gpt-oss-20b")
+
+
+def test_flags_and_logged_blocks_reach_the_engine():
+    engine = server(RUN | {"tensor_parallel": 2, "dtype": "fp8"}, RUN["engine"], lengths={
+        "kind": "fixed", "input_tokens": 5, "output_tokens": 5}).engine  # fmt: skip
+    assert (engine.max_num_seqs, engine.max_num_batched_tokens, engine.kv_cache_blocks) == (128, 4096, 12345)
+    assert (engine.tensor_parallel, engine.weight_dtype) == (2, "fp8")
+
+
+def test_a_stage_sends_exactly_its_requests_with_exponential_gaps():
+    times_s = staged._moments(STAGE, 3000, np.random.default_rng(1))
+    gaps_s = np.diff(times_s)
+    assert len(times_s) == 3000 and times_s[0] == 0 and times_s[-1] < 600
+    assert gaps_s.mean() == pytest.approx(0.2, rel=0.01)
+    assert gaps_s.std() / gaps_s.mean() == pytest.approx(1.0, abs=0.06)  # three standard errors of an exponential's CV
+    assert np.diff(staged._moments(STAGE | {"arrival": "constant"}, 3000, None)) == pytest.approx(np.full(2999, 0.2))
+    with pytest.raises(ConfigError, match="arrival = 'lévy'"):
+        staged._moments(STAGE | {"arrival": "lévy"}, 3000, None)
+
+
+def test_prompts_repeat_round_robin_and_groups_begin_alike():
+    sent = staged._requests(STAGE, np.random.default_rng(1), 0.0, 0, None)
+    assert all(a[1:] == b[1:] for a, b in zip(sent, sent[100:], strict=False))
+    assert len({s.prefix for s in sent}) == 100 and len({s.prefix.split()[0] for s in sent}) == 10
+    lengths = np.array([s.input_tokens for s in sent])
+    assert lengths.mean() == pytest.approx(591.63, abs=0.5) and lengths.min() >= 579 and lengths.max() <= 605
+    later = staged._requests(STAGE | {"stage": 1}, np.random.default_rng(1), 0.0, 40, None)
+    assert later[0][1:] == sent[40][1:]  # a later stage goes on with the same prompts
+
+
+def test_a_log_may_name_what_prompts_begin_with(tmp_path):
+    path = tmp_path / "log.csv"
+    requests = [
+        Sent(0.0, 50, 5, "sys:16 a:34"),
+        Sent(1.0, 60, 5, "sys:16 b:20"),
+        Sent(2.0, 9, 5),
+        Sent(3.0, 9, 5, "a:9"),
+    ]
+    write_requests(path, requests)
+    calls = [t.calls[0] for b in Workload(Replay(path=str(path))).task_blocks(Streams(1), 10.0) for t in b]
+    assert [sum(n for _, n in c.segments) for c in calls] == [50, 36, 0, 9]
+    assert calls[0].segments[0] == calls[1].segments[0]
+    assert calls[0].segments[1][0] != calls[3].segments[0][0]  # the same name after other text is other text
+    for bad in ("sys", "sys:0", "sys:16 a:99", ":5"):
+        write_requests(path, [Sent(0.0, 50, 5, bad)])
+        with pytest.raises(TraceError, match="line 2, column 'prefix'"):
+            Replay(path=str(path)).log  # noqa: B018
+
+
+def test_a_conversation_goes_on_from_the_prompt_it_repeats(tmp_path):
+    path = tmp_path / "run.csv"
+    path.write_text(
+        "arrival_s,input_tokens,output_tokens,prefix_hit_tokens_ideal\n0,100,5,0\n1,200,5,96\n2,300,5,192\n3,90,5,0\n"
+    )
+    prefixes = [sent.prefix for sent in sent_requests(path)]
+    assert prefixes == ["prompt0:100", "prompt0:96 prompt1:104", "prompt0:96 prompt1:96 prompt2:108", "prompt3:90"]
+
+
+def test_operating_points_become_closed_loops_and_bursts():
+    row = {
+        "source": "x", "engine": "vllm", "gpu": "H100-SXM", "tp": "2", "model": "meta-llama/Llama-3.1-70B",
+        "dtype": "fp8", "input_len": "1024", "output_len": "512", "concurrency": "8",
+        "notes": "sweep; lengths uniform in [0.8L,L]",
+    }  # fmt: skip
+    scenario = scenario_of(row)
+    assert (scenario.arrivals.n_clients, scenario.arrivals.n_tasks) == (8, 80)
+    assert (scenario.lengths.mean_input_tokens, scenario.engine.prefix_caching) == (921.5, False)
+    burst = scenario_of(row | {"concurrency": "", "notes": "all 300 requests sent at once"})
+    assert burst.arrivals.n_clients == burst.arrivals.n_tasks == 300
+    with pytest.raises(TraceError, match="neither a concurrency"):
+        scenario_of(row | {"concurrency": ""})
+
+
+def test_errors_leave_out_overload_and_what_nobody_measured():
+    rows = [
+        Prediction("a", 0, "m", 1.1, 1.0), Prediction("a", 1, "m", 0.8, 1.0), Prediction("b", 0, "m", 9.0, 1.0, True),
+        Prediction("a", "overall", "m", 5.0, 1.0), Prediction("a", 0, "n", 5.0),
+    ]  # fmt: skip
+    assert mean_absolute_errors(rows) == {"m": pytest.approx(0.15)}
+
+
+def test_one_command_takes_any_file_of_the_schema(tmp_path, monkeypatch, capsys):
+    file, out = tmp_path / "runs.json", tmp_path / "predictions.json"
+    file.write_text(json.dumps({"schema": "", "units": "", "experiments": [RUN]}))
+    monkeypatch.setattr("sys.argv", ["fidelity", str(file), "--out", str(out), "--replications", "1"])
+    assert main() == 0
+    rows = json.loads(out.read_text())
+    assert {tuple(row) for row in rows} == {("experiment", "stage", "metric", "predicted")}
+    assert {row["stage"] for row in rows} == {0, 1, "overall"}
+    needed = {f"{m}_{s}_s" for m in ("ttft", "e2e") for s in ("mean", "p50", "p90", "p99")} | {"itl_mean_s"}
+    assert needed <= {row["metric"] for row in rows if row["stage"] == 1}
+    assert "made-up 1" in capsys.readouterr().out
+    file.write_text(json.dumps({"experiments": [RUN | {"model": "acme/Llama-9"}]}))
+    assert main() == 2
+    assert capsys.readouterr().err.startswith("error: model = 'acme/Llama-9'")
+
+
+def test_the_same_run_gives_the_same_predictions(tmp_path):
+    file = tmp_path / "runs.json"
+    file.write_text(json.dumps({"experiments": [RUN]}))
+    assert predict(file, 2) == predict(file, 2)
