@@ -131,7 +131,8 @@ def test_a_config_that_cannot_be_read_is_refused_by_file_and_key(content, words,
 
 def test_a_window_on_every_layer_is_left_out_so_that_memory_still_grows(config_file):
     read = Model.from_hugging_face(config_file(_LLAMA | {"model_type": "mistral", "sliding_window": 4096}))
-    assert read.n_window_layers == 0 and kv_blocks("h100_sxm", read, 1) == kv_blocks("h100_sxm", "llama_3_1_8b", 1)
+    assert read.n_window_layers == 0
+    assert kv_blocks("h100_sxm", read, 1) == pytest.approx(kv_blocks("h100_sxm", "llama_3_1_8b", 1), rel=1e-3)
 
 
 def test_a_missing_file_is_named():
