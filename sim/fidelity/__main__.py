@@ -15,8 +15,9 @@ from sim.schema import ConfigError, SimError
 def predict(path: Path, replications: int = 5, only: str = "", as_sent: bool = False) -> list[Prediction]:
     """Every prediction for a file of measured runs, of those whose name contains `only`. Raises SimError.
 
-    A JSON holds runs with load stages, or one run beside a CSV of its requests; a CSV holds operating points.
-    `as_sent`: staged requests leave when they did, as requests/<id>.csv beside the JSON says, not at random.
+    A JSON holds runs with load stages, or one run beside a CSV of its requests; a CSV holds operating points. A run that
+    cannot be played is named on stderr, and the others go on. `as_sent`: staged requests leave when they did, as
+    requests/<id>.csv beside the JSON says, not at random.
     """
     if path.suffix == ".csv":
         return list(points.predictions(path, only, replications))
@@ -27,12 +28,19 @@ def predict(path: Path, replications: int = 5, only: str = "", as_sent: bool = F
     if "experiments" not in content:
         return list(burst.predictions(content, path.with_suffix(".csv")))
     runs = [run for run in content["experiments"] if only in run["id"]]
-    logs = path.parent / "requests"
-    return [
-        row
-        for run in runs
-        for row in staged.predictions(run, replications, logs / f"{run['id']}.csv" if as_sent else None)
-    ]
+    rows: list[Prediction] = []
+    refused: list[str] = []
+    for run in runs:
+        log = path.parent / "requests" / f"{run['id']}.csv" if as_sent else None
+        try:
+            rows += staged.predictions(run, replications, log)
+        except SimError as error:
+            refused.append(f"{run['id']}: {error}")
+    for line in refused:
+        print(f"not predicted: {line}", file=sys.stderr)
+    if refused and not rows:
+        raise ConfigError(f"{path}: no run could be played")
+    return rows
 
 
 def main() -> int:
