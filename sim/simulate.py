@@ -164,6 +164,7 @@ def _new_replica(env, scenario: Scenario) -> partial[Replica]:
         async_scheduling=engine.async_scheduling,
         scheduling_policy=engine.scheduling_policy,
         max_queue=engine.max_queue,
+        decode_tokens=engine.tokens_per_decode,
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from sim.conf_path import conf_dir
 from sim.engine.architecture import Dtype, Model
 from sim.engine.roofline import Sampler
+from sim.engine.speculation import Speculation
 from sim.engine.step_time import RooflineModel, StepTimeModel
 from sim.schema import ConfigError, Node, one_of, parse_node
 from sim.units import GB
@@ -102,14 +103,21 @@ class Engine(Node):
         None, ge=0, description="requests a replica takes beyond max_num_seqs, the rest are refused; None: any number"
     )
     request_overhead_s: float = Field(0.0, ge=0, description="HTTP and tokenising, once per request")
+    speculative: Speculation | None = Field(None, description="None: every step yields one token of a sequence")
     step_time: one_of(StepTimeModel) = RooflineModel()
+
+    @property
+    def tokens_per_decode(self) -> int:
+        """Tokens that a step computes of every decoding sequence: its next, and those drafted."""
+        return 1 if self.speculative is None else self.speculative.draft_tokens + 1
 
     @model_validator(mode="after")
     def _budget_holds_a_decode_of_all(self) -> Engine:
-        if self.max_num_batched_tokens < self.max_num_seqs:
+        each = self.tokens_per_decode
+        if self.max_num_batched_tokens < self.max_num_seqs * each:
             raise ValueError(
-                f"max_num_batched_tokens = {self.max_num_batched_tokens} must be >= max_num_seqs = "
-                f"{self.max_num_seqs}: every running sequence needs a token of the step's budget"
+                f"max_num_batched_tokens = {self.max_num_batched_tokens} must be >= max_num_seqs = {self.max_num_seqs}"
+                f"{f' x {each} tokens' if each > 1 else ''}: every running sequence needs its part of a step's budget"
             )
         return self
 
@@ -152,6 +160,13 @@ def kv_bytes_per_token(model: str | Model, engine: Engine) -> float:
     return growing + model.layers * model.indexer_bytes_per_token_per_layer
 
 
+def window_bytes_per_sequence(model: str | Model, engine: Engine) -> float:
+    """What the sliding-window layers keep of one sequence on each GPU: the window, and the block it slides through."""
+    model = model_named(model)
+    tokens = (model.sliding_window or 0) + engine.block_tokens
+    return model.n_window_layers * tokens * model.kv_bytes_per_token_per_layer(engine.tensor_parallel, engine.kv_dtype)
+
+
 def kv_memory_bytes(gpu: str | Gpu, model: str | Model, engine: Engine) -> float:
     """Bytes left for KV that grows, on each GPU: utilization x device total - weights - reserve - windows. May be < 0.
 
@@ -166,13 +181,6 @@ def kv_memory_bytes(gpu: str | Gpu, model: str | Model, engine: Engine) -> float
 
 def kv_blocks_of(gpu: str | Gpu, model: str | Model, engine: Engine) -> int:
     """KV blocks of `engine.block_tokens` tokens that one replica holds; 0 if the weights leave no room.
-def window_bytes_per_sequence(model: str | Model, engine: Engine) -> float:
-    """What the sliding-window layers keep of one sequence on each GPU: the window, and the block it slides through."""
-    model = model_named(model)
-    tokens = (model.sliding_window or 0) + engine.block_tokens
-    return model.n_window_layers * tokens * model.kv_bytes_per_token_per_layer(engine.tensor_parallel, engine.kv_dtype)
-
-
 
     What a real engine logged (`engine.kv_cache_blocks`) goes before what its memory would suggest.
     """

@@ -45,16 +45,19 @@ class Roofline:
 
     Limits: sequences are taken to hold at least the window (sliding-window layers) or `sparse_top_k` tokens (DSA),
     which keeps decode affine in the context and overstates shorter ones; no tile or wave quantisation; one node.
+
+    `decode_tokens`: tokens that a decode step computes, and samples, of every sequence; more than one to verify drafts.
     """
 
     __slots__ = (
         "context_s", "_decode", "_tokens", "_head", "_row_s", "_sequence_s", "_fixed_s", "_pair_s", "_capped_pair_s",
         "_cap", "_past_s", "_capped_token_s", "_model", "_norm", "_gemm", "_experts", "_lm_head", "_token_s",
-        "_two_shot_s", "_one_shot_tokens",
+        "_two_shot_s", "_one_shot_tokens", "_each",
     )  # fmt: skip
 
-    def __init__(self, gpu: Gpu, model: Model, engine: Engine):
+    def __init__(self, gpu: Gpu, model: Model, engine: Engine, decode_tokens: int = 1):
         self._model = model
+        self._each = decode_tokens
         self._norm = gpu.overlap_norm
         self._tokens: dict[int, float] = {}
         self._head: dict[int, float] = {}
@@ -88,9 +91,10 @@ class Roofline:
         flops_per_s = gpu.bf16_dense_tflops * _TFLOP * gpu.prefill_attention_efficiency * engine.gemm_fraction
         kv_s = max(
             model.kv_bytes_per_token_per_layer(tp, engine.kv_dtype) / kv_read,
-            model.decode_flops_per_pair / tp / flops_per_s,
+            self._each * model.decode_flops_per_pair / tp / flops_per_s,
         )
-        index_s = max(model.indexer_bytes_per_token_per_layer / kv_read, model.indexer_flops_per_pair / flops_per_s)
+        index_flop_s = self._each * model.indexer_flops_per_pair / flops_per_s
+        index_s = max(model.indexer_bytes_per_token_per_layer / kv_read, index_flop_s)
         pair_s = model.prefill_flops_per_pair / tp / flops_per_s
         sparse = model.attention == "dsa"
         growing = 0 if sparse else model.layers - model.n_window_layers
@@ -153,7 +157,7 @@ class Roofline:
 
     def _decode_step_s(self, n: int) -> float:
         capped_s = self._capped_token_s * self._cap
-        return self._tokens_s(n) + self._head_s(n) + n * (self._sequence_s + capped_s)
+        return self._tokens_s(n * self._each) + self._head_s(n * self._each) + n * (self._sequence_s + capped_s)
 
     def decode_s(self, n_sequences: int) -> float:
         """One decode step of `n_sequences` at zero context."""
@@ -167,7 +171,7 @@ class Roofline:
         """A mixed step (see `StepTime.step_s`)."""
         if not chunks:
             return self.decode_s(n_decode) + self.context_s * context_tokens
-        tokens = rows = n_decode
+        tokens = rows = n_decode * self._each
         pairs = past_tokens = 0
         for new, past, completes in chunks:
             tokens += new

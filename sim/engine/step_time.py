@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from pydantic import Field, model_validator
 
 from sim.engine.roofline import Roofline
+from sim.engine.speculation import SpeculativeStepTime
 from sim.schema import Kinded
 
 if TYPE_CHECKING:
@@ -74,8 +75,17 @@ class AffineStepTime:
 class StepTimeModel(Kinded):
     """A way to get step times for a GPU, a model and an engine."""
 
-    def build(self, gpu: Gpu, model: Model, engine: Engine) -> StepTime:
+    def plain(self, gpu: Gpu, model: Model, engine: Engine, decode_tokens: int = 1) -> StepTime:
+        """The step time where a decode step computes `decode_tokens` tokens of every sequence."""
         raise NotImplementedError
+
+    def build(self, gpu: Gpu, model: Model, engine: Engine) -> StepTime:
+        """The step time of this engine, speculative if it is."""
+        plain = self.plain(gpu, model, engine)
+        if engine.speculative is None:
+            return plain
+        verifying = self.plain(gpu, model, engine, engine.tokens_per_decode)
+        return SpeculativeStepTime(plain, verifying, engine.speculative)
 
 
 class RooflineModel(StepTimeModel):
@@ -83,8 +93,8 @@ class RooflineModel(StepTimeModel):
 
     kind: Literal["roofline"] = "roofline"
 
-    def build(self, gpu: Gpu, model: Model, engine: Engine) -> StepTime:
-        return Roofline(gpu, model, engine)
+    def plain(self, gpu: Gpu, model: Model, engine: Engine, decode_tokens: int = 1) -> StepTime:
+        return Roofline(gpu, model, engine, decode_tokens)
 
 
 class AffineModel(StepTimeModel):
@@ -102,5 +112,6 @@ class AffineModel(StepTimeModel):
             raise ValueError("base_s + per_sequence_s must be > 0: a step takes time")
         return self
 
-    def build(self, gpu: Gpu, model: Model, engine: Engine) -> StepTime:
-        return AffineStepTime(self.base_s, self.per_sequence_s, self.per_context_token_s, self.per_prefill_token_s)
+    def plain(self, gpu: Gpu, model: Model, engine: Engine, decode_tokens: int = 1) -> StepTime:
+        per_sequence_s = self.per_sequence_s + (decode_tokens - 1) * self.per_prefill_token_s
+        return AffineStepTime(self.base_s, per_sequence_s, self.per_context_token_s, self.per_prefill_token_s)

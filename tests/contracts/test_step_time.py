@@ -94,7 +94,8 @@ def test_affine_step_time_is_what_it_says():
     assert step.decode_s(4) == 4.0
     assert step.step_s(4, 8, ()) == 6.0
     assert step.step_s(4, 8, [(16, 99, True)]) == 2.0 + 0.5 * 5 + 0.25 * 8 + 0.125 * 16
-    chosen = Engine(step_time=AffineModel(base_s=2.0)).step_time.build(None, None, None)
+    engine = Engine(step_time=AffineModel(base_s=2.0))
+    chosen = engine.step_time.build(None, None, engine)
     assert chosen.step_s(9, 9, [(9, 9, True)]) == 2.0
 
 

@@ -12,6 +12,7 @@ import simpy
 
 from sim.clock import call_later
 from sim.engine.replica import Replica
+from sim.engine.speculation import Speculation, SpeculativeStepTime
 from sim.work import Call, Outcome, Request, Task
 from tests.reference.stepping import SteppingEngine
 
@@ -80,8 +81,10 @@ def draw_world(seed: int) -> World:
     if rng.random() < 0.2:
         engine["max_queue"] = int(rng.integers(0, 4))
     if rng.random() < 0.2:
-        engine["decode_tokens"] = decode_tokens = int(rng.integers(2, 5))
-        engine["max_num_batched_tokens"] += max_num_seqs * (decode_tokens - 1)
+        drafts = int(rng.choice([1, 3]))
+        engine["decode_tokens"] = drafts + 1
+        engine["max_num_batched_tokens"] += max_num_seqs * drafts
+        step_time = _speculative(rng, step_time, drafts, on_the_beat)
     return World(tasks, step_time, engine, patience_s)
 
 
@@ -91,6 +94,13 @@ def _step_time(rng, on_the_beat: bool) -> ProbeStepTime:
     most = np.array([0.02, 0.002, 1e-4, 1e-4, 1e-6, 1e-3])
     present = rng.random(6) < (1, 0.8, 0.8, 0.8, 0.8, 0.8)
     return ProbeStepTime(*(rng.random(6) * most * present + (1e-4, 0, 0, 0, 0, 0)).tolist())
+
+
+def _speculative(rng, plain: ProbeStepTime, drafts: int, on_the_beat: bool) -> SpeculativeStepTime:
+    verifying = ProbeStepTime(plain.base_s, *(2 * x for x in list(vars(plain).values())[1:]))
+    acceptance, cost = (1.0, 0.25) if on_the_beat else rng.random(2)  # 2 or 4 tokens per step keep to the beat
+    speculation = Speculation(draft_tokens=drafts, acceptance_rate=acceptance, draft_cost_fraction=cost)
+    return SpeculativeStepTime(plain, verifying, speculation)
 
 
 class TextBook:
