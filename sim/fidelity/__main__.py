@@ -15,8 +15,8 @@ from sim.schema import ConfigError, SimError
 def predict(path: Path, replications: int = 5, only: str = "", as_sent: bool = False) -> list[Prediction]:
     """Every prediction for a file of measured runs, of those whose name contains `only`. Raises SimError.
 
-    A JSON holds runs with load stages, or one run beside a CSV of its requests; a CSV holds operating points. A run that
-    cannot be played is named on stderr, and the others go on. `as_sent`: staged requests leave when they did, as
+    A JSON holds runs with load stages, or one run beside a CSV of its requests; a CSV holds operating points. A run
+    that cannot be played is named on stderr, and the others go on. `as_sent`: staged requests leave when they did, as
     requests/<id>.csv beside the JSON says, not at random.
     """
     if path.suffix == ".csv":
