@@ -34,18 +34,22 @@ class Call(NamedTuple):
 def returning_tokens(previous: Call, call: Call) -> int:
     """How many leading tokens of a call's prompt the previous call of its task has left in KV memory.
 
-    >>> returning_tokens(Call(10, 3, segments=(("t", 10),), extends_prefix=True), Call(20, 3, segments=(("t", 20),)))
-    12
+    >>> first = Call(10, 3, segments=(("t", 10),), extends_prefix=True)
+    >>> [returning_tokens(first, Call(n, 3, segments=((key, n),))) for key, n in (("t", 20), ("t", 11), ("u", 20))]
+    [12, 11, 0]
     """
+    there, here = previous.segments, call.segments
+    if previous.extends_prefix and len(there) == len(here) and there[-1][0] == here[-1][0] and there[:-1] == here[:-1]:
+        own = there[-1][1]  # the rule, and quick; the last token generated is never computed
+        return previous.input_tokens - own + min(own + previous.output_tokens - 1, here[-1][1])
     shared = 0
-    last = len(previous.segments) - 1
-    for i, ((key, there), (wanted_key, wanted)) in enumerate(zip(previous.segments, call.segments, strict=False)):
+    for i, ((key, tokens), (wanted_key, wanted)) in enumerate(zip(there, here, strict=False)):
         if key != wanted_key:
             break
-        if i == last and previous.extends_prefix:
-            there += previous.output_tokens - 1  # the last token generated is never computed
-        shared += min(there, wanted)
-        if there != wanted:
+        if previous.extends_prefix and i + 1 == len(there):
+            tokens += previous.output_tokens - 1
+        shared += min(tokens, wanted)
+        if tokens != wanted:
             break
     return shared
 

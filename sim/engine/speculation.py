@@ -8,8 +8,8 @@ The engine goes on counting steps of one token, and each takes 1/E of a verifica
 takes besides what the prefill adds to a verification. Over many steps this is exact in the mean: tokens, seconds and
 the work of prefill. Within one it is not: a prompt joins at the next token instead of the next verification, so its
 first token may come early by up to two verification steps (three with asynchronous scheduling); and all sequences
-progress at the mean. Acceptance does not
-depend on the text. The draft's weights and KV take no memory: raise `activation_reserve_gb` by them.
+progress at the mean. Acceptance does not depend on the text. The draft's weights and KV take no memory: raise
+`activation_reserve_gb` by them.
 """
 
 from __future__ import annotations
