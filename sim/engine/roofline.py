@@ -16,6 +16,9 @@ Sampler = Literal["greedy", "random", "top_p"]
 SAMPLER_PASSES: dict[str, float] = {"greedy": 0.3, "random": 1.0, "top_p": 3.0}
 """Memory traffic of a sampler against the random one. Estimates: an argmax; softmax and noise; a sort besides."""
 
+_UNPACKING = 0.5
+"""Speed of expert products whose 4-bit weights are unpacked to 16 bits first; gpt-oss-120b on H100 (vLLM sweeps)."""
+
 _US = 1e-6
 _TFLOP = 1e12
 _ACTIVATION_BYTES = 2
@@ -77,8 +80,10 @@ class Roofline:
         params = model.dense_params / tp
         self._gemm = (2 * params / dense, params * BYTES_PER_PARAM[dtype] / read)
         expert = model.n_moe_layers * model.params_per_expert / tp
+        unpacked = expert_dtype in ("mxfp4", "nvfp4") and not gpu.fp4_dense_tflops
+        experts *= gpu.expert_gemm_fraction * (_UNPACKING if unpacked else 1.0)
         self._experts = (
-            2 * expert * model.experts_per_token / (experts * gpu.expert_gemm_fraction),
+            2 * expert * model.experts_per_token / experts,
             expert * BYTES_PER_PARAM[expert_dtype] / read,
         )
         head = model.head_params / tp
