@@ -205,7 +205,8 @@ def test_the_overlay_is_a_gpu_that_scenarios_can_choose(my_csv, calibrate, reque
     assert "python -m sim --config-dir mine gpu=my_h100 engine=my_h100" in said.out
     text = (tmp_path / "mine/gpu/my_h100.yaml").read_text()
     (line,) = (line for line in text.splitlines() if line.startswith("gemm_efficiency"))
-    assert "fitted to my.csv, 6 points, 20" in line and f"was {gpu_named('h100_sxm').gemm_efficiency}" in line and str(tmp_path) not in text
+    assert "fitted to my.csv, 6 points, 20" in line and f"was {gpu_named('h100_sxm').gemm_efficiency}" in line
+    assert str(tmp_path) not in text
     assert "aiconfigurator" in text  # what stays keeps its source
     assert play("--config-dir", "mine", "gpu=my_h100", "engine=my_h100", "horizon_s=60").code == 0
     (config,) = tmp_path.glob("outputs/runs/*/config.yaml")
