@@ -25,6 +25,9 @@ def served_tok_per_s(n_clients: int, input_tokens: int, output_tokens: int) -> f
 @pytest.mark.parametrize(("input_tokens", "output_tokens"), [(128, 128), (64, 64), (64, 256)])
 @pytest.mark.parametrize("n_clients", MEASURED_TOK_PER_S)
 def test_large_batches_are_bound_by_compute_as_on_the_measured_server(n_clients, input_tokens, output_tokens):
-    """Its prompts and outputs were short; how short is not stated, so several lengths must do."""
+    """Its prompts and outputs were short; how short is not stated. The constants are fitted to 128/128, 64/256.
+
+    Other guesses are further off: 256/128 and 128/64 serve up to 36 and 31 % less than measured, 32/128 25 % more.
+    """
     served = served_tok_per_s(n_clients, input_tokens, output_tokens)
     assert served == pytest.approx(MEASURED_TOK_PER_S[n_clients], rel=0.15)
