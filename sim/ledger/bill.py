@@ -1,17 +1,29 @@
-"""The bill of one run: a table of lines that add up, and the money figures read off it."""
+"""The bill of one run: a table of lines that add up, whole, by the hour or by application; the money read off it."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 
-from sim.ledger.prices import GPU_COLD_START, GPU_IDLE, OVERHEAD, Line, Prices
+from sim.ledger.lines import (
+    GPU_BUSY,
+    GPU_COLD_START,
+    GPU_DRAINING,
+    GPU_IDLE,
+    OVERHEAD,
+    STATES_OF_ITEM,
+    Line,
+)
+from sim.ledger.prices import Prices
 from sim.ledger.usage import Usage
 from sim.schema import AuditError
 from sim.units import MONTH_S, MTOK
 
 BILL_COLUMNS = list(Line._fields)
+SHARED = "(shared)"
+"""Stands for an application on the lines that no application caused alone: idle, cold starts, commitments, overhead."""
 
 
 def bill(usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None) -> pd.DataFrame:
@@ -20,16 +32,76 @@ def bill(usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | N
     `gpu_name` and `model_name` are keys of the price tables; they are looked up only if there is something to price.
     Raises ConfigError for a missing price and AuditError if the GPU lines do not add up to the paid seconds.
     """
+    return pd.DataFrame(_lines(usage, prices, gpu_name, model_name), columns=BILL_COLUMNS)
+
+
+def bill_by_hour(usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None) -> pd.DataFrame:
+    """The same bill, hour by hour of simulated time: columns `hour` and those of `bill`; it adds up to the whole.
+
+    What depends on the whole window (how many GPUs to commit to, if the list does not say) is settled by it first. API
+    tokens stand in the hour of the request's arrival, rounding in the hour in which a replica ends. Raises ConfigError
+    where `bill` does, and if the hours of the run are not known.
+    """
+    settled = prices.model_copy(update={"gpu": prices.gpu.fixed_for(usage)})
+    rows = [
+        (hour, *line)
+        for hour, part in usage.by_hour()
+        for line in _lines(part, settled, gpu_name, model_name)
+        if line.quantity or line.usd
+    ]
+    return _adding_up(pd.DataFrame(rows, columns=["hour", *BILL_COLUMNS]), usage, prices, gpu_name, model_name)
+
+
+def bill_by_application(usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None) -> pd.DataFrame:
+    """The same bill by application: columns `application` and those of `bill`; it adds up to the whole.
+
+    API lines are each application's own. Busy and draining GPU time is shared out by resident seconds (admission to
+    end) of the finished requests that arrived in the window. All else is SHARED. Raises ConfigError where `bill` does,
+    and if the applications of the run are not known.
+    """
+    usage.require_detail("a bill by application")
+    name_of = usage.applications
+    resident_s = float(usage.fleet["resident_s"].sum())
+    rows = []
+    for application in sorted({*usage.api["application"].tolist(), *usage.fleet["application"].tolist()}):
+        mine = usage.api["application"] == application
+        own = replace(usage, api={name: column[mine] for name, column in usage.api.items()})
+        name = name_of.get(application, str(application))
+        rows += [(name, *line) for line in prices.api.lines(own, model_name)]
+    gpu, _, overhead = _parts(usage, prices, gpu_name, model_name)
+    for line in (*gpu, *overhead):
+        if line.item not in (GPU_BUSY, GPU_DRAINING) or not resident_s:
+            rows.append((SHARED, *line))
+            continue
+        for application, its_s in zip(usage.fleet["application"].tolist(), usage.fleet["resident_s"], strict=True):
+            share = float(its_s) / resident_s
+            part = line._replace(quantity=line.quantity * share, usd=line.usd * share)
+            rows.append((name_of.get(application, str(application)), *part))
+    return _adding_up(pd.DataFrame(rows, columns=["application", *BILL_COLUMNS]), usage, prices, gpu_name, model_name)
+
+
+def _parts(usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None) -> tuple[list[Line], ...]:
     gpu = prices.gpu.lines(usage, gpu_name)
     api = prices.api.lines(usage, model_name)
-    overhead = prices.overhead.lines(usage, math.fsum(line.usd for line in gpu))
-    lived = math.fsum(line.quantity for line in gpu[:-1])  # the last one is what rounding adds
+    return gpu, api, prices.overhead.lines(usage, math.fsum(line.usd for line in gpu))
+
+
+def _lines(usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None) -> list[Line]:
+    gpu, api, overhead = _parts(usage, prices, gpu_name, model_name)
+    lived = math.fsum(line.quantity for line in gpu if line.item in STATES_OF_ITEM)
     if not math.isclose(lived, usage.gpu_hours_paid if gpu else 0.0, rel_tol=1e-9, abs_tol=1e-9):
         raise AuditError(f"audit: GPU-hours are conserved: {lived} on the bill, {usage.gpu_hours_paid} paid")
     wrong = [line for line in (*gpu, *api, *overhead) if not line.usd >= 0]
     if wrong:
         raise AuditError(f"audit: no line of a bill is negative: {wrong[0]}")
-    return pd.DataFrame([*gpu, *api, *overhead], columns=BILL_COLUMNS)
+    return [*gpu, *api, *overhead]
+
+
+def _adding_up(table: pd.DataFrame, usage: Usage, prices: Prices, gpu_name, model_name) -> pd.DataFrame:
+    parts, whole = math.fsum(table["usd"]), math.fsum(line.usd for line in _lines(usage, prices, gpu_name, model_name))
+    if not math.isclose(parts, whole, rel_tol=1e-9, abs_tol=1e-9):
+        raise AuditError(f"audit: a bill by parts adds up: {parts} in parts, {whole} whole")
+    return table
 
 
 def money(bill_lines: pd.DataFrame, usage: Usage) -> dict[str, float | None]:

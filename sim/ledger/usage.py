@@ -1,89 +1,173 @@
-"""What a bill needs and nothing more: paid seconds by replica and state, API tokens by hour."""
+"""What a bill needs and nothing more: paid seconds by hour and state, lives of replicas, API tokens by hour."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sim.ledger.coverage import lives
+from sim.ledger.summing import (
+    API_COLUMNS,
+    CONTEXT_EDGES_TOKENS,
+    FLEET_COLUMNS,
+    GPU_COLUMNS,
+    LIFE_COLUMNS,
+    api_rows,
+    fleet_rows,
+    gpu_rows,
+    life_rows,
+)
 from sim.records import Backend, Facts, Outcome, ReplicaState, Window
+from sim.schema import ConfigError
 from sim.units import HOUR_S
 
-STATE_COLUMNS = {state: f"{state.name.lower()}_s" for state in ReplicaState}
+VERSION = 2
 COLD_START_STATES = tuple(state for state in ReplicaState if state.is_cold_start)
-REPLICA_COLUMNS = ("replica_id", "started_s", "ended_s", "cold_start_life_s", *STATE_COLUMNS.values())
-API_COLUMNS = ("hour", "requests", "input_tokens", "cached_input_tokens", "output_tokens")
-_REPLICA_DTYPE = {"replica_id": np.int64}
 TOTALS = ("requests_finished", "tasks_finished", "input_tokens", "cached_input_tokens", "output_tokens")
+_TABLES = {"replicas": LIFE_COLUMNS, "gpu": GPU_COLUMNS, "api": API_COLUMNS, "fleet": FLEET_COLUMNS}
+
+__all__ = ["CONTEXT_EDGES_TOKENS", "Usage", "finished_tasks", "in_window"]
 
 
 @dataclass(frozen=True, eq=False)
 class Usage:
     """The billable tokens and seconds of one run within its window. Prices apply to this alone, at any later time.
 
-    `replicas`: one row per replica that somebody paid for within the window, columns REPLICA_COLUMNS: its whole life
-    [started_s, ended_s] and the cold-start seconds in it (`cold_start_life_s`), which decide rounding and minimum
-    charges, then the seconds that fall in the window, by state.
-    `api`: one row per hour since the start of the window in which requests arrived that the API finished, columns
-    API_COLUMNS; `input_tokens` include the cached ones.
+    `replicas`: one row per replica that somebody paid for within the window, columns LIFE_COLUMNS: its whole life
+    [started_s, ended_s] and the cold-start seconds in it, which decide rounding, minimum charges and commitments.
+    `gpu`: the replica-seconds that fall in the window, one row per hour and state, columns GPU_COLUMNS.
+    `api`: what the API finished of the requests that arrived in the window, one row per hour of arrival, application
+    and context, columns API_COLUMNS: `input_tokens` include the cached ones and those written to a cache (all that
+    were not read from it, unless the facts say how many); `context_over_tokens` is the largest of CONTEXT_EDGES_TOKENS
+    that the prompts exceed, 0 if none.
+    `fleet`: what the fleet finished of them, one row per application, columns FLEET_COLUMNS; `resident_s` is the time
+    from admission to the end.
+    Hours are those of the clock: hour h is [h, h+1) x 3600 s of simulated time, so that windows may be cut anywhere.
     The totals count the requests (and tasks) that arrive in the window and finish, wherever they were served, and the
     tokens these carried: the denominators of every unit cost.
+    `is_detailed` is False for what was written before there were hours of GPU time and contexts.
     """
 
     window: Window
     gpus_per_replica: int
     replicas: dict[str, np.ndarray]
+    gpu: dict[str, np.ndarray]
     api: dict[str, np.ndarray]
+    fleet: dict[str, np.ndarray]
     requests_finished: int
     tasks_finished: int
     input_tokens: int
     cached_input_tokens: int
     output_tokens: int
+    applications: dict[int, str] = field(default_factory=dict)
+    is_detailed: bool = True
 
     @classmethod
     def from_facts(cls, facts: Facts) -> Usage:
         """Sum up a run. A task counts where its first call arrives."""
         requests, window = facts.requests, facts.window
         finished = in_window(requests["arrived_s"], window) & (requests["outcome"] == Outcome.FINISHED)
-        totals = {name: int(requests[name][finished].sum(dtype=np.int64)) for name in TOTALS[2:]}
         return cls(
             window=window,
             gpus_per_replica=facts.gpus_per_replica,
-            replicas=_replica_seconds(facts),
-            api=_api_hours(requests, finished & (requests["backend"] == Backend.API), window),
+            replicas=life_rows(facts.spans, window),
+            gpu=gpu_rows(facts.spans, window),
+            api=api_rows(requests, finished & (requests["backend"] == Backend.API)),
+            fleet=fleet_rows(requests, finished & (requests["backend"] == Backend.FLEET)),
             requests_finished=int(np.count_nonzero(finished)),
             tasks_finished=len(finished_tasks(requests, window)[0]),
-            **totals,
+            **{name: int(requests[name][finished].sum(dtype=np.int64)) for name in TOTALS[2:]},
+            applications=dict(facts.applications),
         )
 
     def state_seconds(self, *states: ReplicaState) -> float:
         """Replica-seconds paid in the window in these states; in all of them if none is named."""
-        return float(sum(self.replicas[STATE_COLUMNS[state]].sum() for state in states or ReplicaState))
+        rows = np.isin(self.gpu["state"], states) if states else slice(None)
+        return float(self.gpu["replica_s"][rows].sum())
 
     @property
     def gpu_hours_paid(self) -> float:
         """GPU-hours that fall in the window, before any rounding by the price list."""
         return self.state_seconds() * self.gpus_per_replica / HOUR_S
 
+    def gpus_over_time(self) -> tuple[np.ndarray, np.ndarray]:
+        """(seconds, GPUs): the steps of the number of GPUs paid for in the window, as lengths and heights."""
+        start_s = np.maximum(self.replicas["started_s"], self.window.start_s)
+        end_s = np.minimum(self.replicas["ended_s"], self.window.end_s)
+        edge_s = np.unique(np.concatenate([start_s, end_s]))
+        begun = np.searchsorted(np.sort(start_s), edge_s[:-1], side="right")
+        gone = np.searchsorted(np.sort(end_s), edge_s[:-1], side="right")
+        return np.diff(edge_s), (begun - gone) * self.gpus_per_replica
+
+    def by_hour(self) -> Iterator[tuple[int, Usage]]:
+        """(hour of the clock, the use within it) for every hour of the window; bills of these add up to the whole.
+
+        Totals and `fleet` are not known by the hour: they are zero and empty. Raises ConfigError if hours are unknown.
+        """
+        self.require_detail("a bill by the hour")
+        nothing = dict.fromkeys(TOTALS, 0) | {"fleet": {name: column[:0] for name, column in self.fleet.items()}}
+        start_s, end_s = self.window
+        for hour in range(int(start_s // HOUR_S), int(-(-end_s // HOUR_S))):
+            window = Window(max(start_s, hour * HOUR_S), min(end_s, (hour + 1) * HOUR_S))
+            paid = (self.replicas["ended_s"] >= window.start_s) & (self.replicas["started_s"] < window.end_s)
+            parts = {
+                "replicas": {name: column[paid] for name, column in self.replicas.items()},
+                "gpu": {name: column[self.gpu["hour"] == hour] for name, column in self.gpu.items()},
+                "api": {name: column[self.api["hour"] == hour] for name, column in self.api.items()},
+            }
+            yield hour, replace(self, window=window, **parts, **nothing)
+
+    def require_detail(self, what: str) -> None:
+        """ConfigError if this use does not know hours of the clock and contexts."""
+        if not self.is_detailed:
+            raise ConfigError(
+                f"{what}: needs hours and contexts, which this older usage.json does not hold; run it again"
+            )
+
     def to_json(self) -> str:
         """One line of JSON; `from_json` gives back the same numbers to the last bit."""
         data = {
+            "version": VERSION,
             "window": list(self.window),
             "gpus_per_replica": self.gpus_per_replica,
             **{name: getattr(self, name) for name in TOTALS},
-            "replicas": {name: column.tolist() for name, column in self.replicas.items()},
-            "api": {name: column.tolist() for name, column in self.api.items()},
+            "applications": self.applications,
+            "is_detailed": self.is_detailed,
+            **{table: {n: c.tolist() for n, c in getattr(self, table).items()} for table in _TABLES},
         }
         return json.dumps(data)
 
     @classmethod
     def from_json(cls, text: str) -> Usage:
+        """Read what any version wrote; ConfigError for one that is not known here."""
         data = json.loads(text)
-        replicas = {n: np.array(c, _REPLICA_DTYPE.get(n, np.float64)) for n, c in data.pop("replicas").items()}
-        api = {n: np.array(c, np.int64) for n, c in data.pop("api").items()}
-        return cls(window=Window(*data.pop("window")), replicas=replicas, api=api, **data)
+        version = data.pop("version", 1)
+        if version not in (1, VERSION):
+            raise ConfigError(f"usage.json has version {version}: this program reads 1 to {VERSION}")
+        if version == 1:
+            data = _from_version_1(data)
+        data["applications"] = {int(i): name for i, name in data["applications"].items()}
+        for table, dtypes in _TABLES.items():
+            data[table] = {name: np.array(data[table][name], dtype) for name, dtype in dtypes.items()}
+        return cls(window=Window(*data.pop("window")), **data)
+
+
+def _from_version_1(data: dict) -> dict:
+    """Seconds by replica and state, API tokens by hour of the window: everything falls in one hour and context 0."""
+    replicas, api = data["replicas"], data["api"]
+    states = [state for state in ReplicaState if sum(replicas[f"{state.name.lower()}_s"])]
+    gpu = {
+        "hour": [0] * len(states),
+        "state": [int(state) for state in states],
+        "replica_s": [float(np.sum(replicas[f"{state.name.lower()}_s"])) for state in states],
+    }
+    nought = [0] * len(api["hour"])
+    written = [i - c for i, c in zip(api["input_tokens"], api["cached_input_tokens"], strict=True)]
+    api = {"application": nought, "context_over_tokens": nought, "cache_write_tokens": written, **api}
+    fleet = {name: [] for name in FLEET_COLUMNS}
+    return data | {"gpu": gpu, "api": api, "fleet": fleet, "applications": {}, "is_detailed": False}
 
 
 def in_window(time_s: np.ndarray, window: Window) -> np.ndarray:
@@ -99,34 +183,3 @@ def finished_tasks(requests: dict[str, np.ndarray], window: Window) -> tuple[np.
     task = requests["task_id"]
     _, begun, ended = np.intersect1d(task[first], task[last], assume_unique=True, return_indices=True)
     return first[begun], last[ended]
-
-
-def _replica_seconds(facts: Facts) -> dict[str, np.ndarray]:
-    spans, window = facts.spans, facts.window
-    replica, started_s, ended_s = lives(spans)
-    n, where = len(replica), np.searchsorted(replica, spans["replica_id"])
-    length_s = spans["end_s"] - spans["start_s"]
-    cold = np.isin(spans["state"], COLD_START_STATES)
-    columns = {
-        "replica_id": replica,
-        "started_s": started_s,
-        "ended_s": ended_s,
-        "cold_start_life_s": np.bincount(where[cold], length_s[cold], n).astype(np.float64),
-    }
-    start_s, end_s = np.maximum(spans["start_s"], window.start_s), np.minimum(spans["end_s"], window.end_s)
-    inside_s = np.maximum(end_s - start_s, 0.0)
-    for state, name in STATE_COLUMNS.items():
-        rows = spans["state"] == state
-        columns[name] = np.bincount(where[rows], inside_s[rows], n).astype(np.float64)  # of no rows: integers
-    paid = (ended_s >= window.start_s) & (started_s < window.end_s)
-    return {name: column[paid] for name, column in columns.items()}
-
-
-def _api_hours(requests: dict[str, np.ndarray], rows: np.ndarray, window: Window) -> dict[str, np.ndarray]:
-    hour = ((requests["arrived_s"][rows] - window.start_s) // HOUR_S).astype(np.int64)
-    hours, where, count = np.unique(hour, return_inverse=True, return_counts=True)
-    columns = {"hour": hours, "requests": count.astype(np.int64)}
-    for name in API_COLUMNS[2:]:
-        columns[name] = np.zeros(len(hours), np.int64)
-        np.add.at(columns[name], where, requests[name][rows])
-    return columns

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sim.ledger.bill import bill, money
-from sim.ledger.prices import MonthlyItems, Prices
+from sim.ledger.bill import bill, bill_by_application, bill_by_hour, money
+from sim.ledger.lines import STATES_OF_ITEM
+from sim.ledger.prices import CommittedPlan, MonthlyItems, Prices
 from sim.ledger.usage import Usage
 from sim.records import Window
 from sim.report.slo import Slo
@@ -35,8 +36,7 @@ def read(path):
 
 def names(prices):
     """A GPU and a model this list has a price for."""
-    table = getattr(prices.gpu, "usd_per_gpu_hour", None) or prices.gpu.usd_per_gpu_second
-    return next(iter(table)), next(iter(getattr(prices.api, "models", {"any": None})))
+    return next(iter(prices.gpu.table)), next(iter(getattr(prices.api, "models", {"any": None})))
 
 
 def usd(prices, facts):
@@ -55,10 +55,21 @@ def prices(path, request):
 
 
 def test_zero_use_costs_the_stated_commitment(prices):
-    nothing = Usage.from_facts(Book(window=(0, 3600)).facts())
-    lines = bill(nothing, prices, "no such gpu", "no such model")  # nothing to price, so nothing is looked up
+    nothing, gpu = Usage.from_facts(Book(window=(0, 3600)).facts()), "no such gpu"
+    committed = isinstance(prices.gpu, CommittedPlan) and prices.gpu.gpus or 0
+    rent = 0.0
+    if committed:
+        gpu, _ = names(prices)
+        rent = committed * prices.gpu.usd_per_gpu_s(gpu) * 3600
+    lines = bill(nothing, prices, gpu, "no such model")  # nothing else to price, so nothing else is looked up
     owed = 9300 / 730 if isinstance(prices.overhead, MonthlyItems) else 0.0
-    assert lines["usd"].sum() == pytest.approx(owed)
+    share = {"percentage": 1.15, "multiplier": 3.0}.get(prices.overhead.kind, 1.0)
+    assert lines["usd"].sum() == pytest.approx(owed + rent * share)
+
+
+def test_without_a_fleet_nothing_is_committed(prices):
+    no_fleet = Usage.from_facts(Book(gpus_per_replica=0).api(1, 2, 3).facts())
+    assert not bill(no_fleet, prices, None, names(prices)[1])["item"].str.startswith("gpu").any()
 
 
 def test_no_line_is_negative_and_use_costs_money(prices):
@@ -73,7 +84,13 @@ def test_split_windows_add_up(prices, cut_s):
     """Also lists with a minimum or a granularity: these are charged where a replica's life ends."""
     whole = usd(prices, DAY)
     parts = [dataclasses.replace(DAY, window=Window(*w)) for w in ((0.0, cut_s), (cut_s, 86_400.0))]
-    assert sum(usd(prices, part) for part in parts) == pytest.approx(whole, rel=1e-9)
+    apart = sum(usd(prices, part) for part in parts)
+    if prices.gpu.adds_up_over_windows:
+        assert apart == pytest.approx(whole, rel=1e-9)
+    else:
+        assert apart <= whole * (1 + 1e-9), "each part commits to what it needs itself: at most as much"
+        fixed = prices.model_copy(update={"gpu": prices.gpu.fixed_for(Usage.from_facts(DAY))})
+        assert sum(usd(fixed, part) for part in parts) == pytest.approx(usd(fixed, DAY), rel=1e-9)
 
 
 def test_more_use_never_costs_less(prices):
@@ -87,11 +104,36 @@ def test_the_bill_adds_up(prices):
     said = money(lines, usage)
     assert said["usd_total"] == math.fsum(lines["usd"])
     assert said["usd_gpu"] + said["usd_api"] + said["usd_overhead"] == pytest.approx(said["usd_total"], rel=1e-12)
-    gpu = lines[lines["unit"] == "GPU-hour"].set_index("item")["quantity"]
-    assert gpu.drop("gpu rounding and minimum").sum() == pytest.approx(usage.gpu_hours_paid, rel=1e-12)
+    lived = lines[lines["item"].isin(STATES_OF_ITEM)]["quantity"].sum()
+    assert lived == pytest.approx(usage.gpu_hours_paid, rel=1e-12)
+    if isinstance(prices.gpu, CommittedPlan):
+        held = lived + lines.set_index("item")["quantity"].get("gpu committed but unused", 0.0)
+        beyond = lines.set_index("item")["quantity"].get("gpu surcharge beyond commitment", 0.0)
+        gpus = prices.gpu.fixed_for(usage).gpus
+        assert held - beyond == pytest.approx(24 * gpus, rel=1e-12)
+    lines = lines[lines["unit"] == "Mtok"]
     assert lines.set_index("item")["quantity"].filter(like="api ").sum() == pytest.approx(
         (usage.api["input_tokens"].sum() + usage.api["output_tokens"].sum()) / 1e6
     )
+
+
+@pytest.mark.parametrize("by", [bill_by_hour, bill_by_application])
+def test_bills_by_parts_add_up(prices, by):
+    """Money and quantities, line by line; a bill by hours also where a commitment depends on the whole window."""
+    usage = Usage.from_facts(DAY)
+    whole = bill(usage, prices, *names(prices))
+    parts = by(usage, prices, *names(prices))
+    assert parts["usd"].sum() == pytest.approx(whole["usd"].sum(), rel=1e-9)
+    measured = whole[~whole["unit"].isin(["% of GPU rent", "times GPU rent"])]
+    for (payee, item), line in measured.set_index(["payee", "item"]).iterrows():
+        mine = parts[(parts["payee"] == payee) & (parts["item"] == item)]
+        assert mine["quantity"].sum() == pytest.approx(line["quantity"], rel=1e-9, abs=1e-12), item
+        assert mine["usd"].sum() == pytest.approx(line["usd"], rel=1e-9, abs=1e-12), item
+
+
+def test_every_price_says_of_when(path):
+    prices = read(path)
+    assert prices.gpu.as_of and prices.api.as_of and prices.overhead.as_of
 
 
 def test_a_missing_price_is_named_with_what_there_is(path):
@@ -109,7 +151,7 @@ def test_a_missing_price_is_named_with_what_there_is(path):
 
 def test_every_price_carries_its_source(path):
     for line in path.read_text().splitlines():
-        if re.match(r"\s+[\w.]+: [\d.]+(\s|$)", line):
+        if re.match(r"\s+(- )?[\w.]+: [\d.]+(\s|$)", line):
             assert re.search(r"  # \S+", line), f"{path.name}: no source on: {line.strip()}"
 
 
@@ -117,8 +159,8 @@ def test_keys_are_names_of_known_hardware_and_models(path):
     if not (ROOT / "conf/gpu").is_dir() or not (ROOT / "conf/model").is_dir():
         pytest.skip("conf/gpu or conf/model is not there: names cannot be compared")
     prices = read(path)
-    gpus = getattr(prices.gpu, "usd_per_gpu_hour", None) or prices.gpu.usd_per_gpu_second
-    assert set(gpus) <= {p.stem for p in (ROOT / "conf/gpu").glob("*.yaml")}
+    gpus = {*prices.gpu.table, *getattr(prices.gpu, "usd_per_gpu_hour_beyond", ())}
+    assert gpus <= {p.stem for p in (ROOT / "conf/gpu").glob("*.yaml")}
     assert set(getattr(prices.api, "models", {})) <= {p.stem for p in (ROOT / "conf/model").glob("*.yaml")}
 
 
@@ -139,6 +181,18 @@ def test_sourced_rows_are_the_prices_collected():
     assert market.api.rates("llama_3_3_70b").usd_per_mtok_output in collected("Together", "Llama-3.3-70B", "output")
     flex = read(ROOT / "conf/prices/runpod_serverless_flex.yaml")
     assert flex.gpu.usd_per_gpu_second["h100_sxm"] in collected("RunPod", "H100 PRO 80GB flex")
+    spot = read(ROOT / "conf/prices/nebius_spot.yaml").gpu.usd_per_gpu_hour
+    assert spot["h100_sxm"] in collected("Nebius", "H100 SXM") and spot["b200"] in collected("market low", "B200")
+    block = read(ROOT / "conf/prices/aws_capacity_block_reserved.yaml").gpu
+    assert 8 * block.usd_per_gpu_hour["h100_sxm"] in collected("AWS Capacity Block", "8xH100")
+    assert 8 * block.usd_per_gpu_hour_beyond["h100_sxm"] in collected("AWS", "p5.48xlarge")
+    month = read(ROOT / "conf/prices/article_003_monthly.yaml").gpu.usd_per_gpu_month["h100_sxm"]
+    assert month in collected("GPUBrazil", "H100 dedicated")
+    timed = read(ROOT / "conf/prices/deepseek_time_of_day.yaml").api
+    assert timed.usd_per_mtok_input in collected("DeepSeek", "flash off-peak", "input")
+    assert timed.usd_per_mtok_output in collected("DeepSeek", "flash off-peak", "output")
+    tiered = read(ROOT / "conf/prices/gpt_5_4_context_tiers.yaml").api
+    assert tiered.usd_per_mtok_output in collected("OpenAI", "gpt-5.4 (<=272k ctx; above: 5/0.5/22.5)", "output")
     modal = read(ROOT / "conf/prices/modal_serverless_2026_05.yaml")
     assert modal.gpu.usd_per_gpu_second["a100_80gb_sxm"] in collected("Modal", "A100 80GB")
     assert read(ROOT / "conf/prices/azure_2026_03.yaml").gpu.usd_per_gpu_hour["h100_sxm"] in collected("Azure", "H100")

@@ -8,7 +8,12 @@ import pytest
 
 from sim.ledger.usage import Usage
 from sim.records import ReplicaState, Window
+from sim.schema import ConfigError
 from tests.facts_builder import Book, day_of_traffic, quiet_book
+
+
+def as_lists(table):
+    return {name: column.tolist() for name, column in table.items()}
 
 
 def test_seconds_by_state():
@@ -32,15 +37,61 @@ def test_replicas_outside_the_window_are_not_paid_for():
     assert len(Usage.from_facts(book.replica(2, ("idle", 90, 110)).facts()).replicas["replica_id"]) == 1
 
 
-def test_api_tokens_by_hour_of_the_window():
+def test_api_tokens_by_hour_of_the_clock():
     book = Book(window=(1000, 11_800), gpus_per_replica=0)
-    book.api(1000, 1001, 1002, input_tokens=7, output_tokens=1).api(4599, 4600, 4700, input_tokens=8, output_tokens=2)
-    book.api(4600, 4601, 4602, input_tokens=9, cached_input_tokens=4, output_tokens=3)
+    book.api(1000, 1001, 1002, input_tokens=7, output_tokens=1).api(3599, 3600, 3700, input_tokens=8, output_tokens=2)
+    book.api(3600, 3601, 3602, input_tokens=9, cached_input_tokens=4, output_tokens=3)
     book.api(999, 1000, 1001).api(11_800, 11_801, 11_802)  # one before the window, one after
+    assert as_lists(Usage.from_facts(book.facts()).api) == dict(
+        hour=[0, 1], application=[0, 0], context_over_tokens=[0, 0], requests=[2, 1], input_tokens=[15, 9],
+        cached_input_tokens=[0, 4], cache_write_tokens=[15, 5], output_tokens=[3, 3],
+    )  # fmt: skip
+
+
+def test_api_tokens_by_application_and_context():
+    """A prompt of exactly 200,000 tokens is not over 200,000."""
+    book = Book(gpus_per_replica=0)
+    for application, tokens in ((0, 10), (1, 200_000), (1, 200_001), (1, 300_000), (0, 20)):
+        book.api(1, 2, 3, application=application, input_tokens=tokens)
     api = Usage.from_facts(book.facts()).api
-    assert {name: column.tolist() for name, column in api.items()} == dict(
-        hour=[0, 1], requests=[2, 1], input_tokens=[15, 9], cached_input_tokens=[0, 4], output_tokens=[3, 3]
-    )
+    rows = zip(*(api[n].tolist() for n in ("application", "context_over_tokens", "input_tokens")), strict=True)
+    assert sorted(rows) == [(0, 0, 30), (1, 131_072, 200_000), (1, 200_000, 200_001), (1, 272_000, 300_000)]
+
+
+def test_gpu_seconds_by_hour_of_the_clock():
+    """Idle from 1,000 to 8,000, and another that is busy across one full hour and two halves."""
+    book = Book(window=(2000, 12_000)).replica(0, ("idle", 1000, 8000)).replica(1, ("busy", 1800, 9000))
+    gpu = Usage.from_facts(book.facts()).gpu
+    rows = zip(*(gpu[n].tolist() for n in ("hour", "state", "replica_s")), strict=True)
+    idle, busy = int(ReplicaState.IDLE), int(ReplicaState.BUSY)
+    assert sorted(rows) == [(0, idle, 1600), (0, busy, 1600), (1, idle, 3600), (1, busy, 3600), (2, idle, 800),
+                            (2, busy, 1800)]  # fmt: skip
+
+
+def test_gpus_over_time():
+    book = Book(window=(0, 100), gpus_per_replica=2).replica(0, ("idle", 10, 130)).replica(1, ("idle", 30, 60))
+    length_s, gpus = Usage.from_facts(book.replica(2, ("idle", 60, 80)).facts()).gpus_over_time()
+    assert length_s.tolist() == [20, 30, 20, 20] and gpus.tolist() == [2, 4, 4, 2]
+    assert (length_s * gpus).sum() == 2 * (90 + 30 + 20)
+
+
+def test_hours_hold_all_there_is():
+    usage = Usage.from_facts(dataclasses.replace(day_of_traffic(requests_n=2000), window=Window(1234.5, 80_000.25)))
+    hours = [part for _, part in usage.by_hour()]
+    assert len(hours) == 23 and hours[0].window.start_s == 1234.5 and hours[-1].window.end_s == 80_000.25
+    assert sum(part.window.length_s for part in hours) == pytest.approx(usage.window.length_s)
+    for state in ReplicaState:
+        assert sum(part.state_seconds(state) for part in hours) == pytest.approx(usage.state_seconds(state))
+    for part in hours:  # no hour holds more than its length times the replicas that lived in it
+        assert part.state_seconds() == pytest.approx((lambda s, n: (s * n).sum())(*part.gpus_over_time()))
+
+
+def test_resident_seconds_by_application():
+    book = Book().replica(0, ("busy", 0, 100))
+    book.request(0, 1, 2, 11, application=3).request(5, 10, 12, 20, application=3).request(6, 7, 8, 9, application=0)
+    fleet = Usage.from_facts(book.facts()).fleet
+    assert fleet["application"].tolist() == [0, 3] and fleet["resident_s"].tolist() == [2, 20]
+    assert fleet["requests"].tolist() == [1, 2] and fleet["input_tokens"].tolist() == [10, 20]
 
 
 def test_a_task_is_finished_when_its_last_call_is():
@@ -58,9 +109,37 @@ def test_json_gives_back_every_bit_and_stays_small():
     text = usage.to_json()
     again = Usage.from_json(text)
     assert again.to_json() == text and again.window == usage.window
-    assert all(np.array_equal(again.replicas[n], usage.replicas[n]) for n in usage.replicas)
-    assert all(np.array_equal(again.api[n], usage.api[n]) for n in usage.api)
-    assert len(text) < 5000 and json.loads(text)["api"]["requests"]
+    for table in ("replicas", "gpu", "api", "fleet"):
+        mine, its = getattr(usage, table), getattr(again, table)
+        assert all(np.array_equal(its[n], mine[n]) and its[n].dtype == mine[n].dtype for n in mine)
+    assert len(text) < 6000 and json.loads(text)["api"]["requests"]
+
+
+OLD = {
+    "window": [1800, 9000], "gpus_per_replica": 2, "requests_finished": 3, "tasks_finished": 3, "input_tokens": 300,
+    "cached_input_tokens": 20, "output_tokens": 30,
+    "replicas": {
+        "replica_id": [0, 1], "started_s": [0.0, 2000.0], "ended_s": [9000.0, 3000.0], "cold_start_life_s": [10.0, 5.0],
+        "allocation_s": [0.0, 5.0], "image_s": [0, 0], "weights_s": [0, 0], "engine_start_s": [0, 0],
+        "idle_s": [7000.0, 495.0], "busy_s": [200.0, 500.0], "draining_s": [0, 0],
+    },
+    "api": {"hour": [0, 1], "requests": [1, 1], "input_tokens": [70, 30], "cached_input_tokens": [20, 0],
+            "output_tokens": [7, 3]},
+}  # fmt: skip
+
+
+def test_what_was_written_before_there_were_hours_is_still_read():
+    usage = Usage.from_json(json.dumps(OLD))
+    assert usage.state_seconds(ReplicaState.IDLE) == 7495 and usage.gpu_hours_paid == pytest.approx(2 * 8200 / 3600)
+    assert usage.api["input_tokens"].sum() == 100 and usage.api["cache_write_tokens"].sum() == 80
+    assert not usage.is_detailed and Usage.from_json(usage.to_json()).to_json() == usage.to_json()
+    with pytest.raises(ConfigError, match="by the hour: needs hours.*run it again"):
+        list(usage.by_hour())
+
+
+def test_a_version_of_the_future_is_refused():
+    with pytest.raises(ConfigError, match="version 3: this program reads 1 to 2"):
+        Usage.from_json(json.dumps(OLD | {"version": 3}))
 
 
 def test_nothing_used():

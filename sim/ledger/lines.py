@@ -1,0 +1,46 @@
+"""The lines of a bill, the names of what can stand on one, and the types of prices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field
+
+from sim.ledger.usage import COLD_START_STATES
+from sim.records import ReplicaState
+from sim.schema import ConfigError
+
+Usd = Annotated[float, Field(ge=0)]
+Price = Annotated[float, Field(gt=0)]
+
+GPU_BUSY, GPU_DRAINING, GPU_IDLE = "gpu busy", "gpu draining", "gpu idle"
+GPU_COLD_START, GPU_ROUNDING = "gpu cold start", "gpu rounding and minimum"
+GPU_UNUSED, GPU_BEYOND, GPU_POWER = "gpu committed but unused", "gpu surcharge beyond commitment", "gpu power"
+API_INPUT, API_CACHED_INPUT, API_CACHE_WRITE = "api input", "api cached input", "api cache write"
+API_OUTPUT, API_REQUESTS = "api output", "api requests"
+OVERHEAD = "overhead"
+STATES_OF_ITEM = {
+    GPU_BUSY: (ReplicaState.BUSY,),
+    GPU_DRAINING: (ReplicaState.DRAINING,),
+    GPU_IDLE: (ReplicaState.IDLE,),
+    GPU_COLD_START: COLD_START_STATES,
+}
+"""The items that tile the paid GPU time: their quantities add up to the GPU-hours of the window, whatever the plan."""
+
+
+class Line(NamedTuple):
+    """One line of a bill."""
+
+    payee: str
+    item: str
+    quantity: float
+    unit: str
+    usd: float
+
+
+def looked_up(table: Mapping[str, Any], name: str | None, key: str) -> Any:
+    """The entry of a price table; ConfigError says which there are."""
+    if name not in table:
+        raise ConfigError(f"{key}: no price for {name!r}; this list has {', '.join(sorted(table)) or 'none'}")
+    return table[name]

@@ -1,0 +1,88 @@
+"""Sums over a run's requests and spans, small enough to keep for ever: the tables of a Usage."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sim.ledger.coverage import lives
+from sim.records import ReplicaState, Window
+from sim.units import HOUR_S
+
+LIFE_COLUMNS = {
+    "replica_id": np.int64, "started_s": np.float64, "ended_s": np.float64, "cold_start_life_s": np.float64,
+}  # fmt: skip
+GPU_COLUMNS = {"hour": np.int64, "state": np.int64, "replica_s": np.float64}
+_TOKENS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens")
+API_COLUMNS = dict.fromkeys(("hour", "application", "context_over_tokens", "requests", *_TOKENS), np.int64)
+FLEET_COLUMNS = {
+    "application": np.int64, "requests": np.int64, "input_tokens": np.int64, "cached_input_tokens": np.int64,
+    "output_tokens": np.int64, "resident_s": np.float64,
+}  # fmt: skip
+
+CONTEXT_EDGES_TOKENS = (
+    32_000, 32_768, 64_000, 65_536, 128_000, 131_072, 200_000, 256_000, 262_144, 272_000, 512_000, 524_288, 1_000_000,
+)  # fmt: skip
+"""Prompt lengths at which providers change their rates (128k, 200k, 272k, ...) and powers of two: a run keeps its token
+sums split here, so that a tariff with such a tier is exact, and any other tier is refused."""
+
+Columns = dict[str, np.ndarray]
+
+
+def life_rows(spans: Columns, window: Window) -> Columns:
+    """The lives of the replicas that somebody paid for in the window, columns LIFE_COLUMNS."""
+    replica, started_s, ended_s = lives(spans)
+    n, where = len(replica), np.searchsorted(replica, spans["replica_id"])
+    cold = spans["state"] <= ReplicaState.ENGINE_START
+    cold_s = np.bincount(where[cold], (spans["end_s"] - spans["start_s"])[cold], n).astype(np.float64)
+    paid = (ended_s >= window.start_s) & (started_s < window.end_s)
+    columns = (replica, started_s, ended_s, cold_s)
+    return {name: column[paid] for name, column in zip(LIFE_COLUMNS, columns, strict=True)}
+
+
+def gpu_rows(spans: Columns, window: Window) -> Columns:
+    """Replica-seconds within the window by hour of the clock and state, columns GPU_COLUMNS; no row without seconds."""
+    start_s, end_s = np.maximum(spans["start_s"], window.start_s), np.minimum(spans["end_s"], window.end_s)
+    inside = end_s > start_s
+    start_s, end_s, state = start_s[inside], end_s[inside], spans["state"][inside].astype(np.int64)
+    first, last = (start_s // HOUR_S).astype(np.int64), (end_s // HOUR_S).astype(np.int64)
+    pieces = last - first + 1
+    span = np.repeat(np.arange(len(first)), pieces)
+    hour = first[span] + np.arange(len(span)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    length_s = np.minimum(end_s[span], (hour + 1) * HOUR_S) - np.maximum(start_s[span], hour * HOUR_S)
+    keys, where = np.unique(hour * len(ReplicaState) + state[span], return_inverse=True)
+    replica_s = np.bincount(where, length_s, len(keys)).astype(np.float64)
+    keys, replica_s = keys[replica_s > 0], replica_s[replica_s > 0]
+    return {"hour": keys // len(ReplicaState), "state": keys % len(ReplicaState), "replica_s": replica_s}
+
+
+def api_rows(requests: Columns, rows: np.ndarray) -> Columns:
+    """Tokens of these requests by hour of arrival, application and context, columns API_COLUMNS."""
+    edges = np.array((0, *CONTEXT_EDGES_TOKENS))
+    mine = {name: requests[name][rows].astype(np.int64) for name in ("application", *_TOKENS) if name in requests}
+    mine["hour"] = (requests["arrived_s"][rows] // HOUR_S).astype(np.int64)
+    mine["context_over_tokens"] = edges[np.maximum(np.searchsorted(edges, mine["input_tokens"]) - 1, 0)]
+    mine["requests"] = np.ones(len(mine["hour"]), np.int64)
+    mine.setdefault("cache_write_tokens", mine["input_tokens"] - mine["cached_input_tokens"])
+    return _summed(mine, API_COLUMNS, by=3)
+
+
+def fleet_rows(requests: Columns, rows: np.ndarray) -> Columns:
+    """Tokens and resident seconds of these requests by application, columns FLEET_COLUMNS."""
+    mine = {name: requests[name][rows] for name in FLEET_COLUMNS if name in requests}
+    mine["requests"] = np.ones(len(mine["application"]), np.int64)
+    mine["resident_s"] = requests["finished_s"][rows] - requests["admitted_s"][rows]
+    return _summed(mine, FLEET_COLUMNS, by=1)
+
+
+def _summed(columns: Columns, dtypes: dict[str, type], by: int) -> Columns:
+    """Sums of the columns beyond the first `by`, one row per combination of those, which are whole numbers >= 0."""
+    names = list(dtypes)
+    sizes = [int(columns[name].max(initial=0)) + 1 for name in names[:by]]
+    key = np.ravel_multi_index([columns[name] for name in names[:by]], sizes)  # one number sorts faster than three
+    keys, where = np.unique(key, return_inverse=True)
+    whole = zip(names[:by], np.unravel_index(keys, sizes), strict=True)
+    found = {name: column.astype(dtypes[name]) for name, column in whole}
+    for name in names[by:]:
+        found[name] = np.zeros(len(keys), dtypes[name])
+        np.add.at(found[name], where, columns[name])
+    return found
