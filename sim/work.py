@@ -87,6 +87,7 @@ class Request:
         "task", "call", "call_index", "arrived_s", "input_tokens", "output_tokens",
         "admitted_s", "first_token_s", "finished_s", "outcome", "backend", "replica_id",
         "cached_input_tokens", "preemptions", "preempted_s", "recomputed_tokens", "cold_start_wait_s",
+        "prefill_replica_id", "decode_admitted_s",
     )  # fmt: skip
 
     def __init__(self, task: Task, call_index: int, arrived_s: float):
@@ -107,3 +108,5 @@ class Request:
         self.preempted_s = 0.0
         self.recomputed_tokens = 0
         self.cold_start_wait_s = 0.0
+        self.prefill_replica_id = -1  # where its prompt was computed, if not where it is decoded
+        self.decode_admitted_s = None  # when the other replica went on with it

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from sim.clock import AFTER_ARRIVALS, Wake
 from sim.engine.batching import leap_s, steps_begun
+from sim.engine.handover import DecodeScheduler
 from sim.engine.priority import PriorityScheduler
 from sim.engine.scheduler import Scheduler
 from sim.engine.sequence import Sequence
@@ -27,6 +28,7 @@ class Replica:
     `preemptions`, `preempted_s`, `recomputed_tokens` and `outcome` stamped; `on_busy()` and `on_idle()` when it falls
     out of and into having nothing to do. A request that could never fit its KV memory is refused; so is one that finds
     `max_num_seqs + max_queue` requests here. `decode_tokens`: what a decoding sequence takes of the token budget.
+    `decodes_only`: requests arrive with their first token, computed elsewhere (see sim.engine.handover).
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Replica:
         scheduling_policy: str = "fcfs",
         max_queue: int | None = None,
         decode_tokens: int = 1,
+        decodes_only: bool = False,
         replica_id: int = 0,
         on_done: Callable[[Request], None],
         on_busy: Callable[[], None] = lambda: None,
@@ -50,6 +53,8 @@ class Replica:
     ):
         self.replica_id = replica_id
         scheduler = PriorityScheduler if scheduling_policy == "priority" else Scheduler
+        if decodes_only:
+            scheduler, prefix_caching = DecodeScheduler, False
         self._batch = scheduler(
             kv_blocks, max_num_seqs, max_num_batched_tokens, block_tokens, prefix_caching, decode_tokens
         )

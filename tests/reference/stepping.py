@@ -93,6 +93,7 @@ class Sequence:
         self.preempted_s: float | None = None
         self.lost = 0  # tokens in KV memory when it was preempted
         self.ready_step = 0  # the first step it may take part in
+        self.loaded = 0  # tokens of its prompt that come from another replica
 
     @property
     def urgency(self) -> tuple[float, ...]:
@@ -129,16 +130,18 @@ class SteppingEngine:
         scheduling_policy: str = "fcfs",
         max_queue: int | None = None,
         decode_tokens: int = 1,
+        decodes_only: bool = False,
     ):
         self.step_time = step_time
         self.by_priority = scheduling_policy == "priority"
         self.max_outstanding = inf if max_queue is None else max_num_seqs + max_queue
         self.decode_tokens = decode_tokens
+        self.decodes_only = decodes_only
         self.capacity_tokens = kv_blocks * block_tokens
         self.block_tokens = block_tokens
         self.max_num_seqs = max_num_seqs
         self.max_num_batched_tokens = max_num_batched_tokens
-        self.prefix_caching = prefix_caching
+        self.prefix_caching = prefix_caching and not decodes_only
         self.async_scheduling = async_scheduling
         self.step_number = 0  # of the step under way or last done
         self.pool = BlockPool(kv_blocks)
@@ -198,6 +201,9 @@ class SteppingEngine:
         s = Sequence(request)
         if self.async_scheduling:  # the next step's batch is fixed already
             s.ready_step = self.step_number + 2
+        if self.decodes_only:  # it has its prompt, and its first token
+            s.loaded = len(s.tokens)
+            s.generate()
         self.waiting.append(s)
         self.sort_queue()
         return []
@@ -250,7 +256,7 @@ class SteppingEngine:
             if s is None:
                 break
             cached = self.cached_blocks(s)
-            past = len(cached) * self.block_tokens
+            past = s.loaded or len(cached) * self.block_tokens
             new = min(len(s.tokens) - past, budget)
             idle = sum(block.references == 0 for block in cached)
             if self.blocks_for(past + new) - len(cached) > len(self.pool.queue) - idle:
@@ -311,7 +317,12 @@ class SteppingEngine:
 
     def stamp_admission(self, s: Sequence, now: float) -> None:
         request = s.request
-        if request.admitted_s is None:
+        if s.loaded:
+            request.decode_admitted_s = now
+            request.preempted_s += now - request.first_token_s
+            s.loaded = 0
+            self.seen["handed over"] += 1
+        elif request.admitted_s is None:
             request.admitted_s = now
             request.cached_input_tokens = s.computed
             self.seen["hits"] += s.computed > 0

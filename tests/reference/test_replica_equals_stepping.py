@@ -91,7 +91,7 @@ def test_where_content_is_held_twice_hardly_anything_differs(search):
     [
         "FINISHED", "REFUSED", "ABANDONED", "chunked", "hits", "evictions", "preemptions", "hits after preemption",
         "requests preempted twice", "leaps", "cut leaps", "not ready", "overtaken", "preempted within the batch",
-        "preempted though scheduled", "refused for the queue",
+        "preempted though scheduled", "refused for the queue", "handed over",
     ],
 )  # fmt: skip
 def test_the_search_is_not_blind(search, event):

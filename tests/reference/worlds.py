@@ -17,7 +17,7 @@ from sim.work import Call, Outcome, Request, Task
 from tests.reference.stepping import SteppingEngine
 
 AGREED = ("outcome", "cached_input_tokens", "preemptions", "recomputed_tokens")
-AGREED_S = ("admitted_s", "first_token_s", "finished_s", "preempted_s")
+AGREED_S = ("admitted_s", "decode_admitted_s", "first_token_s", "finished_s", "preempted_s")
 TOLERANCE_S = 1e-9
 
 
@@ -85,7 +85,18 @@ def draw_world(seed: int) -> World:
         engine["decode_tokens"] = drafts + 1
         engine["max_num_batched_tokens"] += max_num_seqs * drafts
         step_time = _speculative(rng, step_time, drafts, on_the_beat)
+    if rng.random() < 0.15 and "scheduling_policy" not in engine:
+        engine["decodes_only"], patience_s = True, inf
+        tasks = [t._replace(calls=tuple(c._replace(output_tokens=c.output_tokens + 1) for c in t.calls)) for t in tasks]
     return World(tasks, step_time, engine, patience_s)
+
+
+def new_request(world: World, task: Task, index: int, at_s: float) -> Request:
+    """A request as it comes to the engine of this world."""
+    request = Request(task, index, at_s)
+    if world.engine.get("decodes_only"):
+        request.admitted_s = request.first_token_s = at_s
+    return request
 
 
 def _step_time(rng, on_the_beat: bool) -> ProbeStepTime:
@@ -171,9 +182,9 @@ def play_stepping(world: World) -> tuple[Played, SteppingEngine]:
         played[request.task.task_id, request.call_index] = request
         if request.outcome == Outcome.FINISHED and request.call_index + 1 < len(request.task.calls):
             at_s = request.finished_s + request.task.calls[request.call_index + 1].wait_s
-            yield at_s, Request(request.task, request.call_index + 1, at_s)
+            yield at_s, new_request(world, request.task, request.call_index + 1, at_s)
 
-    arrivals = [(task.arrived_s, Request(task, 0, task.arrived_s)) for task in world.tasks]
+    arrivals = [(task.arrived_s, new_request(world, task, 0, task.arrived_s)) for task in world.tasks]
     engine.play(arrivals, on_done, world.patience_s)
     return played, engine
 
@@ -184,7 +195,7 @@ def play_replica(world: World, build: Callable[..., Replica] = Replica) -> tuple
     played: Played = {}
 
     def arrive(task: Task, index: int) -> None:
-        request = Request(task, index, env.now)
+        request = new_request(world, task, index, env.now)
         if world.patience_s < inf:
             call_later(env, world.patience_s, give_up, request)
         replica.submit(request)
