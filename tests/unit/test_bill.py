@@ -1,23 +1,27 @@
 """Bills worked out by hand."""
 
+import dataclasses
 import math
 
 import pytest
 
-from sim.ledger.bill import bill, money
+from sim.ledger.bill import SHARED, bill, bill_by_application, bill_by_hour, money
 from sim.ledger.prices import Prices
 from sim.ledger.usage import Usage
 from sim.schema import ConfigError, parse_node
 from tests.facts_builder import Book, quiet_book
 
+TOKENS = {
+    "kind": "token_tariff", "provider": "Tokens Ltd", "as_of": "2026-01",
+    "usd_per_mtok_input": 1.0, "usd_per_mtok_cached_input": 0.1, "usd_per_mtok_output": 4.0,
+}  # fmt: skip
+NODE = {"gpus": 8, "capex_usd": 210_240.0, "years": 3, "kw": 8.0, "pue": 1.5, "usd_per_kwh": 0.1}
+"""One dollar per GPU-hour of capital; 1.5 kWh for a GPU-hour at full load, 15 cents."""
+
 
 def price_list(overhead=None, **gpu):
     plan = {"kind": "on_demand", "provider": "Acme", "as_of": "2026-01", "usd_per_gpu_hour": {"h100_sxm": 3.6}} | gpu
-    api = {
-        "kind": "token_tariff", "provider": "Tokens Ltd", "as_of": "2026-01",
-        "usd_per_mtok_input": 1.0, "usd_per_mtok_cached_input": 0.1, "usd_per_mtok_output": 4.0,
-    }  # fmt: skip
-    return parse_node(Prices, {"gpu": plan, "api": api} | ({"overhead": overhead} if overhead else {}))
+    return parse_node(Prices, {"gpu": plan, "api": TOKENS} | ({"overhead": overhead} if overhead else {}))
 
 
 def lines_of(book, prices):
@@ -153,3 +157,143 @@ def test_unit_costs_of_nothing_are_undefined():
 def test_impossible_price_lists_are_refused(wrong):
     with pytest.raises(ConfigError, match="gpu"):
         price_list(**wrong)
+
+
+def committed(kind="reserved", api=None, **terms):
+    """A commitment at a dollar per GPU-hour."""
+    price = {
+        "reserved": {"usd_per_gpu_hour": {"h100_sxm": 1.0}},
+        "monthly": {"usd_per_gpu_month": {"h100_sxm": 730.0}},
+        "owned": {"nodes": {"h100_sxm": NODE}},
+    }[kind]
+    plan = {"kind": kind, "provider": "Acme", "as_of": "2026-01"} | price | terms
+    return parse_node(Prices, {"gpu": plan, "api": TOKENS | (api or {})})
+
+
+def hour_of_two():
+    """One GPU busy for half an hour then idle for half; a second busy for the last quarter: 1.25 GPU-hours."""
+    book = Book(window=(0, 3600)).replica(0, ("busy", 0, 1800), ("idle", 1800, 3600))
+    return book.replica(1, ("busy", 2700, 3600)).request(0, 0, 1, 1800)
+
+
+@pytest.mark.parametrize("kind", ["reserved", "monthly"])
+def test_a_commitment_shows_what_lay_unused(kind):
+    usd, said = lines_of(hour_of_two(), committed(kind, gpus=4))
+    assert usd == pytest.approx(
+        {"gpu busy": 0.75, "gpu idle": 0.5, "gpu draining": 0, "gpu cold start": 0, "gpu committed but unused": 2.75}
+    )
+    assert said["usd_total"] == said["usd_gpu"] == pytest.approx(4.0) and said["usd_idle"] == pytest.approx(0.5)
+
+
+def test_use_beyond_a_commitment_pays_the_price_of_demand():
+    """One GPU held for a dollar; the second runs for a quarter of an hour at three dollars an hour."""
+    usd, said = lines_of(hour_of_two(), committed(gpus=1, usd_per_gpu_hour_beyond={"h100_sxm": 3.0}))
+    assert usd["gpu committed but unused"] == 0
+    assert usd["gpu surcharge beyond commitment"] == pytest.approx(0.25 * (3 - 1))
+    assert said["usd_total"] == pytest.approx(1 + 0.25 * 3)
+
+
+def test_use_beyond_a_commitment_without_a_price_is_refused():
+    with pytest.raises(ConfigError, match="prices.gpu.gpus = 1: the fleet had 2 GPUs at once"):
+        lines_of(hour_of_two(), committed(gpus=1))
+    with pytest.raises(ConfigError, match="usd_per_gpu_hour_beyond.h100_sxm = 0.5: must be >= "):
+        committed(gpus=1, usd_per_gpu_hour_beyond={"h100_sxm": 0.5})
+
+
+def test_a_commitment_is_by_whole_nodes_and_as_large_as_the_peak_if_unsaid():
+    assert lines_of(hour_of_two(), committed())[1]["usd_total"] == pytest.approx(2)
+    assert lines_of(hour_of_two(), committed(gpus_per_node=8))[1]["usd_total"] == pytest.approx(8)
+
+
+def test_owned_gpus_cost_capital_always_and_power_while_on():
+    usd, said = lines_of(hour_of_two(), committed("owned", gpus=2))
+    assert usd["gpu committed but unused"] == pytest.approx(0.75)
+    assert usd["gpu power"] == pytest.approx(1.25 * 0.15)
+    assert said["usd_gpu"] == pytest.approx(2 + 1.25 * 0.15)
+    thrifty = committed("owned", gpus=2, nodes={"h100_sxm": NODE | {"idle_power_fraction": 0.2}})
+    assert lines_of(hour_of_two(), thrifty)[0]["gpu power"] == pytest.approx((0.75 + 0.1) * 0.15)
+    book = Book(window=(0, 3600))
+    assert lines_of(book, committed("owned", gpus=2))[1]["usd_total"] == pytest.approx(2), "off, and still owned"
+
+
+def test_claim_001_a_request_of_2_3_s_is_billed_as_3_s_where_seconds_are_rounded_up():
+    """The article says per millisecond; RunPod rounds up to whole seconds."""
+    book = Book().replica(0, ("busy", 0, 2.3))
+    assert lines_of(book, price_list())[1]["usd_total"] == pytest.approx(0.003)
+    assert lines_of(book, price_list(billing_granularity_s=0.001))[1]["usd_total"] == pytest.approx(0.0023)
+
+
+def test_prompts_over_a_tier_are_billed_at_its_rates_in_full():
+    tier = {"above_input_tokens": 200_000, "usd_per_mtok_input": 2.0, "usd_per_mtok_output": 6.0}
+    prices = committed(api={"context_tiers": (tier,)})
+    book = Book(gpus_per_replica=0).api(1, 2, 3, input_tokens=200_000, output_tokens=1000)
+    usd, said = lines_of(book.api(1, 2, 3, input_tokens=500_000, output_tokens=1000), prices)
+    assert usd["api input"] == pytest.approx(0.2) and usd["api output"] == pytest.approx(0.004)
+    assert usd["api input, prompts over 200000 tokens"] == pytest.approx(1.0)
+    assert usd["api output, prompts over 200000 tokens"] == pytest.approx(0.006)
+    assert said["usd_api"] == said["usd_total"] == pytest.approx(1.21)
+    with pytest.raises(ConfigError, match="api.context_tiers.0.above_input_tokens = 199999: must be one of 32000"):
+        committed(api={"context_tiers": (tier | {"above_input_tokens": 199_999},)})
+
+
+def test_hours_of_the_day():
+    """Time 0 is Friday 23:00 UTC: twice the price on weekdays from 22 to 24, that is for one hour."""
+    timed = {"from_hour": 22, "to_hour": 24, "weekdays": ("mon", "fri"), "multiplier": 2.0}
+    prices = committed(api={"timed": (timed,), "begins_weekday": "fri", "begins_hour_utc": 23})
+    book = Book(window=(0, 200_000), gpus_per_replica=0)
+    for arrived_s in (0, 3599, 3600, 86_400):  # Friday twice, Saturday 00:00, Saturday 23:00
+        book.api(arrived_s, arrived_s + 1, arrived_s + 2, input_tokens=1_000_000, output_tokens=0)
+    usd, _ = lines_of(book, prices)
+    assert usd["api input, mon/fri 22-24 UTC x 2"] == pytest.approx(4.0)
+    assert usd["api input"] == pytest.approx(2.0)
+
+
+def test_writing_to_a_cache_costs_more_than_input():
+    prices = committed(api={"usd_per_mtok_cache_write": 1.25})
+    book = Book(gpus_per_replica=0).api(1, 2, 3, input_tokens=1_000_000, cached_input_tokens=400_000, output_tokens=0)
+    usd, _ = lines_of(book, prices)
+    assert usd["api input"] == 0 and usd["api cache write"] == pytest.approx(0.75)
+    assert usd["api cached input"] == pytest.approx(0.04)
+
+
+def test_batches_at_half_the_price():
+    book = Book(gpus_per_replica=0).api(1, 2, 3, input_tokens=1_000_000, output_tokens=50_000)
+    assert lines_of(book, committed(api={"batch_multiplier": 0.5}))[1]["usd_api"] == pytest.approx(0.6)
+
+
+def test_what_old_runs_do_not_know_is_refused_not_guessed():
+    usage = Usage.from_facts(Book(gpus_per_replica=0).api(1, 2, 3).facts())
+    old = dataclasses.replace(usage, is_detailed=False)
+    timed = committed(api={"timed": ({"from_hour": 0, "to_hour": 1, "multiplier": 2.0},)})
+    with pytest.raises(ConfigError, match="prices.api by context or hour: needs"):
+        bill(old, timed, None, None)
+    assert len(bill(old, committed(), None, None)) == 3
+
+
+def test_a_bill_by_the_hour():
+    """Idle from 0 to 90 minutes at a tenth of a cent per second; the API is asked in the second hour."""
+    book = Book(window=(0, 7200)).replica(0, ("idle", 0, 5400)).api(4000, 4001, 4002, input_tokens=1_000_000)
+    table = bill_by_hour(Usage.from_facts(book.facts()), price_list(), "h100_sxm", None)
+    by_hour = table.groupby("hour")["usd"].sum()
+    assert by_hour[0] == pytest.approx(3.6) and by_hour[1] == pytest.approx(1.8 + 1.0 + 20e-6)
+    assert list(table.columns) == ["hour", "payee", "item", "quantity", "unit", "usd"]
+
+
+def test_a_commitment_by_the_hour_is_that_of_the_whole_window():
+    book = Book(window=(0, 7200)).replica(0, ("idle", 0, 7200)).replica(1, ("idle", 3600, 7200))
+    table = bill_by_hour(Usage.from_facts(book.facts()), committed(), "h100_sxm", None)
+    assert table.groupby("hour")["usd"].sum().tolist() == pytest.approx([2.0, 2.0])
+    unused = table[table["item"] == "gpu committed but unused"]
+    assert unused["hour"].tolist() == [0] and unused["usd"].sum() == pytest.approx(1.0)
+
+
+def test_a_bill_by_application():
+    """Busy time goes by resident seconds, 30 to 10; idle time is nobody's own; API tokens are each one's own."""
+    book = Book().replica(0, ("busy", 0, 40), ("idle", 40, 100))
+    book.request(0, 0, 1, 30, application=0).request(20, 30, 31, 40, application=1)
+    book.api(50, 51, 52, application=1, input_tokens=1_000_000, output_tokens=0)
+    facts = book.facts(applications={0: "chat"})
+    table = bill_by_application(Usage.from_facts(facts), price_list(), "h100_sxm", None)
+    usd = table.groupby("application")["usd"].sum()
+    assert usd["chat"] == pytest.approx(0.030) and usd["1"] == pytest.approx(0.010 + 1.0)
+    assert usd[SHARED] == pytest.approx(0.060)
