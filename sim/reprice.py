@@ -1,7 +1,8 @@
 """Other prices for what was already simulated: `python -m sim.reprice OUTPUT prices=NAME [prices.key=value ...]`.
 
 OUTPUT is the folder of a run or of a whole sweep. The new bills go to OUTPUT/repriced/<prices>/; nothing is overwritten
-but an earlier re-pricing of the same name, and nothing is simulated.
+but an earlier re-pricing of the same name, and nothing is simulated. `--by hour` and `--by application` write the same
+bill in these parts beside it, bill_by_hour.csv and bill_by_application.csv.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from sim.conf_path import conf_dir
-from sim.ledger.bill import bill, money
+from sim.ledger.bill import bill, bill_by_application, bill_by_hour, money
 from sim.ledger.prices import Prices
 from sim.report.intervals import over_replications
 from sim.report.verdict import verdicts
@@ -41,6 +42,7 @@ from sim.study.folder import (
 from sim.study.refusals import REFUSABLE, exit_code, one_line, refuse_code, refuse_code_in_arguments
 from sim.study.results import read_usages, write_bills
 
+BY = {"hour": bill_by_hour, "application": bill_by_application}
 SHOWN = ("usd_total", "usd_gpu", "usd_api", "usd_per_mtok_total")
 
 
@@ -48,15 +50,15 @@ class _Priced(Node):
     prices: Prices  # so that a violation is told with its full key
 
 
-def reprice_folder(output: Path, words: Sequence[str], config_dir: Path | None = None) -> Path:
+def reprice_folder(output: Path, words: Sequence[str], config_dir: Path | None = None, by: Sequence[str] = ()) -> Path:
     """Bill a finished run, or every finished scenario of a sweep, anew. Returns the new folder.
 
     `words` are `prices=NAME` (a file of conf/prices; without it the run's own prices), `prices/overhead=NAME` (a file
-    of conf/prices/overhead) and `prices.key=value`.
+    of conf/prices/overhead) and `prices.key=value`; `by` names keys of BY. With `by`, `words` may be empty.
     A scenario that the list cannot price becomes a failed row; raises ConfigError, with nothing written, if none can.
     """
     runs = _finished_runs(output)
-    asked = _read_words(words)
+    asked = _read_words(words, may_be_none=bool(by))
     changes = _named(asked, config_dir) | asked.changes
     folder = output / "repriced" / asked.folder_name
     require_writable(folder)
@@ -65,7 +67,7 @@ def reprice_folder(output: Path, words: Sequence[str], config_dir: Path | None =
         try:
             config = OmegaConf.load(run / CONFIG)
             config.prices = _changed(config.prices, changes)
-            done[run] = _priced(run, OmegaConf.to_container(config))
+            done[run] = _priced(run, OmegaConf.to_container(config), by)
         except ConfigError as error:
             done[run] = error
     if all(isinstance(d, ConfigError) for d in done.values()):
@@ -94,20 +96,20 @@ class _Request(NamedTuple):
 
     @property
     def folder_name(self) -> str:
-        parts = [part for part in (self.listed, self.overhead) if part] or ["changed"]
+        parts = [part for part in (self.listed, self.overhead) if part] or ["changed" if self.changes else "unchanged"]
         if self.changes:
             parts.append(hashlib.sha256(repr(sorted(self.changes.items())).encode()).hexdigest()[:6])
         return "-".join(parts)
 
 
-def _read_words(words: Sequence[str]) -> _Request:
+def _read_words(words: Sequence[str], may_be_none: bool) -> _Request:
     found: dict[str, Any] = {}
     for override in OverridesParser.create().parse_overrides(list(words)):
         key = override.get_key_element().lstrip("+")
         if key not in ("prices", "prices/overhead") and not key.startswith("prices."):
             raise ConfigError(f"{override.input_line}: only prices can be changed after a run")
         found[key] = override.value()
-    if not found:
+    if not found and not may_be_none:
         raise ConfigError("say which prices: prices=NAME or prices.key=value")
     return _Request(found.pop("prices", None), found.pop("prices/overhead", None), found)
 
@@ -132,12 +134,13 @@ def _changed(prices: Any, changes: dict[str, Any]) -> dict[str, Any]:
     return plain["prices"]
 
 
-def _priced(run: Path, config: dict[str, Any]) -> dict[str, Any]:
+def _priced(run: Path, config: dict[str, Any], by: Sequence[str]) -> dict[str, Any]:
     prices = parse_node(_Priced, {"prices": config["prices"]}).prices
     gpu, model, usages = read_usages(run / USAGE)
     bills = [bill(usage, prices, gpu, model) for usage in usages]
     figures = [money(lines, usage) for lines, usage in zip(bills, usages, strict=True)]
-    return {"config": config, "bills": bills, "figures": figures}
+    parts = {f"bill_by_{name}.csv": [BY[name](usage, prices, gpu, model) for usage in usages] for name in by}
+    return {"config": config, "bills": bills, "figures": figures, "parts": parts}
 
 
 def _write(run: Path, folder: Path, outcome: dict[str, Any] | ConfigError) -> None:
@@ -150,7 +153,8 @@ def _write(run: Path, folder: Path, outcome: dict[str, Any] | ConfigError) -> No
     after = before | over_replications(figures)
     each = [old | new for old, new in zip(read_json(run / REPLICATIONS), figures, strict=True)]
     write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(outcome["config"])))
-    write_bills(folder / BILL, outcome["bills"])
+    for name, bills in ({BILL: outcome["bills"]} | outcome["parts"]).items():
+        write_bills(folder / name, bills)
     write_json(folder / REPLICATIONS, each)
     write_json(folder / SUMMARY, {k: None if v == "inf" else v for k, v in after.items()})
     write_json(folder / ROW, row | {"summary": after, "before": {key: before.get(key) for key in SHOWN}})
@@ -189,10 +193,11 @@ def main() -> None:
     parser.add_argument("output", type=Path, help="folder of a finished run or sweep")
     parser.add_argument("words", nargs="*", metavar="prices=NAME", help="or prices.key=value")
     parser.add_argument("--config-dir", type=Path, help="a folder with your own prices/NAME.yaml")
+    parser.add_argument("--by", action="append", choices=BY, default=[], help="the bill in parts, too; may be repeated")
     given = parser.parse_args()
     try:
         refuse_code_in_arguments(given.words, [given.config_dir] if given.config_dir else [])
-        folder = reprice_folder(given.output, given.words, given.config_dir)
+        folder = reprice_folder(given.output, given.words, given.config_dir, given.by)
         complete = tell(folder)
         print(f"-> {folder}")
     except (*REFUSABLE, SimError) as error:

@@ -40,6 +40,26 @@ def test_the_same_prices_give_the_same_bill(run, reprice):
     assert (again / "bill.csv").read_text() == (run / "bill.csv").read_text()
 
 
+def test_the_bill_by_hour_and_by_application(run, reprice):
+    assert reprice(str(run), "--by", "hour", "--by", "application").code == 0
+    folder = run / "repriced/unchanged"
+    whole = pd.read_csv(folder / "bill.csv").groupby("replication")["usd"].sum()
+    for by in ("hour", "application"):
+        parts = pd.read_csv(folder / f"bill_by_{by}.csv")
+        assert by in parts and len(parts)
+        assert list(parts.groupby("replication")["usd"].sum()) == pytest.approx(list(whole))
+    assert (folder / "bill.csv").read_text() == (run / "bill.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "listed", ["owned_8xh100", "aws_capacity_block_reserved", "article_003_monthly", "nebius_spot"]
+)
+def test_other_ways_to_pay_for_the_same_hours(run, reprice, listed):
+    said = reprice(str(run), f"prices={listed}")
+    assert said.code == 0, said.line
+    assert read_json(run / f"repriced/{listed}/summary.json")["usd_gpu"] > 0
+
+
 def test_an_overhead_by_name(run, reprice):
     assert reprice(str(run), "prices/overhead=fifteen_percent").code == 0
     new = read_json(run / "repriced/fifteen_percent/summary.json")
