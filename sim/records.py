@@ -18,11 +18,13 @@ REQUEST_COLUMNS = {
     "input_tokens": np.int32, "cached_input_tokens": np.int32, "output_tokens": np.int32,
     "preemptions": np.int32, "preempted_s": np.float64, "cold_start_wait_s": np.float64,
     "priority": np.int32, "recomputed_tokens": np.int32, "returning_tokens": np.int32,
+    "prefill_replica_id": np.int32, "decode_admitted_s": np.float64,
 }  # fmt: skip
 """One row per request. Stamps that never happened are NaN. `finished_s` is the moment of the outcome, whatever it was
 (NaN only for unfinished requests); `output_tokens` are generated in full by finished requests only.
 `recomputed_tokens`: computed again because of preemptions. `returning_tokens`: how many leading tokens of a prompt the
-task's previous call had left in KV memory, wherever that was."""
+task's previous call had left in KV memory, wherever that was. `prefill_replica_id`: where the prompt was computed, if
+not on `replica_id`, which began to decode it at `decode_admitted_s`; else -1 and NaN."""
 
 SPAN_COLUMNS = {"replica_id": np.int32, "state": np.int8, "start_s": np.float64, "end_s": np.float64}
 """One row per stretch of a replica's life. The spans of one replica tile its life from request to release."""
@@ -104,6 +106,7 @@ class Recorder:
             _nan if r.finished_s is None else r.finished_s,
             r.input_tokens, r.cached_input_tokens, r.output_tokens, r.preemptions, r.preempted_s, r.cold_start_wait_s,
             task.priority, r.recomputed_tokens, returning_tokens(task.calls[i - 1], r.call) if i else 0,
+            r.prefill_replica_id, _nan if r.decode_admitted_s is None else r.decode_admitted_s,
         )  # fmt: skip
 
     def span(self, replica_id: int, state: ReplicaState, start_s: float, end_s: float) -> None:

@@ -12,6 +12,7 @@ from sim.conf_path import conf_dir
 from sim.engine.architecture import Model
 from sim.engine.hardware import Engine, Gpu, refuse_if_too_big
 from sim.fleet.cold_start import ColdStart
+from sim.fleet.disaggregation import Disaggregation
 from sim.fleet.provider import ApiChoice, ApiProvider
 from sim.fleet.scaling import Scaler
 from sim.ledger.prices import Prices
@@ -76,6 +77,7 @@ class Scenario(Node):
     cold_start: ColdStart
     routing: one_of(Router)
     placement: one_of(Placement)
+    disaggregation: Disaggregation | None = Field(None, description="prefill on replicas of its own; None: on any")
     queue: Queue = Queue()
     api: one_of(ApiChoice)
     prices: Prices
@@ -107,6 +109,15 @@ class Scenario(Node):
     def _somebody_may_wake_the_fleet(self) -> Scenario:
         if self.has_fleet and self.scaling.min_replicas == 0 and self.queue.max_waiting_requests == 0:
             raise ValueError("queue.max_waiting_requests = 0: only a request that waits wakes a fleet at zero")
+        return self
+
+    @model_validator(mode="after")
+    def _pools_that_can_be_split(self) -> Scenario:
+        if self.disaggregation is not None:
+            if self.scaling.kind != "always_on":
+                raise ValueError(f"disaggregation: needs scaling.kind = always_on, not {self.scaling.kind}")
+            if self.engine.scheduling_policy != "fcfs":
+                raise ValueError("disaggregation: needs engine.scheduling_policy = fcfs")
         return self
 
     @model_validator(mode="after")

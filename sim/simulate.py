@@ -15,6 +15,7 @@ import simpy
 from sim.engine.hardware import kv_blocks_of, weight_bytes_per_gpu
 from sim.engine.replica import Replica
 from sim.fleet.api import Api
+from sim.fleet.disaggregation import DisaggregatedFleet
 from sim.fleet.fleet import Fleet
 from sim.randomness import Streams
 from sim.records import Facts, Recorder, Window
@@ -168,11 +169,29 @@ def _new_replica(env, scenario: Scenario) -> partial[Replica]:
     )
 
 
-def _fleet(env, scenario: Scenario, streams: Streams, recorder: Recorder, on_done) -> Fleet:
+def _fleet(env, scenario: Scenario, streams: Streams, recorder: Recorder, on_done) -> Fleet | DisaggregatedFleet:
+    engine, split = scenario.engine, scenario.disaggregation
+    pool = partial(_pool, env, scenario, streams, recorder)
+    if split is None:
+        return pool(on_done=on_done)
+    decoder = partial(_new_replica(env, scenario), decodes_only=True, max_queue=None)
+    return DisaggregatedFleet(
+        env,
+        new_prefill=partial(pool, scaler=scenario.scaling.model_copy(update={"n_replicas": split.prefill_replicas})),
+        new_decode=partial(
+            pool, new_replica=decoder, first_replica_id=split.prefill_replicas,
+            max_waiting_requests=None, patience_s=None,
+        ),
+        transfer_s=partial(split.transfer_s, scenario.model, engine),
+        capacity_tokens=kv_blocks_of(scenario.gpu, scenario.model, engine) * engine.block_tokens,
+        on_done=on_done,
+    )
+
+
+def _pool(env, scenario: Scenario, streams: Streams, recorder: Recorder, on_done, **changes) -> Fleet:
     rng = streams.generator("cold_start")
     weight_bytes = weight_bytes_per_gpu(scenario.model, scenario.engine) * scenario.engine.tensor_parallel
-    return Fleet(
-        env,
+    options = dict(
         scaler=scenario.scaling,
         choose=scenario.placement.choose,
         new_replica=_new_replica(env, scenario),
@@ -185,6 +204,7 @@ def _fleet(env, scenario: Scenario, streams: Streams, recorder: Recorder, on_don
         recorder=recorder,
         on_done=on_done,
     )
+    return Fleet(env, **(options | changes))
 
 
 def _room_of_a_replica(scenario: Scenario) -> float:

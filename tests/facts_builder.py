@@ -35,6 +35,7 @@ class Book:
             outcome=Outcome.FINISHED, arrived_s=arrived_s, admitted_s=admitted_s, first_token_s=first_token_s,
             finished_s=finished_s, input_tokens=10, cached_input_tokens=0, output_tokens=5, preemptions=0,
             preempted_s=0.0, cold_start_wait_s=0.0, priority=0, recomputed_tokens=0, returning_tokens=0,
+            prefill_replica_id=-1, decode_admitted_s=NAN,
         )  # fmt: skip
         self.rows.append(row | columns)
         return self
@@ -105,8 +106,8 @@ class _Columns:
         self.rows: list[tuple] = []
 
     def requests(self) -> dict[str, np.ndarray]:
-        table = np.array(self.rows, float).reshape(len(self.rows), -1)
-        table = np.pad(table, ((0, 0), (0, len(REQUEST_COLUMNS) - table.shape[1])))  # rows leave out the last columns
+        usual = (0, 0, 0, -1, NAN)  # the last columns, which rows leave out
+        table = np.array([(*row, *usual) for row in self.rows], float).reshape(-1, len(REQUEST_COLUMNS))
         return {name: table[:, i].astype(dtype) for i, (name, dtype) in enumerate(REQUEST_COLUMNS.items())}
 
 

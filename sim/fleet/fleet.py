@@ -39,6 +39,7 @@ class Fleet:
         max_waiting_requests: int | None = None,
         by_priority: bool = False,
         patience_s: float | None,
+        first_replica_id: int = 0,
         recorder: Recorder,
         on_done: Callable[[Request], None],
     ):
@@ -64,6 +65,7 @@ class Fleet:
             recorder=recorder,
             on_ready=self._refill,
             on_idle=self._replica_idle,
+            first_replica_id=first_replica_id,
         )
         for _ in range(scaler.initial_replicas):
             self._roster.add_ready()

@@ -38,6 +38,7 @@ class Roster:
         recorder: Recorder,
         on_ready: Callable[[Member], None],
         on_idle: Callable[[Member], None],
+        first_replica_id: int = 0,
     ):
         self._env = env
         self._new_replica = new_replica
@@ -49,7 +50,7 @@ class Roster:
         self.starting: dict[Member, None] = {}  # earliest first
         self.ready: dict[Replica, Member] = {}
         self.idle: dict[Member, None] = {}  # longest idle first
-        self._next_id = 0
+        self._next_id = first_replica_id
         self._cold_s = self._cold_since_s = 0.0
 
     def cold_clock_s(self) -> float:

@@ -153,26 +153,38 @@ def _cold_start_comes_first(spans: dict[str, np.ndarray]) -> None:
         )
 
 
-def residences(facts: Facts, since: str = "admitted_s") -> Stretches:
-    """The stretches in which fleet requests were on their replica, from the stamp `since` to their outcome.
+def residences(facts: Facts, since: str = "admitted_s") -> tuple[Stretches, np.ndarray]:
+    """The stretches in which fleet requests were on a replica, and the request of each.
 
-    Requests still under way stay until their replica's life ends. Requests without the stamp are left out.
+    From the stamp `since` to their outcome; what was prefilled elsewhere, there until its first token, and then from
+    its second admission on. Requests still under way stay until their replica's life ends. Requests without the stamp
+    are left out.
     """
     requests = facts.requests
-    rows = np.flatnonzero(
-        (requests["backend"] == Backend.FLEET) & np.isfinite(requests[since]) & (requests["replica_id"] >= 0)
+    there = (requests["backend"] == Backend.FLEET) & np.isfinite(requests[since]) & (requests["replica_id"] >= 0)
+    split = there & (requests["prefill_replica_id"] >= 0)
+    resumed = "decode_admitted_s" if since == "admitted_s" else "first_token_s"
+    second = split & (requests["replica_id"] != requests["prefill_replica_id"]) & np.isfinite(requests[resumed])
+    stays = (  # (which rows, replica, from, to)
+        (there & ~split, "replica_id", since, "finished_s"),
+        (split, "prefill_replica_id", since, "first_token_s"),
+        (second, "replica_id", resumed, "finished_s"),
     )
-    group, end_s = requests["replica_id"][rows].astype(np.int64), requests["finished_s"][rows].copy()
+    rows = np.concatenate([np.flatnonzero(which) for which, *_ in stays])
+    group, start_s, end_s = (
+        np.concatenate([requests[names[i]][which] for which, *names in stays]) for i in range(3)
+    )  # fmt: skip
+    group = group.astype(np.int64)
     unfinished = np.flatnonzero(np.isnan(end_s))
     if len(unfinished):
         life = lives(facts.spans)
         end_of = dict(zip(life.group.tolist(), life.end_s.tolist(), strict=True))
         end_s[unfinished] = [end_of.get(g, facts.window.end_s) for g in group[unfinished].tolist()]
-    return Stretches(group, requests[since][rows], end_s)
+    return Stretches(group, start_s, end_s), rows
 
 
 def _requests_lie_in_paid_life(facts: Facts) -> None:
-    served = residences(facts)
+    served, _ = residences(facts)
     outside = uncovered(served, lives(facts.spans), TOLERANCE_S)
     if len(outside):
         group, start_s, end_s = (column[outside[0]] for column in served)
@@ -187,9 +199,7 @@ def _requests_lie_in_paid_life(facts: Facts) -> None:
 
 
 def _batch_stays_within_its_cap(facts: Facts) -> None:
-    served = residences(facts)
-    rows = np.isfinite(facts.requests["admitted_s"]) & (facts.requests["backend"] == Backend.FLEET)
-    rows &= facts.requests["replica_id"] >= 0
+    served, rows = residences(facts)
     # When a preempted sequence was out of the batch is not on record, so only the others are counted: a lower bound.
     peak, replica = peak_overlap(served.take(facts.requests["preemptions"][rows] == 0), TOLERANCE_S)
     if peak > facts.max_num_seqs:
@@ -204,7 +214,7 @@ def _busy_is_when_somebody_is_there(facts: Facts) -> None:
     all_spans = Stretches(spans["replica_id"].astype(np.int64), spans["start_s"], spans["end_s"])
     busy = all_spans.take(spans["state"] == ReplicaState.BUSY)
     serving = all_spans.take((spans["state"] == ReplicaState.BUSY) | (spans["state"] == ReplicaState.DRAINING))
-    served = residences(facts)
+    served, _ = residences(facts)
     unpaid = uncovered(served, serving, TOLERANCE_S)
     if len(unpaid):
         group, start_s, end_s = (column[unpaid[0]] for column in served)
@@ -213,7 +223,7 @@ def _busy_is_when_somebody_is_there(facts: Facts) -> None:
             f"replica {group}: a request from {start_s} to {end_s} s outside its busy spans",
         )
     # A request may wait inside its replica before admission. When it got there is not on record: not before it arrived.
-    present = residences(facts, since="arrived_s")
+    present, _ = residences(facts, since="arrived_s")
     alone = uncovered(busy, present, TOLERANCE_S)
     if len(alone):
         group, start_s, end_s = (column[alone[0]] for column in busy)

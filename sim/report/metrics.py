@@ -185,11 +185,19 @@ def _lost_context(facts: Facts) -> dict[str, Metric]:
     now, before = calls[1:], calls[:-1]
     follows = (requests["call_index"][now] > 0) & mine[now] & served[before]
     now, before = now[follows], before[follows]
-    findable = np.minimum(requests["returning_tokens"][now], requests["input_tokens"][now] - 1)
-    findable -= findable % facts.block_tokens
-    lost = np.maximum(findable - requests["cached_input_tokens"][now], 0)
-    stayed = (requests["replica_id"][now] == requests["replica_id"][before]) & (findable > 0)
+    had, wanted = requests["returning_tokens"][now], requests["input_tokens"][now]
+    lost = _not_found(np.minimum(had, wanted - 1), requests, now, facts.block_tokens)
+    at = np.where(requests["prefill_replica_id"] < 0, requests["replica_id"], requests["prefill_replica_id"])
+    apart = requests["prefill_replica_id"][before] >= 0  # then the answer was never where the prompts are
+    kept = np.minimum(np.where(apart, np.minimum(had, requests["input_tokens"][before]), had), wanted - 1)
+    stayed = (at[now] == at[before]) & (kept >= facts.block_tokens)
+    evicted = _not_found(kept, requests, now, facts.block_tokens)[stayed]
     return {
-        "evicted_while_thinking_fraction": _ratio(int(np.count_nonzero(lost[stayed])), int(np.count_nonzero(stayed))),
+        "evicted_while_thinking_fraction": _ratio(int(np.count_nonzero(evicted)), len(evicted)),
         "recomputed_tokens": recomputed + int(lost.sum(dtype=np.int64)),
     }
+
+
+def _not_found(tokens: np.ndarray, requests: dict[str, np.ndarray], rows: np.ndarray, block_tokens: int) -> np.ndarray:
+    """Of so many leading tokens of each prompt, those in full blocks that were not found cached."""
+    return np.maximum(tokens - tokens % block_tokens - requests["cached_input_tokens"][rows], 0)

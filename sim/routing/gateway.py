@@ -59,6 +59,7 @@ class Gateway:
         index = previous.call_index + 1
         request = Request(previous.task, index, previous.finished_s + previous.task.calls[index].wait_s)
         request.backend, request.replica_id = previous.backend, previous.replica_id
+        request.prefill_replica_id = previous.prefill_replica_id
         self._send(request)
 
     def _send(self, request: Request) -> None:

@@ -1,0 +1,121 @@
+"""Prefill and decode on different replicas: prompts are computed in one pool, answers are generated in another.
+
+As in DistServe (Zhong et al. 2024) or vLLM's disaggregated prefill: a request's first token comes out of the prefill
+pool; its KV cache goes over a link; then a replica of the decode pool goes on with it.
+
+Limits: every transfer has the link to itself, starts when the prefill has ended and frees its blocks at once; the whole
+prompt is sent, for the decode pool caches no prefixes. What was generated is not sent back: the next call of an agent
+task computes it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydantic import Field
+
+from sim.clock import call_later
+from sim.engine.architecture import Model
+from sim.engine.hardware import Engine, kv_bytes_per_token
+from sim.fleet.fleet import Fleet
+from sim.schema import Node
+from sim.units import GB
+from sim.work import Outcome, Request
+
+
+class Disaggregation(Node):
+    """How many replicas only prefill, and the link from them to those that decode."""
+
+    prefill_replicas: int = Field(ge=1, description="always on, besides those of scaling, which decode")
+    link_gb_per_s: float = Field(gt=0, description="from each GPU of one pool to its partner in the other")
+    latency_s: float = Field(0.0, ge=0, description="of a transfer, however short")
+
+    def transfer_s(self, model: Model, engine: Engine, prompt_tokens: int) -> float:
+        """Seconds that the KV cache of a prompt takes: a GPU's bytes / link + latency. GPUs send side by side."""
+        window = min(prompt_tokens, model.sliding_window or 0) * model.n_window_layers
+        kv_bytes = prompt_tokens * kv_bytes_per_token(model, engine)
+        kv_bytes += window * model.kv_bytes_per_token_per_layer(engine.tensor_parallel, engine.kv_dtype)
+        return self.latency_s + kv_bytes / (self.link_gb_per_s * GB)
+
+
+class DisaggregatedFleet:
+    """Two fleets in a row; implements `FleetView` and `Server`. A policy sees the prefill pool, where requests wait.
+
+    `new_prefill(on_done)` and `new_decode(on_done)` build the pools. A request that will not fit `capacity_tokens` is
+    refused at once.
+    """
+
+    def __init__(
+        self,
+        env,
+        *,
+        new_prefill: Callable[..., Fleet],
+        new_decode: Callable[..., Fleet],
+        transfer_s: Callable[[int], float],
+        capacity_tokens: int,
+        on_done: Callable[[Request], None],
+    ):
+        self._env = env
+        self._transfer_s = transfer_s
+        self._capacity_tokens = capacity_tokens
+        self._on_done = on_done
+        self.n_outstanding = 0
+        self._originals: dict[Request, Request] = {}  # by their stand-ins in the prefill pool
+        self._moving: dict[Request, None] = {}
+        self._prefill = new_prefill(on_done=self._prefilled)
+        self._decode = new_decode(on_done=self._done)
+
+    def __getattr__(self, name: str):
+        return getattr(self._prefill, name)
+
+    def submit(self, request: Request) -> None:
+        self.n_outstanding += 1
+        if request.input_tokens + request.output_tokens - 1 > self._capacity_tokens:
+            request.outcome, request.finished_s, request.replica_id = Outcome.REFUSED, self._env.now, -1
+            self._done(request)
+            return
+        stand_in = Request(request.task, request.call_index, request.arrived_s)
+        stand_in.output_tokens = 1
+        stand_in.replica_id = request.prefill_replica_id  # of the task's previous call
+        request.prefill_replica_id = -1
+        self._originals[stand_in] = request
+        self._prefill.submit(stand_in)
+
+    def unfinished(self) -> list[Request]:
+        """Every request that is in here now."""
+        prefilling = [self._copy(stand_in) for stand_in in self._prefill.unfinished()]
+        return [*prefilling, *self._moving, *self._decode.unfinished()]
+
+    def close(self) -> None:
+        """The run ends: enter what the replicas are doing."""
+        self._prefill.close()
+        self._decode.close()
+
+    def _copy(self, stand_in: Request) -> Request:
+        """Give a request the stamps of its stand-in."""
+        request = self._originals[stand_in]
+        for name in (
+            "admitted_s", "first_token_s", "replica_id", "cached_input_tokens", "preemptions", "preempted_s",
+            "recomputed_tokens", "cold_start_wait_s",
+        ):  # fmt: skip
+            setattr(request, name, getattr(stand_in, name))
+        return request
+
+    def _prefilled(self, stand_in: Request) -> None:
+        request = self._copy(stand_in)
+        del self._originals[stand_in]
+        if stand_in.outcome is not Outcome.FINISHED or request.output_tokens == 1:
+            request.outcome, request.finished_s = stand_in.outcome, stand_in.finished_s
+            self._done(request)
+            return
+        request.prefill_replica_id = stand_in.replica_id
+        self._moving[request] = None
+        call_later(self._env, self._transfer_s(request.input_tokens), self._hand_over, request)
+
+    def _hand_over(self, request: Request) -> None:
+        del self._moving[request]
+        self._decode.submit(request)
+
+    def _done(self, request: Request) -> None:
+        self.n_outstanding -= 1
+        self._on_done(request)
