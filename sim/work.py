@@ -39,8 +39,8 @@ def returning_tokens(previous: Call, call: Call) -> int:
     [12, 11, 0]
     """
     there, here = previous.segments, call.segments
-    if previous.extends_prefix and len(there) == len(here) and there[-1][0] == here[-1][0] and there[:-1] == here[:-1]:
-        own = there[-1][1]  # the rule, and quick; the last token generated is never computed
+    if previous.extends_prefix and here and there[-1][0] == here[-1][0]:  # the rule; a stream follows the same streams
+        own = there[-1][1]  # the last token generated is never computed
         return previous.input_tokens - own + min(own + previous.output_tokens - 1, here[-1][1])
     shared = 0
     for i, ((key, tokens), (wanted_key, wanted)) in enumerate(zip(there, here, strict=False)):
