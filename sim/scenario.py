@@ -14,7 +14,7 @@ from sim.engine.hardware import Engine, Gpu, refuse_if_too_big
 from sim.fleet.cold_start import ColdStart
 from sim.fleet.disaggregation import Disaggregation
 from sim.fleet.provider import ApiChoice, ApiProvider
-from sim.fleet.scaling import Scaler
+from sim.fleet.scalers import Scaler
 from sim.ledger.prices import Prices
 from sim.report.slo import Slo
 from sim.routing.placement import Placement

@@ -12,6 +12,7 @@ from math import inf
 
 import simpy
 
+from sim.engine.capacity import requests_per_s
 from sim.engine.hardware import kv_blocks_of, weight_bytes_per_gpu
 from sim.engine.replica import Replica
 from sim.fleet.api import Api
@@ -169,6 +170,20 @@ def _new_replica(env, scenario: Scenario) -> partial[Replica]:
     )
 
 
+def requests_per_s_on_paper(scenario: Scenario, input_tokens: float, output_tokens: float, itl_s: float) -> float:
+    """What one replica of the scenario serves of such requests, from its step times (`sim/engine/capacity.py`)."""
+    engine = scenario.engine
+    return requests_per_s(
+        engine.step_time.build(scenario.gpu, scenario.model, engine),
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        itl_s=itl_s,
+        max_num_seqs=engine.max_num_seqs,
+        max_num_batched_tokens=engine.max_num_batched_tokens,
+        kv_tokens=kv_blocks_of(scenario.gpu, scenario.model, engine) * engine.block_tokens,
+    )
+
+
 def _fleet(env, scenario: Scenario, streams: Streams, recorder: Recorder, on_done) -> Fleet | DisaggregatedFleet:
     engine, split = scenario.engine, scenario.disaggregation
     pool = partial(_pool, env, scenario, streams, recorder)
@@ -200,6 +215,7 @@ def _pool(env, scenario: Scenario, streams: Streams, recorder: Recorder, on_done
         max_requests_per_replica=_room_of_a_replica(scenario),
         max_waiting_requests=scenario.queue.max_waiting_requests,
         by_priority=scenario.engine.scheduling_policy == "priority",
+        replica_requests_per_s=partial(requests_per_s_on_paper, scenario),
         patience_s=scenario.queue.patience_s,
         recorder=recorder,
         on_done=on_done,

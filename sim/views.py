@@ -42,10 +42,21 @@ class FleetView(Protocol):
     n_ready: int
     n_starting: int
     n_waiting: int  # requests that have not begun, whether or not a replica has taken them in
+    arrived_requests: int  # so far, refused ones included
+    arrived_input_tokens: int  # so far; this and the next two only if the scaler `counts_tokens`
+    finished_requests: int
+    finished_output_tokens: int  # of finished requests: no look ahead
 
     @property
     def n_outstanding(self) -> int:
         """All requests in the fleet: queued, waiting in a replica, or running."""
+
+    @property
+    def outstanding_request_seconds(self) -> float:
+        """Integral of `n_outstanding` over time so far; its differences are time averages over any window. O(1)."""
+
+    def replica_requests_per_s(self, input_tokens: float, output_tokens: float, itl_s: float) -> float:
+        """What one replica serves of such requests with a mean time between tokens of `itl_s` (sim/engine/capacity)."""
 
     @property
     def n_idle(self) -> int:

@@ -38,6 +38,7 @@ class Fleet:
         max_requests_per_replica: float,
         max_waiting_requests: int | None = None,
         by_priority: bool = False,
+        replica_requests_per_s: Callable[[float, float, float], float] | None = None,
         patience_s: float | None,
         first_replica_id: int = 0,
         recorder: Recorder,
@@ -45,15 +46,21 @@ class Fleet:
     ):
         self._env = env
         self._scaler = scaler
+        self._controller = scaler.controller()
         self._asks_on_arrival = scaler.asks_on_arrival
+        self._counts_tokens = scaler.counts_tokens
         self._choose = choose
         self._expected_cold_start_s = expected_cold_start_s
         self._max_per_replica = max_requests_per_replica
         self._max_waiting = inf if max_waiting_requests is None else max_waiting_requests
         self._patience_s = patience_s
         self._on_done = on_done
+        self._replica_requests_per_s = replica_requests_per_s
 
         self.n_outstanding = 0
+        self.arrived_requests = self.finished_requests = 0
+        self.arrived_input_tokens = self.finished_output_tokens = 0
+        self._left_less_arrived_s = 0.0  # sum of the times at which requests left, less that of arrivals
         self._queue: deque[Request] | PriorityQueue = PriorityQueue() if by_priority else deque()
         self._cold_clock_at_queueing_s: dict[Request, float] = {}
         self._open: list[Replica] = []  # ready replicas with room, by replica_id
@@ -89,6 +96,13 @@ class Fleet:
     @property
     def n_waiting(self) -> int:
         return len(self._queue) + sum(replica.n_waiting for replica in self._roster.ready)
+
+    @property
+    def outstanding_request_seconds(self) -> float:
+        return self.n_outstanding * self._env.now + self._left_less_arrived_s
+
+    def replica_requests_per_s(self, input_tokens: float, output_tokens: float, itl_s: float) -> float:
+        return self._replica_requests_per_s(input_tokens, output_tokens, itl_s)
 
     @property
     def n_idle(self) -> int:
@@ -129,6 +143,10 @@ class Fleet:
 
     def submit(self, request: Request) -> None:
         self.n_outstanding += 1
+        self.arrived_requests += 1
+        self._left_less_arrived_s -= self._env.now
+        if self._counts_tokens:
+            self.arrived_input_tokens += request.input_tokens
         candidates = self._open
         if candidates:
             self._hand_over(request, candidates[0] if len(candidates) == 1 else self._choose(request, candidates))
@@ -144,6 +162,8 @@ class Fleet:
         if self._patience_s is not None and request.admitted_s is None and request.outcome is None:
             Wake(lambda _: self._give_up(request)).schedule(self._env, self._patience_s)
         if self._asks_on_arrival:
+            self._ask()
+        elif not candidates and self._scaler.asks_at_zero and not self._roster.ready and not self._roster.starting:
             self._ask()
 
     def unfinished(self) -> list[Request]:
@@ -162,6 +182,10 @@ class Fleet:
 
     def _replica_done(self, request: Request) -> None:
         self.n_outstanding -= 1
+        self._left_less_arrived_s += self._env.now
+        if self._counts_tokens and request.outcome is Outcome.FINISHED:
+            self.finished_requests += 1
+            self.finished_output_tokens += request.output_tokens
         if self._queue or len(self._open) < len(self._roster.ready):
             member = self._roster.members.get(request.replica_id)
             if member is not None:
@@ -203,9 +227,13 @@ class Fleet:
         if self._asking:
             return
         self._asking = True
-        missing = self._scaler.target_replicas(self) - self.n_ready - self.n_starting
+        missing = self._controller.target_replicas(self) - self.n_ready - self.n_starting
         for _ in range(missing):
             self._roster.start()
+        if self._scaler.calls_off_starting:
+            for _ in range(min(-missing, self.n_starting)):
+                self._roster.call_off()
+                missing += 1
         for _ in range(min(-missing, self.n_ready)):
             victim = self._roster.victim()
             if victim.engine in self._open:

@@ -68,7 +68,15 @@ class Roster:
         member = self._new_member(ReplicaState.ALLOCATION)
         member.stages = self._draw_cold_start()
         self.starting[member] = None
-        Wake(lambda _: self._become_ready(member)).schedule(self._env, sum(s for _, s in member.stages))
+        Wake(lambda _: self._started(member)).schedule(self._env, sum(s for _, s in member.stages))
+
+    def call_off(self) -> None:
+        """Give up the replica that began to start last; it was paid for until now."""
+        member, now = next(reversed(self.starting)), self._env.now
+        self._enter_stages(member, now)
+        self._cold_s, self._cold_since_s = self.cold_clock_s(), now
+        del self.starting[member]
+        del self.members[member.replica_id]
 
     def victim(self) -> Member:
         """The ready replica to give up first: the longest idle, else the one with the least to finish."""
@@ -99,6 +107,10 @@ class Roster:
         self._next_id += 1
         self.members[member.replica_id] = member
         return member
+
+    def _started(self, member: Member) -> None:
+        if member in self.starting:
+            self._become_ready(member)
 
     def _become_ready(self, member: Member) -> None:
         now = self._env.now

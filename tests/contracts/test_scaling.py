@@ -10,8 +10,10 @@ import yaml
 from pydantic import TypeAdapter
 
 from sim.fleet.cold_start import STAGES, ColdStart
-from sim.fleet.scaling import Scaler
+from sim.fleet.scalers import Scaler
 from sim.schema import one_of, parse_node
+from sim.units import WEEK_S
+from tests.scripted_fleet import ScriptedFleet
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SCALING = sorted((CONF / "scaling").glob("*.yaml"))
@@ -19,9 +21,10 @@ COLD_STARTS = sorted((CONF / "cold_start").glob("*.yaml"))
 
 
 class StandInFleet:
-    """A fleet view at one moment, which refuses to be changed."""
+    """A fleet view at one moment, which refuses to be changed. Its load has always been what it is now."""
 
     __slots__ = ("now_s", "n_ready", "n_starting", "n_waiting", "n_outstanding", "idle_s")
+    finished_requests = finished_output_tokens = 0
 
     def __init__(self, n_ready=0, n_starting=0, n_waiting=0, n_running=0, idle_s=(), now_s=0.0):
         fields = dict(now_s=now_s, n_ready=n_ready, n_starting=n_starting, n_waiting=n_waiting)
@@ -38,12 +41,31 @@ class StandInFleet:
     def n_idle_longer_than(self, idle_s):
         return sum(1 for s in self.idle_s if s >= idle_s)
 
-    def grown_to(self, target):
-        """The same fleet after everything that was asked for has been ordered."""
-        starting = self.n_starting + max(0, target - self.n_ready - self.n_starting)
-        return StandInFleet(
-            self.n_ready, starting, self.n_waiting, self.n_outstanding - self.n_waiting, self.idle_s, self.now_s
-        )
+    @property
+    def outstanding_request_seconds(self):
+        return self.n_outstanding * self.now_s
+
+    @property
+    def arrived_requests(self):
+        return self.n_outstanding
+
+    @property
+    def arrived_input_tokens(self):
+        return 500 * self.n_outstanding
+
+    @property
+    def oldest_wait_s(self):
+        return self.now_s if self.n_waiting else 0.0
+
+    def replica_requests_per_s(self, input_tokens, output_tokens, itl_s):
+        return 500 / (input_tokens + output_tokens)
+
+    def grown_to(self, target, at_once=False):
+        """The same fleet after everything that was asked for has been ordered, or is ready `at_once`."""
+        more = max(0, target - self.n_ready - self.n_starting)
+        ready, starting = (self.n_ready + more, self.n_starting) if at_once else (self.n_ready, self.n_starting + more)
+        running = self.n_outstanding - self.n_waiting
+        return StandInFleet(ready, starting, self.n_waiting, running, self.idle_s, self.now_s)
 
 
 def some_fleets(max_replicas, n=300):
@@ -71,36 +93,51 @@ def scaler(request):
 
 
 def test_there_are_files_to_test():
-    assert {path.stem for path in SCALING} >= {"always_on", "scale_to_zero", "warm_floor", "none"}
+    assert {path.stem for path in SCALING} >= {"always_on", "scale_to_zero", "warm_floor", "none", "knative_kpa"}
     assert len(COLD_STARTS) >= 3
+
+
+def ask_once(scaler, view):
+    return scaler.controller().target_replicas(view)
 
 
 def test_the_answer_stays_within_the_stated_bounds(scaler):
     assert 0 <= scaler.min_replicas <= scaler.initial_replicas <= scaler.max_replicas
-    for view in some_fleets(scaler.max_replicas):
-        target = scaler.target_replicas(view)
-        assert isinstance(target, int)
-        assert scaler.min_replicas <= target <= scaler.max_replicas
+    lasting = scaler.controller()
+    for view in sorted(some_fleets(scaler.max_replicas), key=lambda view: view.now_s):
+        for target in (ask_once(scaler, view), lasting.target_replicas(view)):
+            assert isinstance(target, int)
+            assert scaler.min_replicas <= target <= scaler.max_replicas
 
 
-def test_the_same_view_gives_the_same_answer(scaler):
-    views = list(some_fleets(scaler.max_replicas))
-    forwards = [scaler.target_replicas(view) for view in views]
-    backwards = [scaler.target_replicas(view) for view in reversed(views)]
-    assert forwards == backwards[::-1]
+def test_the_same_views_give_the_same_answers(scaler):
+    """A rule without memory in any order; a controller in the same order, whatever another one was shown."""
+    views = sorted(some_fleets(scaler.max_replicas), key=lambda view: view.now_s)
+    first, second = scaler.controller(), scaler.controller()
+    assert [first.target_replicas(view) for view in views] == [second.target_replicas(view) for view in views]
+    forwards = [ask_once(scaler, view) for view in views]
+    assert forwards == [ask_once(scaler, view) for view in reversed(views)][::-1]
+
+
+def settled(scaler, view, at_once: bool) -> int:
+    """Its size when the fleet has been asked at one moment until it wants no more; orders are ready at once or not."""
+    controller = scaler.controller()
+    for _ in range(scaler.max_replicas + 1):
+        view = view.grown_to(controller.target_replicas(view), at_once)
+    return view.n_ready + view.n_starting
 
 
 def test_replicas_on_their_way_are_not_ordered_twice(scaler):
+    """A fleet whose replicas take time to start orders no more of them than one whose replicas are there at once."""
     for view in some_fleets(scaler.max_replicas):
-        target = scaler.target_replicas(view)
-        if target > view.n_ready + view.n_starting:
-            assert scaler.target_replicas(view.grown_to(target)) == target
+        assert settled(scaler, view, at_once=False) <= settled(scaler, view, at_once=True)
 
 
 def test_more_load_never_means_fewer_replicas(scaler):
     for ready in range(scaler.max_replicas + 1):
         targets = [
-            scaler.target_replicas(StandInFleet(ready, 0, load // 2, load - load // 2)) for load in range(0, 2000, 7)
+            ask_once(scaler, StandInFleet(ready, 0, load // 2, load - load // 2, now_s=60.0))
+            for load in range(0, 2000, 7)
         ]
         assert targets == sorted(targets)
 
@@ -110,9 +147,32 @@ def test_a_fleet_that_can_grow_is_asked_when_work_arrives(scaler):
     assert scaler.idle_timeout_s is None or scaler.idle_timeout_s >= 0
     if scaler.max_replicas > scaler.min_replicas:
         assert scaler.asks_on_arrival or scaler.tick_s is not None
-        swamped = StandInFleet(n_ready=scaler.min_replicas, n_waiting=10**6, n_running=0)
-        assert scaler.target_replicas(swamped) == scaler.max_replicas
         assert scaler.asks_on_idle or scaler.tick_s or scaler.idle_timeout_s is not None
+
+
+def scripted(scaler):
+    return ScriptedFleet(scaler, start_s=40.0, capacity=lambda *_: 1e-3)
+
+
+def swamp_s(scaler):
+    """A load that lasts is there for five minutes, or for a week if the calendar decides."""
+    return WEEK_S if scaler.kind == "timetable" else 300.0
+
+
+def test_a_load_that_lasts_gets_all_replicas_and_none_is_given_back_meanwhile(scaler):
+    fleet = scripted(scaler)
+    sizes = [n for _, n in fleet.play([(3.0, 10**6, 10**6)], swamp_s(scaler), stop_at=scaler.max_replicas)]
+    assert sizes == sorted(sizes)
+    assert fleet.n_ready + fleet.n_starting == scaler.max_replicas
+
+
+def test_a_fleet_that_nobody_needs_returns_to_its_floor(scaler):
+    fleet = scripted(scaler)
+    fleet.play([(3.0, 10**6, 10**6)], swamp_s(scaler), stop_at=scaler.max_replicas)
+    start_s = fleet.now_s + 100
+    fleet.play([(start_s, 0)], start_s + WEEK_S, stop_at=scaler.min_replicas)
+    assert fleet.n_ready + fleet.n_starting == scaler.min_replicas
+    assert fleet.now_s <= start_s + (WEEK_S if scaler.kind == "timetable" else 3600.0)
 
 
 @pytest.fixture(params=COLD_STARTS, ids=lambda path: path.stem)
