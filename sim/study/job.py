@@ -56,6 +56,8 @@ def run_in_sweep(config: dict[str, Any], overrides: dict[str, str]) -> None:
     folder = Path(config["output"]["dir"]) / config["output"]["study"] / name
     try:
         scenario = parsed(config)
+        if digest(config) != name:
+            raise ConfigError("configuration or program changed while the sweep ran; the same command tries again")
         result = replicate(scenario, keep_runs=wants_tables(scenario, alone=False))
         write_result(folder, config, scenario, result, alone=False)
         row = _ok_row(name, overrides, result.summary)
