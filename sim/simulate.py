@@ -12,6 +12,7 @@ from math import inf
 
 import simpy
 
+from sim.clock import call_later
 from sim.engine.capacity import requests_per_s
 from sim.engine.hardware import kv_blocks_of, weight_bytes_per_gpu
 from sim.engine.replica import Replica
@@ -31,6 +32,7 @@ from sim.workload.workload import Workload
 _DRAIN_SLICE_S = 5.0
 _SATURATION_SEED = 0
 _SATURATION_ROUNDS = 4  # tasks played per client in the closed loop, after one round to fill up
+_SATURATION_TASKS = 64  # at least
 
 
 @dataclass(frozen=True)
@@ -237,17 +239,17 @@ _peaks: dict[str, float] = {}
 def peak_tokens_per_s(scenario: Scenario, workload: Workload) -> float:
     """Input and output tokens per second that one replica serves when never short of work; measured, once per mix.
 
-    A closed loop: clients play tasks of the scenario's mix without pause. It starts with twice as many clients as the
-    batch has slots and halves them as long as that serves more: with long contexts, fewer clients keep more of them
-    cached.
+    A closed loop: clients play tasks of the mix without pause. The most that any number of clients gets, from
+    twice the slots of the batch downwards by halves: with long contexts, few clients keep more of them cached, and
+    between many and few there may be a plateau. 0 if every request is too large for the KV memory.
     """
     hardware = [part.model_dump() for part in (scenario.gpu, scenario.model, scenario.engine)]
     key = json.dumps([*hardware, workload.mix_description()], sort_keys=True, default=str)
     if key not in _peaks:
         n_clients, best = 2 * scenario.engine.max_num_seqs, 0.0
-        while n_clients >= 1 and (rate := _saturated(scenario, workload, n_clients)) > 1.01 * best:
-            best, n_clients = rate, n_clients // 2
-        _peaks[key] = max(best, rate)
+        while n_clients >= 1 and (rate := _saturated(scenario, workload, n_clients)) > best / 2:
+            best, n_clients = max(best, rate), n_clients // 2
+        _peaks[key] = best
     return _peaks[key]
 
 
@@ -270,13 +272,16 @@ def _saturated(scenario: Scenario, workload: Workload, n_clients: int) -> float:
         completed += 1
         if completed == n_clients:
             tokens, since_s = 0, env.now
-        if completed == (1 + _SATURATION_ROUNDS) * n_clients:
+        if completed == n_clients + measured:
             stop.succeed()
-        send(next(tasks), 0)
+        elif request.outcome is Outcome.FINISHED:
+            send(next(tasks), 0)
+        else:
+            call_later(env, 0.0, send, next(tasks), 0)  # a refusal comes while it is being sent
 
-    stop = env.event()
+    stop, measured = env.event(), max(_SATURATION_ROUNDS * n_clients, _SATURATION_TASKS)
     replica = _new_replica(env, scenario)(on_done=done, max_queue=None)
     for _ in range(n_clients):
         send(next(tasks), 0)
     env.run(until=stop)
-    return tokens / (env.now - since_s)
+    return tokens / (env.now - since_s) if env.now > since_s else 0.0
