@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,7 @@ def cost_against_tail_latency(
 ) -> Path:
     """Draw one panel per shape: cost with its 95 % interval against TTFT (`percentile`: p50, p95 or p99), log scale.
 
+    Panels have one scale of cost, unless the dearest of one costs over ten times the dearest of another.
     Filled points meet the SLO, hollow ones do not; an infinite percentile stands in a band of its own on the right.
     `table` as for sim.report.tables.print_comparison. Returns the path.
     """
@@ -58,20 +61,21 @@ def cost_against_tail_latency(
     ran = table[[not failure(row) and not is_missing(row.get(key)) for _, row in table.iterrows()]]
     shapes = list(dict.fromkeys(table[shape])) or ["nothing ran"]
     colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(dict.fromkeys(table[fleet]))}
-    figure = Figure(figsize=(max(4.0 * len(shapes), 5.5), 4.3), layout="constrained")
-    panels = figure.subplots(1, len(shapes), sharex=True, sharey=True, squeeze=False)[0]
+    tops = [_top(ran[ran[shape] == name]) for name in shapes]
+    known = [top for top in tops if top > 0]
+    shared = max(known, default=1.0) <= 10 * min(known, default=1.0)
+    figure, panels = _panels(len(shapes), shared)
     limits = _latency_limits(ran[key].to_numpy(float) if len(ran) else np.array([]), slo_ttft_s)
     labels = []
-    for axes, name in zip(panels, shapes, strict=True):
-        _frame(axes, str(name).replace("_", " "), limits, slo_ttft_s)
+    for axes, name, top in zip(panels, shapes, tops, strict=True):
+        _frame(axes, _title(str(name)), limits, slo_ttft_s)
+        axes.set_ylim(0, 1.15 * (max(tops) if shared else top) or 1.0)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}" if v >= 10 or v == 0 else number(v)))
         rows = ran[ran[shape] == name]
         labels.append(
             [_point(axes, row, key, limits, colours[row[fleet]], str(row[fleet])) for _, row in rows.iterrows()]
         )
-    top = [row["usd_total"] + (row.get("usd_total" + CI_SUFFIX) or 0) for _, row in ran.iterrows()]
-    panels[0].set_ylim(0, 1.15 * max((t for t in top if np.isfinite(t)), default=1.0) or 1.0)
-    panels[0].set_ylabel("cost of the whole run, USD")
-    panels[0].yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}" if v >= 10 or v == 0 else number(v)))
+    figure.supylabel("cost of the whole run, USD", size=10)
     figure.supxlabel(
         f"{percentile} time to first token, s (log scale); filled: meets the SLO, hollow: does not", size=10
     )
@@ -79,6 +83,29 @@ def cost_against_tail_latency(
     for axes, wanted in zip(panels, labels, strict=True):
         place_labels(axes, wanted)
     return _save(figure, path)
+
+
+def _top(rows: pd.DataFrame) -> float:
+    """The highest finite end of an interval of cost; 0 of no rows."""
+    tops = [row["usd_total"] + (row.get("usd_total" + CI_SUFFIX) or 0) for _, row in rows.iterrows()]
+    return max((top for top in tops if np.isfinite(top)), default=0.0)
+
+
+def _panels(n: int, shared: bool, widest: int = 4) -> tuple[Figure, list[Axes]]:
+    """A figure of n panels, at most `widest` in a row; every lowest one of a column has its scale."""
+    columns, rows = min(n, widest), math.ceil(n / widest)
+    figure = Figure(figsize=(max(4.0 * columns, 5.5), 4.3 if rows == 1 else 3.6 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=shared, squeeze=False).ravel()
+    for empty in grid[n:]:
+        empty.remove()
+    for axes in grid[max(n - columns, 0) : n]:
+        axes.tick_params(labelbottom=True)
+    return figure, list(grid[:n])
+
+
+def _title(name: str) -> str:
+    plain = name if "=" in name else name.replace("_", " ")
+    return "\n".join(textwrap.wrap(plain, 34, break_on_hyphens=False))
 
 
 def _latency_limits(ttft_s: np.ndarray, slo_ttft_s: float | None) -> tuple[float, float, float]:

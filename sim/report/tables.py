@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,13 +63,19 @@ def comparison(table: pd.DataFrame, shape: str = "arrivals", fleet: str = "fleet
     """The comparison as a rich Table, one section per shape."""
     out = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="bold")
     for header in _COLUMNS:
-        out.add_column(header, justify="left" if header == "fleet" else "right", no_wrap=True, vertical="bottom")
+        is_name = header == "fleet"
+        out.add_column(header, justify="left" if is_name else "right", no_wrap=not is_name, vertical="bottom")
     for name, rows in table.groupby(shape, sort=False):
-        out.add_row(f"[bold cyan]{escape(str(name))}[/]")
+        out.add_row(f"[bold cyan]{escape(_on_lines(str(name)))}[/]")
         for _, row in rows.iterrows():
             out.add_row(*_cells(row, str(row[fleet])))
         out.add_section()
     return out
+
+
+def _on_lines(name: str, width: int = 34) -> str:
+    """A long name of several parts on several lines, lest it make its column wide."""
+    return "\n".join(textwrap.wrap(name, width, break_long_words=False, break_on_hyphens=False))
 
 
 def _cells(row: pd.Series, name: str) -> list[str]:

@@ -30,16 +30,23 @@ from sim.study.refusals import exit_code, one_line
 GROUP, LABEL = "group", "label"
 """Columns added for printing: which scenarios compete with each other, and what each is called among them."""
 
+QUESTION = ("arrivals", "lengths", "tasks", "model", "slo", "seed", "horizon_s", "warmup_s", "drain_s")
+"""Config groups and keys that say what is to be served, and how well; all others say by what, and compete."""
+
+_GIVEN = "given_"
+
 
 def collect(folder: Path) -> pd.DataFrame:
     """The table of a study: one row per scenario, in the order of the sweep. Raises ConfigError if there is none.
 
-    Columns: the keys that were given, `status` (ok or failed), `error`, `digest`, then every figure of summary.json.
+    Columns: the keys that were given, `status` (ok or failed), `error`, `digest`, then every figure of summary.json. A
+    key with the name of a figure, as `tasks` has, is called `given_tasks`.
     """
     rows = [row for path in row_files(folder) if (row := read_json(path))]
     if not rows:
         raise ConfigError(f"{folder}: holds no finished scenario of a sweep")
-    return pd.DataFrame([_flat(row) for row in rows])
+    figures = {name for row in rows for name in row.get("summary", {})}
+    return pd.DataFrame([_flat(row, figures) for row in rows])
 
 
 def row_files(folder: Path) -> list[Path]:
@@ -50,15 +57,18 @@ def row_files(folder: Path) -> list[Path]:
 
 
 def labelled(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Adds `group` and `label`: scenarios of the same traffic compete, the other keys name them."""
+    """Adds `group` and `label`: scenarios of one question compete, whatever else was varied names the competitors.
+
+    A question is one combination of the varied keys of QUESTION (`arrivals`, `arrivals.rate_per_s`, `slo.ttft_s`, ...):
+    whoever serves less traffic, or another model, is not cheaper for it.
+    """
     given = list(table.columns[: table.columns.get_loc("status")])
     varied = [key for key in given if table[key].nunique(dropna=False) > 1]
-    shape = next((key for key in varied if key == "arrivals"), varied[0] if len(varied) > 1 else None)
-    rest = [key for key in varied if key != shape] or [key for key in given if key == "fleet"]
+    asked = [key for key in varied if _is_question(key)]
+    rest = [key for key in varied if key not in asked] or [key for key in given if key == "fleet"]
     out = table.copy()
-    out[GROUP] = folder.name if shape is None else _said(table, shape)
-    said = [_said(table, key) for key in rest]
-    out[LABEL] = [", ".join(parts) for parts in zip(*said, strict=True)] if said else "this one"
+    out[GROUP] = _joined(table, asked, folder.name)
+    out[LABEL] = _joined(table, rest, "this one")
     return out
 
 
@@ -104,18 +114,33 @@ def _draw(named: pd.DataFrame, folder: Path) -> None:
     for row in done.to_dict("records"):
         drawn = folder / row["digest"] / TIMELINE
         if drawn.is_file():  # again under a name that a person can find
-            name = re.sub(r"[^\w.=-]+", "_", f"{row[GROUP]}_{row[LABEL]}")
-            write_bytes(folder / "timelines" / f"{name}.png", drawn.read_bytes())
+            write_bytes(folder / "timelines" / f"{_file_name(row)}.png", drawn.read_bytes())
+
+
+def _file_name(row: dict[str, Any], longest: int = 120) -> str:
+    name = re.sub(r"[^\w.=-]+", "_", f"{row[GROUP]}_{row[LABEL]}")
+    return name if len(name) <= longest else f"{name[:longest]}_{row['digest']}"
+
+
+def _is_question(key: str) -> bool:
+    return re.split(r"[./@]", key.removeprefix(_GIVEN), maxsplit=1)[0] in QUESTION
+
+
+def _joined(table: pd.DataFrame, keys: list[str], without: str) -> list[str]:
+    """The values of these keys in one text per row; `without` where there are none."""
+    said = [_said(table, key) for key in keys]
+    return [", ".join(parts) for parts in zip(*said, strict=True)] if said else [without] * len(table)
 
 
 def _said(table: pd.DataFrame, key: str) -> list[str]:
     bare = key in ("arrivals", "fleet")
-    return [str(value) if bare else f"{key}={value}" for value in table[key]]
+    return [str(value) if bare else f"{key.removeprefix(_GIVEN)}={value}" for value in table[key]]
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
+def _flat(row: dict[str, Any], taken: set[str]) -> dict[str, Any]:
+    given = {_GIVEN + key if key in taken else key: value for key, value in row["overrides"].items()}
     figures = {k: float("inf") if v == "inf" else v for k, v in row.get("summary", {}).items()}
-    return row["overrides"] | {k: row.get(k) for k in ("status", "error", "digest")} | figures
+    return given | {k: row.get(k) for k in ("status", "error", "digest")} | figures
 
 
 def main() -> None:

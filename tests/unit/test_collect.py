@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from sim.schema import ConfigError
-from sim.study.collect import GROUP, LABEL, collect, labelled
+from sim.study.collect import GROUP, LABEL, collect, labelled, write_table
 from sim.study.folder import MANIFEST, ROW, digest, plain, replacing, require_writable, write_json, write_text
 from tests.unit.cli import HERE, TINY, files_below
 
@@ -61,12 +62,56 @@ def test_scenarios_of_the_same_traffic_compete(rows, groups, labels, tmp_path):
     assert list(named[GROUP]) == groups and list(named[LABEL]) == labels
 
 
-def test_other_keys_are_named_with_their_values(tmp_path):
-    for i, (gpu, seed) in enumerate((("a", "1"), ("a", "2"), ("b", "1"))):
-        write_row(tmp_path, str(i), {"gpu": gpu, "seed": seed, "horizon_s": "60"})
-    named = labelled(collect(tmp_path), tmp_path)
-    assert list(named[GROUP]) == ["gpu=a", "gpu=a", "gpu=b"]
-    assert list(named[LABEL]) == ["seed=1", "seed=2", "seed=1"]
+@pytest.mark.parametrize(
+    ("varied", "groups", "labels"),
+    [
+        (
+            {"arrivals.rate_per_s": "0.2 2", "fleet": "x y"},
+            ["arrivals.rate_per_s=0.2", "arrivals.rate_per_s=2"],
+            ["x", "y"],
+        ),
+        ({"gpu": "l4 l40s", "fleet": "x y"}, ["the_study"], ["gpu=l4, x", "gpu=l4, y", "gpu=l40s, x", "gpu=l40s, y"]),
+        ({"gpu": "a b", "seed": "1 2"}, ["seed=1", "seed=2"], ["gpu=a", "gpu=b"]),
+        ({"gpu": "a b", "horizon_s": "60"}, ["the_study"], ["gpu=a", "gpu=b"]),
+        (
+            {"engine.max_num_seqs": "4 8", "arrivals": "steady bursty", "slo.ttft_s": "1 2"},
+            ["steady, slo.ttft_s=1", "steady, slo.ttft_s=2", "bursty, slo.ttft_s=1", "bursty, slo.ttft_s=2"],
+            ["engine.max_num_seqs=4", "engine.max_num_seqs=8"],
+        ),
+        ({"tasks": "agent chat", "model": "m n"}, 4, ["this one"]),
+        ({"lengths/input": "a b", "model.path": "m n", "drain_s": "0 1", "warmup_s": "0 1"}, 16, ["this one"]),
+        ({"prices": "a b", "scaling.max_replicas": "1 2", "queue.patience_s": "1 2", "api": "x y"}, ["the_study"], 16),
+        ({"experiment": "a b", "cold_start": "a b", "routing": "a b", "model_note": "1 2"}, ["the_study"], 16),
+    ],
+    ids=["rate", "gpus", "seeds", "not varied", "three keys", "tasks and models", "rest", "whom", "more whom"],
+)
+def test_only_scenarios_of_the_same_question_compete(varied, groups, labels, tmp_path):
+    folder = tmp_path / "the_study"
+    for i, values in enumerate(itertools.product(*(words.split() for words in varied.values()))):
+        write_row(folder, str(i), dict(zip(varied, values, strict=True)), tasks=i, replications=2)
+    named = labelled(collect(folder), folder)
+    for column, expected in ((GROUP, groups), (LABEL, labels)):
+        found = list(dict.fromkeys(named[column]))
+        assert len(found) == expected if isinstance(expected, int) else found == expected
+    assert not named.duplicated([GROUP, LABEL]).any()
+
+
+def test_less_traffic_does_not_win(play, tmp_path):
+    said = play("-m", *HERE, "fleet=api_only,always_on", *TINY, "arrivals.rate_per_s=0.05,0.2", "output.study=mine")
+    verdicts = [line for line in said.out.splitlines() if "is the cheapest" in line]
+    assert [line.split(":")[0] for line in verdicts] == ["arrivals.rate_per_s=0.05", "arrivals.rate_per_s=0.2"]
+    assert (tmp_path / "outputs/mine/cost_against_tail_latency.png").is_file()
+
+
+def test_a_key_may_have_the_name_of_a_figure(tmp_path):
+    for i, tasks in enumerate(("agent", "chat")):
+        write_row(tmp_path, str(i), {"tasks": tasks, "replications": "2"}, tasks=10.5 + i, replications=2)
+    write_row(tmp_path, "2", {"tasks": "chat", "replications": "2"}, status="failed")
+    table = collect(tmp_path)
+    write_table(table, tmp_path)
+    again = pd.read_parquet(tmp_path / "results.parquet")
+    assert list(again["given_tasks"]) == ["agent", "chat", "chat"] and list(again["tasks"][:2]) == [10.5, 11.5]
+    assert list(labelled(table, tmp_path)[GROUP]) == ["tasks=agent", "tasks=chat", "tasks=chat"]
 
 
 def test_the_table_can_be_rebuilt_from_the_rows(play, collect, tmp_path):
