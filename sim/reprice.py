@@ -8,6 +8,7 @@ bill in these parts beside it, bill_by_hour.csv and bill_by_application.csv.
 from __future__ import annotations
 
 import argparse
+import difflib
 import hashlib
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from sim.conf_path import conf_dir
 from sim.ledger.bill import bill, bill_by_application, bill_by_hour, money
@@ -54,19 +55,20 @@ def reprice_folder(output: Path, words: Sequence[str], config_dir: Path | None =
     """Bill a finished run, or every finished scenario of a sweep, anew. Returns the new folder.
 
     `words` are `prices=NAME` (a file of conf/prices; without it the run's own prices), `prices/overhead=NAME` (a file
-    of conf/prices/overhead) and `prices.key=value`; `by` names keys of BY. With `by`, `words` may be empty.
+    of conf/prices/overhead), `prices.key=value` for a key that is there, and `+prices.key=value` for one that need not
+    be; `by` names keys of BY. With `by`, `words` may be empty.
     A scenario that the list cannot price becomes a failed row; raises ConfigError, with nothing written, if none can.
     """
     runs = _finished_runs(output)
     asked = _read_words(words, may_be_none=bool(by))
-    changes = _named(asked, config_dir) | asked.changes
+    named = _named(asked, config_dir)
     folder = output / "repriced" / asked.folder_name
     require_writable(folder)
     done: dict[Path, dict[str, Any] | ConfigError] = {}
     for run in runs:
         try:
             config = OmegaConf.load(run / CONFIG)
-            config.prices = _changed(config.prices, changes)
+            config.prices = _changed(config.prices, named, asked)
             done[run] = _priced(run, OmegaConf.to_container(config), by)
         except ConfigError as error:
             done[run] = error
@@ -88,11 +90,12 @@ def _finished_runs(output: Path) -> list[Path]:
 
 
 class _Request(NamedTuple):
-    """What was asked for: a price list and an overhead by name, and changed keys."""
+    """What was asked for: a price list and an overhead by name, and changed keys; `added` may be new ones."""
 
     listed: str | None
     overhead: str | None
     changes: dict[str, Any]
+    added: frozenset[str]
 
     @property
     def folder_name(self) -> str:
@@ -104,14 +107,19 @@ class _Request(NamedTuple):
 
 def _read_words(words: Sequence[str], may_be_none: bool) -> _Request:
     found: dict[str, Any] = {}
+    added = set()
     for override in OverridesParser.create().parse_overrides(list(words)):
         key = override.get_key_element().lstrip("+")
+        if override.is_sweep_override():
+            raise ConfigError(f"{override.input_line}: one value at a time")
         if key not in ("prices", "prices/overhead") and not key.startswith("prices."):
             raise ConfigError(f"{override.input_line}: only prices can be changed after a run")
         found[key] = override.value()
+        if override.is_add() or override.is_force_add():
+            added.add(key)
     if not found and not may_be_none:
         raise ConfigError("say which prices: prices=NAME or prices.key=value")
-    return _Request(found.pop("prices", None), found.pop("prices/overhead", None), found)
+    return _Request(found.pop("prices", None), found.pop("prices/overhead", None), found, frozenset(added))
 
 
 def _named(asked: _Request, config_dir: Path | None) -> dict[str, Any]:
@@ -125,13 +133,31 @@ def _named(asked: _Request, config_dir: Path | None) -> dict[str, Any]:
     return kept | ({} if asked.overhead is None else {"prices.overhead": prices["overhead"]})
 
 
-def _changed(prices: Any, changes: dict[str, Any]) -> dict[str, Any]:
+def _changed(prices: Any, named: dict[str, Any], asked: _Request) -> dict[str, Any]:
     tree = OmegaConf.create({"prices": prices})
-    for key, value in changes.items():
+    for key, value in named.items():
+        OmegaConf.update(tree, key, value, merge=False)
+    for key, value in asked.changes.items():
+        if key not in asked.added:
+            _require_known(tree, key)
         OmegaConf.update(tree, key, value, merge=False)
     plain = OmegaConf.to_container(tree, resolve=True)
     refuse_code(plain)
     return plain["prices"]
+
+
+def _require_known(tree: DictConfig, key: str) -> None:
+    """Raise ConfigError, with the keys near it, if `key` is not in the tree: a mistyped price would change nothing."""
+    absent = object()
+    if OmegaConf.select(tree, key, default=absent) is not absent:
+        return
+    parent, _, last = key.rpartition(".")
+    while parent and not OmegaConf.is_config(OmegaConf.select(tree, parent)):
+        parent, _, last = parent.rpartition(".")
+    siblings = [str(name) for name in OmegaConf.select(tree, parent)]
+    near = difflib.get_close_matches(last, siblings, n=3) or siblings
+    hint = f"; +{key}=... would add it" if key == f"{parent}.{last}" else ""
+    raise ConfigError(f"{key}: is not in the price list; {parent} has {', '.join(near)}{hint}")
 
 
 def _priced(run: Path, config: dict[str, Any], by: Sequence[str]) -> dict[str, Any]:

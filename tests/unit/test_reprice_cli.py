@@ -60,6 +60,23 @@ def test_other_ways_to_pay_for_the_same_hours(run, reprice, listed):
     assert read_json(run / f"repriced/{listed}/summary.json")["usd_gpu"] > 0
 
 
+def test_a_key_that_is_not_there_is_added_with_a_plus(run, reprice):
+    word = "prices.gpu.usd_per_gpu_hour.my_gpu=1"
+    assert reprice(str(run), word).code == 2
+    said = reprice(str(run), f"+{word}", "+prices.gpu.usd_per_gpu_hour.h100_sxm=5.38")
+    assert said.code == 0, said.line
+    (folder,) = (run / "repriced").iterdir()
+    old, new = read_json(run / "summary.json"), read_json(folder / "summary.json")
+    assert new["usd_gpu"] == pytest.approx(2 * old["usd_gpu"]) and "my_gpu: 1" in (folder / "config.yaml").read_text()
+
+
+def test_a_key_of_the_named_list_is_known(run, reprice):
+    said = reprice(str(run), "prices=modal_serverless_2026_05", "prices.gpu.usd_per_gpu_second.h100_sxm=0.001")
+    assert said.code == 0, said.line
+    said = reprice(str(run), "prices=modal_serverless_2026_05", "prices.gpu.usd_per_gpu_hour.h100_sxm=3")
+    assert said.code == 2 and "prices.gpu has usd_per_gpu_second" in said.line
+
+
 def test_an_overhead_by_name(run, reprice):
     assert reprice(str(run), "prices/overhead=fifteen_percent").code == 0
     new = read_json(run / "repriced/fifteen_percent/summary.json")
@@ -100,7 +117,16 @@ def test_what_a_list_cannot_price_is_a_failed_row(play, reprice, tmp_path):
     ("words", "expected"),
     [
         (["prices=nope"], "prices=nope: is not one of"),
-        (["prices.gpu.usd=3"], "prices.gpu.usd = 3: is not a known key"),
+        (["+prices.gpu.usd=3"], "prices.gpu.usd = 3: is not a known key"),
+        (["prices.gpu.usd=3"], "prices.gpu.usd: is not in the price list; prices.gpu has kind, provider, as_of"),
+        (["prices.gpu.usd_per_gpu_hour.h100_sxn=2"], "prices.gpu.usd_per_gpu_hour has h100_sxm"),
+        (["prices.gpu.usd_per_gpu_hour.mi999=2"], "+prices.gpu.usd_per_gpu_hour.mi999=... would add it"),
+        (["prices.gp.x=1"], "prices.gp.x: is not in the price list; prices has gpu"),
+        (["+prices.gp.x=1"], "prices.gp"),
+        (["prices.gpu.provider.x=1"], "prices.gpu.provider.x: is not in the price list; prices.gpu has provider"),
+        (["prices=market_2026", "prices.api.usd_per_mtok_input=1"], "prices.api has"),
+        (["~prices.gpu.minimum_s"], "~prices.gpu.minimum_s: only prices can be changed"),
+        (["prices=aws_2026_03,market_2026"], "one value at a time"),
         (["prices.gpu.usd_per_gpu_hour.h100_sxm=-3"], "prices.gpu.usd_per_gpu_hour.h100_sxm = -3"),
         (["seed=3"], "only prices can be changed"),
         ([], "say which prices"),
