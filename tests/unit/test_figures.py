@@ -73,10 +73,66 @@ def test_one_replication_tests_nothing():
     table, single = sweep({("steady", "a"): [run(10)], ("steady", "b"): [run(11)]})
     assert "the lead is not tested" in verdicts(table, single)[0]
     assert "the lead is not tested" in verdicts(table)[0]
-    alone, _ = sweep({("steady", "a"): [run(10)]})
-    assert "No other fleet meets it" in verdicts(alone)[0]
+    beside, _ = sweep({("steady", "a"): [run(10)], ("steady", "b"): [run(9, attained=0.5)]})
+    assert "No other fleet meets it" in verdicts(beside)[0]
+    alone, _ = sweep({("steady", "a"): [run(10)], ("bursty", "a"): [run(10, attained=0.5)]})
+    steady, bursty = verdicts(alone)
+    assert "a meets the SLO: $10.00" in steady and "Nothing else was tried" in steady
+    assert bursty == "bursty: a does not meet the SLO (50.0 % of requests attain it, $10.00)."
     failed, _ = sweep({("steady", "a"): "broken"})
     assert verdicts(failed) == ["steady: no fleet ran."]
+
+
+def played(cost, noise=0.0, requests=300, **more):
+    """Three replications: `noise` is what chance adds to the moments, `requests` may differ from one to the next."""
+    counts = [requests] * 3 if isinstance(requests, int) else requests
+    return [
+        run(cost, requests=n, tasks=n, input_tokens=9 * n, output_tokens=5 * n, ttft_mean_s=0.1 + noise * i,
+            e2e_mean_s=1 + noise * i, **more)
+        for i, n in enumerate(counts)
+    ]  # fmt: skip
+
+
+def test_a_log_played_again_tests_nothing():
+    repeats = "(all replications played the same traffic: the lead is not tested)"
+    only, single = sweep({("log", "gpu"): played(10), ("log", "api"): played(12.0, noise=0.01)})
+    assert verdicts(only, single)[0].endswith(f"$2.00 (16.7 %) less than api {repeats}.")
+    rounded = [row | {"usd_total": 10 * (1 + i * 1e-16)} for i, row in enumerate(played(10))]
+    assert repeats in verdicts(*sweep({("log", "a"): rounded, ("log", "b"): played(11)}))[0]
+
+
+def test_a_cost_that_traffic_cannot_change_is_resolved():
+    """Always on at two prices: the difference is constant by nature, though every replication has its own traffic."""
+    counts = [290, 300, 310]
+    table, single = sweep({("steady", "dear"): played(12, 0.1, counts), ("steady", "cheap"): played(10, 0.1, counts)})
+    assert "resolved over 3 paired replications (±$0)" in verdicts(table, single)[0]
+
+
+def test_the_same_requests_with_chance_of_their_own_are_said_to_be_the_same():
+    lives = [row | {"usd_total": 10 + 0.1 * i} for i, row in enumerate(played(10, noise=0.1))]
+    table, single = sweep({("log", "cold"): lives, ("log", "warm"): played(15)})
+    assert "resolved over 3 paired replications of the same requests (±$0.25): only their timing" in verdicts(
+        table, single
+    )[0]  # fmt: skip
+    fixed = {("steady", name): played(cost, noise=0.1) for name, cost in (("a", 10), ("b", 11))}
+    assert "played the same requests: the lead is not tested" in verdicts(*sweep(fixed))[0]
+
+
+def test_the_lead_is_over_something_else():
+    api = played(10, noise=0.1, ttft_s=1.0)
+    table, single = sweep({("log", "l4, api"): api, ("log", "l40s, api"): api, ("log", "l4, on"): played(11)})
+    said = verdicts(table, single)[0]
+    assert "l4, api (alike: l40s, api) is the cheapest" in said and "$1.00 (9.1 %) less than l4, on" in said
+    both, _ = sweep({("log", "l4, api"): api, ("log", "l40s, api"): api})
+    assert "(alike: l40s, api) is the cheapest" in verdicts(both)[0] and "No other" in verdicts(both)[0]
+
+
+def test_long_names_of_groups_widen_nothing():
+    name = "bursty, arrivals.rate_per_s=0.2, lengths=support, slo.ttft_s=1.5"
+    text = printed(sweep({(name, "always_on"): [run(100)], (name, "api_only"): [run(90)]})[0])
+    table = text.split("busy: %")[0]
+    assert "…" not in text and "arrivals.rate_per_s=0.2" in table and "slo.ttft_s=1.5" in table
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= 120
 
 
 def test_the_table_fits_a_terminal_and_shows_failures():
@@ -154,6 +210,22 @@ def test_labels_do_not_hide_each_other():
 def test_the_cost_figure_is_written_whole(tmp_path, name):
     path = cost_against_tail_latency(WORLD[0], tmp_path / "figures" / name, slo_ttft_s=2.0)
     assert path.stat().st_size > 5000 and [p.name for p in path.parent.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("cheapest, shared", [(90, True), (1, False)])
+def test_many_panels_stand_in_rows(tmp_path, monkeypatch, cheapest, shared):
+    drawn = []
+    monkeypatch.setattr("sim.report.figures._save", lambda figure, path: drawn.append(figure))
+    names = [f"arrivals.rate_per_s={i}, lengths=support, seed={i}" for i in range(6)]
+    table, _ = sweep({(name, "a"): [run(100 if i else cheapest)] for i, name in enumerate(names)})
+    cost_against_tail_latency(table, tmp_path / "many.png", slo_ttft_s=2.0)
+    (figure,) = drawn
+    panels = figure.axes
+    assert len(panels) == 6 and figure.get_size_inches()[0] <= 16
+    assert [panel.get_title().replace("\n", " ") for panel in panels] == names
+    assert (len({panel.get_ylim() for panel in panels}) == 1) == shared
+    boxes = [panel.title.get_window_extent() for panel in panels]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
 def test_figures_of_odd_worlds(tmp_path):
