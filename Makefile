@@ -19,7 +19,7 @@ run: .venv/.ok      ## the main job: three traffic shapes on five fleets
 
 test: .venv/.ok     ## the whole test suite
 	$(BIN)/python -m ruff check .
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 bench: .venv/.ok    ## speed and memory of the simulator on one core
 	$(BIN)/python -m sim.study.bench $(ARGS)

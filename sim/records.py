@@ -14,17 +14,19 @@ from sim.work import Outcome, Request, returning_tokens
 REQUEST_COLUMNS = {
     "task_id": np.int64, "call_index": np.int32, "calls_in_task": np.int32, "application": np.int32,
     "backend": np.int8, "replica_id": np.int32, "outcome": np.int8,
+    "task_arrived_s": np.float64,
     "arrived_s": np.float64, "admitted_s": np.float64, "first_token_s": np.float64, "finished_s": np.float64,
     "input_tokens": np.int32, "cached_input_tokens": np.int32, "output_tokens": np.int32,
     "preemptions": np.int32, "preempted_s": np.float64, "cold_start_wait_s": np.float64,
     "priority": np.int32, "recomputed_tokens": np.int32, "returning_tokens": np.int32,
     "prefill_replica_id": np.int32, "decode_admitted_s": np.float64,
 }  # fmt: skip
-"""One row per request. Stamps that never happened are NaN. `finished_s` is the moment of the outcome, whatever it was
-(NaN only for unfinished requests); `output_tokens` are generated in full by finished requests only.
-`recomputed_tokens`: computed again because of preemptions. `returning_tokens`: how many leading tokens of a prompt the
-task's previous call had left in KV memory, wherever that was. `prefill_replica_id`: where the prompt was computed, if
-not on `replica_id`, which began to decode it at `decode_admitted_s`; else -1 and NaN."""
+"""One row per request. `task_arrived_s`: when the task's first call arrived. Stamps that never happened are NaN.
+`finished_s` is the moment of the outcome, whatever it was (NaN only for unfinished requests); `output_tokens` are
+generated in full by finished requests only. `recomputed_tokens`: computed again because of preemptions.
+`returning_tokens`: how many leading tokens of a prompt the task's previous call had left in KV memory, wherever that
+was. `prefill_replica_id`: where the prompt was computed, if not on `replica_id`, which began to decode it at
+`decode_admitted_s`; else -1 and NaN."""
 
 SPAN_COLUMNS = {"replica_id": np.int32, "state": np.int8, "start_s": np.float64, "end_s": np.float64}
 """One row per stretch of a replica's life. The spans of one replica tile its life from request to release."""
@@ -57,7 +59,11 @@ class ReplicaState(IntEnum):
 
 
 class Window(NamedTuple):
-    """The stretch of simulated time that is reported on: requests that arrive in it, GPU seconds that fall in it."""
+    """The stretch of simulated time that is reported on: the tasks that begin in it, with all their calls.
+
+    Paid for are the GPU seconds that fall in it, and, so that work begun in it is not free, what replicas do after it
+    other than idle.
+    """
 
     start_s: float
     end_s: float
@@ -100,7 +106,7 @@ class Recorder:
         task, i = r.task, r.call_index
         self._requests.append(
             task.task_id, i, len(task.calls), task.application, r.backend, r.replica_id, r.outcome,
-            r.arrived_s,
+            task.arrived_s, r.arrived_s,
             _nan if r.admitted_s is None else r.admitted_s,
             _nan if r.first_token_s is None else r.first_token_s,
             _nan if r.finished_s is None else r.finished_s,
@@ -137,6 +143,11 @@ class Facts:
     requests_started: int = 0
     block_tokens: int = 16  # of one KV block
     applications: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def ended_s(self) -> float:
+        """When the run was over: the end of its last span, of its window without a fleet."""
+        return float(self.spans["end_s"].max(initial=self.window.end_s))
 
 
 __all__ = ["Backend", "Facts", "Outcome", "Recorder", "ReplicaState", "REQUEST_COLUMNS", "SPAN_COLUMNS", "Window"]

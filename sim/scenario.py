@@ -57,8 +57,9 @@ class Scenario(Node):
     """One question: this traffic, on this fleet or API, at these prices, judged by this SLO.
 
     The run lasts `horizon_s` (None: as long as a replayed log, or until a closed loop has done its tasks), then up to
-    `drain_s` more so that what is under way can finish. Requests that arrive, and GPU seconds that fall, between
-    `warmup_s` and the horizon are reported on.
+    `drain_s` more so that the tasks that began before can end. The tasks that begin between `warmup_s` and the horizon
+    are reported on, with all their calls; paid for are the GPU seconds between these two, and those that work goes on
+    after them.
     """
 
     name: str = "scenario"

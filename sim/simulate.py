@@ -43,7 +43,7 @@ class Run:
     seed: int
     replication: int
     facts: Facts
-    notes: tuple[str, ...]  # what a reader of the results should know about a replayed log
+    notes: tuple[str, ...]  # what a reader of the results should know
 
 
 def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, measure_peak: bool = True) -> Run:
@@ -74,7 +74,14 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
         requests_started=world.gateway.requests_started,
         block_tokens=scenario.engine.block_tokens,
     )
-    return Run(scenario, seed, replication, facts, tuple(workload.notes))
+    return Run(scenario, seed, replication, facts, (*workload.notes, *_cut_short(world.gateway, scenario.drain_s)))
+
+
+def _cut_short(gateway: Gateway, drain_s: float) -> tuple[str, ...]:
+    if not gateway.tasks_running:
+        return ()
+    cut = f"{gateway.tasks_running} of {gateway.tasks_started} tasks"
+    return (f"{cut} were still running drain_s = {drain_s:g} s after the traffic's end and were cut short",)
 
 
 def _refuse_endless_warmup(scenario: Scenario, horizon_s: float) -> None:
@@ -128,7 +135,7 @@ class _World:
         return all_ended
 
     def play(self, until: float | simpy.Event, drain_s: float) -> float:
-        """Run to the horizon, then until what is under way has finished or `drain_s` is over; leave no request out.
+        """Run to the horizon, then until every task begun has ended or `drain_s` is over; leave no request out.
 
         Returns the horizon: `until`, or when it happened.
         """
@@ -139,9 +146,8 @@ class _World:
         else:
             horizon_s = until
             env.run(until=horizon_s + self.gateway.ingress_s)
-        pending = self._inside()
         end_s = horizon_s + drain_s
-        while env.now < end_s and any(r.outcome is None for r in pending):
+        while env.now < end_s and self.gateway.tasks_running:
             env.run(until=min(env.now + _DRAIN_SLICE_S, end_s))
         for request in self._inside():
             request.outcome = Outcome.UNFINISHED

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 
 import numpy as np
@@ -31,6 +32,7 @@ class Book:
     def request(self, arrived_s, admitted_s=NAN, first_token_s=NAN, finished_s=NAN, **columns) -> Book:
         """A finished single call of its own task on replica 0, unless the columns say otherwise."""
         row = dict(
+            task_arrived_s=arrived_s,
             task_id=len(self.rows), call_index=0, calls_in_task=1, application=0, backend=Backend.FLEET, replica_id=0,
             outcome=Outcome.FINISHED, arrived_s=arrived_s, admitted_s=admitted_s, first_token_s=first_token_s,
             finished_s=finished_s, input_tokens=10, cached_input_tokens=0, output_tokens=5, preemptions=0,
@@ -101,6 +103,31 @@ def day_of_traffic(
     )  # fmt: skip
 
 
+def part_of(facts: Facts, start_s: float, end_s: float) -> Facts:
+    """The same book, had nobody come after `end_s`, a quiet moment, and read from `start_s` on."""
+    came = facts.requests["arrived_s"] < end_s
+    begun = facts.spans["start_s"] < end_s
+    spans = {name: column[begun] for name, column in facts.spans.items()}
+    return dataclasses.replace(
+        facts,
+        requests={name: column[came] for name, column in facts.requests.items()},
+        spans=spans | {"end_s": np.minimum(spans["end_s"], end_s)},
+        window=Window(start_s, end_s),
+    )
+
+
+def quiet_moment(facts: Facts, after_s: float) -> float:
+    """The first moment from `after_s` on at which no replica works."""
+    spans = facts.spans
+    working = spans["state"] != ReplicaState.IDLE
+    begun = np.argsort(spans["start_s"][working])
+    for start_s, end_s in zip(spans["start_s"][working][begun], spans["end_s"][working][begun], strict=True):
+        if start_s > after_s:
+            break
+        after_s = max(after_s, float(end_s))
+    return after_s
+
+
 class _Columns:
     def __init__(self):
         self.rows: list[tuple] = []
@@ -123,13 +150,13 @@ def _serve(book, slots, lives, task, at, service, prompt, answer, patience_s, ov
     common = (task, 0, 1, 0)
     if overflow_wait_s is not None and wait > overflow_wait_s:
         first, end = at + 0.6, at + 0.6 + answer / 80
-        book.rows.append((*common, 1, -1, 0, at, at, first, end, prompt, 0, answer, 0, 0.0, 0.0))
+        book.rows.append((*common, 1, -1, 0, at, at, at, first, end, prompt, 0, answer, 0, 0.0, 0.0))
     elif patience_s is not None and wait > patience_s:
-        book.rows.append((*common, 0, -1, 2, at, NAN, NAN, at + patience_s, prompt, 0, answer, 0, 0.0, cold))
+        book.rows.append((*common, 0, -1, 2, at, at, NAN, NAN, at + patience_s, prompt, 0, answer, 0, 0.0, cold))
     else:
         heapq.heapreplace(slots, (start + service, replica, task))
         first = start + 0.1 * service
-        row = (*common, 0, replica, 0, at, start, first, start + service, prompt, prompt // 4, answer, 0, 0.0, cold)
+        row = (*common, 0, replica, 0, at, at, start, first, start + service, prompt, prompt // 4, answer, 0, 0.0, cold)
         book.rows.append(row)
 
 

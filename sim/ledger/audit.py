@@ -52,6 +52,9 @@ def _every_request_has_one_outcome(facts: Facts) -> None:
     twice = np.flatnonzero((task[1:] == task[:-1]) & (call[1:] == call[:-1]))
     if len(twice):
         _fail("no request has two outcomes", f"{_row(requests, order[twice[0]])} appears twice")
+    apart = np.flatnonzero((requests["call_index"] == 0) & (requests["task_arrived_s"] != requests["arrived_s"]))
+    if len(apart):
+        _fail("a task arrives with its first call", _row(requests, apart[0], "task_arrived_s", "arrived_s"))
     first_calls = int(np.count_nonzero(call == 0))
     if first_calls != facts.tasks_started:
         _fail("every started task has one first call", f"{facts.tasks_started} started, {first_calls} first calls")

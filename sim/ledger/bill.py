@@ -56,8 +56,8 @@ def bill_by_application(usage: Usage, prices: Prices, gpu_name: str | None, mode
     """The same bill by application: columns `application` and those of `bill`; it adds up to the whole.
 
     API lines are each application's own. Busy and draining GPU time is shared out by resident seconds (admission to
-    end) of the finished requests that arrived in the window. All else is SHARED. Raises ConfigError where `bill` does,
-    and if the applications of the run are not known.
+    end) of the finished requests of the tasks that began in the window. All else is SHARED. Raises ConfigError where
+    `bill` does, and if the applications of the run are not known.
     """
     usage.require_detail("a bill by application")
     name_of = usage.applications
@@ -108,7 +108,7 @@ def money(bill_lines: pd.DataFrame, usage: Usage) -> dict[str, float | None]:
     """The money figures of a bill, in USD.
 
     usd_total = usd_gpu + usd_api + usd_overhead; usd_idle and usd_cold_start are parts of usd_gpu. Unit costs divide
-    the whole bill by what arrived in the window and finished: requests, tasks, and the tokens the requests carried
+    the whole bill by what began in the window and finished: tasks, their requests, and the tokens these carried
     (`_output`: generated tokens; `_total`: input, cached or not, and output). None where the denominator is 0. A month
     has 730 h.
     """

@@ -1,7 +1,7 @@
 """How GPUs are paid for: by the second they are kept, or as a number of them held whether used or not.
 
 Laws of every plan: zero use costs zero or the commitment it states; no line is negative; the lines of two adjoining
-windows add up to those of the whole, unless `adds_up_over_windows` says otherwise.
+windows, with no work under way where they meet, add up to those of the whole, unless `adds_up_over_windows` says not.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class MeteredPlan(GpuPlan):
 
     def lines(self, usage: Usage, gpu_name: str | None) -> list[Line]:
         """Busy, draining, idle and cold-start GPU-hours, and what rounding and minimum add; [] without paid seconds."""
-        if not len(usage.replicas["replica_id"]) or not usage.gpus_per_replica:
+        if not len(usage.gpu["state"]) or not usage.gpus_per_replica:
             return []
         rate = self.usd_per_gpu_s(gpu_name)
         lines = self._state_lines(usage, rate, free=() if self.bills_cold_start else (GPU_COLD_START,))
@@ -168,7 +168,8 @@ class CommittedPlan(GpuPlan):
         rate = self.usd_per_gpu_s(gpu_name)
         length_s, gpus = usage.gpus_over_time()
         beyond_s = float((length_s * np.maximum(gpus - held, 0)).sum())
-        unused_s = max(held * usage.window.length_s + beyond_s - usage.gpu_hours_paid * HOUR_S, 0.0)
+        used_s = (usage.state_seconds() - usage.after_window_s) * usage.gpus_per_replica
+        unused_s = max(held * usage.window.length_s + beyond_s - used_s, 0.0)
         unused = Line(self.provider, GPU_UNUSED, unused_s / HOUR_S, "GPU-hour", unused_s * rate)
         lines = [*self._state_lines(usage, rate), unused]
         if beyond_s > 0:

@@ -11,7 +11,7 @@ from sim.units import HOUR_S
 LIFE_COLUMNS = {
     "replica_id": np.int64, "started_s": np.float64, "ended_s": np.float64, "cold_start_life_s": np.float64,
 }  # fmt: skip
-GPU_COLUMNS = {"hour": np.int64, "state": np.int64, "replica_s": np.float64}
+GPU_COLUMNS = {"hour": np.int64, "state": np.int64, "after_window": np.int64, "replica_s": np.float64}
 _TOKENS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens")
 API_COLUMNS = dict.fromkeys(("hour", "application", "context_over_tokens", "requests", *_TOKENS), np.int64)
 FLEET_COLUMNS = {
@@ -40,8 +40,18 @@ def life_rows(spans: Columns, window: Window) -> Columns:
 
 
 def gpu_rows(spans: Columns, window: Window) -> Columns:
-    """Replica-seconds within the window by hour of the clock and state, columns GPU_COLUMNS; no row without seconds."""
-    start_s, end_s = np.maximum(spans["start_s"], window.start_s), np.minimum(spans["end_s"], window.end_s)
+    """Replica-seconds by hour of the clock and state, columns GPU_COLUMNS; no row without seconds.
+
+    All that fall in the window, and those after it that are not idle: somebody who came in it is being served.
+    """
+    working = {name: column[spans["state"] != ReplicaState.IDLE] for name, column in spans.items()}
+    parts = [_by_hour_and_state(spans, *window), _by_hour_and_state(working, window.end_s, np.inf)]
+    after = np.repeat((0, 1), [len(part["hour"]) for part in parts])
+    return {name: after if name == "after_window" else np.concatenate([p[name] for p in parts]) for name in GPU_COLUMNS}
+
+
+def _by_hour_and_state(spans: Columns, from_s: float, to_s: float) -> Columns:
+    start_s, end_s = np.maximum(spans["start_s"], from_s), np.minimum(spans["end_s"], to_s)
     inside = end_s > start_s
     start_s, end_s, state = start_s[inside], end_s[inside], spans["state"][inside].astype(np.int64)
     first, last = (start_s // HOUR_S).astype(np.int64), (end_s // HOUR_S).astype(np.int64)

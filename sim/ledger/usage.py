@@ -23,12 +23,12 @@ from sim.records import Backend, Facts, Outcome, ReplicaState, Window
 from sim.schema import ConfigError
 from sim.units import HOUR_S
 
-VERSION = 2
+VERSION = 3
 COLD_START_STATES = tuple(state for state in ReplicaState if state.is_cold_start)
 TOTALS = ("requests_finished", "tasks_finished", "input_tokens", "cached_input_tokens", "output_tokens")
 _TABLES = {"replicas": LIFE_COLUMNS, "gpu": GPU_COLUMNS, "api": API_COLUMNS, "fleet": FLEET_COLUMNS}
 
-__all__ = ["CONTEXT_EDGES_TOKENS", "Usage", "finished_tasks", "in_window"]
+__all__ = ["CONTEXT_EDGES_TOKENS", "Usage", "finished_tasks", "of_window"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,16 +37,17 @@ class Usage:
 
     `replicas`: one row per replica that somebody paid for within the window, columns LIFE_COLUMNS: its whole life
     [started_s, ended_s] and the cold-start seconds in it, which decide rounding, minimum charges and commitments.
-    `gpu`: the replica-seconds that fall in the window, one row per hour and state, columns GPU_COLUMNS.
-    `api`: what the API finished of the requests that arrived in the window, one row per hour of arrival, application
-    and context, columns API_COLUMNS: `input_tokens` include the cached ones and those written to a cache (all that
+    `gpu`: the replica-seconds that fall in the window (`after_window` 0), and those after it in which replicas did
+    not idle (1), one row per hour and state, columns GPU_COLUMNS.
+    `api`: what the API finished of the tasks that began in the window, one row per hour of arrival, application and
+    context, columns API_COLUMNS: `input_tokens` include the cached ones and those written to a cache (all that
     were not read from it, unless the facts say how many); `context_over_tokens` is the largest of CONTEXT_EDGES_TOKENS
     that the prompts exceed, 0 if none.
     `fleet`: what the fleet finished of them, one row per application, columns FLEET_COLUMNS; `resident_s` is the time
     from admission to the end.
     Hours are those of the clock: hour h is [h, h+1) x 3600 s of simulated time, so that windows may be cut anywhere.
-    The totals count the requests (and tasks) that arrive in the window and finish, wherever they were served, and the
-    tokens these carried: the denominators of every unit cost.
+    The totals count the finished requests of the tasks that begin in the window (and those tasks), wherever and
+    whenever they were served, and the tokens these carried: the denominators of every unit cost.
     `is_detailed` is False for what was written before there were hours of GPU time and contexts.
     """
 
@@ -66,9 +67,9 @@ class Usage:
 
     @classmethod
     def from_facts(cls, facts: Facts) -> Usage:
-        """Sum up a run. A task counts where its first call arrives."""
+        """Sum up a run. A task counts where its first call arrives, with all its calls."""
         requests, window = facts.requests, facts.window
-        finished = in_window(requests["arrived_s"], window) & (requests["outcome"] == Outcome.FINISHED)
+        finished = of_window(requests, window) & (requests["outcome"] == Outcome.FINISHED)
         return cls(
             window=window,
             gpus_per_replica=facts.gpus_per_replica,
@@ -83,13 +84,18 @@ class Usage:
         )
 
     def state_seconds(self, *states: ReplicaState) -> float:
-        """Replica-seconds paid in the window in these states; in all of them if none is named."""
+        """Replica-seconds paid for in these states; in all of them if none is named."""
         rows = np.isin(self.gpu["state"], states) if states else slice(None)
         return float(self.gpu["replica_s"][rows].sum())
 
     @property
+    def after_window_s(self) -> float:
+        """Replica-seconds paid for after the window's end, for what began in it."""
+        return float(self.gpu["replica_s"][self.gpu["after_window"] == 1].sum())
+
+    @property
     def gpu_hours_paid(self) -> float:
-        """GPU-hours that fall in the window, before any rounding by the price list."""
+        """GPU-hours in the window and, without the idle ones, after it, before any rounding by the price list."""
         return self.state_seconds() * self.gpus_per_replica / HOUR_S
 
     def gpus_over_time(self) -> tuple[np.ndarray, np.ndarray]:
@@ -102,15 +108,17 @@ class Usage:
         return np.diff(edge_s), (begun - gone) * self.gpus_per_replica
 
     def by_hour(self) -> Iterator[tuple[int, Usage]]:
-        """(hour of the clock, the use within it) for every hour of the window; bills of these add up to the whole.
+        """(hour of the clock, the use within it) for every hour with some; bills of these add up to the whole.
 
-        Totals and `fleet` are not known by the hour: they are zero and empty. Raises ConfigError if hours are unknown.
+        What follows the window has hours of its own, in windows of no length. Totals and `fleet` are not known by the
+        hour: they are zero and empty. Raises ConfigError if hours are unknown.
         """
         self.require_detail("a bill by the hour")
         nothing = dict.fromkeys(TOTALS, 0) | {"fleet": {name: column[:0] for name, column in self.fleet.items()}}
         start_s, end_s = self.window
-        for hour in range(int(start_s // HOUR_S), int(-(-end_s // HOUR_S))):
-            window = Window(max(start_s, hour * HOUR_S), min(end_s, (hour + 1) * HOUR_S))
+        last = max(int(-(-end_s // HOUR_S)) - 1, *(int(t["hour"].max(initial=0)) for t in (self.gpu, self.api)))
+        for hour in range(int(start_s // HOUR_S), last + 1):
+            window = Window(*np.clip((hour * HOUR_S, (hour + 1) * HOUR_S), start_s, end_s).tolist())
             paid = (self.replicas["ended_s"] >= window.start_s) & (self.replicas["started_s"] < window.end_s)
             parts = {
                 "replicas": {name: column[paid] for name, column in self.replicas.items()},
@@ -144,10 +152,11 @@ class Usage:
         """Read what any version wrote; ConfigError for one that is not known here."""
         data = json.loads(text)
         version = data.pop("version", 1)
-        if version not in (1, VERSION):
+        if version not in range(1, VERSION + 1):
             raise ConfigError(f"usage.json has version {version}: this program reads 1 to {VERSION}")
         if version == 1:
             data = _from_version_1(data)
+        data["gpu"].setdefault("after_window", [0] * len(data["gpu"]["hour"]))
         data["applications"] = {int(i): name for i, name in data["applications"].items()}
         for table, dtypes in _TABLES.items():
             data[table] = {name: np.array(data[table][name], dtype) for name, dtype in dtypes.items()}
@@ -170,14 +179,15 @@ def _from_version_1(data: dict) -> dict:
     return data | {"gpu": gpu, "api": api, "fleet": fleet, "applications": {}, "is_detailed": False}
 
 
-def in_window(time_s: np.ndarray, window: Window) -> np.ndarray:
-    """Which moments fall in the half-open window [start, end)."""
-    return (time_s >= window.start_s) & (time_s < window.end_s)
+def of_window(requests: dict[str, np.ndarray], window: Window) -> np.ndarray:
+    """Which requests are calls of tasks that begin in the half-open window [start, end)."""
+    begun_s = requests["task_arrived_s"]
+    return (begun_s >= window.start_s) & (begun_s < window.end_s)
 
 
 def finished_tasks(requests: dict[str, np.ndarray], window: Window) -> tuple[np.ndarray, np.ndarray]:
     """(rows of the first calls, rows of the last calls) of the tasks that begin in the window and finished, ever."""
-    first = np.flatnonzero(in_window(requests["arrived_s"], window) & (requests["call_index"] == 0))
+    first = np.flatnonzero(of_window(requests, window) & (requests["call_index"] == 0))
     is_last = requests["call_index"] == requests["calls_in_task"] - 1
     last = np.flatnonzero(is_last & (requests["outcome"] == Outcome.FINISHED))
     task = requests["task_id"]

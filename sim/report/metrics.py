@@ -1,4 +1,4 @@
-"""The metrics of one run: what happened to those who arrived in the window, and how the paid seconds were used."""
+"""The metrics of one run: what happened to the tasks that began in the window, and how the paid seconds were used."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sim.ledger.usage import Usage, finished_tasks, in_window
+from sim.ledger.usage import Usage, finished_tasks, of_window
 from sim.records import Backend, Facts, Outcome, ReplicaState
 from sim.report.slo import Slo
+from sim.units import HOUR_S
 
 Metric = float | int | bool | None
 
@@ -17,16 +18,16 @@ Metric = float | int | bool | None
 def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo: Slo) -> dict[str, Metric]:
     """Every metric of one run by name; `money` is what sim.ledger.bill.money read off its bill.
 
-    Requests count if they ARRIVE in the window [start, end); tasks if their first call does. Tokens are those of
-    requests that finished. Percentiles are over all these arrivals: one that never got a first token has an infinite
-    TTFT, one that never finished an infinite TPOT, E2E and task time. Means are over those served. TTFT and E2E count
-    from arrival, so queueing and cold starts are inside; TPOT = (finished - first token) / (output_tokens - 1), over
-    requests that ask for more than one token.
+    Tasks count if they BEGIN in the window [start, end), and so do all their calls, whenever these come: every fleet is
+    judged by the same tasks. Tokens are those of requests that finished. Percentiles are over all these requests: one
+    that never got a first token has an infinite TTFT, one that never finished an infinite TPOT, E2E and task time.
+    Means are over those served. TTFT and E2E count from arrival, so queueing and cold starts are inside; TPOT =
+    (finished - first token) / (output_tokens - 1), over requests that ask for more than one token.
 
     None means undefined: a mean over nobody, a fleet metric without a fleet.
     """
     window = facts.window
-    mine = {name: column[in_window(facts.requests["arrived_s"], window)] for name, column in facts.requests.items()}
+    mine = {name: column[of_window(facts.requests, window)] for name, column in facts.requests.items()}
     n = len(mine["arrived_s"])
     attained = int(np.count_nonzero(slo.attained(mine)))
     attainment = _ratio(attained, n)
@@ -120,8 +121,8 @@ def _use_of_the_fleet(facts: Facts, usage: Usage) -> dict[str, Metric]:
     """The three ways to say how well paid GPU seconds were used, always together. None without paid seconds.
 
     busy_fraction_of_paid: at least one request on the replica (draining ones included) / paid.
-    token_fraction_of_peak: tokens of requests the fleet finished in the window / those of the same seconds saturated.
-    batch_fill_fraction: mean running sequences while busy / max_num_seqs.
+    token_fraction_of_peak: tokens of requests the fleet finished since the window's start / those of the same seconds
+    saturated. batch_fill_fraction: mean running sequences while busy / max_num_seqs.
     """
     paid_s = usage.state_seconds()
     busy_s = usage.state_seconds(ReplicaState.BUSY, ReplicaState.DRAINING)
@@ -131,32 +132,33 @@ def _use_of_the_fleet(facts: Facts, usage: Usage) -> dict[str, Metric]:
         "token_fraction_of_peak": _ratio(_fleet_tokens(facts), peak_tokens),
         "batch_fill_fraction": _ratio(_running_sequence_seconds(facts), busy_s * facts.max_num_seqs),
         "gpu_hours_paid": usage.gpu_hours_paid,
+        "gpu_hours_after_window": usage.after_window_s * usage.gpus_per_replica / HOUR_S,
     }
 
 
 def _fleet_tokens(facts: Facts) -> int:
     requests = facts.requests
     rows = (requests["backend"] == Backend.FLEET) & (requests["outcome"] == Outcome.FINISHED)
-    rows &= in_window(requests["finished_s"], facts.window)
+    rows &= requests["finished_s"] >= facts.window.start_s
     return int(requests["input_tokens"][rows].sum(dtype=np.int64) + requests["output_tokens"][rows].sum(dtype=np.int64))
 
 
 def _running_sequence_seconds(facts: Facts) -> float:
-    """Seconds of running sequences in the window; a request cut by the window's edge was preempted pro rata."""
-    requests, window = facts.requests, facts.window
+    """Seconds of running sequences since the window's start; a request under way then was preempted pro rata."""
+    requests, since_s = facts.requests, facts.window.start_s
     rows = (requests["backend"] == Backend.FLEET) & np.isfinite(requests["admitted_s"])
     start_s = requests["admitted_s"][rows]
-    end_s = np.where(np.isnan(requests["finished_s"][rows]), window.end_s, requests["finished_s"][rows])
+    end_s = np.where(np.isnan(requests["finished_s"][rows]), facts.ended_s, requests["finished_s"][rows])
     resident_s = np.maximum(end_s - start_s, 0.0)
-    inside_s = np.maximum(np.minimum(end_s, window.end_s) - np.maximum(start_s, window.start_s), 0.0)
+    inside_s = np.maximum(end_s - np.maximum(start_s, since_s), 0.0)
     share = np.divide(inside_s, resident_s, out=np.zeros_like(inside_s), where=resident_s > 0)
     return float((share * np.maximum(resident_s - requests["preempted_s"][rows], 0.0)).sum())
 
 
 def _cold_starts(facts: Facts, mine: dict[str, np.ndarray]) -> dict[str, Metric]:
-    """Cold starts begun in the window, and how long arrivals waited for one: p95 over all, share that waited at all."""
+    """Cold starts begun since the window's start, and how long requests waited for one: p95, and the share that did."""
     spans = facts.spans
-    rows = (spans["state"] <= ReplicaState.ENGINE_START) & (spans["start_s"] < facts.window.end_s)
+    rows = spans["state"] <= ReplicaState.ENGINE_START
     replica, where = np.unique(spans["replica_id"][rows], return_inverse=True)
     begun_s = np.full(len(replica), np.inf)
     np.minimum.at(begun_s, where, spans["start_s"][rows])
@@ -178,7 +180,7 @@ def _lost_context(facts: Facts) -> dict[str, Metric]:
     """
     requests = facts.requests
     served = (requests["backend"] == Backend.FLEET) & np.isfinite(requests["admitted_s"])
-    mine = served & in_window(requests["arrived_s"], facts.window)
+    mine = served & of_window(requests, facts.window)
     recomputed = int(requests["recomputed_tokens"][mine].sum(dtype=np.int64))
     calls = np.flatnonzero(requests["calls_in_task"] > 1)
     calls = calls[np.lexsort((requests["call_index"][calls], requests["task_id"][calls]))]

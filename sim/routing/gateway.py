@@ -29,11 +29,17 @@ class Gateway:
         self.api = None
         self.on_task_end: Callable[[Request], None] | None = None  # called with the last request of a task
         self.tasks_started = 0
+        self.tasks_ended = 0
         self.requests_started = 0
 
     @property
     def now_s(self) -> float:
         return self._env.now
+
+    @property
+    def tasks_running(self) -> int:
+        """Tasks begun that have a call under way or to come."""
+        return self.tasks_started - self.tasks_ended
 
     def begin(self, task: Task) -> None:
         """Send the first call of a task that arrived `ingress_s` ago."""
@@ -46,6 +52,7 @@ class Gateway:
         task = request.task
         following = request.call_index + 1
         if following == len(task.calls) or request.outcome is not _FINISHED:
+            self.tasks_ended += 1
             if self.on_task_end is not None:
                 self.on_task_end(request)
             return

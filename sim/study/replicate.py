@@ -26,7 +26,7 @@ class Result:
     usages: list[Usage]
     bills: list[pd.DataFrame]
     runs: list[Run]  # empty unless kept
-    notes: tuple[str, ...]  # about the log that was replayed
+    notes: tuple[str, ...]  # what a reader of the results should know
 
 
 def replicate(
@@ -36,7 +36,7 @@ def replicate(
 
     A run holds every request; keep them only for tables and figures.
     """
-    rows, usages, bills, runs = [], [], [], []
+    rows, usages, bills, runs, notes = [], [], [], [], {}
     for replication in range(scenario.replications):
         run = simulate(scenario, scenario.seed, replication)
         audit(run.facts)
@@ -45,10 +45,11 @@ def replicate(
         rows.append(summarize(run.facts, usage, money(lines, usage), scenario.slo))
         usages.append(usage)
         bills.append(lines)
+        notes |= dict.fromkeys(run.notes)
         if keep_runs:
             runs.append(run)
         tell(replication + 1, scenario.replications)
-    return Result(over_replications(rows), rows, usages, bills, runs, run.notes)
+    return Result(over_replications(rows), rows, usages, bills, runs, tuple(notes))
 
 
 def priced_names(scenario: Scenario) -> tuple[str, str]:

@@ -32,7 +32,7 @@ class Arrived(NamedTuple):
 class Excerpt:
     """The tasks of a log that arrive in a time window. `rows` holds the log rows of all tasks end to end; task i owns
     rows[offsets[i]:offsets[i + 1]]. `period_s` is the window's length, or, where the log ends first, the time to the
-    last arrival and one mean gap (or tick) more."""
+    last call of these tasks and one mean gap (or tick) more."""
 
     log: RequestLog
     arrived_s: np.ndarray
@@ -169,9 +169,10 @@ def _excerpt(log: RequestLog, start_s: float, duration_s: float | None, spread_s
     if low == high:
         raise TraceError(f"{log.path}: no request arrives from {start_s:g} s to {min(end_s, log.span_s):g} s")
     arrived_s = begun[low:high] - start_s
+    rows = rows[offsets[low] : offsets[high]]
+    last_call_s = log.arrived_s[rows].max() - start_s
     mean_gap_s = arrived_s[-1] / max(high - low - 1, 1)
-    period_s = max(arrived_s[-1] + max(mean_gap_s, spread_s), 1e-3)
+    period_s = max(last_call_s + max(mean_gap_s, spread_s), 1e-3)
     if duration_s is not None and (high < len(begun) or duration_s < period_s):
         period_s = max(duration_s, arrived_s[-1] + spread_s)
-    rows = rows[offsets[low] : offsets[high]]
     return Excerpt(log, arrived_s, rows, offsets[low : high + 1] - offsets[low], float(period_s))

@@ -1,7 +1,6 @@
 """Every price list in conf/prices keeps the contract: nothing for nothing, never negative, additive, sourced."""
 
 import csv
-import dataclasses
 import math
 import re
 from pathlib import Path
@@ -13,10 +12,9 @@ from sim.ledger.bill import bill, bill_by_application, bill_by_hour, money
 from sim.ledger.lines import STATES_OF_ITEM
 from sim.ledger.prices import CommittedPlan, MonthlyItems, Prices
 from sim.ledger.usage import Usage
-from sim.records import Window
 from sim.report.slo import Slo
 from sim.schema import ConfigError, parse_node
-from tests.facts_builder import Book, day_of_traffic, quiet_book
+from tests.facts_builder import Book, day_of_traffic, part_of, quiet_book, quiet_moment
 
 ROOT = Path(__file__).parents[2]
 LISTS = sorted((ROOT / "conf/prices").glob("*.yaml"))
@@ -79,11 +77,11 @@ def test_no_line_is_negative_and_use_costs_money(prices):
     assert {"gpu busy", "gpu idle", "gpu cold start", "api input", "api output"} <= set(lines["item"])
 
 
-@pytest.mark.parametrize("cut_s", [1.0, 25_000.0, 27_648.0, 50_000.5])
-def test_split_windows_add_up(prices, cut_s):
+@pytest.mark.parametrize("after_s", [1.0, 25_000.0, 27_648.0, 50_000.5])
+def test_split_windows_add_up(prices, after_s):
     """Also lists with a minimum or a granularity: these are charged where a replica's life ends."""
-    whole = usd(prices, DAY)
-    parts = [dataclasses.replace(DAY, window=Window(*w)) for w in ((0.0, cut_s), (cut_s, 86_400.0))]
+    whole, cut_s = usd(prices, DAY), quiet_moment(DAY, after_s)
+    parts = [part_of(DAY, *w) for w in ((0.0, cut_s), (cut_s, 86_400.0))]
     apart = sum(usd(prices, part) for part in parts)
     if prices.gpu.adds_up_over_windows:
         assert apart == pytest.approx(whole, rel=1e-9)
@@ -94,7 +92,8 @@ def test_split_windows_add_up(prices, cut_s):
 
 
 def test_more_use_never_costs_less(prices):
-    costs = [usd(prices, dataclasses.replace(DAY, window=Window(0.0, end_s))) for end_s in range(7200, 86_401, 7200)]
+    ends_s = [quiet_moment(DAY, after_s) for after_s in range(7200, 82_801, 7200)]
+    costs = [usd(prices, part_of(DAY, 0.0, end_s)) for end_s in ends_s]
     assert all(a <= b for a, b in zip(costs, costs[1:], strict=False))
 
 
@@ -110,7 +109,8 @@ def test_the_bill_adds_up(prices):
         held = lived + lines.set_index("item")["quantity"].get("gpu committed but unused", 0.0)
         beyond = lines.set_index("item")["quantity"].get("gpu surcharge beyond commitment", 0.0)
         gpus = prices.gpu.fixed_for(usage).gpus
-        assert held - beyond == pytest.approx(24 * gpus, rel=1e-12)
+        after_h = usage.after_window_s * usage.gpus_per_replica / 3600
+        assert held - beyond - after_h == pytest.approx(24 * gpus, rel=1e-12)
     lines = lines[lines["unit"] == "Mtok"]
     assert lines.set_index("item")["quantity"].filter(like="api ").sum() == pytest.approx(
         (usage.api["input_tokens"].sum() + usage.api["output_tokens"].sum()) / 1e6

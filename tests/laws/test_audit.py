@@ -74,7 +74,8 @@ REQUEST_VIOLATIONS = {
     "unfinished requests have no finished_s": dict(outcome=(0, Outcome.UNFINISHED)),
     "abandoned requests have no first_token_s": dict(outcome=(0, Outcome.ABANDONED)),
     "every outcome is a known one": dict(outcome=(0, 9)),
-    "arrived_s <= admitted_s": dict(arrived_s=(1, 26.0)),
+    "arrived_s <= admitted_s": dict(arrived_s=(1, 26.0), task_arrived_s=(1, 26.0)),
+    "a task arrives with its first call": dict(task_arrived_s=(1, 20.0)),
     "admitted_s <= first_token_s": dict(admitted_s=(0, 23.0)),
     "first_token_s <= finished_s": dict(finished_s=(0, 21.0)),
     "0 <= cached_input_tokens <= input_tokens": dict(cached_input_tokens=(1, 201)),
@@ -94,7 +95,7 @@ def test_broken_requests_are_named(law):
     cells = dict(REQUEST_VIOLATIONS[law])
     facts = dataclasses.replace(quiet_book().facts(), tasks_started=cells.pop("tasks_started", 2))
     if law.startswith("a busy replica"):  # the second request comes at 33, the first left at 32: nobody for a second
-        cells["arrived_s"] = (1, 33.0)
+        cells["arrived_s"] = cells["task_arrived_s"] = (1, 33.0)
     with pytest.raises(AuditError) as error:
         audit(broken(facts, **cells))
     assert law in str(error.value)

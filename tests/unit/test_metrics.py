@@ -76,7 +76,7 @@ def test_an_unfinished_request_has_a_first_token_but_no_end():
     assert said["output_tokens"] == 0 and said["batch_fill_fraction"] == pytest.approx(100 / 400)
 
 
-def test_only_arrivals_in_the_window_are_judged():
+def test_only_tasks_that_begin_in_the_window_are_judged():
     said = summary_of(quiet_book(), window=Window(10, 90))
     assert said["requests"] == 1 and said["ttft_p99_s"] == 6
     assert said["busy_fraction_of_paid"] == pytest.approx(20 / 80)  # but GPU seconds count where they fall

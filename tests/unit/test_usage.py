@@ -1,6 +1,5 @@
 """What a run used, clipped to its window, and kept small."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from sim.ledger.usage import Usage
 from sim.records import ReplicaState, Window
 from sim.schema import ConfigError
-from tests.facts_builder import Book, day_of_traffic, quiet_book
+from tests.facts_builder import Book, day_of_traffic, part_of, quiet_book, quiet_moment
 
 
 def as_lists(table):
@@ -25,8 +24,8 @@ def test_seconds_by_state():
 
 def test_the_window_clips_seconds_but_remembers_whole_lives():
     usage = Usage.from_facts(quiet_book().facts(window=Window(10, 30)))
-    assert usage.state_seconds() == 20
-    assert usage.state_seconds(ReplicaState.WEIGHTS) == 5 and usage.state_seconds(ReplicaState.BUSY) == 10
+    assert usage.state_seconds() == 20 + 10 and usage.after_window_s == 10  # busy for those who came before its end
+    assert usage.state_seconds(ReplicaState.WEIGHTS) == 5 and usage.state_seconds(ReplicaState.BUSY) == 20
     assert usage.replicas["started_s"][0] == 0 and usage.replicas["ended_s"][0] == 90
     assert usage.replicas["cold_start_life_s"][0] == 20
     assert usage.requests_finished == 1 and usage.input_tokens == 200  # the other one arrived before
@@ -62,10 +61,28 @@ def test_gpu_seconds_by_hour_of_the_clock():
     """Idle from 1,000 to 8,000, and another that is busy across one full hour and two halves."""
     book = Book(window=(2000, 12_000)).replica(0, ("idle", 1000, 8000)).replica(1, ("busy", 1800, 9000))
     gpu = Usage.from_facts(book.facts()).gpu
+    assert not gpu["after_window"].any()
     rows = zip(*(gpu[n].tolist() for n in ("hour", "state", "replica_s")), strict=True)
     idle, busy = int(ReplicaState.IDLE), int(ReplicaState.BUSY)
     assert sorted(rows) == [(0, idle, 1600), (0, busy, 1600), (1, idle, 3600), (1, busy, 3600), (2, idle, 800),
                             (2, busy, 1800)]  # fmt: skip
+
+
+def test_what_began_in_the_window_is_paid_for_to_its_end():
+    """Work, a cold start and draining go on after the window's 100 s, and are paid for; idle seconds are not."""
+    book = Book().replica(0, ("busy", 50, 130), ("idle", 130, 150), ("draining", 150, 155))
+    usage = Usage.from_facts(book.replica(1, ("weights", 105, 125), ("idle", 125, 300)).facts())
+    assert usage.after_window_s == 30 + 5 + 20 and usage.state_seconds() == 50 + 55
+    assert usage.state_seconds(ReplicaState.IDLE) == 0
+
+
+def test_calls_after_the_window_belong_to_the_task_that_began_in_it():
+    book = Book(window=(0, 50)).replica(0, ("busy", 0, 100))
+    book.request(40, 40, 41, 60, task_id=0, call_index=0, calls_in_task=2)
+    book.request(70, 70, 71, 90, task_arrived_s=40, task_id=0, call_index=1, calls_in_task=2)
+    book.request(55, 55, 56, 60, task_id=1, call_index=0)
+    usage = Usage.from_facts(book.facts())
+    assert (usage.requests_finished, usage.input_tokens) == (2, 20)
 
 
 def test_gpus_over_time():
@@ -76,14 +93,17 @@ def test_gpus_over_time():
 
 
 def test_hours_hold_all_there_is():
-    usage = Usage.from_facts(dataclasses.replace(day_of_traffic(requests_n=2000), window=Window(1234.5, 80_000.25)))
+    day = day_of_traffic(requests_n=2000)
+    end_s = quiet_moment(day, 80_000.25)
+    usage = Usage.from_facts(part_of(day, 1234.5, end_s))
     hours = [part for _, part in usage.by_hour()]
-    assert len(hours) == 23 and hours[0].window.start_s == 1234.5 and hours[-1].window.end_s == 80_000.25
+    assert len(hours) == 23 and hours[0].window.start_s == 1234.5 and hours[-1].window.end_s == end_s
     assert sum(part.window.length_s for part in hours) == pytest.approx(usage.window.length_s)
     for state in ReplicaState:
         assert sum(part.state_seconds(state) for part in hours) == pytest.approx(usage.state_seconds(state))
     for part in hours:  # no hour holds more than its length times the replicas that lived in it
-        assert part.state_seconds() == pytest.approx((lambda s, n: (s * n).sum())(*part.gpus_over_time()))
+        length_s, gpus = part.gpus_over_time()
+        assert part.state_seconds() - part.after_window_s == pytest.approx((length_s * gpus).sum())
 
 
 def test_resident_seconds_by_application():
@@ -97,11 +117,11 @@ def test_resident_seconds_by_application():
 def test_a_task_is_finished_when_its_last_call_is():
     book = Book(window=(0, 50)).replica(0, ("busy", 0, 100))
     book.request(0, 0, 1, 10, task_id=0, call_index=0, calls_in_task=2)
-    book.request(60, 60, 61, 100, task_id=0, call_index=1, calls_in_task=2)  # ends after the window: still its task
+    book.request(60, 60, 61, 100, task_arrived_s=0, task_id=0, call_index=1, calls_in_task=2)  # after the window
     book.request(5, 5, 6, 20, task_id=1, call_index=0, calls_in_task=2)  # its second call never came
     book.request(55, 55, 56, 60, task_id=2)  # begins after the window
     usage = Usage.from_facts(book.facts())
-    assert (usage.tasks_finished, usage.requests_finished) == (1, 2)
+    assert (usage.tasks_finished, usage.requests_finished) == (1, 3)
 
 
 def test_json_gives_back_every_bit_and_stays_small():
@@ -138,8 +158,8 @@ def test_what_was_written_before_there_were_hours_is_still_read():
 
 
 def test_a_version_of_the_future_is_refused():
-    with pytest.raises(ConfigError, match="version 3: this program reads 1 to 2"):
-        Usage.from_json(json.dumps(OLD | {"version": 3}))
+    with pytest.raises(ConfigError, match="version 4: this program reads 1 to 3"):
+        Usage.from_json(json.dumps(OLD | {"version": 4}))
 
 
 def test_nothing_used():
@@ -148,11 +168,11 @@ def test_nothing_used():
     assert Usage.from_json(usage.to_json()).to_json() == usage.to_json()
 
 
-@pytest.mark.parametrize("cut_s", [3600.0, 30_000.0])
-def test_split_windows_add_up(cut_s):
+@pytest.mark.parametrize("after_s", [3600.0, 30_000.0])
+def test_windows_that_part_where_nobody_works_add_up(after_s):
     facts = day_of_traffic(requests_n=3000)
-    whole = Usage.from_facts(facts)
-    parts = [Usage.from_facts(dataclasses.replace(facts, window=Window(*w))) for w in ((0, cut_s), (cut_s, 86_400))]
+    whole, cut_s = Usage.from_facts(facts), quiet_moment(facts, after_s)
+    parts = [Usage.from_facts(part_of(facts, *w)) for w in ((0, cut_s), (cut_s, 86_400))]
     for state in ReplicaState:
         assert sum(p.state_seconds(state) for p in parts) == pytest.approx(whole.state_seconds(state))
     for total in ("requests_finished", "tasks_finished", "input_tokens", "output_tokens", "cached_input_tokens"):
