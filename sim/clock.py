@@ -33,6 +33,20 @@ class Wake:
         env.schedule(self, priority, delay_s)
 
 
+class _Call(Wake):
+    """One call of a function, with no closure to make."""
+
+    __slots__ = ("function", "arguments")
+
+    def __init__(self, function: Callable, arguments: tuple):
+        self.callbacks = _MAKE_THE_CALL
+        self.function = function
+        self.arguments = arguments
+
+
+_MAKE_THE_CALL = (lambda call: call.function(*call.arguments),)
+
+
 def call_later(env, delay_s: float, function: Callable, *arguments) -> None:
     """Call `function(*arguments)` after `delay_s`."""
-    Wake(lambda _: function(*arguments)).schedule(env, delay_s)
+    env.schedule(_Call(function, arguments), NORMAL, delay_s)

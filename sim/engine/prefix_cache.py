@@ -30,15 +30,6 @@ class Stream:
         self.extents: dict[int, int] = {}  # blocks held by one sequence: how many sequences hold so many
         self.runs: list[_Run] = []  # its blocks that nobody holds, the deepest first
 
-    def drop_extent(self, blocks: int) -> int:
-        """One sequence less holds `blocks` blocks; returns how many still do."""
-        holders = self.extents[blocks] - 1
-        if holders:
-            self.extents[blocks] = holders
-        else:
-            del self.extents[blocks]
-        return holders
-
 
 class _Run:
     """Neighbouring blocks of one stream that were given back together; or, without a stream, blocks nobody can find."""
@@ -50,21 +41,19 @@ class _Run:
         self.blocks = blocks
 
 
-class Hold:
-    """What one sequence holds of one stream: its first `blocks` blocks."""
+Hold = list
+"""[stream, blocks, from, to]: a sequence holds the first `blocks` of a stream, which is to be the blocks from:to of it.
 
-    __slots__ = ("stream", "blocks")
-
-    def __init__(self, stream: Stream, blocks: int):
-        self.stream = stream
-        self.blocks = blocks
+A list, as it is made for every stream of every prompt.
+"""
 
 
 class KvMemory:
     """All KV blocks of one replica.
 
-    Law: total_blocks = free_blocks + evictable_blocks + blocks held by running sequences. `allocate` never fails when
-    asked for at most `available_blocks`; the caller asks first.
+    Law: total_blocks = free_blocks + evictable_blocks + blocks held by running sequences. Take blocks with `allocate`
+    or by subtracting from `free_blocks`, at most `available_blocks`: below zero, idle ones have been taken too, and are
+    evicted before anybody next looks at what is resident (until then only the number of blocks matters).
     """
 
     def __init__(self, total_blocks: int, block_tokens: int = 16):
@@ -81,113 +70,122 @@ class KvMemory:
         return self.free_blocks + self.evictable_blocks
 
     def allocate(self, n_blocks: int) -> None:
-        """Take blocks, evicting idle content where none are free."""
-        short = n_blocks - self.free_blocks
-        if short > 0:
-            self._evict(short)
+        """Take blocks; idle ones once none are free."""
         self.free_blocks -= n_blocks
 
     def release(self, n_blocks: int) -> None:
         """Give back blocks whose content nobody can ask for again."""
-        if not self._idle:
+        idle = self._idle
+        if not idle:
             self.free_blocks += n_blocks
             return
-        last = next(reversed(self._idle))
+        last = next(reversed(idle))
         if last.stream is not None:
-            last = _Run(None, 0)
-            self._idle[last] = None
-        last.blocks += n_blocks
+            idle[_Run(None, n_blocks)] = None
+        else:
+            last.blocks += n_blocks
         self.evictable_blocks += n_blocks
 
     def resident(self, segments: tuple[Segment, ...], prompt_tokens: int) -> int:
         """How many leading blocks of a prompt are resident, never the block of its last token (it must be computed)."""
-        size, found, end = self.block_tokens, 0, 0
-        for key, tokens in segments:
-            start, end = end, end + tokens
-            stream = self._streams.get(key)
-            wanted = end // size - start // size  # may be 0: a block belongs to the stream of its last token
-            resident = 0 if stream is None else stream.resident_blocks
-            if resident < wanted:
-                found += resident
-                break
-            found += wanted
-        return min(found, (prompt_tokens - 1) // size)
+        return self.find(segments, prompt_tokens)[1]
 
-    def idle_blocks(self, segments: tuple[Segment, ...], n_blocks: int) -> int:
-        """Evictable blocks that holding the first `n_blocks` of a prompt would take out of reach."""
-        size, idle, end = self.block_tokens, 0, 0
-        for key, tokens in segments:
-            start, end = end, end + tokens
-            blocks = min(n_blocks, end // size - start // size)
-            if blocks:
-                idle += max(0, blocks - self._streams[key].held_blocks)
-                n_blocks -= blocks
-        return idle
+    def find(self, segments: tuple[Segment, ...], prompt_tokens: int) -> tuple[list[Hold], int, int]:
+        """The resident head of a prompt: what to `hold`, how many blocks, and how many of them are evictable now.
 
-    def hold(self, segments: tuple[Segment, ...], n_blocks: int) -> list[Hold]:
-        """Hold the first `n_blocks` of a prompt, which must be resident: they are not evicted until `let_go`."""
-        size, end, holds = self.block_tokens, 0, []
-        for key, tokens in segments:
-            start, end = end, end + tokens
-            blocks = min(n_blocks, end // size - start // size)
-            n_blocks -= blocks
-            stream = self._streams.get(key)
+        The block of the last token does not count, since that token must be computed.
+        """
+        if self.free_blocks < 0:
+            self.evict_taken()
+        streams, size = self._streams, self.block_tokens
+        most = (prompt_tokens - 1) // size
+        found, hit, idle, begin, tokens = [], 0, 0, 0, 0
+        for key, length in segments:
+            tokens += length
+            end = tokens // size
+            blocks = end - begin  # may be 0: a block belongs to the stream of its last token
+            stream = streams.get(key)
             if stream is None:
-                stream = self._streams[key] = Stream(key)
+                stream = Stream(key)
+            if blocks > stream.resident_blocks:
+                blocks = stream.resident_blocks
+                most = min(most, hit + blocks)
+            if hit + blocks > most:
+                blocks = most - hit
+            if blocks > stream.held_blocks:
+                idle += blocks - stream.held_blocks
+            hit += blocks
+            found.append([stream, blocks, begin, end])
+            begin = end
+        return found, hit, idle
+
+    def hold(self, found: list[Hold]) -> list[Hold]:
+        """Hold what `find` has just found: it is not evicted until `let_go`."""
+        for stream, blocks, _, _ in found:
             extents = stream.extents
-            extents[blocks] = extents.get(blocks, 0) + 1
+            if blocks in extents:
+                extents[blocks] += 1
+                continue
+            if not extents and not stream.resident_blocks:
+                self._streams[stream.key] = stream
+            extents[blocks] = 1
             if blocks > stream.held_blocks:
                 self._take_back(stream, blocks - stream.held_blocks)
                 stream.held_blocks = blocks
-            holds.append(Hold(stream, blocks))
-        return holds
+        return found
 
     def let_go(self, holds: list[Hold]) -> None:
         """Stop holding streams; deepest first, so that a prefix outlives what was built on it."""
-        for hold in reversed(holds):
-            stream, blocks = hold.stream, hold.blocks
-            if stream.drop_extent(blocks):
+        for stream, blocks, _, _ in reversed(holds):
+            extents = stream.extents
+            holders = extents[blocks]
+            if holders > 1:
+                extents[blocks] = holders - 1
                 continue
-            held = max(stream.extents, default=0)
+            del extents[blocks]
+            held = max(extents) if extents else 0
             if blocks > held:
                 stream.held_blocks = held
                 run = _Run(stream, blocks - held)
                 stream.runs.append(run)
                 self._idle[run] = None
                 self.evictable_blocks += blocks - held
-            elif not stream.extents and not stream.resident_blocks:
+            elif not extents and not stream.resident_blocks:
                 del self._streams[stream.key]
 
-    def publish(
-        self, holds: list[Hold], segments: tuple[Segment, ...], computed_tokens: int, open_ended: bool
-    ) -> int:
+    def publish(self, holds: list[Hold], computed_tokens: int, open_ended: bool) -> int:
         """Make computed blocks findable; returns how many of the caller's own blocks became the streams'.
 
         `open_ended`: the last stream goes on beyond its segment (generated tokens continue it).
         """
-        size, moved, end, last = self.block_tokens, 0, 0, holds[-1] if holds else None
-        for hold, (_, tokens) in zip(holds, segments, strict=True):
-            start, end = end, end + tokens
-            reach = computed_tokens if end > computed_tokens or open_ended and hold is last else end
-            blocks = reach // size - start // size
-            if blocks > hold.stream.resident_blocks:
-                moved += self._extend(hold, blocks)
-            if end >= computed_tokens:
-                break
+        if self.free_blocks < 0:
+            self.evict_taken()
+        computed, moved = computed_tokens // self.block_tokens, 0
+        if open_ended:
+            holds[-1][3] = computed
+        for hold in holds:
+            stream, _, begin, end = hold
+            if end > computed:
+                end = computed
+            if end - begin > stream.resident_blocks:
+                moved += self._extend(hold, end - begin)
         return moved
 
     def _extend(self, hold: Hold, blocks: int) -> int:
         """Make the caller's blocks the next ones of a stream, up to `blocks` in all; returns how many."""
-        stream = hold.stream
+        stream, before, _, _ = hold
         fresh = blocks - stream.held_blocks
         copies = stream.resident_blocks - stream.held_blocks
         if copies:  # idle ones of equal content: the caller's take their place
             self._take_back(stream, copies)
             self.free_blocks += copies
         stream.held_blocks = stream.resident_blocks = blocks
-        stream.drop_extent(hold.blocks)
-        stream.extents[blocks] = 1  # nobody held so many
-        hold.blocks = blocks
+        extents = stream.extents
+        extents[before] -= 1
+        if not extents[before]:
+            del extents[before]
+        extents[blocks] = 1  # nobody held so many
+        hold[1] = blocks
         return fresh
 
     def _take_back(self, stream: Stream, n_blocks: int) -> None:
@@ -202,20 +200,26 @@ class KvMemory:
             del self._idle[run]
             stream.runs.pop()
 
-    def _evict(self, n_blocks: int) -> None:
-        self.free_blocks += n_blocks
+    def evict_taken(self) -> None:
+        """Evict as many idle blocks as have been taken beyond the free ones."""
+        n_blocks = -self.free_blocks
+        if n_blocks <= 0:
+            return
+        self.free_blocks = 0
         self.evictable_blocks -= n_blocks
+        idle = self._idle
         while n_blocks:
-            oldest = next(iter(self._idle))
-            stream = oldest.stream
-            taken = min(n_blocks, oldest.blocks)
-            oldest.blocks -= taken
-            n_blocks -= taken
-            if stream is not None:
-                stream.resident_blocks -= taken
-            if not oldest.blocks:
-                del self._idle[oldest]
+            oldest = next(iter(idle))
+            stream, blocks = oldest.stream, oldest.blocks
+            if blocks > n_blocks:
+                oldest.blocks = blocks - n_blocks
                 if stream is not None:
-                    del stream.runs[0]
-                    if not stream.resident_blocks and not stream.extents:
-                        del self._streams[stream.key]
+                    stream.resident_blocks -= n_blocks
+                return
+            n_blocks -= blocks
+            del idle[oldest]
+            if stream is not None:
+                del stream.runs[0]
+                stream.resident_blocks -= blocks
+                if not stream.resident_blocks and not stream.extents:
+                    del self._streams[stream.key]

@@ -65,8 +65,7 @@ class Replica:
         self._prefix_caching = prefix_caching
         self._async_scheduling = async_scheduling
         self._env = env
-        self._step_time = step_time
-        self._decode_s = step_time.decode_s
+        self._decode_s, self._step_s = step_time.decode_s, step_time.step_s
         self._context_s = step_time.context_s
         self._on_done, self._on_busy, self._on_idle = on_done, on_busy, on_idle
         self._mode = _IDLE
@@ -160,40 +159,39 @@ class Replica:
 
     # --- time ----------------------------------------------------------------------------------------------------
 
-    def _begin(self, now: float) -> None:
-        """Start the next step, or a leap of decode steps up to the next change."""
+    def _boundary(self, wake: Wake) -> None:
+        """A step has ended and the batch may change: begin the next step, or leap to the next change."""
+        if wake is not self._wake:
+            return  # called off
+        now = self._env.now
         batch = self._batch
+        finished = batch.advance(self._steps, now)
+        if finished:
+            self._mode = _DECIDING
+            for request in finished:
+                request.finished_s = now
+                request.outcome = _FINISHED
+                self._on_done(request)
         chunks = batch.schedule(now)
         n = batch.n_decoding
         if chunks:
             self._mode = _MIXED
             self._steps = 1
-            duration_s = self._step_time.step_s(n, batch.context_tokens, chunks)
+            duration_s = self._step_s(n, batch.context_tokens, chunks)
         elif n:
             self._mode = _LEAPING
             self._settled = self._fcfs and bool(batch.waiting)  # its head does not fit before something ends
             self._steps = steps = batch.steps_to_next_change()
             self._leap_start_s = now
-            self._first_s = first_s = self._decode_s(n) + self._context_s * batch.context_tokens
-            self._growth_s = growth_s = self._context_s * n
+            context_s = self._context_s
+            self._first_s = first_s = self._decode_s(n) + context_s * batch.context_tokens
+            self._growth_s = growth_s = context_s * n
             duration_s = leap_s(steps, first_s, growth_s)
         else:
             self._mode = _IDLE
             self._on_idle()
             return
-        self._wake.schedule(self._env, duration_s, AFTER_ARRIVALS)
-
-    def _boundary(self, wake: Wake) -> None:
-        """A step has ended and the batch may change."""
-        if not wake.live:
-            return
-        self._mode = _DECIDING
-        now = self._env.now
-        for request in self._batch.advance(self._steps, now):
-            request.finished_s = now
-            request.outcome = _FINISHED
-            self._on_done(request)
-        self._begin(now)
+        wake.schedule(self._env, duration_s, AFTER_ARRIVALS)
 
     def _steps_begun(self) -> int:
         """Steps of the present leap that have begun."""
@@ -204,7 +202,6 @@ class Replica:
         if steps >= self._steps:
             return
         self._steps = steps
-        self._wake.live = False
         self._wake = wake = Wake(self._boundary)
         end_s = self._leap_start_s + leap_s(steps, self._first_s, self._growth_s)
         wake.schedule(self._env, max(0.0, end_s - self._env.now), AFTER_ARRIVALS)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from heapq import heappop, heappush
+from math import inf
 
 from sim.engine.prefix_cache import KvMemory
 from sim.engine.sequence import Sequence
@@ -46,7 +47,7 @@ class Scheduler:
         self._block_tokens = block_tokens
         self._prefix_caching = prefix_caching
         self._decode_tokens = decode_tokens
-        self._ends: list[tuple[int, int, Sequence]] = []  # heap by end_step; stale after a preemption
+        self._ends: list[tuple] = [(inf, 0, None)]  # heap of (end_step, entry, sequence); stale after a preemption
         self._entries = 0
         self._need_at = [0] * block_tokens  # decoding sequences that need a block at steps = index (mod block_tokens)
         self._paid_steps = 0  # coming steps whose decode blocks are already taken
@@ -55,18 +56,20 @@ class Scheduler:
 
     # --- a step ends -------------------------------------------------------------------------------------------------
 
-    def advance(self, steps: int, now: float) -> list[Request]:
+    def advance(self, steps: int, now: float) -> list[Request] | None:
         """Account for `steps` steps that ended now; returns the requests that have their last token."""
-        n = self.n_decoding
-        if n:
-            self.context_tokens += steps * n
-            if steps > self._paid_steps:
-                self._take_decode_blocks(self.step + self._paid_steps, steps - self._paid_steps)
-        self.step = step = self.step + steps
+        step, n, paid = self.step, self.n_decoding, self._paid_steps
+        self.context_tokens += steps * n
+        if n and steps > paid:
+            self.memory.free_blocks -= self._decode_blocks(step + paid, steps - paid)
+        self.step = step = step + steps
         if self._completing:
             self._start_decoding(now)
-        ends, finished = self._ends, []
-        while ends and ends[0][0] < step:
+        ends = self._ends
+        if ends[0][0] >= step:
+            return None
+        finished = []
+        while ends[0][0] < step:
             end_step, _, s = heappop(ends)
             if s.end_step == end_step:
                 self._free(s, self._stop_decoding(s))
@@ -75,18 +78,18 @@ class Scheduler:
 
     def _start_decoding(self, now: float) -> None:
         """The prompts computed in the step that just ended have yielded their next token."""
-        step = self.step
+        step, size = self.step, self._block_tokens
         for s in self._completing:
-            request = s.request
+            request, tokens = s.request, s.prompt_tokens
             if request.first_token_s is None:
                 request.first_token_s = now
-            s.end_step = step + s.left_tokens - 2
-            s.slot = slot = (step - s.prompt_tokens) % self._block_tokens
+            s.end_step = end_step = step + s.left_tokens - 2
+            s.slot = slot = (step - tokens) % size
             self.n_decoding += 1
-            self.context_tokens += s.prompt_tokens
+            self.context_tokens += tokens
             self._need_at[slot] += 1
-            self._entries += 1
-            heappush(self._ends, (s.end_step, self._entries, s))
+            self._entries = entry = self._entries + 1
+            heappush(self._ends, (end_step, entry, s))
         self._completing.clear()
 
     def _stop_decoding(self, s: Sequence) -> int:
@@ -103,14 +106,26 @@ class Scheduler:
     def schedule(self, now: float) -> list[Chunk] | None:
         """Decide the next step: the chunks of prompt it computes besides one token of every decoding sequence."""
         self._preempted = self._head_not_ready = False
-        self._paid_steps = 0
-        if self.n_decoding:
-            need = self._need_at[self.step % self._block_tokens]
-            if need > self.memory.free_blocks and need > self.memory.available_blocks:
-                self._preempt_until_decodable(now)
-        if self.partial is not None or self.waiting:
-            return self._schedule_prefill(now)
-        return None
+        memory, slot = self.memory, self.step % self._block_tokens
+        need = self._need_at[slot]
+        if need > memory.free_blocks + memory.evictable_blocks:
+            need = self._preempt_until_decodable(slot, now)
+        partial, waiting = self.partial, self.waiting
+        if partial is None and not waiting:
+            self._paid_steps = 0
+            return None
+        n = self.n_decoding
+        memory.free_blocks -= need
+        self._paid_steps = 1
+        budget = self._budget_tokens - n * self._decode_tokens
+        chunks: list[Chunk] = []
+        if partial is not None and budget > 0:
+            if not self._go_on(partial, budget, chunks, now):
+                return chunks
+            budget -= chunks[0][0]
+        if waiting and not self._preempted:
+            self._admit_waiting(now, budget, chunks)
+        return chunks
 
     def steps_to_next_change(self) -> int:
         """Decode steps until a sequence ends, the KV blocks run out or the decision may be another one."""
@@ -119,36 +134,25 @@ class Scheduler:
         ends = self._ends
         while ends[0][2].end_step != ends[0][0]:
             heappop(ends)  # preempted since
-        steps = ends[0][0] - self.step + 1
-        memory, first, paid = self.memory, self.step + self._paid_steps, self._paid_steps
-        if memory.free_blocks < (steps // self._block_tokens + 1) * self.n_decoding:
-            available = memory.available_blocks
-            if self._decode_blocks(first, steps - paid) > available:
-                enough = 1  # the first step always fits: see _preempt_until_decodable
-                while steps - enough > 1:
-                    middle = (enough + steps) // 2
-                    if self._decode_blocks(first, middle - paid) > available:
-                        steps = middle
-                    else:
-                        enough = middle
-                return enough
+        steps, memory = ends[0][0] - self.step + 1, self.memory
+        available = memory.free_blocks + memory.evictable_blocks
+        if available < (steps // self._block_tokens + 1) * self.n_decoding:
+            return self._steps_with_blocks(steps, available)
         return steps
 
-    def _schedule_prefill(self, now: float) -> list[Chunk]:
-        """Go on with the prompt under way, then admit from the queue: (new, past tokens, completes) of each chunk."""
-        chunks: list[Chunk] = []
-        if self.n_decoding:
-            self._take_decode_blocks(self.step, 1)
-            self._paid_steps = 1
-        budget = self._budget_tokens - self.n_decoding * self._decode_tokens
-        partial = self.partial
-        if partial is not None and budget > 0:
-            if not self._go_on(partial, budget, chunks, now):
-                return chunks
-            budget -= chunks[0][0]
-        if self.waiting and not self._preempted:
-            self._admit_waiting(now, budget, chunks)
-        return chunks
+    def _steps_with_blocks(self, steps: int, available: int) -> int:
+        """How many of the coming decode steps have the blocks they need; at least 1 (see _preempt_until_decodable)."""
+        first, paid = self.step + self._paid_steps, self._paid_steps
+        if self._decode_blocks(first, steps - paid) <= available:
+            return steps
+        enough = 1
+        while steps - enough > 1:
+            middle = (enough + steps) // 2
+            if self._decode_blocks(first, middle - paid) > available:
+                steps = middle
+            else:
+                enough = middle
+        return enough
 
     def _go_on(self, partial: Sequence, budget: int, chunks: list[Chunk], now: float) -> bool:
         """Schedule the next chunk of the prompt under way; False if it had to be preempted instead."""
@@ -165,61 +169,61 @@ class Scheduler:
             if s.ready_step > self.step and not was_empty:
                 self._head_not_ready = True
                 break
-            if not self._admit(s, budget, chunks):
+            new = self._admit(s, budget, chunks)
+            if not new:
                 break
             waiting.popleft()
             running[s] = None
-            if s.request.admitted_s is None:
-                s.request.admitted_s = now
+            request = s.request
+            if request.admitted_s is None:
+                request.admitted_s = now
             else:
                 self._stamp_return(s, chunks[-1][1], now)
-            budget -= chunks[-1][0]
+            budget -= new
 
     def _stamp_return(self, s: Sequence, cached_tokens: int, now: float) -> None:
         s.request.preempted_s += now - s.preempted_s
         s.request.recomputed_tokens += max(0, s.lost_tokens - cached_tokens)
 
-    def _admit(self, s: Sequence, budget: int, chunks: list) -> bool:
-        """Give a waiting sequence its cached blocks and its first chunk; False, changing nothing, if it has no room."""
+    def _admit(self, s: Sequence, budget: int, chunks: list[Chunk]) -> int:
+        """Give a waiting sequence its cached blocks and its first chunk; 0, changing nothing, if it has no room."""
         if not s.segments or not self._prefix_caching:
             return self._compute(s, budget, chunks)
         memory, size = self.memory, self._block_tokens
-        hit = memory.resident(s.segments, s.prompt_tokens)
-        reach = min(s.prompt_tokens, hit * size + budget)
-        if -(-reach // size) - hit > memory.available_blocks - memory.idle_blocks(s.segments, hit):
-            return False
-        s.holds = memory.hold(s.segments, hit)
+        holds, hit, idle = memory.find(s.segments, s.prompt_tokens)
+        past = hit * size
+        reach = min(s.prompt_tokens, past + budget)
+        if -(-reach // size) - hit > memory.free_blocks + memory.evictable_blocks - idle:
+            return 0
+        s.holds = memory.hold(holds)
         s.shared_blocks = hit
-        s.computed_tokens = hit * size
+        s.computed_tokens = past
         if s.request.admitted_s is None:
-            s.request.cached_input_tokens = hit * size
+            s.request.cached_input_tokens = past
         return self._compute(s, budget, chunks)
 
-    def _compute(self, s: Sequence, budget: int, chunks: list) -> bool:
-        """Schedule the next chunk of a prompt; False, changing nothing, if there are no blocks for it."""
-        past, total, size = s.computed_tokens, s.prompt_tokens, self._block_tokens
+    def _compute(self, s: Sequence, budget: int, chunks: list[Chunk]) -> int:
+        """Schedule the next chunk of a prompt, and say how long; 0, changing nothing, if there are no blocks for it."""
+        past, total, size, memory = s.computed_tokens, s.prompt_tokens, self._block_tokens, self.memory
         new = total - past
         completes = new <= budget
         if not completes:
             new = budget
-        blocks = -(-(past + new) // size) - -(-past // size)
-        memory = self.memory
-        if blocks > memory.free_blocks:
-            if blocks > memory.available_blocks:
-                return False
-            memory.allocate(blocks)
-        else:
-            memory.free_blocks -= blocks
-        s.computed_tokens = past + new
+        reach = past + new
+        blocks = -(-reach // size) - -(-past // size)
+        if blocks > memory.free_blocks + memory.evictable_blocks:
+            return 0
+        memory.free_blocks -= blocks
+        s.computed_tokens = reach
         if s.holds is not None:
-            s.shared_blocks += memory.publish(s.holds, s.segments, past + new, False)
+            s.shared_blocks += memory.publish(s.holds, reach, False)
         if completes:
             self.partial = None
             self._completing.append(s)
         else:
             self.partial = s
         chunks.append((new, past, completes))
-        return True
+        return new
 
     # --- memory ----------------------------------------------------------------------------------------------------
 
@@ -237,18 +241,11 @@ class Scheduler:
                 blocks += sum(need_at[: first + rest - size])
         return blocks
 
-    def _take_decode_blocks(self, first: int, steps: int) -> None:
-        blocks = self._decode_blocks(first, steps)
-        memory = self.memory
-        if blocks <= memory.free_blocks:
-            memory.free_blocks -= blocks
-        else:
-            memory.allocate(blocks)
-
-    def _preempt_until_decodable(self, now: float) -> None:
-        slot = self.step % self._block_tokens
+    def _preempt_until_decodable(self, slot: int, now: float) -> int:
+        """Preempt until there are blocks for the next decode step; returns how many it needs."""
         while self._need_at[slot] > self.memory.available_blocks:
             self._preempt(self._victim(), now)
+        return self._need_at[slot]
 
     def _victim(self) -> Sequence:
         """Who is preempted when blocks run out: the youngest."""
@@ -279,7 +276,10 @@ class Scheduler:
         segments = s.segments
         if not segments or not (segments[-1][0] is s or s.request.call.extends_prefix):
             segments += ((s, 0),)
-            s.holds = (s.holds or []) + self.memory.hold(segments[-1:], 0)
+            holds, memory = s.holds or [], self.memory
+            own = memory.hold(memory.find(segments[-1:], 1)[0])
+            own[0][2] = holds[-1][3] if holds else 0
+            s.holds = holds + own
         head = segments[:-1]
         s.segments = (*head, (segments[-1][0], s.prompt_tokens - sum(tokens for _, tokens in head)))
 
@@ -291,7 +291,7 @@ class Scheduler:
         if s.holds is None:
             memory.release(own)
             return
-        own -= memory.publish(s.holds, s.segments, tokens, s.request.call.extends_prefix or s.segments[-1][0] is s)
+        own -= memory.publish(s.holds, tokens, s.request.call.extends_prefix or s.segments[-1][0] is s)
         if own:
             memory.release(own)
         memory.let_go(s.holds)

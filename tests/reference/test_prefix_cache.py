@@ -12,11 +12,11 @@ SYSTEM = ("system prompt", 8)
 
 def serve(memory: KvMemory, segments, tokens: int, open_ended: bool = False):
     """A sequence comes, computes `tokens` tokens in all, and stays; returns (hit blocks, what to do when it leaves)."""
-    hit = memory.resident(segments, tokens)
-    holds = memory.hold(segments, hit)
+    found, hit, _ = memory.find(segments, tokens)
+    holds = memory.hold(found)
     own = -(-tokens // memory.block_tokens) - hit
     memory.allocate(own)
-    own -= memory.publish(holds, segments, tokens, open_ended)
+    own -= memory.publish(holds, tokens, open_ended) if holds else 0
 
     def leave():
         memory.release(own)
@@ -128,6 +128,7 @@ def test_the_longest_hold_counts_until_it_is_over():
 def test_when_all_is_over_every_block_is_free_or_evictable(first_seed):
     for seed in range(first_seed, first_seed + 50):
         memory = play_replica(draw_world(seed))[1]._batch.memory
+        memory.evict_taken()
         assert memory.free_blocks >= 0
         assert memory.free_blocks + memory.evictable_blocks == memory.total_blocks
         assert sum(run.blocks for run in memory._idle) == memory.evictable_blocks

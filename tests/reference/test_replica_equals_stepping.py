@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from sim.engine.prefix_cache import KvMemory
 from sim.engine.priority import PriorityQueue, PriorityScheduler
 from sim.engine.replica import Replica
 from sim.engine.scheduler import Scheduler
@@ -35,9 +36,10 @@ class WatchedReplica(Replica):
         super().__init__(*args, **kwargs)
         self.seen = Counter()
 
-    def _begin(self, now):
-        super()._begin(now)
-        self.seen["leaps"] += self._steps > 1
+    def _boundary(self, wake):
+        called_off = wake is not self._wake
+        super()._boundary(wake)
+        self.seen["leaps"] += self._steps > 1 and not called_off
 
     def _cut_leap(self, steps):
         before = self._steps
@@ -104,17 +106,13 @@ def slow_by_a_millionth(monkeypatch):
 
 
 def one_hit_less(monkeypatch):
-    admit = Scheduler._admit
+    find = KvMemory.find
 
-    def wrong(self, s, budget, chunks):
-        resident = self.memory.resident
-        self.memory.resident = lambda segments, tokens: max(0, resident(segments, tokens) - 1)
-        try:
-            return admit(self, s, budget, chunks)
-        finally:
-            self.memory.resident = resident
+    def wrong(self, segments, prompt_tokens):
+        hit = max(1, find(self, segments, prompt_tokens)[1])
+        return find(self, segments, (hit - 1) * self.block_tokens + 1)
 
-    monkeypatch.setattr(Scheduler, "_admit", wrong)
+    monkeypatch.setattr(KvMemory, "find", wrong)
 
 
 def newest_evicted_first(monkeypatch):
