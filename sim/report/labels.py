@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 _FONT_SIZE = 8.5
@@ -17,33 +18,61 @@ _OFFSETS = (
 )  # fmt: skip
 
 
+_PASSES = 4  # once a label has its place, those before it may find a better one
+
+
 def place_labels(axes: Axes, labels: Sequence[tuple[float, float, str, str]]) -> None:
-    """Write each (x, y, text, colour) beside its point, at the first place that is free; the least bad one if none is.
+    """Write each (x, y, text, colour) beside its point, where it hides least and is nearest to its own point.
 
     The figure must have been drawn once, so that its layout is settled.
     """
     renderer = axes.figure.canvas.get_renderer()
     frame = axes.get_window_extent(renderer)
-    taken = [_around(*axes.transData.transform((x, y))) for x, y, _, _ in labels]
-    for x, y, text, colour in labels:
-        written = axes.annotate(
-            text, (x, y), xytext=(0, 0), textcoords="offset points", size=_FONT_SIZE, color=colour, zorder=4
-        )
-        written.set_in_layout(False)
-        written.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
-        best = None
-        for dx, dy, ha, va in _OFFSETS:
-            written.set(ha=ha, va=va)
-            written.xyann = (dx, dy)
-            box = written.get_window_extent(renderer)
-            harm = sum(_overlap(box, other) for other in taken) + box.width * box.height - _overlap(box, frame)
-            if best is None or harm < best[0] - 1e-6:
-                best = (harm, dx, dy, ha, va, box)
-            if harm <= 1e-6:
-                break
-        written.set(ha=best[3], va=best[4])
-        written.xyann = best[1:3]
-        taken.append(best[5])
+    points = [tuple(axes.transData.transform((x, y))) for x, y, _, _ in labels]
+    written = [_write(axes, *label) for label in labels]
+    places = [[_box_at(text, offset, renderer) for offset in _OFFSETS] for text in written]
+    chosen: list[int | None] = [None] * len(labels)
+
+    def harm(i: int, place: int) -> float:
+        box = places[i][place]
+        others = [places[j][at] for j, at in enumerate(chosen) if at is not None and j != i]
+        hidden = sum(_overlap(box, other) for other in (*others, *(_around(*point) for point in points)))
+        outside = box.width * box.height - _overlap(box, frame)
+        own = _distance(box, points[i])
+        misleading = any(_distance(box, point) < 0.7 * own for j, point in enumerate(points) if j != i)
+        return hidden + outside + 0.2 * box.width * box.height * misleading + place
+
+    for _ in range(_PASSES):
+        for i in range(len(labels)):
+            chosen[i] = min(range(len(_OFFSETS)), key=lambda place, i=i: harm(i, place))
+    for text, place in zip(written, chosen, strict=True):
+        _move(text, _OFFSETS[place])
+
+
+def _write(axes: Axes, x: float, y: float, text: str, colour: str) -> Annotation:
+    written = axes.annotate(
+        text, (x, y), xytext=(0, 0), textcoords="offset points", size=_FONT_SIZE, color=colour, zorder=4
+    )
+    written.set_in_layout(False)
+    written.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+    return written
+
+
+def _move(text: Annotation, offset: tuple[float, float, str, str]) -> None:
+    dx, dy, ha, va = offset
+    text.set(ha=ha, va=va)
+    text.xyann = (dx, dy)
+
+
+def _box_at(text: Annotation, offset: tuple[float, float, str, str], renderer) -> Bbox:
+    _move(text, offset)
+    return text.get_window_extent(renderer)
+
+
+def _distance(box: Bbox, point: tuple[float, float]) -> float:
+    dx = max(box.x0 - point[0], point[0] - box.x1, 0.0)
+    dy = max(box.y0 - point[1], point[1] - box.y1, 0.0)
+    return (dx * dx + dy * dy) ** 0.5
 
 
 def _around(x: float, y: float, radius: float = 8.0) -> Bbox:
