@@ -56,12 +56,14 @@ class MultiplierOverhead(Overhead):
 
 
 class MonthlyItems(Overhead):
-    """Named monthly costs, owed whether or not anything is served: a commitment, prorated at 730 h a month."""
+    """Named monthly costs of having a fleet, owed whether or not it serves: a commitment, prorated at 730 h a month."""
 
     kind: Literal["monthly_items"] = "monthly_items"
     usd_per_month: dict[str, Usd] = Field(min_length=1, description="e.g. engineer_half_time: 9000")
 
     def lines(self, usage: Usage, usd_gpu: float) -> list[Line]:
+        if not usage.gpus_per_replica:
+            return []
         months = usage.window.length_s / MONTH_S
         items = self.usd_per_month.items()
         return [Line(_PAYEE, f"{OVERHEAD}: {name}", months, "month", months * usd) for name, usd in items]

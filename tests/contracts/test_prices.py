@@ -67,7 +67,8 @@ def test_zero_use_costs_the_stated_commitment(prices):
 
 def test_without_a_fleet_nothing_is_committed(prices):
     no_fleet = Usage.from_facts(Book(gpus_per_replica=0).api(1, 2, 3).facts())
-    assert not bill(no_fleet, prices, None, names(prices)[1])["item"].str.startswith("gpu").any()
+    items = bill(no_fleet, prices, None, names(prices)[1])["item"]
+    assert not items.str.startswith("gpu").any() and not items.str.startswith("overhead: ").any()
 
 
 def test_no_line_is_negative_and_use_costs_money(prices):
