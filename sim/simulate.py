@@ -12,10 +12,10 @@ from math import inf
 
 import simpy
 
-from sim.clock import call_later
 from sim.engine.capacity import requests_per_s
 from sim.engine.hardware import kv_blocks_of, weight_bytes_per_gpu
 from sim.engine.replica import Replica
+from sim.engine.saturation import most_tokens_per_s
 from sim.fleet.api import Api
 from sim.fleet.disaggregation import DisaggregatedFleet
 from sim.fleet.fleet import Fleet
@@ -24,15 +24,13 @@ from sim.records import Facts, Recorder, Window
 from sim.routing.gateway import Gateway
 from sim.scenario import Scenario
 from sim.schema import ConfigError
-from sim.work import Outcome, Request, Task
+from sim.work import Outcome, Request
 from sim.workload.closed_loop import ClosedLoop, ClosedLoopTraffic
 from sim.workload.traffic import Traffic
 from sim.workload.workload import Workload
 
 _DRAIN_SLICE_S = 5.0
 _SATURATION_SEED = 0
-_SATURATION_ROUNDS = 4  # tasks played per client in the closed loop, after one round to fill up
-_SATURATION_TASKS = 64  # at least
 
 
 @dataclass(frozen=True)
@@ -237,57 +235,20 @@ def _room_of_a_replica(scenario: Scenario) -> float:
     return scenario.queue.max_requests_per_replica or own_limit
 
 
-# --- the yardstick: one replica, saturated with the same mix ---------------------------------------------------------
-
 _peaks: dict[str, float] = {}
 
 
 def peak_tokens_per_s(scenario: Scenario, workload: Workload) -> float:
     """Input and output tokens per second that one replica serves when never short of work; measured, once per mix.
 
-    A closed loop: clients play tasks of the mix without pause. The most that any number of clients gets, from
-    twice the slots of the batch downwards by halves: with long contexts, few clients keep more of them cached, and
-    between many and few there may be a plateau. 0 if every request is too large for the KV memory.
+    See `sim/engine/saturation.py`.
     """
     hardware = [part.model_dump() for part in (scenario.gpu, scenario.model, scenario.engine)]
     key = json.dumps([*hardware, workload.mix_description()], sort_keys=True, default=str)
     if key not in _peaks:
-        n_clients, best = 2 * scenario.engine.max_num_seqs, 0.0
-        while n_clients >= 1 and (rate := _saturated(scenario, workload, n_clients)) > best / 2:
-            best, n_clients = max(best, rate), n_clients // 2
-        _peaks[key] = best
+        _peaks[key] = most_tokens_per_s(
+            lambda env, **hooks: _new_replica(env, scenario)(**hooks, max_queue=None),
+            lambda: workload.saturating_tasks(Streams(_SATURATION_SEED)),
+            scenario.engine.max_num_seqs,
+        )
     return _peaks[key]
-
-
-def _saturated(scenario: Scenario, workload: Workload, n_clients: int) -> float:
-    env = simpy.Environment()
-    tasks = workload.saturating_tasks(Streams(_SATURATION_SEED))
-    completed, tokens, since_s = 0, 0, 0.0
-
-    def send(task: Task, call_index: int) -> None:
-        replica.submit(Request(task, call_index, env.now))
-
-    def done(request: Request) -> None:
-        nonlocal completed, tokens, since_s
-        task, following = request.task, request.call_index + 1
-        if request.outcome is Outcome.FINISHED:
-            tokens += request.input_tokens + request.output_tokens
-            if following < len(task.calls):
-                send(task, following)
-                return
-        completed += 1
-        if completed == n_clients:
-            tokens, since_s = 0, env.now
-        if completed == n_clients + measured:
-            stop.succeed()
-        elif request.outcome is Outcome.FINISHED:
-            send(next(tasks), 0)
-        else:
-            call_later(env, 0.0, send, next(tasks), 0)  # a refusal comes while it is being sent
-
-    stop, measured = env.event(), max(_SATURATION_ROUNDS * n_clients, _SATURATION_TASKS)
-    replica = _new_replica(env, scenario)(on_done=done, max_queue=None)
-    for _ in range(n_clients):
-        send(next(tasks), 0)
-    env.run(until=stop)
-    return tokens / (env.now - since_s) if env.now > since_s else 0.0

@@ -28,7 +28,7 @@ FLOOR = {
 MAY_TELL_TIME = {
     "sim/workload/traffic.py", "sim/routing/gateway.py", "sim/engine/replica.py", "sim/fleet/fleet.py",
     "sim/fleet/cold_start.py", "sim/fleet/api.py", "sim/simulate.py", "sim/study/bench.py",
-    "sim/calibrate/play.py",
+    "sim/calibrate/play.py", "sim/engine/saturation.py",
 }  # fmt: skip
 MAY_USE_PANDAS = ("sim/ledger/", "sim/report/", "sim/study/", "sim/simulate.py", "sim/workload/traces.py")
 
