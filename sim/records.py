@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.work import Outcome, Request, returning_tokens
+from sim.work import Losses, Outcome, Request, returning_tokens
 
 REQUEST_COLUMNS = {
     "task_id": np.int64, "call_index": np.int32, "calls_in_task": np.int32, "application": np.int32,
@@ -19,17 +19,22 @@ REQUEST_COLUMNS = {
     "input_tokens": np.int32, "cached_input_tokens": np.int32, "output_tokens": np.int32,
     "preemptions": np.int32, "preempted_s": np.float64, "cold_start_wait_s": np.float64,
     "priority": np.int32, "recomputed_tokens": np.int32, "returning_tokens": np.int32,
-    "prefill_replica_id": np.int32, "decode_admitted_s": np.float64,
+    "prefill_replica_id": np.int32, "decode_admitted_s": np.float64, "retries": np.int32,
 }  # fmt: skip
 """One row per request. `task_arrived_s`: when the task's first call arrived. Stamps that never happened are NaN.
 `finished_s` is the moment of the outcome, whatever it was (NaN only for unfinished requests); `output_tokens` are
 generated in full by finished requests only. `recomputed_tokens`: computed again because of preemptions.
 `returning_tokens`: how many leading tokens of a prompt the task's previous call had left in KV memory, wherever that
 was. `prefill_replica_id`: where the prompt was computed, if not on `replica_id`, which began to decode it at
-`decode_admitted_s`; else -1 and NaN."""
+`decode_admitted_s`; else -1 and NaN. `retries`: how often a replica was lost under it and it was tried again; then
+`admitted_s` is its first admission, anywhere, and `preempted_s` includes the time until the next."""
 
 SPAN_COLUMNS = {"replica_id": np.int32, "state": np.int8, "start_s": np.float64, "end_s": np.float64}
 """One row per stretch of a replica's life. The spans of one replica tile its life from request to release."""
+
+STAY_COLUMNS = {"request_row": np.int64, "replica_id": np.int32, "start_s": np.float64, "end_s": np.float64}
+"""One row per stay on a replica of a request that outlived one: from admission there until the replica was lost or the
+request had its outcome (NaN for unfinished ones)."""
 
 _CHUNK_ROWS = 1 << 16
 _PACKED = {np.int8: "b", np.int32: "i", np.int64: "q", np.float64: "d"}  # struct's letters, standard sizes
@@ -89,6 +94,9 @@ class _Table:
             self._chunks.append(self._chunk)
             self._chunk = bytearray()
 
+    def __len__(self) -> int:
+        return len(self._chunks) * _CHUNK_ROWS + len(self._chunk) // self._dtype.itemsize
+
     def columns(self) -> dict[str, np.ndarray]:
         blocks = [np.frombuffer(chunk, self._dtype) for chunk in (*self._chunks, self._chunk)]
         return {name: np.concatenate([block[name] for block in blocks]) for name in self._dtype.names}
@@ -100,10 +108,14 @@ class Recorder:
     def __init__(self):
         self._requests = _Table(REQUEST_COLUMNS)
         self._spans = _Table(SPAN_COLUMNS)
+        self._stays = _Table(STAY_COLUMNS)
+        self.replicas_lost = 0
 
     def request(self, r: Request, _nan: float = float("nan")) -> None:
         """Enter a request that has its outcome."""
-        task, i = r.task, r.call_index
+        task, i, losses = r.task, r.call_index, r.losses
+        if losses is not None:
+            self._enter_stays(r, losses)
         self._requests.append(
             task.task_id, i, len(task.calls), task.application, r.backend, r.replica_id, r.outcome,
             task.arrived_s, r.arrived_s,
@@ -113,7 +125,15 @@ class Recorder:
             r.input_tokens, r.cached_input_tokens, r.output_tokens, r.preemptions, r.preempted_s, r.cold_start_wait_s,
             task.priority, r.recomputed_tokens, returning_tokens(task.calls[i - 1], r.call) if i else 0,
             r.prefill_replica_id, _nan if r.decode_admitted_s is None else r.decode_admitted_s,
+            0 if losses is None else losses.retries,
         )  # fmt: skip
+
+    def _enter_stays(self, r: Request, losses: Losses) -> None:
+        stays, last_s = losses.stays, losses.resumed_s if losses.stays else r.admitted_s
+        if last_s is not None:
+            stays = [*stays, (r.replica_id, last_s, float("nan") if r.finished_s is None else r.finished_s)]
+        for stay in stays:
+            self._stays.append(len(self._requests), *stay)
 
     def span(self, replica_id: int, state: ReplicaState, start_s: float, end_s: float) -> None:
         """Enter a stretch of a replica's life; empty stretches are dropped."""
@@ -123,6 +143,10 @@ class Recorder:
     def requests(self) -> dict[str, np.ndarray]:
         """Columns of REQUEST_COLUMNS, in order of outcome."""
         return self._requests.columns()
+
+    def stays(self) -> dict[str, np.ndarray]:
+        """Columns of STAY_COLUMNS."""
+        return self._stays.columns()
 
     def spans(self) -> dict[str, np.ndarray]:
         """Columns of SPAN_COLUMNS, in order of their end."""
@@ -143,6 +167,8 @@ class Facts:
     requests_started: int = 0
     block_tokens: int = 16  # of one KV block
     applications: dict[int, str] = field(default_factory=dict)
+    stays: dict[str, np.ndarray] = field(default_factory=lambda: _Table(STAY_COLUMNS).columns())
+    replicas_lost: int = 0  # taken back by their provider, or failed
 
     @property
     def ended_s(self) -> float:
@@ -150,4 +176,7 @@ class Facts:
         return float(self.spans["end_s"].max(initial=self.window.end_s))
 
 
-__all__ = ["Backend", "Facts", "Outcome", "Recorder", "ReplicaState", "REQUEST_COLUMNS", "SPAN_COLUMNS", "Window"]
+__all__ = [
+    "Backend", "Facts", "Outcome", "Recorder", "ReplicaState", "REQUEST_COLUMNS", "SPAN_COLUMNS", "STAY_COLUMNS",
+    "Window",
+]  # fmt: skip

@@ -71,6 +71,8 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
         tasks_started=world.gateway.tasks_started,
         requests_started=world.gateway.requests_started,
         block_tokens=scenario.engine.block_tokens,
+        stays=world.recorder.stays(),
+        replicas_lost=world.recorder.replicas_lost,
     )
     return Run(scenario, seed, replication, facts, (*workload.notes, *_cut_short(world.gateway, scenario.drain_s)))
 

@@ -74,6 +74,24 @@ class Outcome(IntEnum):
     REFUSED = 1  # turned away: rate limit, full queue, or too long for the KV cache
     ABANDONED = 2  # the client's patience ran out before service began
     UNFINISHED = 3  # still under way when the run ended
+    FAILED = 4  # lost with a replica, or with a provider, more often than it is tried again
+
+
+class Losses:
+    """What the loss of replicas has done to a request: how often, what is left of it, and where it had been.
+
+    `stays`: (replica_id, from, to) of every stay in a batch that was cut short.
+    """
+
+    __slots__ = ("retries", "generated_tokens", "computed_tokens", "lost_s", "resumed_s", "stays")
+
+    def __init__(self):
+        self.retries = 0
+        self.generated_tokens = 0  # that the client has and need not be generated again
+        self.computed_tokens = 0  # in the KV memory that was lost
+        self.lost_s = 0.0
+        self.resumed_s = None  # when another replica went on with it; None until then
+        self.stays: list[tuple[int, float, float]] = []
 
 
 class Request:
@@ -87,7 +105,7 @@ class Request:
         "task", "call", "call_index", "arrived_s", "input_tokens", "output_tokens",
         "admitted_s", "first_token_s", "finished_s", "outcome", "backend", "replica_id",
         "cached_input_tokens", "preemptions", "preempted_s", "recomputed_tokens", "cold_start_wait_s",
-        "prefill_replica_id", "decode_admitted_s",
+        "prefill_replica_id", "decode_admitted_s", "losses",
     )  # fmt: skip
 
     def __init__(self, task: Task, call_index: int, arrived_s: float):
@@ -110,3 +128,4 @@ class Request:
         self.cold_start_wait_s = 0.0
         self.prefill_replica_id = -1  # where its prompt was computed, if not where it is decoded
         self.decode_admitted_s = None  # when the other replica went on with it
+        self.losses: Losses | None = None

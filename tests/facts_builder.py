@@ -10,7 +10,7 @@ import heapq
 
 import numpy as np
 
-from sim.records import REQUEST_COLUMNS, SPAN_COLUMNS, Backend, Facts, Outcome, ReplicaState, Window
+from sim.records import REQUEST_COLUMNS, SPAN_COLUMNS, STAY_COLUMNS, Backend, Facts, Outcome, ReplicaState, Window
 
 NAN = float("nan")
 
@@ -23,6 +23,7 @@ class Book:
         self.fleet = (gpus_per_replica, max_num_seqs, peak_tokens_per_s)
         self.rows: list[dict] = []
         self.spans: list[tuple] = []
+        self.stays: list[tuple] = []
 
     def replica(self, replica_id: int, *spans: tuple[str, float, float]) -> Book:
         """A life told as (state, start_s, end_s)."""
@@ -37,10 +38,16 @@ class Book:
             outcome=Outcome.FINISHED, arrived_s=arrived_s, admitted_s=admitted_s, first_token_s=first_token_s,
             finished_s=finished_s, input_tokens=10, cached_input_tokens=0, output_tokens=5, preemptions=0,
             preempted_s=0.0, cold_start_wait_s=0.0, priority=0, recomputed_tokens=0, returning_tokens=0,
-            prefill_replica_id=-1, decode_admitted_s=NAN,
+            prefill_replica_id=-1, decode_admitted_s=NAN, retries=0,
         )  # fmt: skip
         self.rows.append(row | columns)
         return self
+
+    def retried(self, arrived_s, admitted_s, first_token_s, finished_s, *stays, **columns) -> Book:
+        """A request that outlived a replica, with its stays as (replica_id, start_s, end_s)."""
+        self.stays += [(len(self.rows), *stay) for stay in stays]
+        columns = dict(retries=len(stays) - 1, replica_id=stays[-1][0]) | columns
+        return self.request(arrived_s, admitted_s, first_token_s, finished_s, **columns)
 
     def api(self, arrived_s, first_token_s, finished_s, **columns) -> Book:
         """A call the API finished."""
@@ -51,10 +58,12 @@ class Book:
     def facts(self, **changes) -> Facts:
         requests = {n: np.array([r[n] for r in self.rows], dtype) for n, dtype in REQUEST_COLUMNS.items()}
         spans = {n: np.array([s[i] for s in self.spans], dtype) for i, (n, dtype) in enumerate(SPAN_COLUMNS.items())}
+        stays = {n: np.array([s[i] for s in self.stays], dtype) for i, (n, dtype) in enumerate(STAY_COLUMNS.items())}
         gpus, seqs, peak = self.fleet
         first_calls = sum(row["call_index"] == 0 for row in self.rows)
         fields = dict(requests=requests, spans=spans, window=self.window, gpus_per_replica=gpus, max_num_seqs=seqs,
-                      peak_tokens_per_s=peak, tasks_started=first_calls, requests_started=len(self.rows))  # fmt: skip
+                      peak_tokens_per_s=peak, tasks_started=first_calls, requests_started=len(self.rows),
+                      stays=stays)  # fmt: skip
         return Facts(**(fields | changes))
 
 
@@ -133,7 +142,7 @@ class _Columns:
         self.rows: list[tuple] = []
 
     def requests(self) -> dict[str, np.ndarray]:
-        usual = (0, 0, 0, -1, NAN)  # the last columns, which rows leave out
+        usual = (0, 0, 0, -1, NAN, 0)  # the last columns, which rows leave out
         table = np.array([(*row, *usual) for row in self.rows], float).reshape(-1, len(REQUEST_COLUMNS))
         return {name: table[:, i].astype(dtype) for i, (name, dtype) in enumerate(REQUEST_COLUMNS.items())}
 

@@ -159,12 +159,13 @@ def _cold_start_comes_first(spans: dict[str, np.ndarray]) -> None:
 def residences(facts: Facts, since: str = "admitted_s") -> tuple[Stretches, np.ndarray]:
     """The stretches in which fleet requests were on a replica, and the request of each.
 
-    From the stamp `since` to their outcome; what was prefilled elsewhere, there until its first token, and then from
-    its second admission on. Requests still under way stay until their replica's life ends. Requests without the stamp
-    are left out.
+    From the stamp `since` to their outcome, or to the loss of the replica; what was prefilled elsewhere, there until
+    its first token, and then from its second admission on. Requests still under way stay until their replica's life
+    ends. Requests without the stamp are left out.
     """
     requests = facts.requests
     there = (requests["backend"] == Backend.FLEET) & np.isfinite(requests[since]) & (requests["replica_id"] >= 0)
+    there &= requests["retries"] == 0  # the others' stays are on record one by one
     split = there & (requests["prefill_replica_id"] >= 0)
     resumed = "decode_admitted_s" if since == "admitted_s" else "first_token_s"
     second = split & (requests["replica_id"] != requests["prefill_replica_id"]) & np.isfinite(requests[resumed])
@@ -177,7 +178,10 @@ def residences(facts: Facts, since: str = "admitted_s") -> tuple[Stretches, np.n
     group, start_s, end_s = (
         np.concatenate([requests[names[i]][which] for which, *names in stays]) for i in range(3)
     )  # fmt: skip
-    group = group.astype(np.int64)
+    stayed = facts.stays
+    rows = np.concatenate([rows, stayed["request_row"]])
+    group = np.concatenate([group, stayed["replica_id"]]).astype(np.int64)
+    start_s, end_s = np.append(start_s, stayed["start_s"]), np.append(end_s, stayed["end_s"])
     unfinished = np.flatnonzero(np.isnan(end_s))
     if len(unfinished):
         life = lives(facts.spans)

@@ -42,6 +42,8 @@ def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo
         **_cold_starts(facts, mine),
         "api_request_fraction": _ratio(int(np.count_nonzero(mine["backend"] == Backend.API)), n),
         "preemptions": int(mine["preemptions"].sum()),
+        "requests_retried": int(np.count_nonzero(mine["retries"])),
+        "replicas_lost": facts.replicas_lost,
         "prefix_hit_fraction": _ratio(usage.cached_input_tokens, usage.input_tokens),
         **_lost_context(facts),
         **money,

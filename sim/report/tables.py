@@ -101,6 +101,7 @@ _SECTIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "requests": (
         ("arrived", "requests", "count"), ("finished", "requests_finished", "count"),
         ("refused", "requests_refused", "count"), ("abandoned", "requests_abandoned", "count"),
+        ("failed", "requests_failed", "count"), ("retried", "requests_retried", "count"),
         ("unfinished", "requests_unfinished", "count"), ("tasks", "tasks", "count"),
         ("input, Mtok", "input_tokens", "millions"), ("output, Mtok", "output_tokens", "millions"),
         ("prefix hits, % of input", "prefix_hit_fraction", "percent"),
@@ -116,7 +117,7 @@ _SECTIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("GPU-hours paid", "gpu_hours_paid", ""), ("busy, % of paid", "busy_fraction_of_paid", "percent"),
         ("tokens, % of peak", "token_fraction_of_peak", "percent"), ("batch fill, %", "batch_fill_fraction", "percent"),
         ("cold starts", "cold_starts", "count"), ("cold-start wait p95, s", "cold_start_wait_p95_s", ""),
-        ("preemptions", "preemptions", "count"),
+        ("replicas lost", "replicas_lost", "count"), ("preemptions", "preemptions", "count"),
         ("recomputed, Mtok", "recomputed_tokens", "millions"),
         ("contexts lost in waits, %", "evicted_while_thinking_fraction", "percent"),
     ),

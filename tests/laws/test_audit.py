@@ -68,6 +68,24 @@ def test_unfinished_requests_hold_their_replica_to_the_end_of_its_life():
         audit(idle_again.request(60, 60, 62, NAN, outcome=Outcome.UNFINISHED).facts())
 
 
+def survivors_book():
+    """Replica 0 is lost at 10 under two requests: one goes on at 20 on replica 1, one fails."""
+    book = Book().replica(0, ("busy", 0, 10)).replica(1, ("idle", 0, 20), ("busy", 20, 30), ("idle", 30, 100))
+    book.retried(0, 0, 2, 30, (0, 0, 10), (1, 20, 30), preempted_s=10.0)
+    return book.request(4, 5, NAN, 10, outcome=Outcome.FAILED)
+
+
+def test_requests_that_outlive_a_replica_account_for_both():
+    facts = survivors_book().facts()
+    audit(facts)
+    with pytest.raises(AuditError, match="serves only while somebody pays"):
+        audit(broken(facts, "stays", end_s=(0, 12.0)))
+    with pytest.raises(AuditError, match="busy replica has a resident sequence"):
+        audit(broken(facts, "stays", start_s=(1, 25.0)))
+    with pytest.raises(AuditError, match="finished_s is stamped"):
+        audit(broken(facts, finished_s=(1, NAN)))
+
+
 REQUEST_VIOLATIONS = {
     "first_token_s is stamped": dict(first_token_s=(0, NAN)),
     "finished_s is stamped": dict(finished_s=(1, NAN)),
