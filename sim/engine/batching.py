@@ -27,8 +27,8 @@ def steps_begun(elapsed_s: float, first_s: float, growth_s: float) -> int:
     half = 0.5 * growth_s
     linear = first_s - half
     k = max(1, ceil(2.0 * elapsed_s / (linear + sqrt(linear * linear + 4.0 * half * elapsed_s)) - 1e-9))
-    while leap_s(k, first_s, growth_s) < elapsed_s:
+    while k * (first_s + half * (k - 1)) < elapsed_s:
         k += 1
-    while k > 1 and leap_s(k - 1, first_s, growth_s) >= elapsed_s:
+    while k > 1 and (k - 1) * (first_s + half * (k - 2)) >= elapsed_s:
         k -= 1
     return k

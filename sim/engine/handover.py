@@ -20,7 +20,7 @@ class DecodeScheduler(Scheduler):
             past = request.input_tokens
             if -(-(past + 1) // size) > self.memory.available_blocks:
                 return False
-            self.memory.allocate(-(-past // size))
+            self.memory.available_blocks -= -(-past // size)
             s.computed_tokens = past
             s.prompt_tokens, s.left_tokens = past + 1, request.output_tokens - 1
         return self._compute(s, budget, chunks)

@@ -51,34 +51,26 @@ A list, as it is made for every stream of every prompt.
 class KvMemory:
     """All KV blocks of one replica.
 
-    Law: total_blocks = free_blocks + evictable_blocks + blocks held by running sequences. Take blocks with `allocate`
-    or by subtracting from `free_blocks`, at most `available_blocks`: below zero, idle ones have been taken too, and are
-    evicted before anybody next looks at what is resident (until then only the number of blocks matters).
+    Law: total_blocks = available_blocks + blocks held by running sequences. `available_blocks` is what a sequence could
+    be given now; blocks are taken by subtracting from it. `evictable_blocks` are idle with content; where they are more
+    than the available ones, some have been taken, and the oldest are evicted before anybody next looks at what is
+    resident (until then only their number matters).
     """
 
     def __init__(self, total_blocks: int, block_tokens: int = 16):
         self.total_blocks = total_blocks
         self.block_tokens = block_tokens
-        self.free_blocks = total_blocks
+        self.available_blocks = total_blocks
         self.evictable_blocks = 0
         self._streams: dict[Hashable, Stream] = {}
         self._idle: OrderedDict[_Run, None] = OrderedDict()  # least recently used first
 
-    @property
-    def available_blocks(self) -> int:
-        """Blocks a sequence could be given now."""
-        return self.free_blocks + self.evictable_blocks
-
-    def allocate(self, n_blocks: int) -> None:
-        """Take blocks; idle ones once none are free."""
-        self.free_blocks -= n_blocks
-
     def release(self, n_blocks: int) -> None:
         """Give back blocks whose content nobody can ask for again."""
+        self.available_blocks += n_blocks
         idle = self._idle
         if not idle:
-            self.free_blocks += n_blocks
-            return
+            return  # they are free
         last = next(reversed(idle))
         if last.stream is not None:
             idle[_Run(None, n_blocks)] = None
@@ -95,7 +87,7 @@ class KvMemory:
 
         The block of the last token does not count, since that token must be computed.
         """
-        if self.free_blocks < 0:
+        if self.evictable_blocks > self.available_blocks:
             self.evict_taken()
         streams, size = self._streams, self.block_tokens
         most = (prompt_tokens - 1) // size
@@ -134,6 +126,12 @@ class KvMemory:
                 stream.held_blocks = blocks
         return found
 
+    def hold_another(self, holds: list[Hold], key: Hashable) -> list[Hold]:
+        """Hold a stream besides, none of it yet, that begins where the others end."""
+        begin = holds[-1][3] if holds else 0
+        stream = self._streams.get(key) or Stream(key)
+        return holds + self.hold([[stream, 0, begin, begin]])
+
     def let_go(self, holds: list[Hold]) -> None:
         """Stop holding streams; deepest first, so that a prefix outlives what was built on it."""
         for stream, blocks, _, _ in reversed(holds):
@@ -150,6 +148,7 @@ class KvMemory:
                 stream.runs.append(run)
                 self._idle[run] = None
                 self.evictable_blocks += blocks - held
+                self.available_blocks += blocks - held
             elif not extents and not stream.resident_blocks:
                 del self._streams[stream.key]
 
@@ -158,7 +157,7 @@ class KvMemory:
 
         `open_ended`: the last stream goes on beyond its segment (generated tokens continue it).
         """
-        if self.free_blocks < 0:
+        if self.evictable_blocks > self.available_blocks:
             self.evict_taken()
         computed, moved = computed_tokens // self.block_tokens, 0
         if open_ended:
@@ -178,7 +177,7 @@ class KvMemory:
         copies = stream.resident_blocks - stream.held_blocks
         if copies:  # idle ones of equal content: the caller's take their place
             self._take_back(stream, copies)
-            self.free_blocks += copies
+            self.available_blocks += copies
         stream.held_blocks = stream.resident_blocks = blocks
         extents = stream.extents
         extents[before] -= 1
@@ -191,6 +190,7 @@ class KvMemory:
     def _take_back(self, stream: Stream, n_blocks: int) -> None:
         """Take a stream's first idle blocks out of the queue."""
         self.evictable_blocks -= n_blocks
+        self.available_blocks -= n_blocks
         while n_blocks:
             run = stream.runs[-1]
             if run.blocks > n_blocks:
@@ -201,12 +201,11 @@ class KvMemory:
             stream.runs.pop()
 
     def evict_taken(self) -> None:
-        """Evict as many idle blocks as have been taken beyond the free ones."""
-        n_blocks = -self.free_blocks
+        """Evict as many idle blocks as have been taken."""
+        n_blocks = self.evictable_blocks - self.available_blocks
         if n_blocks <= 0:
             return
-        self.free_blocks = 0
-        self.evictable_blocks -= n_blocks
+        self.evictable_blocks = self.available_blocks
         idle = self._idle
         while n_blocks:
             oldest = next(iter(idle))

@@ -60,7 +60,7 @@ class PriorityScheduler(Scheduler):
         while at < len(waiting) and budget > 0 and len(running) < self._max_num_seqs:
             s = waiting[at]
             if s.ready_step > self.step and not was_empty:
-                self._head_not_ready = True
+                self._may_change = True
                 at += 1
                 continue
             if not self._admit(s, budget, chunks):

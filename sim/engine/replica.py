@@ -68,8 +68,12 @@ class Replica:
         self._decode_s, self._step_s = step_time.decode_s, step_time.step_s
         self._context_s = step_time.context_s
         self._on_done, self._on_busy, self._on_idle = on_done, on_busy, on_idle
+        self.n_outstanding = 0
         self._mode = _IDLE
+        self._schedule = env.schedule
+        self._on_wake = (self._boundary,)
         self._wake = Wake(self._boundary)
+        self._ends_s = 0.0  # when the next boundary is
         self._steps = 0  # that end at the next boundary
         self._settled = False  # no arrival can change the present leap
         self._leap_start_s = self._first_s = self._growth_s = 0.0
@@ -83,10 +87,6 @@ class Replica:
     @property
     def n_running(self) -> int:
         return len(self._batch.running)
-
-    @property
-    def n_outstanding(self) -> int:
-        return len(self._batch.waiting) + len(self._batch.running)
 
     @property
     def oldest_wait_s(self) -> float:
@@ -124,24 +124,29 @@ class Replica:
             request.replica_id = -1
             self._on_done(request)
             return
+        self.n_outstanding += 1
         request.replica_id = self.replica_id
         sequence = Sequence(request)
-        self._batch.waiting.append(sequence)
+        batch = self._batch
+        batch.waiting.append(sequence)
         mode = self._mode
         if mode == _LEAPING:
-            if self._async_scheduling or not self._settled:
-                ready = self._steps_begun() + self._async_scheduling
-                sequence.ready_step = self._batch.step + ready
+            if not self._settled or self._async_scheduling:
+                now = self._env.now
+                ready = self._steps_begun(now) + self._async_scheduling
+                sequence.ready_step = batch.step + ready
                 if not self._settled:
                     self._settled = self._fcfs  # then later arrivals join at the same boundary, or are awaited there
-                    self._cut_leap(ready)
+                    if ready < self._steps:
+                        self._cut_leap(ready, now)
         elif mode == _MIXED:
-            sequence.ready_step = self._batch.step + 1 + self._async_scheduling
+            sequence.ready_step = batch.step + 1 + self._async_scheduling
         elif mode == _DECIDING:
-            sequence.ready_step = self._batch.step + self._async_scheduling
+            sequence.ready_step = batch.step + self._async_scheduling
         else:
             self._mode = _DECIDING  # once everybody who arrives at this very moment is here
             self._steps = 0
+            self._ends_s = self._env.now
             self._wake.schedule(self._env, 0.0, AFTER_ARRIVALS)
             self._on_busy()
 
@@ -150,8 +155,12 @@ class Replica:
         waiting = self._batch.waiting
         was_head = waiting and waiting[0].request is request
         waiting.remove(next(s for s in waiting if s.request is request))
+        self.n_outstanding -= 1
         if was_head and self._mode == _LEAPING:
-            self._cut_leap(self._steps_begun())
+            now = self._env.now
+            steps = self._steps_begun(now)
+            if steps < self._steps:
+                self._cut_leap(steps, now)
 
     def unfinished(self) -> list[Request]:
         """Every request that is in here now."""
@@ -163,45 +172,49 @@ class Replica:
         """A step has ended and the batch may change: begin the next step, or leap to the next change."""
         if wake is not self._wake:
             return  # called off
-        now = self._env.now
-        batch = self._batch
+        now, batch = self._ends_s, self._batch
         finished = batch.advance(self._steps, now)
         if finished:
             self._mode = _DECIDING
+            self.n_outstanding -= len(finished)
+            on_done = self._on_done
             for request in finished:
                 request.finished_s = now
                 request.outcome = _FINISHED
-                self._on_done(request)
+                on_done(request)
         chunks = batch.schedule(now)
         n = batch.n_decoding
         if chunks:
             self._mode = _MIXED
             self._steps = 1
-            duration_s = self._step_s(n, batch.context_tokens, chunks)
+            step_s = self._step_s
+            duration_s = step_s(n, batch.context_tokens, chunks)
         elif n:
             self._mode = _LEAPING
             self._settled = self._fcfs and bool(batch.waiting)  # its head does not fit before something ends
             self._steps = steps = batch.steps_to_next_change()
             self._leap_start_s = now
-            context_s = self._context_s
-            self._first_s = first_s = self._decode_s(n) + context_s * batch.context_tokens
+            decode_s, context_s = self._decode_s, self._context_s
+            self._first_s = first_s = decode_s(n) + context_s * batch.context_tokens
             self._growth_s = growth_s = context_s * n
             duration_s = leap_s(steps, first_s, growth_s)
         else:
             self._mode = _IDLE
             self._on_idle()
             return
-        wake.schedule(self._env, duration_s, AFTER_ARRIVALS)
+        self._ends_s = now + duration_s
+        wake.callbacks = self._on_wake  # Wake.schedule, without the call
+        schedule = self._schedule
+        schedule(wake, AFTER_ARRIVALS, duration_s)
 
-    def _steps_begun(self) -> int:
+    def _steps_begun(self, now: float) -> int:
         """Steps of the present leap that have begun."""
-        return steps_begun(self._env.now - self._leap_start_s, self._first_s, self._growth_s)
+        return steps_begun(now - self._leap_start_s, self._first_s, self._growth_s)
 
-    def _cut_leap(self, steps: int) -> None:
-        """End the present leap after `steps` steps, if it is longer."""
-        if steps >= self._steps:
-            return
+    def _cut_leap(self, steps: int, now: float) -> None:
+        """End the present leap after `steps` steps, which are fewer than it has."""
         self._steps = steps
         self._wake = wake = Wake(self._boundary)
-        end_s = self._leap_start_s + leap_s(steps, self._first_s, self._growth_s)
-        wake.schedule(self._env, max(0.0, end_s - self._env.now), AFTER_ARRIVALS)
+        left_s = max(0.0, self._leap_start_s + leap_s(steps, self._first_s, self._growth_s) - now)
+        self._ends_s = now + left_s
+        wake.schedule(self._env, left_s, AFTER_ARRIVALS)

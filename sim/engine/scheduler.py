@@ -52,7 +52,7 @@ class Scheduler:
         self._need_at = [0] * block_tokens  # decoding sequences that need a block at steps = index (mod block_tokens)
         self._paid_steps = 0  # coming steps whose decode blocks are already taken
         self._completing: list[Sequence] = []
-        self._preempted = self._head_not_ready = False  # in the last decision: the next may differ though nothing ends
+        self._may_change = False  # though nothing ends: somebody was preempted or came too late for this step
 
     # --- a step ends -------------------------------------------------------------------------------------------------
 
@@ -61,36 +61,41 @@ class Scheduler:
         step, n, paid = self.step, self.n_decoding, self._paid_steps
         self.context_tokens += steps * n
         if n and steps > paid:
-            self.memory.free_blocks -= self._decode_blocks(step + paid, steps - paid)
+            self.memory.available_blocks -= self._decode_blocks(step + paid, steps - paid)
         self.step = step = step + steps
         if self._completing:
             self._start_decoding(now)
-        ends = self._ends
-        if ends[0][0] >= step:
-            return None
-        finished = []
-        while ends[0][0] < step:
-            end_step, _, s = heappop(ends)
-            if s.end_step == end_step:
-                self._free(s, self._stop_decoding(s))
-                finished.append(s.request)
-        return finished
+        return self._finish() if self._ends[0][0] < step else None
 
     def _start_decoding(self, now: float) -> None:
         """The prompts computed in the step that just ended have yielded their next token."""
-        step, size = self.step, self._block_tokens
-        for s in self._completing:
+        step, size, completing = self.step, self._block_tokens, self._completing
+        for s in completing:
             request, tokens = s.request, s.prompt_tokens
             if request.first_token_s is None:
                 request.first_token_s = now
             s.end_step = end_step = step + s.left_tokens - 2
             s.slot = slot = (step - tokens) % size
-            self.n_decoding += 1
-            self.context_tokens += tokens
             self._need_at[slot] += 1
+            self.context_tokens += tokens
             self._entries = entry = self._entries + 1
             heappush(self._ends, (end_step, entry, s))
-        self._completing.clear()
+        self.n_decoding += len(completing)
+        completing.clear()
+
+    def _finish(self) -> list[Request]:
+        """Those who had their last token in the step that just ended leave."""
+        ends, step, finished = self._ends, self.step, []
+        while ends[0][0] < step:
+            end_step, _, s = heappop(ends)
+            if s.end_step == end_step:
+                tokens = s.prompt_tokens + s.left_tokens - 1  # nobody computes the last one
+                self.n_decoding -= 1
+                self.context_tokens -= tokens
+                self._need_at[s.slot] -= 1
+                self._free(s, tokens)
+                finished.append(s.request)
+        return finished
 
     def _stop_decoding(self, s: Sequence) -> int:
         """Take a sequence out of the decoding batch; returns its tokens in KV memory."""
@@ -105,17 +110,17 @@ class Scheduler:
 
     def schedule(self, now: float) -> list[Chunk] | None:
         """Decide the next step: the chunks of prompt it computes besides one token of every decoding sequence."""
-        self._preempted = self._head_not_ready = False
+        self._may_change = False
         memory, slot = self.memory, self.step % self._block_tokens
         need = self._need_at[slot]
-        if need > memory.free_blocks + memory.evictable_blocks:
+        if need > memory.available_blocks:
             need = self._preempt_until_decodable(slot, now)
         partial, waiting = self.partial, self.waiting
         if partial is None and not waiting:
             self._paid_steps = 0
             return None
         n = self.n_decoding
-        memory.free_blocks -= need
+        memory.available_blocks -= need
         self._paid_steps = 1
         budget = self._budget_tokens - n * self._decode_tokens
         chunks: list[Chunk] = []
@@ -123,19 +128,18 @@ class Scheduler:
             if not self._go_on(partial, budget, chunks, now):
                 return chunks
             budget -= chunks[0][0]
-        if waiting and not self._preempted:
+        if waiting and not self._may_change:
             self._admit_waiting(now, budget, chunks)
         return chunks
 
     def steps_to_next_change(self) -> int:
         """Decode steps until a sequence ends, the KV blocks run out or the decision may be another one."""
-        if self._preempted or self._head_not_ready:
+        if self._may_change:
             return 1
         ends = self._ends
         while ends[0][2].end_step != ends[0][0]:
             heappop(ends)  # preempted since
-        steps, memory = ends[0][0] - self.step + 1, self.memory
-        available = memory.free_blocks + memory.evictable_blocks
+        steps, available = ends[0][0] - self.step + 1, self.memory.available_blocks
         if available < (steps // self._block_tokens + 1) * self.n_decoding:
             return self._steps_with_blocks(steps, available)
         return steps
@@ -167,7 +171,7 @@ class Scheduler:
         while waiting and budget > 0 and len(running) < self._max_num_seqs:
             s = waiting[0]
             if s.ready_step > self.step and not was_empty:
-                self._head_not_ready = True
+                self._may_change = True
                 break
             new = self._admit(s, budget, chunks)
             if not new:
@@ -193,7 +197,7 @@ class Scheduler:
         holds, hit, idle = memory.find(s.segments, s.prompt_tokens)
         past = hit * size
         reach = min(s.prompt_tokens, past + budget)
-        if -(-reach // size) - hit > memory.free_blocks + memory.evictable_blocks - idle:
+        if -(-reach // size) - hit > memory.available_blocks - idle:
             return 0
         s.holds = memory.hold(holds)
         s.shared_blocks = hit
@@ -211,9 +215,9 @@ class Scheduler:
             new = budget
         reach = past + new
         blocks = -(-reach // size) - -(-past // size)
-        if blocks > memory.free_blocks + memory.evictable_blocks:
+        if blocks > memory.available_blocks:
             return 0
-        memory.free_blocks -= blocks
+        memory.available_blocks -= blocks
         s.computed_tokens = reach
         if s.holds is not None:
             s.shared_blocks += memory.publish(s.holds, reach, False)
@@ -231,15 +235,11 @@ class Scheduler:
         """Blocks that the decoding sequences need in `steps` steps from step `first` on."""
         need_at, size = self._need_at, self._block_tokens
         first %= size
-        if steps == 1:
-            return need_at[first]
-        rounds, rest = divmod(steps, size)
-        blocks = rounds * self.n_decoding
-        if rest:
-            blocks += sum(need_at[first : first + rest])
-            if first + rest > size:
-                blocks += sum(need_at[: first + rest - size])
-        return blocks
+        end = first + steps
+        if end <= size:
+            return need_at[first] if steps == 1 else sum(need_at[first:end])
+        rounds, rest = divmod(end, size)
+        return rounds * self.n_decoding + sum(need_at[:rest]) - sum(need_at[:first])
 
     def _preempt_until_decodable(self, slot: int, now: float) -> int:
         """Preempt until there are blocks for the next decode step; returns how many it needs."""
@@ -253,7 +253,7 @@ class Scheduler:
 
     def _preempt(self, s: Sequence, now: float) -> None:
         """Throw a running sequence back to the head of the queue; what it generated becomes part of its prompt."""
-        self._preempted = True
+        self._may_change = True
         if s is self.partial:
             self.partial = None
             tokens = s.computed_tokens
@@ -276,10 +276,7 @@ class Scheduler:
         segments = s.segments
         if not segments or not (segments[-1][0] is s or s.request.call.extends_prefix):
             segments += ((s, 0),)
-            holds, memory = s.holds or [], self.memory
-            own = memory.hold(memory.find(segments[-1:], 1)[0])
-            own[0][2] = holds[-1][3] if holds else 0
-            s.holds = holds + own
+            s.holds = self.memory.hold_another(s.holds or [], s)
         head = segments[:-1]
         s.segments = (*head, (segments[-1][0], s.prompt_tokens - sum(tokens for _, tokens in head)))
 

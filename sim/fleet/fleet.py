@@ -149,7 +149,10 @@ class Fleet:
             self.arrived_input_tokens += request.input_tokens
         candidates = self._open
         if candidates:
-            self._hand_over(request, candidates[0] if len(candidates) == 1 else self._choose(request, candidates))
+            replica = candidates[0] if len(candidates) == 1 else self._choose(request, candidates)
+            replica.submit(request)
+            if replica.n_outstanding >= self._max_per_replica and replica in candidates:
+                candidates.remove(replica)
         elif len(self._queue) >= self._max_waiting:
             request.finished_s = self._env.now
             request.outcome = Outcome.REFUSED
@@ -175,14 +178,9 @@ class Fleet:
         """The run ends: enter what the replicas are doing."""
         self._roster.close()
 
-    def _hand_over(self, request: Request, replica: Replica) -> None:
-        replica.submit(request)
-        if replica.n_outstanding >= self._max_per_replica and replica in self._open:
-            self._open.remove(replica)
-
     def _replica_done(self, request: Request) -> None:
         self.n_outstanding -= 1
-        self._left_less_arrived_s += self._env.now
+        self._left_less_arrived_s += request.finished_s
         if self._counts_tokens and request.outcome is Outcome.FINISHED:
             self.finished_requests += 1
             self.finished_output_tokens += request.output_tokens
@@ -190,7 +188,8 @@ class Fleet:
             member = self._roster.members.get(request.replica_id)
             if member is not None:
                 self._refill(member)
-        self._on_done(request)
+        on_done = self._on_done
+        on_done(request)
 
     def _refill(self, member: Member) -> None:
         """A replica has room: give it queued requests, or offer it to newcomers."""

@@ -22,7 +22,7 @@ class Gateway:
 
     def __init__(self, env, router: Router, recorder: Recorder, ingress_s: float = 0.0):
         self._env = env
-        self._router = router
+        self._choose = router.choose
         self._recorder = recorder
         self.ingress_s = ingress_s
         self.fleet = None
@@ -71,6 +71,7 @@ class Gateway:
 
     def _send(self, request: Request) -> None:
         self.requests_started += 1
-        backend = self._router.choose(request, self)
+        choose = self._choose
+        backend = choose(request, self)
         request.backend = backend
         (self.fleet if backend is _FLEET else self.api).submit(request)

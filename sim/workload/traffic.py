@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 from sim.clock import Wake
 from sim.work import Task
@@ -17,19 +18,21 @@ class Traffic:
     def __init__(self, env, blocks: Iterator[list[Task]], begin: Callable[[Task], None], delay_s: float = 0.0):
         self._env = env
         self._delay_s = delay_s
-        self._tasks = (task for block in blocks for task in block)
+        self._tasks = chain.from_iterable(blocks)
         self._begin = begin
         self._next: Task | None = None
         self._wake = Wake(self._arrive)
+        self._now_s = env.now  # at the last arrival
         self._schedule_next()
 
     def _schedule_next(self) -> None:
         self._next = task = next(self._tasks, None)
         if task is not None:
-            env = self._env
-            self._wake.schedule(env, task.arrived_s + self._delay_s - env.now)
+            wait_s = task.arrived_s + self._delay_s - self._now_s
+            self._now_s += wait_s
+            self._wake.schedule(self._env, wait_s)
 
     def _arrive(self, wake: Wake) -> None:
-        task = self._next
+        task, begin = self._next, self._begin
         self._schedule_next()
-        self._begin(task)
+        begin(task)

@@ -15,7 +15,7 @@ def serve(memory: KvMemory, segments, tokens: int, open_ended: bool = False):
     found, hit, _ = memory.find(segments, tokens)
     holds = memory.hold(found)
     own = -(-tokens // memory.block_tokens) - hit
-    memory.allocate(own)
+    memory.available_blocks -= own
     own -= memory.publish(holds, tokens, open_ended) if holds else 0
 
     def leave():
@@ -62,10 +62,10 @@ def test_the_least_recently_used_goes_first_and_its_tail_before_its_head():
     memory = KvMemory(12, 4)
     served(memory, (SYSTEM, ("one", 20)), 28)
     served(memory, (SYSTEM, ("two", 20)), 28)
-    memory.allocate(3)  # nothing is free
+    memory.available_blocks -= 3  # nothing is free
     assert memory.resident((SYSTEM, ("one", 20)), 29) == 2 + 2
     assert memory.resident((SYSTEM, ("two", 20)), 29) == 2 + 5
-    memory.allocate(2 + 4)
+    memory.available_blocks -= 2 + 4
     assert memory.resident((SYSTEM, ("one", 20)), 29) == 2
     assert memory.resident((SYSTEM, ("two", 20)), 29) == 2 + 1
 
@@ -75,7 +75,7 @@ def test_what_is_used_again_is_young_again():
     served(memory, (("one", 20),), 20)
     served(memory, (("two", 20),), 20)
     assert served(memory, (("one", 20),), 21) == 5  # its one new block is taken from the other
-    memory.allocate(4)
+    memory.available_blocks -= 4
     assert memory.resident((("two", 20),), 21) == 0
     assert memory.resident((("one", 20),), 21) == 5
 
@@ -85,9 +85,9 @@ def test_blocks_nobody_can_find_age_like_others():
     served(memory, (("old", 16),), 16)
     served(memory, (), 12)
     served(memory, (("young", 12),), 12)
-    memory.allocate(4)
+    memory.available_blocks -= 4
     assert memory.resident((("old", 16),), 17) == 0
-    memory.allocate(3)
+    memory.available_blocks -= 3
     assert memory.resident((("young", 12),), 13) == 3
 
 
@@ -95,7 +95,7 @@ def test_a_held_text_is_not_evicted():
     memory = KvMemory(10, 4)
     _, leave = serve(memory, (SYSTEM,), 9)
     assert memory.available_blocks == 7
-    memory.allocate(7)
+    memory.available_blocks -= 7
     assert memory.resident((SYSTEM,), 9) == 2
     leave()
     assert memory.available_blocks == 3
@@ -107,7 +107,7 @@ def test_a_prompt_within_a_longer_text_holds_no_more_than_it_reads():
     hit, leave = serve(memory, (("manual", 9),), 10)
     assert hit == 2
     assert memory.available_blocks == 10 - 3
-    memory.allocate(7)
+    memory.available_blocks -= 7
     assert memory.resident((("manual", 32),), 33) == 2
     leave()
 
@@ -129,8 +129,7 @@ def test_when_all_is_over_every_block_is_free_or_evictable(first_seed):
     for seed in range(first_seed, first_seed + 50):
         memory = play_replica(draw_world(seed))[1]._batch.memory
         memory.evict_taken()
-        assert memory.free_blocks >= 0
-        assert memory.free_blocks + memory.evictable_blocks == memory.total_blocks
+        assert memory.available_blocks == memory.total_blocks >= memory.evictable_blocks
         assert sum(run.blocks for run in memory._idle) == memory.evictable_blocks
         for stream in memory._streams.values():
             assert not stream.extents and not stream.held_blocks

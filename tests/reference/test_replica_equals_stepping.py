@@ -41,9 +41,9 @@ class WatchedReplica(Replica):
         super()._boundary(wake)
         self.seen["leaps"] += self._steps > 1 and not called_off
 
-    def _cut_leap(self, steps):
+    def _cut_leap(self, steps, now):
         before = self._steps
-        super()._cut_leap(steps)
+        super()._cut_leap(steps, now)
         self.seen["cut leaps"] += self._steps < before
 
 
@@ -147,7 +147,7 @@ def memory_larger_by_one_block(monkeypatch):
 
 
 def arrivals_never_cut_a_leap(monkeypatch):
-    monkeypatch.setattr(Replica, "_cut_leap", lambda self, steps: None)
+    monkeypatch.setattr(Replica, "_cut_leap", lambda self, steps, now: None)
 
 
 def last_chunk_is_not_told(monkeypatch):
