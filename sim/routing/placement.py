@@ -26,9 +26,13 @@ class Placement(Kinded):
 
 
 def _least_loaded(replicas: Sequence[ReplicaView]) -> ReplicaView:
-    if len(replicas) == 1:
-        return replicas[0]
-    return min(replicas, key=lambda replica: (replica.n_outstanding, replica.replica_id))
+    least = replicas[0]
+    fewest = least.n_outstanding
+    for replica in replicas:
+        n = replica.n_outstanding
+        if n < fewest:
+            least, fewest = replica, n
+    return least
 
 
 class LeastLoaded(Placement):
