@@ -17,7 +17,7 @@ from sim.fleet.provider import ApiChoice, ApiProvider
 from sim.fleet.scalers import Scaler
 from sim.ledger.prices import Prices
 from sim.report.slo import Slo
-from sim.routing.placement import Placement
+from sim.routing.placements import Placement
 from sim.routing.routers import Router
 from sim.schema import ConfigError, Node, one_of, parse_node
 from sim.workload.arrivals import Source

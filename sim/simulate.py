@@ -216,7 +216,7 @@ def _pool(env, scenario: Scenario, streams: Streams, recorder: Recorder, on_done
     weight_bytes = weight_bytes_per_gpu(scenario.model, scenario.engine) * scenario.engine.tensor_parallel
     options = dict(
         scaler=scenario.scaling,
-        choose=scenario.placement.choose,
+        choose=scenario.placement.chooser(env, streams.generator("placement")),
         new_replica=_new_replica(env, scenario),
         draw_cold_start=lambda: scenario.cold_start.draw(rng, weight_bytes),
         expected_cold_start_s=scenario.cold_start.mean_s(weight_bytes),

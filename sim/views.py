@@ -31,6 +31,10 @@ class ReplicaView(Protocol):
     def kv_used_fraction(self) -> float:
         """Share of KV memory held by running sequences, in [0, 1]."""
 
+    @property
+    def kv_filled_fraction(self) -> float:
+        """Share of KV memory that holds anything, in use or left behind for prompts that begin alike, in [0, 1]."""
+
     def cached_tokens(self, segments: tuple[Segment, ...]) -> int:
         """How many leading tokens of such a prompt its prefix cache holds now."""
 

@@ -102,6 +102,11 @@ class Replica:
         """As of the last change of the batch."""
         return 1.0 - self._batch.memory.available_blocks / self._batch.memory.total_blocks
 
+    @property
+    def kv_filled_fraction(self) -> float:
+        memory = self._batch.memory
+        return 1.0 - max(0, memory.available_blocks - memory.evictable_blocks) / memory.total_blocks
+
     def cached_tokens(self, segments: tuple[Segment, ...]) -> int:
         total = sum(tokens for _, tokens in segments)
         return self._batch.memory.resident(segments, total + 1) * self._block_tokens if self._prefix_caching else 0

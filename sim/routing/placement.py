@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 
+from sim.routing.scraping import ScrapedChoice
 from sim.schema import Kinded
 from sim.views import ReplicaView
 from sim.work import Request
@@ -24,8 +26,25 @@ class Placement(Kinded):
         """One of `replicas`."""
         raise NotImplementedError
 
+    def chooser(self, env, rng: np.random.Generator) -> Chooser:
+        """What chooses in one run; `rng` is this run's stream for placement."""
+        return self.choose
 
-def _least_loaded(replicas: Sequence[ReplicaView]) -> ReplicaView:
+
+Chooser = Callable[[Request, Sequence[ReplicaView]], ReplicaView]
+
+
+class LoadBased(Placement):
+    """Looks at how busy the replicas are: as they are now, or as they were when last scraped."""
+
+    refresh_s: float = Field(0.0, ge=0, description="seconds between two looks at the replicas' load; 0: always live")
+
+    def chooser(self, env, rng: np.random.Generator) -> Chooser:
+        return ScrapedChoice(env, self.refresh_s, self.choose) if self.refresh_s else self.choose
+
+
+def least_loaded(replicas: Sequence[ReplicaView]) -> ReplicaView:
+    """The one with the fewest requests; ties go to the lowest replica_id."""
     least = replicas[0]
     fewest = least.n_outstanding
     for replica in replicas:
@@ -35,13 +54,13 @@ def _least_loaded(replicas: Sequence[ReplicaView]) -> ReplicaView:
     return least
 
 
-class LeastLoaded(Placement):
+class LeastLoaded(LoadBased):
     """The replica with the fewest requests, running or waiting; ties go to the lowest replica_id."""
 
     kind: Literal["least_loaded"] = "least_loaded"
 
     def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
-        return _least_loaded(replicas)
+        return least_loaded(replicas)
 
 
 class RoundRobin(Placement):
@@ -57,7 +76,7 @@ class RoundRobin(Placement):
         return replicas[(request.task.task_id + request.call_index) % len(replicas)]
 
 
-class TaskAffinity(Placement):
+class TaskAffinity(LoadBased):
     """The replica that served the task's previous call, where its KV cache may still be; else the least loaded."""
 
     kind: Literal["task_affinity"] = "task_affinity"
@@ -68,10 +87,10 @@ class TaskAffinity(Placement):
             for replica in replicas:
                 if replica.replica_id == previous_id:
                     return replica
-        return _least_loaded(replicas)
+        return least_loaded(replicas)
 
 
-class FillFirst(Placement):
+class FillFirst(LoadBased):
     """The fullest replica with fewer than `target_requests_per_replica` requests; else the least loaded.
 
     Ties go to the lowest replica_id. Load gathers on few replicas, so that the others fall idle and can leave: even
@@ -85,11 +104,11 @@ class FillFirst(Placement):
         target = self.target_requests_per_replica
         below = [replica for replica in replicas if replica.n_outstanding < target]
         if not below:
-            return _least_loaded(replicas)
+            return least_loaded(replicas)
         return min(below, key=lambda replica: (-replica.n_outstanding, replica.replica_id))
 
 
-class PrefixAware(Placement):
+class PrefixAware(LoadBased):
     """The replica whose prefix cache holds most of the prompt, unless it is much busier than the least loaded one.
 
     Replicas with more than `max_extra_requests` requests above the least loaded are out; ties go to the least loaded.
@@ -102,7 +121,7 @@ class PrefixAware(Placement):
     def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
         segments = request.call.segments
         if not segments or len(replicas) == 1:
-            return _least_loaded(replicas)
+            return least_loaded(replicas)
         most = min(replica.n_outstanding for replica in replicas) + self.max_extra_requests
         near = [replica for replica in replicas if replica.n_outstanding <= most]
         return min(near, key=lambda r: (-r.cached_tokens(segments), r.n_outstanding, r.replica_id))

@@ -9,11 +9,13 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import pytest
+import simpy
 import yaml
 from pydantic import TypeAdapter
 
 from sim.records import Backend
-from sim.routing.placement import Placement
+from sim.routing.placement import LoadBased
+from sim.routing.placements import Placement
 from sim.routing.routers import Router
 from sim.schema import one_of
 from sim.work import Call, Request, Task
@@ -25,6 +27,9 @@ PLACEMENT = sorted((CONF / "placement").glob("*.yaml"))
 
 class Frozen(SimpleNamespace):
     """Something a policy may look at and not change."""
+
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
 
     def __setattr__(self, name, value):
         raise AssertionError(f"a policy set {name}")
@@ -90,7 +95,8 @@ def some_offers():
             yield tuple(
                 Frozen(
                     replica_id=replica_id, n_waiting=0, n_running=load, n_outstanding=load,
-                    outstanding_prompt_tokens=0, kv_used_fraction=load / 100, cached_tokens=lambda segments: 0,
+                    outstanding_prompt_tokens=0, kv_used_fraction=load / 100, kv_filled_fraction=load / 100,
+                    oldest_wait_s=0.0, cached_tokens=lambda segments: 0,
                 )
                 for replica_id, load in enumerate(rng.integers(0, 100, size).tolist(), start=int(rng.integers(0, 4)))
             )  # fmt: skip
@@ -127,13 +133,44 @@ def test_a_placement_picks_from_the_offer_and_changes_nothing(placement):
             assert placement.choose(request, offer) is first
 
 
-def test_equal_replicas_are_taken_lowest_id_first_or_in_turn(placement):
-    offer = tuple(Frozen(replica_id=i, n_outstanding=3, n_running=3, n_waiting=0) for i in (2, 4, 7))
+def test_equal_replicas_are_taken_lowest_id_first_or_share_alike(placement):
+    alike = dict(
+        n_outstanding=3, n_running=3, n_waiting=0, outstanding_prompt_tokens=0, kv_used_fraction=0.1,
+        kv_filled_fraction=0.2, oldest_wait_s=0.0, cached_tokens=lambda segments: 0,
+    )  # fmt: skip
+    offer = tuple(Frozen(replica_id=i, **alike) for i in (2, 4, 7))
     picks = [
         placement.choose(BlindRequest(Request(Task(task_id, 0.0, (Call(1, 1),)), 0, 0.0)), offer).replica_id
-        for task_id in range(6)
+        for task_id in range(900)
     ]
-    assert picks in ([2] * 6, [2, 4, 7, 2, 4, 7])
+    shares = [picks.count(replica_id) for replica_id in (2, 4, 7)]
+    assert shares == [900, 0, 0] or all(abs(share - 300) < 60 for share in shares), "60 is 4 standard deviations"
+
+
+def test_what_places_in_a_run_answers_as_the_rule_does_and_every_run_alike(placement):
+    env = simpy.Environment()
+    offers = [offer for offer in some_offers() if len(offer) > 1]
+    requests = list(some_requests())
+
+    def picks(seed):
+        choose = placement.chooser(env, np.random.default_rng(seed))
+        return [offer.index(choose(request, offer)) for offer in offers for request in requests]
+
+    assert picks(1) == picks(1)
+    by_chance = picks(1) != picks(2)
+    rule = [offer.index(placement.choose(request, offer)) for offer in offers for request in requests]
+    assert by_chance or picks(1) == rule
+
+
+def test_old_metrics_do_not_change_who_may_be_chosen(placement):
+    if not isinstance(placement, LoadBased):
+        pytest.skip("does not look at loads")
+    env = simpy.Environment()
+    live = placement.chooser(env, np.random.default_rng(1))
+    lagging = placement.model_copy(update={"refresh_s": 5.0}).chooser(env, np.random.default_rng(1))
+    for offer in some_offers():
+        for request in some_requests():
+            assert lagging(request, offer) is live(request, offer), "loads that stand still are never old"
 
 
 class PeekingRouter:

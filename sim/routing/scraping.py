@@ -1,0 +1,101 @@
+"""Load metrics as a scraper has them: taken every so many seconds, and old until the next time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import floor
+
+from sim.clock import Wake
+from sim.views import ReplicaView
+from sim.work import Request, Segment
+
+
+class Scrape:
+    """Looks at multiples of `refresh_s`, as long as `look()` says that there was something to see.
+
+    While there is nothing it stops, for there is nothing to go out of date; the first `keep_up` after that looks again
+    if the last look is older than `refresh_s`.
+    """
+
+    __slots__ = ("_env", "_refresh_s", "_look", "_wake", "_ticking", "_next_s")
+
+    def __init__(self, env, refresh_s: float, look: Callable[[], bool]):
+        self._env, self._refresh_s, self._look = env, refresh_s, look
+        self._wake = Wake(self._tick)
+        self._ticking = False
+        self._next_s = 0.0
+
+    def keep_up(self) -> None:
+        """Call before what was seen is used."""
+        if not self._ticking:
+            if self._env.now >= self._next_s:
+                self._look()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        now_s, refresh_s = self._env.now, self._refresh_s
+        self._next_s = (floor(now_s / refresh_s + 1e-9) + 1) * refresh_s
+        self._ticking = True
+        self._wake.schedule(self._env, self._next_s - now_s)
+
+    def _tick(self, wake: Wake) -> None:
+        self._ticking = False
+        if self._look():
+            self._go_on()
+        else:
+            self._next_s = self._env.now + self._refresh_s
+
+
+class ReplicaSeen:
+    """A replica as it was when last looked at; implements `ReplicaView`.
+
+    What it has cached is known at once: routers keep a record of it or are sent events, they do not scrape it.
+    """
+
+    __slots__ = (
+        "live", "replica_id", "n_waiting", "n_running", "n_outstanding", "oldest_wait_s", "outstanding_prompt_tokens",
+        "kv_used_fraction", "kv_filled_fraction",
+    )  # fmt: skip
+
+    def __init__(self, live: ReplicaView):
+        self.live = live
+        self.replica_id = live.replica_id
+        self.n_waiting = live.n_waiting
+        self.n_running = live.n_running
+        self.n_outstanding = live.n_outstanding
+        self.oldest_wait_s = live.oldest_wait_s
+        self.outstanding_prompt_tokens = live.outstanding_prompt_tokens
+        self.kv_used_fraction = live.kv_used_fraction
+        self.kv_filled_fraction = live.kv_filled_fraction
+
+    def cached_tokens(self, segments: tuple[Segment, ...]) -> int:
+        return self.live.cached_tokens(segments)
+
+
+class ScrapedChoice:
+    """A placement that is shown the replicas as last scraped. One it has never seen is looked at when first offered.
+
+    Between two looks all requests see the same loads, and run to the same replica: the herd of stale information
+    (Mitzenmacher, How useful is old information?, 2000).
+    """
+
+    def __init__(
+        self, env, refresh_s: float, choose: Callable[[Request, Sequence[ReplicaView]], ReplicaView]
+    ):  # fmt: skip
+        self._choose = choose
+        self._scrape = Scrape(env, refresh_s, self._look)
+        self._seen: dict[ReplicaView, ReplicaSeen] = {}
+        self._offered: Sequence[ReplicaView] = ()
+
+    def __call__(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
+        self._scrape.keep_up()
+        self._offered, seen = replicas, self._seen
+        for replica in replicas:
+            if replica not in seen:
+                seen[replica] = ReplicaSeen(replica)
+        return self._choose(request, [seen[replica] for replica in replicas]).live
+
+    def _look(self) -> bool:
+        busy = [replica for replica in self._seen if replica.n_outstanding]
+        self._seen = {replica: ReplicaSeen(replica) for replica in dict.fromkeys((*busy, *self._offered))}
+        return bool(busy)
