@@ -93,6 +93,5 @@ def _summed(columns: Columns, dtypes: dict[str, type], by: int) -> Columns:
     whole = zip(names[:by], np.unravel_index(keys, sizes), strict=True)
     found = {name: column.astype(dtypes[name]) for name, column in whole}
     for name in names[by:]:
-        found[name] = np.zeros(len(keys), dtypes[name])
-        np.add.at(found[name], where, columns[name])
+        found[name] = np.bincount(where, columns[name], len(keys)).astype(dtypes[name])  # exact below 2**53
     return found

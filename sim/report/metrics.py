@@ -27,7 +27,8 @@ def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo
     None means undefined: a mean over nobody, a fleet metric without a fleet.
     """
     window = facts.window
-    mine = {name: column[of_window(facts.requests, window)] for name, column in facts.requests.items()}
+    rows = of_window(facts.requests, window)
+    mine = {name: column[rows] for name, column in facts.requests.items()}
     n = len(mine["arrived_s"])
     attained = int(np.count_nonzero(slo.attained(mine)))
     attainment = _ratio(attained, n)
@@ -63,9 +64,10 @@ def percentile(values: np.ndarray, percent: float) -> float | None:
 def _percentiles(values: np.ndarray, percents: tuple[float, ...]) -> list[float | None]:
     if not len(values):
         return [None] * len(percents)
-    ordered, found = np.sort(values), []
-    for percent in percents:
-        at = (len(ordered) - 1) * percent / 100
+    places = [(len(values) - 1) * percent / 100 for percent in percents]
+    ordered = np.partition(values, sorted({whole for at in places for whole in (math.floor(at), math.ceil(at))}))
+    found = []
+    for at in places:
         low, high = ordered[math.floor(at)], ordered[math.ceil(at)]
         found.append(float(low if low == high else high if math.isinf(high) else low + (high - low) * (at % 1)))
     return found
