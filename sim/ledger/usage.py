@@ -190,6 +190,13 @@ def finished_tasks(requests: dict[str, np.ndarray], window: Window) -> tuple[np.
     first = np.flatnonzero(of_window(requests, window) & (requests["call_index"] == 0))
     is_last = requests["call_index"] == requests["calls_in_task"] - 1
     last = np.flatnonzero(is_last & (requests["outcome"] == Outcome.FINISHED))
-    task = requests["task_id"]
-    _, begun, ended = np.intersect1d(task[first], task[last], assume_unique=True, return_indices=True)
-    return first[begun], last[ended]
+    first_of, last_of = (_row_by_task(requests["task_id"], rows) for rows in (first, last))
+    tasks = np.flatnonzero((first_of >= 0) & (last_of >= 0))
+    return first_of[tasks], last_of[tasks]
+
+
+def _row_by_task(task: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Which of these rows each task has, -1 if none; tasks are numbered from 0, so a table beats a search."""
+    found = np.full(int(task.max(initial=-1)) + 1, -1)
+    found[task[rows]] = rows
+    return found
