@@ -36,6 +36,12 @@ STAY_COLUMNS = {"request_row": np.int64, "replica_id": np.int32, "start_s": np.f
 """One row per stay on a replica of a request that outlived one: from admission there until the replica was lost or the
 request had its outcome (NaN for unfinished ones)."""
 
+FIRST_POOL = "baseline"
+"""What the first pool is called where there are several."""
+
+REPLICAS_PER_POOL = 1_000_000
+"""The replicas of the first pool are numbered from 0, those of the next from this on, and so forth."""
+
 _CHUNK_ROWS = 1 << 16
 _PACKED = {np.int8: "b", np.int32: "i", np.int64: "q", np.float64: "d"}  # struct's letters, standard sizes
 
@@ -76,6 +82,16 @@ class Window(NamedTuple):
     @property
     def length_s(self) -> float:
         return self.end_s - self.start_s
+
+
+class PoolFacts(NamedTuple):
+    """The replicas of one pool: all alike."""
+
+    name: str
+    gpu: str | None  # as price lists call it; None for the first pool, whose GPU is named beside the facts
+    gpus_per_replica: int
+    max_num_seqs: int
+    peak_tokens_per_s: float | None
 
 
 class _Table:
@@ -155,7 +171,10 @@ class Recorder:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything one simulated run leaves behind, before anyone speaks of dollars or percentiles."""
+    """Everything one simulated run leaves behind, before anyone speaks of dollars or percentiles.
+
+    `gpus_per_replica`, `max_num_seqs` and `peak_tokens_per_s` are those of the first pool.
+    """
 
     requests: dict[str, np.ndarray]
     spans: dict[str, np.ndarray]
@@ -169,6 +188,17 @@ class Facts:
     applications: dict[int, str] = field(default_factory=dict)
     stays: dict[str, np.ndarray] = field(default_factory=lambda: _Table(STAY_COLUMNS).columns())
     replicas_lost: int = 0  # taken back by their provider, or failed
+    further_pools: tuple[PoolFacts, ...] = ()
+
+    @property
+    def pools(self) -> tuple[PoolFacts, ...]:
+        """All pools, the first one first."""
+        first = PoolFacts(FIRST_POOL, None, self.gpus_per_replica, self.max_num_seqs, self.peak_tokens_per_s)
+        return (first, *self.further_pools)
+
+    def pool_of(self, replica_id: np.ndarray) -> np.ndarray:
+        """The place in `pools` of each of these replicas' pools; among several, -1 for who has no replica."""
+        return replica_id // REPLICAS_PER_POOL if self.further_pools else np.zeros(len(replica_id), np.int64)
 
     @property
     def ended_s(self) -> float:
@@ -177,6 +207,6 @@ class Facts:
 
 
 __all__ = [
-    "Backend", "Facts", "Outcome", "Recorder", "ReplicaState", "REQUEST_COLUMNS", "SPAN_COLUMNS", "STAY_COLUMNS",
-    "Window",
+    "FIRST_POOL", "REPLICAS_PER_POOL", "REQUEST_COLUMNS", "SPAN_COLUMNS", "STAY_COLUMNS", "Backend", "Facts", "Outcome",
+    "PoolFacts", "Recorder", "ReplicaState", "Window",
 ]  # fmt: skip

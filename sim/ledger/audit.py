@@ -23,6 +23,7 @@ def audit(facts: Facts) -> None:
     _calls_of_a_task_are_causal(requests)
     _tokens_are_conserved(requests)
     _spans_tile_each_life(spans)
+    _every_replica_has_its_pool(facts)
     _cold_start_comes_first(spans)
     _requests_lie_in_paid_life(facts)
     _batch_stays_within_its_cap(facts)
@@ -208,12 +209,22 @@ def _requests_lie_in_paid_life(facts: Facts) -> None:
 def _batch_stays_within_its_cap(facts: Facts) -> None:
     served, rows = residences(facts)
     # When a preempted sequence was out of the batch is not on record, so only the others are counted: a lower bound.
-    peak, replica = peak_overlap(served.take(facts.requests["preemptions"][rows] == 0), TOLERANCE_S)
-    if peak > facts.max_num_seqs:
-        _fail(
-            "running sequences <= max_num_seqs",
-            f"replica {replica}: {peak} at once, max_num_seqs = {facts.max_num_seqs}",
-        )
+    served = served.take(facts.requests["preemptions"][rows] == 0)
+    pool_of = facts.pool_of(served.group)
+    for at, pool in enumerate(facts.pools):
+        peak, replica = peak_overlap(served.take(pool_of == at), TOLERANCE_S)
+        if peak > pool.max_num_seqs:
+            _fail(
+                "running sequences <= max_num_seqs",
+                f"replica {replica}: {peak} at once, max_num_seqs = {pool.max_num_seqs}",
+            )
+
+
+def _every_replica_has_its_pool(facts: Facts) -> None:
+    ids = np.unique(facts.spans["replica_id"])
+    lost = ids[(ids < 0) | (facts.pool_of(ids) >= len(facts.pools))]
+    if len(lost):
+        _fail("every replica belongs to a pool", f"replica {lost[0]}, {len(facts.pools)} pools")
 
 
 def _busy_is_when_somebody_is_there(facts: Facts) -> None:

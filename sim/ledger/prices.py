@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import Field, model_validator
+
 from sim.ledger.api_tariffs import ApiTariff, ModelTariff, TokenRates, TokenTariff
 from sim.ledger.gpu_plans import (
     CommittedPlan,
@@ -14,8 +19,11 @@ from sim.ledger.gpu_plans import (
     Serverless,
     Spot,
 )
+from sim.ledger.lines import Line
 from sim.ledger.overheads import MonthlyItems, MultiplierOverhead, NoOverhead, Overhead, PercentageOverhead
-from sim.schema import Node, one_of
+from sim.ledger.usage import Usage
+from sim.records import FIRST_POOL
+from sim.schema import ConfigError, Node, one_of
 
 __all__ = [
     "ApiTariff", "CommittedPlan", "GpuPlan", "MeteredPlan", "ModelTariff", "Monthly", "MonthlyItems",
@@ -28,12 +36,65 @@ class Prices(Node):
     """A whole price list: GPUs, an API, and one overhead."""
 
     gpu: one_of(GpuPlan)
+    pools: dict[str, one_of(GpuPlan)] = Field(
+        {}, description="how further pools are paid for, by their names; one that is not named, like the first"
+    )
     api: one_of(ApiTariff)
     overhead: one_of(Overhead) = NoOverhead()
 
-    def check(self, gpu_name: str | None, model_name: str | None) -> None:
-        """Refuse a scenario this list cannot price, before it runs. None: no fleet, or no API. Raises ConfigError."""
+    @model_validator(mode="after")
+    def _the_first_pool_has_its_place(self) -> Prices:
+        if FIRST_POOL in self.pools:
+            raise ValueError(f"pools.{FIRST_POOL}: the first pool is paid for by prices.gpu")
+        return self
+
+    def check(
+        self, gpu_name: str | None, model_name: str | None, gpu_of_pool: Mapping[str, str | None] | None = None
+    ) -> None:
+        """Refuse a scenario this list cannot price, before it runs. None: no fleet, or no API. Raises ConfigError.
+
+        `gpu_of_pool`: the GPUs of the further pools.
+        """
         if gpu_name is not None:
             self.gpu.usd_per_gpu_s(gpu_name)
+        for pool, gpu in (gpu_of_pool or {}).items():
+            self._ask(pool, list(gpu_of_pool), lambda plan, gpu=gpu: plan.usd_per_gpu_s(gpu))
         if model_name is not None:
             self.api.rates(model_name)
+
+    def gpu_lines(self, usage: Usage, gpu_name: str | None) -> list[tuple[str, list[Line]]]:
+        """(pool, its GPU lines) for every pool. Raises ConfigError for a missing price."""
+        names = [pool.name for pool in usage.further_pools]
+        (first, its), *further = usage.pools
+        found = [(first.name, self.gpu.lines(its, gpu_name))]
+        for pool, its in further:
+            found.append((pool.name, self._ask(pool.name, names, lambda plan, u=its, g=pool.gpu: plan.lines(u, g))))
+        return found
+
+    def fixed_for(self, usage: Usage) -> Prices:
+        """This list with everything decided that its GPU plans decide by looking at a whole window."""
+        names = [pool.name for pool in usage.further_pools]
+        (_, its), *further = usage.pools
+        fixed = {pool.name: self._plan(pool.name, names).fixed_for(part) for pool, part in further}
+        return self.model_copy(update={"gpu": self.gpu.fixed_for(its), "pools": self.pools | fixed})
+
+    def _ask(self, pool: str, pools: list[str], question: Callable[[GpuPlan], Any]) -> Any:
+        plan = self._plan(pool, pools)
+        try:
+            return question(plan)
+        except ConfigError as error:  # a plan does not know where in the list it stands
+            where = f"prices.pools.{pool}" if pool in self.pools else "prices.gpu"
+            raise ConfigError(str(error).replace("prices.gpu", where)) from None
+
+    def _plan(self, pool: str, pools: list[str]) -> GpuPlan:
+        """How a further pool, one of `pools`, is paid for. Raises ConfigError where that cannot be meant."""
+        if pool in self.pools:
+            return self.pools[pool]
+        strangers = [name for name in self.pools if name not in pools]
+        if strangers:
+            raise ConfigError(f"prices.pools: has no plan for {pool!r}, but one for {', '.join(strangers)}")
+        if isinstance(self.gpu, CommittedPlan) and self.gpu.gpus is not None:
+            raise ConfigError(
+                f"prices.pools.{pool}: is required: the {self.gpu.gpus} GPUs of prices.gpu are the first's"
+            )
+        return self.gpu

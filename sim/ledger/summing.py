@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from sim.ledger.coverage import lives
-from sim.records import ReplicaState, Window
+from sim.records import Facts, ReplicaState
 from sim.units import HOUR_S
 
 LIFE_COLUMNS = {
     "replica_id": np.int64, "started_s": np.float64, "ended_s": np.float64, "cold_start_life_s": np.float64,
+    "pool": np.int64,
 }  # fmt: skip
-GPU_COLUMNS = {"hour": np.int64, "state": np.int64, "after_window": np.int64, "replica_s": np.float64}
+GPU_COLUMNS = {"hour": np.int64, "pool": np.int64, "state": np.int64, "after_window": np.int64, "replica_s": np.float64}
 _TOKENS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens")
 API_COLUMNS = dict.fromkeys(("hour", "application", "context_over_tokens", "requests", *_TOKENS), np.int64)
 FLEET_COLUMNS = {
-    "application": np.int64, "requests": np.int64, "input_tokens": np.int64, "cached_input_tokens": np.int64,
-    "output_tokens": np.int64, "resident_s": np.float64,
+    "pool": np.int64, "application": np.int64, "requests": np.int64, "input_tokens": np.int64,
+    "cached_input_tokens": np.int64, "output_tokens": np.int64, "resident_s": np.float64,
 }  # fmt: skip
 
 CONTEXT_EDGES_TOKENS = (
@@ -28,41 +29,47 @@ sums split here, so that a tariff with such a tier is exact, and any other tier 
 Columns = dict[str, np.ndarray]
 
 
-def life_rows(spans: Columns, window: Window) -> Columns:
+def life_rows(facts: Facts) -> Columns:
     """The lives of the replicas that somebody paid for in the window, columns LIFE_COLUMNS."""
+    spans, window = facts.spans, facts.window
     replica, started_s, ended_s = lives(spans)
     n, where = len(replica), np.searchsorted(replica, spans["replica_id"])
     cold = spans["state"] <= ReplicaState.ENGINE_START
     cold_s = np.bincount(where[cold], (spans["end_s"] - spans["start_s"])[cold], n).astype(np.float64)
     paid = (ended_s >= window.start_s) & (started_s < window.end_s)
-    columns = (replica, started_s, ended_s, cold_s)
+    columns = (replica, started_s, ended_s, cold_s, facts.pool_of(replica))
     return {name: column[paid] for name, column in zip(LIFE_COLUMNS, columns, strict=True)}
 
 
-def gpu_rows(spans: Columns, window: Window) -> Columns:
-    """Replica-seconds by hour of the clock and state, columns GPU_COLUMNS; no row without seconds.
+def gpu_rows(facts: Facts) -> Columns:
+    """Replica-seconds by hour of the clock, pool and state, columns GPU_COLUMNS; no row without seconds.
 
     All that fall in the window, and those after it that are not idle: somebody who came in it is being served.
     """
+    spans, window = facts.spans | {"pool": facts.pool_of(facts.spans["replica_id"])}, facts.window
     working = {name: column[spans["state"] != ReplicaState.IDLE] for name, column in spans.items()}
-    parts = [_by_hour_and_state(spans, *window), _by_hour_and_state(working, window.end_s, np.inf)]
+    n_pools = len(facts.pools)
+    parts = [_by_hour(spans, n_pools, *window), _by_hour(working, n_pools, window.end_s, np.inf)]
     after = np.repeat((0, 1), [len(part["hour"]) for part in parts])
     return {name: after if name == "after_window" else np.concatenate([p[name] for p in parts]) for name in GPU_COLUMNS}
 
 
-def _by_hour_and_state(spans: Columns, from_s: float, to_s: float) -> Columns:
+def _by_hour(spans: Columns, n_pools: int, from_s: float, to_s: float) -> Columns:
     start_s, end_s = np.maximum(spans["start_s"], from_s), np.minimum(spans["end_s"], to_s)
     inside = end_s > start_s
-    start_s, end_s, state = start_s[inside], end_s[inside], spans["state"][inside].astype(np.int64)
+    start_s, end_s = start_s[inside], end_s[inside]
+    n_states, kind = len(ReplicaState), spans["pool"][inside].astype(np.int64) * len(ReplicaState)
+    kind += spans["state"][inside]
     first, last = (start_s // HOUR_S).astype(np.int64), (end_s // HOUR_S).astype(np.int64)
     pieces = last - first + 1
     span = np.repeat(np.arange(len(first)), pieces)
     hour = first[span] + np.arange(len(span)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     length_s = np.minimum(end_s[span], (hour + 1) * HOUR_S) - np.maximum(start_s[span], hour * HOUR_S)
-    keys, where = np.unique(hour * len(ReplicaState) + state[span], return_inverse=True)
+    keys, where = np.unique(hour * n_pools * n_states + kind[span], return_inverse=True)
     replica_s = np.bincount(where, length_s, len(keys)).astype(np.float64)
     keys, replica_s = keys[replica_s > 0], replica_s[replica_s > 0]
-    return {"hour": keys // len(ReplicaState), "state": keys % len(ReplicaState), "replica_s": replica_s}
+    hour, kind = np.divmod(keys, n_pools * n_states)
+    return {"hour": hour, "pool": kind // n_states, "state": kind % n_states, "replica_s": replica_s}
 
 
 def api_rows(requests: Columns, rows: np.ndarray) -> Columns:
@@ -76,12 +83,14 @@ def api_rows(requests: Columns, rows: np.ndarray) -> Columns:
     return _summed(mine, API_COLUMNS, by=3)
 
 
-def fleet_rows(requests: Columns, rows: np.ndarray) -> Columns:
-    """Tokens and resident seconds of these requests by application, columns FLEET_COLUMNS."""
+def fleet_rows(facts: Facts, rows: np.ndarray) -> Columns:
+    """Tokens and resident seconds of these requests by pool and application, columns FLEET_COLUMNS."""
+    requests = facts.requests
     mine = {name: requests[name][rows] for name in FLEET_COLUMNS if name in requests}
     mine["requests"] = np.ones(len(mine["application"]), np.int64)
     mine["resident_s"] = requests["finished_s"][rows] - requests["admitted_s"][rows]
-    return _summed(mine, FLEET_COLUMNS, by=1)
+    mine["pool"] = facts.pool_of(requests["replica_id"][rows])
+    return _summed(mine, FLEET_COLUMNS, by=2)
 
 
 def _summed(columns: Columns, dtypes: dict[str, type], by: int) -> Columns:

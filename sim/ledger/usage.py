@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,16 +20,24 @@ from sim.ledger.summing import (
     gpu_rows,
     life_rows,
 )
-from sim.records import Backend, Facts, Outcome, ReplicaState, Window
+from sim.records import FIRST_POOL, Backend, Facts, Outcome, ReplicaState, Window
 from sim.schema import ConfigError
 from sim.units import HOUR_S
 
-VERSION = 3
+VERSION = 4
 COLD_START_STATES = tuple(state for state in ReplicaState if state.is_cold_start)
 TOTALS = ("requests_finished", "tasks_finished", "input_tokens", "cached_input_tokens", "output_tokens")
 _TABLES = {"replicas": LIFE_COLUMNS, "gpu": GPU_COLUMNS, "api": API_COLUMNS, "fleet": FLEET_COLUMNS}
 
-__all__ = ["CONTEXT_EDGES_TOKENS", "Usage", "finished_tasks", "of_window"]
+__all__ = ["CONTEXT_EDGES_TOKENS", "Pool", "Usage", "finished_tasks", "of_window"]
+
+
+class Pool(NamedTuple):
+    """A pool of replicas that is paid for. `gpu` is its name in price lists; None if that is told beside the usage."""
+
+    name: str
+    gpu: str | None
+    gpus_per_replica: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,13 +47,14 @@ class Usage:
     `replicas`: one row per replica that somebody paid for within the window, columns LIFE_COLUMNS: its whole life
     [started_s, ended_s] and the cold-start seconds in it, which decide rounding, minimum charges and commitments.
     `gpu`: the replica-seconds that fall in the window (`after_window` 0), and those after it in which replicas did
-    not idle (1), one row per hour and state, columns GPU_COLUMNS.
+    not idle (1), one row per hour, pool and state, columns GPU_COLUMNS.
     `api`: what the API finished of the tasks that began in the window, one row per hour of arrival, application and
     context, columns API_COLUMNS: `input_tokens` include the cached ones and those written to a cache (all that
     were not read from it, unless the facts say how many); `context_over_tokens` is the largest of CONTEXT_EDGES_TOKENS
     that the prompts exceed, 0 if none.
-    `fleet`: what the fleet finished of them, one row per application, columns FLEET_COLUMNS; `resident_s` is the time
-    from admission to the end.
+    `fleet`: what the fleet finished of them, one row per pool and application, columns FLEET_COLUMNS; `resident_s` is
+    the time from admission to the end.
+    `gpus_per_replica` is that of the first pool, 0 without a fleet. `pool` in the tables is the place in `pools`.
     Hours are those of the clock: hour h is [h, h+1) x 3600 s of simulated time, so that windows may be cut anywhere.
     The totals count the finished requests of the tasks that begin in the window (and those tasks), wherever and
     whenever they were served, and the tokens these carried: the denominators of every unit cost.
@@ -64,6 +74,7 @@ class Usage:
     output_tokens: int
     applications: dict[int, str] = field(default_factory=dict)
     is_detailed: bool = True
+    further_pools: tuple[Pool, ...] = ()
 
     @classmethod
     def from_facts(cls, facts: Facts) -> Usage:
@@ -73,15 +84,33 @@ class Usage:
         return cls(
             window=window,
             gpus_per_replica=facts.gpus_per_replica,
-            replicas=life_rows(facts.spans, window),
-            gpu=gpu_rows(facts.spans, window),
+            replicas=life_rows(facts),
+            gpu=gpu_rows(facts),
             api=api_rows(requests, finished & (requests["backend"] == Backend.API)),
-            fleet=fleet_rows(requests, finished & (requests["backend"] == Backend.FLEET)),
+            fleet=fleet_rows(facts, finished & (requests["backend"] == Backend.FLEET)),
             requests_finished=int(np.count_nonzero(finished)),
             tasks_finished=len(finished_tasks(requests, window)[0]),
             **{name: int(requests[name][finished].sum(dtype=np.int64)) for name in TOTALS[2:]},
             applications=dict(facts.applications),
+            further_pools=tuple(Pool(pool.name, pool.gpu, pool.gpus_per_replica) for pool in facts.further_pools),
         )
+
+    @property
+    def pools(self) -> tuple[tuple[Pool, Usage], ...]:
+        """Every pool with its own part of the use, the first one first. Totals and `api` are those of the whole."""
+        first = Pool(FIRST_POOL, None, self.gpus_per_replica)
+        if not self.further_pools:
+            return ((first, self),)
+        return tuple((pool, self._of_pool(at, pool)) for at, pool in enumerate((first, *self.further_pools)))
+
+    def _of_pool(self, at: int, pool: Pool) -> Usage:
+        mine = {}
+        for table in ("replicas", "gpu", "fleet"):
+            columns = getattr(self, table)
+            rows = columns["pool"] == at
+            mine[table] = {name: column[rows] for name, column in columns.items()}
+            mine[table]["pool"] = np.zeros_like(mine[table]["pool"])
+        return replace(self, gpus_per_replica=pool.gpus_per_replica, further_pools=(), **mine)
 
     def state_seconds(self, *states: ReplicaState) -> float:
         """Replica-seconds paid for in these states; in all of them if none is named."""
@@ -96,10 +125,20 @@ class Usage:
     @property
     def gpu_hours_paid(self) -> float:
         """GPU-hours in the window and, without the idle ones, after it, before any rounding by the price list."""
-        return self.state_seconds() * self.gpus_per_replica / HOUR_S
+        return sum(part.state_seconds() * pool.gpus_per_replica / HOUR_S for pool, part in self.pools)
+
+    @property
+    def gpu_hours_after_window(self) -> float:
+        """Those of `gpu_hours_paid` that lie after the window's end."""
+        return sum(part.after_window_s * pool.gpus_per_replica / HOUR_S for pool, part in self.pools)
 
     def gpus_over_time(self) -> tuple[np.ndarray, np.ndarray]:
-        """(seconds, GPUs): the steps of the number of GPUs paid for in the window, as lengths and heights."""
+        """(seconds, GPUs): the steps of the number of GPUs paid for in the window, as lengths and heights.
+
+        Of one pool: take `pools` apart if there are several.
+        """
+        if self.further_pools:
+            raise ValueError("gpus_over_time: of one pool at a time")
         start_s = np.maximum(self.replicas["started_s"], self.window.start_s)
         end_s = np.minimum(self.replicas["ended_s"], self.window.end_s)
         edge_s = np.unique(np.concatenate([start_s, end_s]))
@@ -143,6 +182,7 @@ class Usage:
             **{name: getattr(self, name) for name in TOTALS},
             "applications": self.applications,
             "is_detailed": self.is_detailed,
+            "further_pools": self.further_pools,
             **{table: {n: c.tolist() for n, c in getattr(self, table).items()} for table in _TABLES},
         }
         return json.dumps(data)
@@ -157,6 +197,9 @@ class Usage:
         if version == 1:
             data = _from_version_1(data)
         data["gpu"].setdefault("after_window", [0] * len(data["gpu"]["hour"]))
+        for table, column in (("gpu", "hour"), ("replicas", "replica_id"), ("fleet", "application")):
+            data[table].setdefault("pool", [0] * len(data[table][column]))  # before version 4 there was one
+        data["further_pools"] = tuple(Pool(*pool) for pool in data.get("further_pools", ()))
         data["applications"] = {int(i): name for i, name in data["applications"].items()}
         for table, dtypes in _TABLES.items():
             data[table] = {name: np.array(data[table][name], dtype) for name, dtype in dtypes.items()}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from sim.ledger.usage import Usage, finished_tasks, of_window
-from sim.records import Backend, Facts, Outcome, ReplicaState
+from sim.records import Backend, Facts, Outcome, PoolFacts, ReplicaState
 from sim.report.slo import Slo
-from sim.units import HOUR_S
 
 Metric = float | int | bool | None
 
@@ -40,6 +40,7 @@ def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo
         "slo_attainment_fraction": attainment,
         "meets_slo": attainment is not None and attainment >= slo.attainment_fraction,
         **_use_of_the_fleet(facts, usage),
+        **(_use_by_pool(facts, usage, n) if facts.further_pools else {}),
         **_cold_starts(facts, mine),
         "api_request_fraction": _ratio(int(np.count_nonzero(mine["backend"] == Backend.API)), n),
         "preemptions": int(mine["preemptions"].sum()),
@@ -126,31 +127,85 @@ def _use_of_the_fleet(facts: Facts, usage: Usage) -> dict[str, Metric]:
 
     busy_fraction_of_paid: at least one request on the replica (draining ones included) / paid.
     token_fraction_of_peak: tokens of requests the fleet finished since the window's start / those of the same seconds
-    saturated. batch_fill_fraction: mean running sequences while busy / max_num_seqs.
+    saturated. batch_fill_fraction: mean running sequences while busy / max_num_seqs. Over several pools, each has its
+    own peak and cap, and seconds count by GPUs.
     """
-    paid_s = usage.state_seconds()
-    busy_s = usage.state_seconds(ReplicaState.BUSY, ReplicaState.DRAINING)
-    peak_tokens = paid_s * (facts.peak_tokens_per_s or 0.0)
     return {
-        "busy_fraction_of_paid": _ratio(busy_s, paid_s),
-        "token_fraction_of_peak": _ratio(_fleet_tokens(facts), peak_tokens),
-        "batch_fill_fraction": _ratio(_running_sequence_seconds(facts), busy_s * facts.max_num_seqs),
+        **_fractions([_used(facts, pool, part, at) for at, (pool, (_, part)) in _pools(facts, usage)]),
         "gpu_hours_paid": usage.gpu_hours_paid,
-        "gpu_hours_after_window": usage.after_window_s * usage.gpus_per_replica / HOUR_S,
+        "gpu_hours_after_window": usage.gpu_hours_after_window,
     }
 
 
-def _fleet_tokens(facts: Facts) -> int:
+def _use_by_pool(facts: Facts, usage: Usage, n: int) -> dict[str, Metric]:
+    """The same for each pool, and of `n` requests the share that it began to serve."""
+    found, requests = {}, facts.requests
+    inside = of_window(requests, facts.window) & (requests["backend"] == Backend.FLEET)
+    inside &= np.isfinite(requests["admitted_s"])
+    pool_of = facts.pool_of(requests["replica_id"][inside])
+    for at, (pool, (_, part)) in _pools(facts, usage):
+        figures = _fractions([_used(facts, pool, part, at)]) | {
+            "gpu_hours_paid": part.gpu_hours_paid,
+            "request_fraction": _ratio(int(np.count_nonzero(pool_of == at)), n),
+        }
+        found |= {f"pool_{pool.name}_{name}": figure for name, figure in figures.items()}
+    return found
+
+
+class _Used(NamedTuple):
+    """Of one pool; seconds are those of its replicas, `weight` is the size of one."""
+
+    weight: float
+    paid_s: float
+    busy_s: float
+    tokens: int
+    peak_tokens: float
+    running_s: float
+    slots_s: float
+
+
+def _pools(facts: Facts, usage: Usage):
+    return enumerate(zip(facts.pools, usage.pools, strict=True))
+
+
+def _used(facts: Facts, pool: PoolFacts, usage: Usage, at: int) -> _Used:
+    paid_s = usage.state_seconds()
+    busy_s = usage.state_seconds(ReplicaState.BUSY, ReplicaState.DRAINING)
     requests = facts.requests
-    rows = (requests["backend"] == Backend.FLEET) & (requests["outcome"] == Outcome.FINISHED)
+    mine = (requests["backend"] == Backend.FLEET) & (facts.pool_of(requests["replica_id"]) == at)
+    return _Used(
+        weight=pool.gpus_per_replica / facts.gpus_per_replica if facts.gpus_per_replica else 1.0,
+        paid_s=paid_s,
+        busy_s=busy_s,
+        tokens=_fleet_tokens(facts, mine),
+        peak_tokens=paid_s * (pool.peak_tokens_per_s or 0.0),
+        running_s=_running_sequence_seconds(facts, mine),
+        slots_s=busy_s * pool.max_num_seqs,
+    )
+
+
+def _fractions(used: list[_Used]) -> dict[str, Metric]:
+    def total(of: Callable[[_Used], float]) -> float:
+        return sum(map(of, used))
+
+    return {
+        "busy_fraction_of_paid": _ratio(total(lambda u: u.busy_s * u.weight), total(lambda u: u.paid_s * u.weight)),
+        "token_fraction_of_peak": _ratio(total(lambda u: u.tokens), total(lambda u: u.peak_tokens)),
+        "batch_fill_fraction": _ratio(total(lambda u: u.running_s), total(lambda u: u.slots_s)),
+    }
+
+
+def _fleet_tokens(facts: Facts, mine: np.ndarray) -> int:
+    requests = facts.requests
+    rows = mine & (requests["outcome"] == Outcome.FINISHED)
     rows &= requests["finished_s"] >= facts.window.start_s
     return int(requests["input_tokens"][rows].sum(dtype=np.int64) + requests["output_tokens"][rows].sum(dtype=np.int64))
 
 
-def _running_sequence_seconds(facts: Facts) -> float:
+def _running_sequence_seconds(facts: Facts, mine: np.ndarray) -> float:
     """Seconds of running sequences since the window's start; a request under way then was preempted pro rata."""
     requests, since_s = facts.requests, facts.window.start_s
-    rows = (requests["backend"] == Backend.FLEET) & np.isfinite(requests["admitted_s"])
+    rows = mine & np.isfinite(requests["admitted_s"])
     start_s = requests["admitted_s"][rows]
     end_s = np.where(np.isnan(requests["finished_s"][rows]), facts.ended_s, requests["finished_s"][rows])
     resident_s = np.maximum(end_s - start_s, 0.0)

@@ -158,8 +158,8 @@ def test_what_was_written_before_there_were_hours_is_still_read():
 
 
 def test_a_version_of_the_future_is_refused():
-    with pytest.raises(ConfigError, match="version 4: this program reads 1 to 3"):
-        Usage.from_json(json.dumps(OLD | {"version": 4}))
+    with pytest.raises(ConfigError, match="version 5: this program reads 1 to 4"):
+        Usage.from_json(json.dumps(OLD | {"version": 5}))
 
 
 def test_nothing_used():
