@@ -18,11 +18,16 @@ class Streams:
     (True, False)
     """
 
-    def __init__(self, seed: int, replication: int = 0):
+    def __init__(self, seed: int, replication: int = 0, prefix: str = ""):
         self.seed = seed
         self.replication = replication
+        self._prefix = prefix
+
+    def within(self, part: str) -> Streams:
+        """The streams of a part of the system that has components of the same names as another."""
+        return Streams(self.seed, self.replication, f"{self._prefix}{part}/")
 
     def generator(self, name: str) -> np.random.Generator:
         """A fresh generator at the start of the stream called `name`."""
-        entropy = [self.seed, self.replication, crc32(name.encode())]
+        entropy = [self.seed, self.replication, crc32((self._prefix + name).encode())]
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
@@ -13,9 +13,11 @@ from sim.engine.architecture import Model
 from sim.engine.hardware import Engine, Gpu, refuse_if_too_big
 from sim.fleet.cold_start import ColdStart
 from sim.fleet.disaggregation import Disaggregation
+from sim.fleet.pools import Pool
 from sim.fleet.provider import ApiChoice, ApiProvider
 from sim.fleet.scalers import Scaler
 from sim.ledger.prices import Prices
+from sim.records import FIRST_POOL
 from sim.report.slo import Slo
 from sim.routing.placements import Placement
 from sim.routing.routers import Router
@@ -40,6 +42,9 @@ class Queue(Node):
     patience_s: float | None = Field(
         None, gt=0, description="a client whose request has not begun after this long gives up; None: never"
     )
+
+
+PoolName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 
 
 class Output(Node):
@@ -79,6 +84,9 @@ class Scenario(Node):
     routing: one_of(Router)
     placement: one_of(Placement)
     disaggregation: Disaggregation | None = Field(None, description="prefill on replicas of its own; None: on any")
+    pools: dict[PoolName, Pool] = Field(
+        {}, description="behind the first, which the keys above describe; in order of preference"
+    )
     queue: Queue = Queue()
     api: one_of(ApiChoice)
     prices: Prices
@@ -92,6 +100,12 @@ class Scenario(Node):
     @property
     def has_api(self) -> bool:
         return isinstance(self.api, ApiProvider)
+
+    def of_pool(self, name: str) -> Scenario:
+        """This scenario with the hardware, engine and scaling of one of its `pools`, where that has its own."""
+        pool = self.pools[name]
+        own = {key: getattr(pool, key) for key in Pool.model_fields if key in Scenario.model_fields}
+        return self.model_copy(update={key: value for key, value in own.items() if value is not None})
 
     @model_validator(mode="after")
     def _somebody_serves(self) -> Scenario:
@@ -108,8 +122,34 @@ class Scenario(Node):
 
     @model_validator(mode="after")
     def _somebody_may_wake_the_fleet(self) -> Scenario:
-        if self.has_fleet and self.scaling.min_replicas == 0 and self.queue.max_waiting_requests == 0:
+        at_zero = [pool.scaling.min_replicas == 0 for pool in (self, *self.pools.values())]
+        if self.has_fleet and any(at_zero) and self.queue.max_waiting_requests == 0:
             raise ValueError("queue.max_waiting_requests = 0: only a request that waits wakes a fleet at zero")
+        return self
+
+    @model_validator(mode="after")
+    def _pools_behind_a_first(self) -> Scenario:
+        if not self.pools:
+            return self
+        if not self.has_fleet:
+            raise ValueError("pools: need a first pool before them, but scaling.max_replicas = 0")
+        if self.disaggregation is not None:
+            raise ValueError("pools: cannot be had together with disaggregation")
+        if FIRST_POOL in self.pools:
+            raise ValueError(f"pools.{FIRST_POOL}: is what the first pool is called")
+        for name, pool in self.pools.items():
+            for trigger in ("queue_per_replica", "predicted_wait_s"):
+                most, own = getattr(self.routing, trigger, None), getattr(pool.spill, trigger)
+                if most is not None and own is not None and own > most:
+                    raise ValueError(
+                        f"pools.{name}.spill.{trigger} = {own:g}: must be <= routing.{trigger} = {most:g}, or "
+                        "the API takes what should come to this pool"
+                    )
+            if pool.engine is not None and pool.engine.block_tokens != self.engine.block_tokens:
+                raise ValueError(
+                    f"pools.{name}.engine.block_tokens = {pool.engine.block_tokens}: must be the first's, "
+                    f"{self.engine.block_tokens}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -148,10 +188,13 @@ def parse(cfg: DictConfig | dict[str, Any]) -> Scenario:
     raw = {key: value for key, value in raw.items() if key != "hydra"}
     scenario = parse_node(Scenario, raw)
     if scenario.has_fleet:
-        refuse_if_too_big(scenario.gpu, scenario.model, scenario.engine)
+        for pool in (scenario, *map(scenario.of_pool, scenario.pools)):
+            refuse_if_too_big(pool.gpu, pool.model, pool.engine)
     try:
         scenario.prices.check(
-            scenario.gpu.name if scenario.has_fleet else None, scenario.model.name if scenario.has_api else None
+            scenario.gpu.name if scenario.has_fleet else None,
+            scenario.model.name if scenario.has_api else None,
+            {name: pool.gpu.name for name, pool in scenario.pools.items()},
         )
     except ConfigError as error:
         raise ConfigError(f"prices: {error}") from None

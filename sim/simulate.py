@@ -19,8 +19,9 @@ from sim.engine.saturation import most_tokens_per_s
 from sim.fleet.api import Api
 from sim.fleet.disaggregation import DisaggregatedFleet
 from sim.fleet.fleet import Fleet
+from sim.fleet.pools import PooledFleet
 from sim.randomness import Streams
-from sim.records import Facts, Recorder, Window
+from sim.records import Facts, PoolFacts, Recorder, Window
 from sim.routing.gateway import Gateway
 from sim.scenario import Scenario
 from sim.schema import ConfigError
@@ -71,10 +72,18 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
         tasks_started=world.gateway.tasks_started,
         requests_started=world.gateway.requests_started,
         block_tokens=scenario.engine.block_tokens,
+        further_pools=tuple(_further_pools(scenario, workload, measure_peak)),
         stays=world.recorder.stays(),
         replicas_lost=world.recorder.replicas_lost,
     )
     return Run(scenario, seed, replication, facts, (*workload.notes, *_cut_short(world.gateway, scenario.drain_s)))
+
+
+def _further_pools(scenario: Scenario, workload: Workload, measure_peak: bool) -> Iterator[PoolFacts]:
+    for name in scenario.pools:
+        pool = scenario.of_pool(name)
+        peak = peak_tokens_per_s(pool, workload) if measure_peak else None
+        yield PoolFacts(name, pool.gpu.name, pool.engine.tensor_parallel, pool.engine.max_num_seqs, peak)
 
 
 def _cut_short(gateway: Gateway, drain_s: float) -> tuple[str, ...]:
@@ -192,9 +201,17 @@ def requests_per_s_on_paper(scenario: Scenario, input_tokens: float, output_toke
     )
 
 
-def _fleet(env, scenario: Scenario, streams: Streams, recorder: Recorder, on_done) -> Fleet | DisaggregatedFleet:
+def _fleet(
+    env, scenario: Scenario, streams: Streams, recorder: Recorder, on_done
+) -> Fleet | PooledFleet | DisaggregatedFleet:
     engine, split = scenario.engine, scenario.disaggregation
     pool = partial(_pool, env, scenario, streams, recorder)
+    if scenario.pools:
+        further = [
+            partial(_pool, env, scenario.of_pool(name), streams.within(name), recorder, on_done=on_done)
+            for name in scenario.pools
+        ]
+        return PooledFleet([partial(pool, on_done=on_done), *further], [p.spill for p in scenario.pools.values()])
     if split is None:
         return pool(on_done=on_done)
     decoder = partial(_new_replica(env, scenario), decodes_only=True, max_queue=None)

@@ -130,6 +130,11 @@ class Fleet:
         next_ready_s = self.next_ready_s
         return self._expected_cold_start_s if next_ready_s is None else next_ready_s - self._env.now
 
+    @property
+    def would_refuse(self) -> bool:
+        """Whether a request sent now would find the queue full."""
+        return not self._open and len(self._queue) >= self._max_waiting
+
     def n_idle_longer_than(self, idle_s: float) -> int:
         latest_s = self._env.now - idle_s + 1e-9
         count = 0
