@@ -1,8 +1,8 @@
 """Light SimPy events: what the event loop needs to call us back, and nothing more.
 
 A `simpy.Timeout` costs an allocation and a list each time; the loop itself only asks of an event that it has
-`callbacks` and `_ok`. `Wake` has just those, can be scheduled again once it has fired, and is called off by
-`live = False`.
+`callbacks` and `_ok`. `Wake` has just those, and can be scheduled again once it has fired. There is no calling it off:
+who expects another one by now ignores it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ NORMAL = 1
 
 
 class Wake:
-    """A reusable appointment with the clock; the callback receives it and checks `live` if it can be called off."""
+    """A reusable appointment with the clock; the callback receives it."""
 
-    __slots__ = ("_callbacks", "callbacks", "live")
+    __slots__ = ("_callbacks", "callbacks")
     _ok = True
     _value = None
 
     def __init__(self, callback: Callable[[Wake], None]):
         self._callbacks = (callback,)
         self.callbacks = None
-        self.live = True
 
     def schedule(self, env, delay_s: float, priority: int = NORMAL) -> None:
         """Fire after `delay_s`. A wake may be in the schedule only once at a time."""
