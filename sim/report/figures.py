@@ -155,7 +155,7 @@ def _point(
 
 
 def timeline(facts: Facts, path: str | Path, title: str = "") -> Path:
-    """Draw a run over its window: load, replicas by state (stacked), and the queue. Returns the path.
+    """Draw a run over its window: load, replicas by state (stacked) of each pool, and the queue. Returns the path.
 
     Curves are exact time averages over the bins; the queue also shows its peak within each bin.
     """
@@ -163,13 +163,17 @@ def timeline(facts: Facts, path: str | Path, title: str = "") -> Path:
     edges_s = np.linspace(window.start_s, window.end_s, _TIMELINE_BINS + 1)
     unit_s, unit = next((s, n) for s, n in _TIME_UNITS if window.length_s >= 2.5 * s or s == 1.0)
     at = (edges_s - window.start_s) / unit_s
-    with_fleet = facts.gpus_per_replica > 0
-    figure = Figure(figsize=(10, 6.6 if with_fleet else 3.4), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(3 if with_fleet else 1, 1, sharex=True))
+    pools = facts.pools if facts.gpus_per_replica > 0 else ()
+    figure = Figure(figsize=(10, 4.8 + 1.8 * len(pools) if pools else 3.4), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(2 + len(pools) if pools else 1, 1, sharex=True))
     _draw_load(panels[0], facts, edges_s, at)
-    if with_fleet:
-        _draw_replicas(panels[1], facts, edges_s, at)
-        _draw_queue(panels[2], facts, edges_s, at)
+    for number_of_pool, pool in enumerate(pools):
+        axes = panels[1 + number_of_pool]
+        mine = facts.pool_of(facts.spans["replica_id"]) == number_of_pool
+        _draw_replicas(axes, {name: column[mine] for name, column in facts.spans.items()}, edges_s, at)
+        axes.set_ylabel("replicas" if len(pools) == 1 else f"replicas\n{pool.name.replace('_', ' ')}")
+    if pools:
+        _draw_queue(panels[-1], facts, edges_s, at)
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, linewidth=0.6)
@@ -207,8 +211,8 @@ def _draw_load(axes: Axes, facts: Facts, edges_s: np.ndarray, at: np.ndarray) ->
     axes.set_ylabel("arrivals, requests/s")
 
 
-def _draw_replicas(axes: Axes, facts: Facts, edges_s: np.ndarray, at: np.ndarray) -> None:
-    spans, floor = facts.spans, np.zeros(len(edges_s))
+def _draw_replicas(axes: Axes, spans: dict[str, np.ndarray], edges_s: np.ndarray, at: np.ndarray) -> None:
+    floor = np.zeros(len(edges_s))
     for name, states, colour in _STATE_LOOKS:
         rows = np.isin(spans["state"], states)
         if rows.any():
@@ -216,7 +220,6 @@ def _draw_replicas(axes: Axes, facts: Facts, edges_s: np.ndarray, at: np.ndarray
             top = floor + np.append(mean, mean[-1])
             axes.fill_between(at, floor, top, step="post", color=colour, linewidth=0, label=name)
             floor = top
-    axes.set_ylabel("replicas")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
 
 

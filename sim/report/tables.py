@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -138,8 +139,30 @@ def print_summary(summary: Mapping[str, Any], title: str = "", console: Console 
     if title:
         console.print(f"[bold]{escape(title)}[/]", highlight=False)
     console.print(sections)
+    pools = [match[1] for match in map(_OF_A_POOL.fullmatch, summary) if match]
+    if pools:
+        console.print(_pools(pools, summary))
     if summary.get("meets_slo") is not None:
         console.print("meets the SLO" if is_yes(summary["meets_slo"]) else "does not meet the SLO", highlight=False)
+
+
+_OF_A_POOL = re.compile("pool_(.+)_gpu_hours_paid")
+_POOL_FIGURES = (
+    ("requests begun, %", "request_fraction", "percent"), ("GPU-hours paid", "gpu_hours_paid", ""),
+    ("busy, %", "busy_fraction_of_paid", "percent"), ("tokens, %", "token_fraction_of_peak", "percent"),
+    ("batch, %", "batch_fill_fraction", "percent"), ("GPU", "usd_gpu", "usd"),
+)  # fmt: skip
+
+
+def _pools(names: list[str], summary: Mapping[str, Any]) -> Table:
+    out = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold cyan")
+    out.add_column("pools", no_wrap=True)
+    for heading, *_ in _POOL_FIGURES:
+        out.add_column(heading, justify="right", no_wrap=True)
+    for name in names:
+        keys = [(f"pool_{name}_{figure}", style) for _, figure, style in _POOL_FIGURES]
+        out.add_row(name, *(_said(summary.get(key), summary.get(key + CI_SUFFIX), style) for key, style in keys))
+    return out
 
 
 def _section(heading: str, keys: tuple[tuple[str, str, str], ...], summary: Mapping[str, Any]) -> Table:

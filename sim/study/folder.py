@@ -96,6 +96,7 @@ def digest(config: dict[str, Any]) -> str:
     """
     content = {k: v for k, v in config.items() if k != "output"}
     content["output"] = {k: v for k, v in (config.get("output") or {}).items() if k not in ("dir", "study", "folder")}
+    content["order_of_pools"] = list(config.get("pools") or ())  # keys are sorted below, but here order has a meaning
     content["program"] = program_hash()
     content["files"] = {name: _file_hash(name) for name in sorted(files_named_in(config)) if Path(name).is_file()}
     return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()[:12]

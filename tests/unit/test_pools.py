@@ -1,0 +1,341 @@
+"""Several pools in one deployment: who serves whom, what it costs each, and that nothing is lost between them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sim.fleet.pools import PooledFleet, Spill
+from sim.ledger.audit import audit
+from sim.ledger.bill import bill, bill_by_application, bill_by_hour, money
+from sim.ledger.prices import Prices
+from sim.ledger.usage import Usage
+from sim.records import REPLICAS_PER_POOL, Backend, Outcome, ReplicaState
+from sim.report.metrics import summarize
+from sim.scenario import compose_config, parse
+from sim.schema import AuditError, ConfigError, parse_node
+from sim.simulate import simulate
+from sim.study.folder import digest, read_json
+from sim.work import Call, Request, Task
+from tests.facts_builder import Book
+from tests.unit.cli import TINY
+
+ROOT = Path(__file__).parents[2]
+CLOCK = [
+    "engine=linear_server", "engine.step_time.base_s=1", "engine.step_time.per_sequence_s=0",
+    "engine.step_time.per_context_token_s=0", "engine.step_time.per_prefill_token_s=0", "engine.max_num_seqs=1",
+]  # fmt: skip
+TWO_GPUS_OF_TWO_SLOTS = [
+    "+engine@pools.spot.engine=linear_server", "pools.spot.engine.step_time.base_s=1",
+    "pools.spot.engine.step_time.per_sequence_s=0", "pools.spot.engine.step_time.per_context_token_s=0",
+    "pools.spot.engine.step_time.per_prefill_token_s=0", "pools.spot.engine.max_num_seqs=2",
+    "pools.spot.engine.tensor_parallel=2",
+]  # fmt: skip
+FOUR_SECONDS_TO_START = ["cold_start@pools.spot.cold_start=instant", "pools.spot.cold_start.allocation_s=4"]
+AT_ONCE = ["pools.spot.spill.queue_per_replica=0", "routing.queue_per_replica=0", "api=ideal"]
+WAVES = ["arrivals=bursty", "arrivals.rate_per_s=12", "horizon_s=1500", "arrivals.mean_burst_s=100"]
+
+
+def read(*words):
+    return parse(compose_config("fleet=baseline_spot_api", *words))
+
+
+def report(scenario):
+    facts = simulate(scenario).facts
+    audit(facts)
+    usage = Usage.from_facts(facts)
+    lines = bill(usage, scenario.prices, scenario.gpu.name, scenario.model.name)
+    return facts, usage, lines, summarize(facts, usage, money(lines, usage), scenario.slo)
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory):
+    """A step takes a second and every answer three of them. One H100 with one slot; two A100s with two; an API.
+
+    0.0  joins the baseline, 0 to 3. 0.5 joins it too and waits, 3 to 6. 1.0 finds somebody waiting there and goes to
+    the spot pool, which has nothing and takes four seconds to start: 5 to 8. 2.0 finds somebody waiting at both: API.
+    6.5 finds the baseline free, to 9.5. The spot machines are given back at 10, two seconds after their last request.
+    """
+    log = tmp_path_factory.mktemp("log") / "log.csv"
+    log.write_text("arrived_s,input_tokens,output_tokens\n" + "".join(f"{t},10,3\n" for t in (0, 0.5, 1, 2, 6.5)))
+    scaling = [
+        "pools.spot.scaling.max_replicas=1", "pools.spot.scaling.idle_timeout_s=2",
+        "pools.spot.scaling.target_requests_per_replica=1",
+    ]  # fmt: skip
+    return report(read(
+        "arrivals=replay", f"arrivals.path={log}", "horizon_s=20", *CLOCK, *TWO_GPUS_OF_TWO_SLOTS,
+        *FOUR_SECONDS_TO_START, *AT_ONCE, *scaling,
+    ))  # fmt: skip
+
+
+def test_who_serves_whom(story):
+    requests = story[0].requests
+    order = np.argsort(requests["arrived_s"])
+    assert requests["backend"][order].tolist() == [0, 0, 0, 1, 0]
+    assert requests["replica_id"][order].tolist() == [0, 0, REPLICAS_PER_POOL, -1, 0]
+    ours = order[[0, 1, 2, 4]]
+    assert requests["admitted_s"][ours].tolist() == pytest.approx([0, 3, 5, 6.5])
+    assert requests["finished_s"][ours].tolist() == pytest.approx([3, 6, 8, 9.5])
+    assert requests["cold_start_wait_s"][order].tolist() == pytest.approx([0, 0, 4, 0, 0])
+
+
+def test_each_pool_is_paid_to_its_own_payee(story):
+    """20 s of one GPU at 1.75 $ an hour, reserved; 9 s of two at 0.82, on the spot; 13 tokens at 0.18 $ per million."""
+    facts, usage, lines, summary = story
+    seconds = {
+        pool.name: {state.name: part.state_seconds(state) for state in ReplicaState if part.state_seconds(state)}
+        for pool, part in usage.pools
+    }
+    assert seconds["baseline"] == pytest.approx({"BUSY": 9, "IDLE": 11})
+    assert seconds["spot"] == pytest.approx({"ALLOCATION": 4, "BUSY": 3, "IDLE": 2})
+    owed = lines.groupby(["pool", "payee"])["usd"].sum()
+    assert owed.to_dict() == pytest.approx({
+        ("baseline", "GPU cloud, one year"): 20 * 1.75 / 3600,
+        ("spot", "RunPod and Nebius spot"): 9 * 2 * 0.82 / 3600,
+        ("", "Together"): 13 * 0.18e-6,
+    })  # fmt: skip
+    assert summary["usd_idle"] == pytest.approx((11 * 1.75 + 2 * 2 * 0.82) / 3600)
+    assert summary["usd_cold_start"] == pytest.approx(4 * 2 * 0.82 / 3600)
+    assert summary["pool_spot_usd_gpu"] == pytest.approx(18 * 0.82 / 3600)
+    assert summary["usd_gpu"] == pytest.approx(summary["pool_spot_usd_gpu"] + summary["pool_baseline_usd_gpu"])
+
+
+def test_the_three_utilizations_over_pools_and_of_each(story):
+    """Saturated, the baseline gives 13 tokens in 3 s; the spot replica, with two slots, 26."""
+    facts, _, _, summary = story
+    assert [pool.peak_tokens_per_s for pool in facts.pools] == pytest.approx([13 / 3, 26 / 3])
+    expected = {
+        "gpu_hours_paid": (20 + 2 * 9) / 3600,
+        "pool_baseline_gpu_hours_paid": 20 / 3600,
+        "pool_spot_gpu_hours_paid": 2 * 9 / 3600,
+        "busy_fraction_of_paid": (9 + 2 * 3) / (20 + 2 * 9),
+        "pool_baseline_busy_fraction_of_paid": 9 / 20,
+        "pool_spot_busy_fraction_of_paid": 3 / 9,
+        "token_fraction_of_peak": 4 * 13 / (20 * 13 / 3 + 9 * 26 / 3),
+        "pool_baseline_token_fraction_of_peak": 3 * 13 / (20 * 13 / 3),
+        "pool_spot_token_fraction_of_peak": 13 / (9 * 26 / 3),
+        "batch_fill_fraction": (9 + 3) / (9 + 2 * 3),
+        "pool_baseline_batch_fill_fraction": 1.0,
+        "pool_spot_batch_fill_fraction": 0.5,
+        "pool_baseline_request_fraction": 3 / 5,
+        "pool_spot_request_fraction": 1 / 5,
+        "api_request_fraction": 1 / 5,
+        "cold_starts": 1,
+    }  # fmt: skip
+    assert {key: summary[key] for key in expected} == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module")
+def waves():
+    scenario = read(*WAVES)
+    return scenario, *report(scenario)
+
+
+def test_nothing_is_lost_between_pools(waves):
+    scenario, facts, usage, _, summary = waves
+    requests = facts.requests
+    assert (requests["outcome"] == Outcome.FINISHED).all() and len(requests["outcome"]) == facts.requests_started
+    tokens = [int(part.fleet["output_tokens"].sum()) for _, part in usage.pools]
+    assert min(tokens) > 0 and usage.api["output_tokens"].sum() > 0, "all three have work"
+    assert sum(tokens) + usage.api["output_tokens"].sum() == usage.output_tokens == requests["output_tokens"].sum()
+    shares = [summary[f"pool_{name}_request_fraction"] for name in ("baseline", "spot")]
+    assert sum(shares) + summary["api_request_fraction"] == pytest.approx(1)
+    alone = simulate(parse(compose_config(*WAVES, "fleet=api_only")), measure_peak=False).facts.requests
+    for name in ("arrived_s", "input_tokens", "output_tokens"):
+        assert np.array_equal(np.sort(alone[name]), np.sort(requests[name])), "others face the same tasks"
+
+
+def test_bills_by_parts_add_up_pool_by_pool(waves):
+    scenario, _, usage, lines, _ = waves
+    for by in (bill_by_hour, bill_by_application):
+        parts = by(usage, scenario.prices, "h100_sxm", scenario.model.name)
+        whole = lines.groupby(["pool", "item"])[["quantity", "usd"]].sum()
+        mine = parts.groupby(["pool", "item"])[["quantity", "usd"]].sum().reindex(whole.index, fill_value=0.0)
+        assert np.allclose(mine, whole)
+
+
+def test_pools_survive_json(waves):
+    usage = waves[2]
+    text = usage.to_json()
+    again = Usage.from_json(text)
+    assert again.to_json() == text and again.further_pools == usage.further_pools
+    assert [part.gpu_hours_paid for _, part in again.pools] == [part.gpu_hours_paid for _, part in usage.pools]
+
+
+def test_what_version_3_wrote_is_still_read():
+    usage = Usage.from_facts(Book().replica(0, ("busy", 0, 50)).request(0, 1, 2, 50).facts())
+    data = json.loads(usage.to_json())
+    for table in ("replicas", "gpu", "fleet"):
+        del data[table]["pool"]
+    del data["further_pools"]
+    assert Usage.from_json(json.dumps(data | {"version": 3})).to_json() == usage.to_json()
+
+
+# --- who takes a request ---------------------------------------------------------------------------------------------
+
+
+class Stub(SimpleNamespace):
+    def submit(self, request):
+        self.taken.append(request)
+
+
+def stubs(*waiting, spills):
+    """A fleet of ready replicas, one per pool, with so many requests waiting."""
+    pools = [
+        Stub(n_waiting=n, n_ready=1, predicted_wait_s=10.0 * n, would_refuse=False, taken=[], name=i)
+        for i, n in enumerate(waiting)
+    ]
+    return pools, PooledFleet([lambda first_replica_id, p=pool: p for pool in pools], spills)
+
+
+def goes_to(waiting, spills, previous=None):
+    pools, fleet = stubs(*waiting, spills=spills)
+    task = Task(0, 0.0, (Call(1, 1), Call(1, 1)))
+    request = Request(task, 0 if previous is None else 1, 0.0)
+    if previous is not None:
+        request.replica_id = -1 if previous == "api" else previous * REPLICAS_PER_POOL + 7
+    fleet.submit(request)
+    (taker,) = [pool for pool in pools if pool.taken]
+    if previous is None:
+        assert fleet.name == taker.name, "a router sees the pool that a new task would join"
+    return taker.name
+
+
+def test_the_first_pool_that_can_take_it_in_time():
+    on_queue, on_wait = Spill(queue_per_replica=2), Spill(predicted_wait_s=15)
+    assert goes_to((2, 0, 0), (on_queue, on_queue)) == 0
+    assert goes_to((3, 0, 0), (on_queue, on_queue)) == 1
+    assert goes_to((3, 3, 0), (on_queue, on_queue)) == 2
+    assert goes_to((3, 3, 9), (on_queue, on_queue)) == 2, "the last one takes the rest"
+    assert goes_to((2, 0, 0), (on_wait, on_queue)) == 1, "20 s are more than 15"
+    assert goes_to((1, 0, 0), (on_wait, on_queue)) == 0
+
+
+def test_later_calls_stay_or_go_further_but_not_back():
+    stay, back = Spill(queue_per_replica=2), Spill(queue_per_replica=2, stay_with_task=False)
+    assert goes_to((0, 0, 0), (stay, stay), previous=1) == 1
+    assert goes_to((0, 3, 0), (stay, stay), previous=1) == 2
+    assert goes_to((0, 0, 0), (back, stay), previous=1) == 0
+    assert goes_to((0, 0, 0), (stay, stay), previous=0) == 0
+    assert goes_to((3, 0, 0), (stay, stay), previous=0) == 1
+    assert goes_to((0, 0, 0), (stay, stay), previous="api") == 0
+
+
+def test_a_pool_that_would_refuse_is_passed_over():
+    pools, fleet = stubs(0, 0, spills=(Spill(queue_per_replica=5),))
+    pools[0].would_refuse = True
+    assert fleet.name == 1
+
+
+def test_full_queues_refuse_only_when_all_are_full(tmp_path):
+    """One slot and no queue each: the third at once has nowhere to go."""
+    log = tmp_path / "log.csv"
+    log.write_text("arrived_s,input_tokens,output_tokens\n0,10,3\n0.1,10,3\n0.2,10,3\n")
+    facts = simulate(read(
+        "arrivals=replay", f"arrivals.path={log}", *CLOCK, "queue.max_waiting_requests=0", "routing=fleet_only",
+        "api=none", "scaling@pools.spot.scaling=always_on",
+    ), measure_peak=False).facts  # fmt: skip
+    audit(facts)
+    order = np.argsort(facts.requests["arrived_s"])
+    assert facts.requests["outcome"][order].tolist() == [Outcome.FINISHED, Outcome.FINISHED, Outcome.REFUSED]
+    assert facts.requests["replica_id"][order].tolist() == [0, REPLICAS_PER_POOL, -1]
+
+
+def test_agent_tasks_find_their_context_in_their_pool():
+    """Tasks of many calls, no API: calls of one task are served by one pool, or by a later one from some call on."""
+    facts = simulate(read(
+        "tasks=support", "arrivals.rate_per_s=6", "horizon_s=300", "routing=fleet_only", "engine.max_num_seqs=32",
+        "scaling@pools.spot.scaling=always_on",
+    ), measure_peak=False).facts  # fmt: skip
+    audit(facts)
+    requests = facts.requests
+    pool = facts.pool_of(requests["replica_id"])
+    order = np.lexsort((requests["call_index"], requests["task_id"]))
+    same = np.diff(requests["task_id"][order]) == 0
+    assert set(pool.tolist()) == {0, 1} and (np.diff(pool[order])[same] >= 0).all()
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["scaling=none", "routing=api_only"], "pools: need a first pool before them"),
+        (["scaling@pools.spot.scaling=none"], "pools.spot: scaling.max_replicas = 0"),
+        (["pools.spot.spill.queue_per_replica=null"], "pools.spot.spill: needs queue_per_replica or predicted_wait_s"),
+        (["pools.spot.spill.queue_per_replica=9"], r"pools.spot.spill.queue_per_replica = 9: must be <= routing"),
+        (["model=llama_3_3_70b", "engine.tensor_parallel=4", "+engine@pools.spot.engine=vllm"], "a100_80gb_pcie gives"),
+        (["gpu@pools.spot.gpu=l4"], "prices.pools.spot.usd_per_gpu_hour: no price for 'l4'"),
+        (["prices=nebius_on_demand"], "prices.gpu.usd_per_gpu_hour: no price for 'a100_80gb_pcie'"),
+        (["prices=lambda_h200_one_year", "gpu=h200_sxm"], "prices.pools.spot: is required: the 1 GPUs of prices.gpu"),
+        (["~prices.pools.spot", "+prices.pools.sport=${prices.gpu}"], "no plan for 'spot', but one for sport"),
+        (["+disaggregation={prefill_replicas:1,link_gb_per_s:50}"], "pools: cannot be had together"),
+        (["queue.max_waiting_requests=0"], "only a request that waits wakes a fleet at zero"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_said(words, message):
+    with pytest.raises(ConfigError, match=message):
+        read(*words)
+
+
+def test_the_first_pool_keeps_its_name():
+    raw = {"gpu": {"kind": "on_demand", "provider": "x", "as_of": "x", "usd_per_gpu_hour": {}}, "api": {"kind": "none"}}
+    with pytest.raises(ConfigError, match="pools.baseline: the first pool is paid for by prices.gpu"):
+        parse_node(Prices, raw | {"pools": {"baseline": raw["gpu"]}, "api": {
+            "kind": "token_tariff", "provider": "x", "as_of": "x", "usd_per_mtok_input": 1, "usd_per_mtok_output": 1,
+        }})  # fmt: skip
+
+
+def test_the_laws_hold_pool_by_pool(waves):
+    facts = waves[1]
+    lost = {name: column.copy() for name, column in facts.spans.items()}
+    lost["replica_id"][lost["replica_id"] >= REPLICAS_PER_POOL] += REPLICAS_PER_POOL
+    with pytest.raises(AuditError, match=f"every replica belongs to a pool: replica {2 * REPLICAS_PER_POOL}, 2 pools"):
+        audit(dataclasses.replace(facts, spans=lost))
+    few = facts.further_pools[0]._replace(max_num_seqs=1)
+    with pytest.raises(AuditError, match=f"running sequences <= max_num_seqs: replica {REPLICAS_PER_POOL}.*= 1$"):
+        audit(dataclasses.replace(facts, further_pools=(few,)))
+
+
+# --- on the command line ---------------------------------------------------------------------------------------------
+
+CHANGED = ("prices.pools.spot.usd_per_gpu_hour.a100_80gb_pcie=1.64",)
+
+
+def test_a_run_with_pools_is_told_drawn_and_priced_anew(play, reprice, tmp_path):
+    said = play(
+        *TINY[:2], "fleet=baseline_spot_api", "arrivals.rate_per_s=3", "engine.max_num_seqs=8", "replications=2"
+    )
+    assert said.code == 0 and "baseline" in said.out and "spot" in said.out
+    (run,) = (tmp_path / "outputs/runs").iterdir()
+    old = read_json(run / "summary.json")
+    assert old["pool_spot_usd_gpu"] > 0
+    spans = pd.read_parquet(run / "spans.parquet")
+    assert set(spans["pool"]) == {"baseline", "spot"} and (spans["replica_id"][spans["pool"] == "spot"] >= 1e6).all()
+    requests = pd.read_parquet(run / "requests.parquet")
+    assert ((requests["pool"] == "") == (requests["backend"] == Backend.API)).all()
+    assert reprice(str(run), "prices=reserved_and_spot").code == 0
+    assert (run / "repriced/reserved_and_spot/bill.csv").read_text() == (run / "bill.csv").read_text()
+    assert reprice(str(run), *CHANGED, "--by", "hour").code == 0
+    (folder,) = (p for p in (run / "repriced").iterdir() if p.name.startswith("changed"))
+    new = read_json(folder / "summary.json")
+    assert new["pool_spot_usd_gpu"] == pytest.approx(2 * old["pool_spot_usd_gpu"])
+    assert new["pool_baseline_usd_gpu"] == old["pool_baseline_usd_gpu"] and new["usd_api"] == old["usd_api"]
+    assert reprice(str(run), "prices=market_2026").code == 0, "all pools by the second, as the list has it"
+
+
+def test_another_order_of_pools_is_another_scenario():
+    assert digest({"pools": {"a": 1, "b": 2}}) != digest({"pools": {"b": 2, "a": 1}})
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf/pools").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_pools_file_plays(path):
+    scenario = read(f"pools={path.stem}", "arrivals.rate_per_s=5", "horizon_s=60")
+    audit(simulate(scenario, measure_peak=False).facts)
