@@ -7,35 +7,56 @@ folder. `python -m experiments.NAME.figures` runs it whole, `--small` in small; 
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 
+from sim.__main__ import main as simulate
 from sim.study.collect import collect, replications
 
-Play = Callable[..., pd.DataFrame]
 ROOT = Path(__file__).resolve().parent
 
 
-def player(question: str, outputs: Path, small: tuple[str, ...] = ()) -> Play:
+@dataclass(frozen=True)
+class Play:
     """`play(*overrides, part="")`: the table of conf/experiment/QUESTION.yaml with these overrides, one row a scenario.
 
-    Parts of one question go to studies of their own. A failed scenario raises CalledProcessError.
+    Parts of one question go to studies of their own. A failed scenario raises SystemExit.
     """
 
-    def play(*overrides: str, part: str = "", experiment: str = question) -> pd.DataFrame:
-        study = "_".join(word for word in (question, part, "small" if small else "") if word)
-        words = [f"+experiment={experiment}", f"output.dir={outputs}", f"output.study={study}", *overrides, *small]
-        words += ["hydra/launcher=basic"] if small else []  # workers take longer to start than to play
-        subprocess.run([sys.executable, "-m", "sim", "-m", *words], check=True, stdout=subprocess.DEVNULL)
-        table = collect(outputs / study)
-        table.attrs["folder"] = str(outputs / study)
+    question: str
+    outputs: Path
+    small: tuple[str, ...] = ()
+
+    def __call__(self, *overrides: str, part: str = "", experiment: str | None = None) -> pd.DataFrame:
+        study = "_".join(word for word in (self.question, part, "small" if self.small else "") if word)
+        words = [f"+experiment={experiment or self.question}", f"output.dir={self.outputs}", f"output.study={study}"]
+        words += [*overrides, *self.small]
+        words += ["hydra/launcher=basic"] if self.small else []  # workers take longer to start than to play
+        _command(["-m", *words])
+        table = collect(self.outputs / study)
+        table.attrs["folder"] = str(self.outputs / study)
         return table
 
-    return play
+    def some(self, values: Iterable) -> list:
+        """All of these values; in small the first two."""
+        return list(values)[:2] if self.small else list(values)
+
+
+def _command(words: list[str]) -> None:
+    """`python -m sim` with these words, in this process: modules and workers are there already after the first."""
+    before = sys.argv
+    sys.argv = ["sim", *words]
+    try:
+        with redirect_stdout(StringIO()):
+            simulate()
+    finally:
+        sys.argv = before
 
 
 def each_replication(table: pd.DataFrame) -> pd.DataFrame:
@@ -50,11 +71,8 @@ def main(file: str, small: tuple[str, ...], answer: Callable[[Play, Path], None]
     if sys.argv[1:] not in ([], ["--small"]):
         print(f"usage: python -m experiments.{folder.name}.figures [--small]")
         raise SystemExit(0 if sys.argv[1:] in (["-h"], ["--help"]) else 2)
-    outputs = Path("outputs")
-    if sys.argv[1:]:
-        folder = outputs / f"{folder.name}_small"
+    play = Play(folder.name, Path("outputs"), small if sys.argv[1:] else ())
+    if play.small:
+        folder = play.outputs / f"{folder.name}_small"
         folder.mkdir(parents=True, exist_ok=True)
-    try:
-        answer(player(Path(file).resolve().parent.name, outputs, small if sys.argv[1:] else ()), folder)
-    except subprocess.CalledProcessError as error:  # it has said why
-        raise SystemExit(error.returncode) from None
+    answer(play, folder)
