@@ -107,6 +107,11 @@ class Scenario(Node):
         own = {key: getattr(pool, key) for key in Pool.model_fields if key in Scenario.model_fields}
         return self.model_copy(update={key: value for key, value in own.items() if value is not None})
 
+    @property
+    def max_context_tokens(self) -> int:
+        """Input and output that one request may have: longer ones are refused, by replicas and API alike."""
+        return min(self.model.max_context_tokens, self.engine.max_model_len or self.model.max_context_tokens)
+
     @model_validator(mode="after")
     def _somebody_serves(self) -> Scenario:
         if not self.has_fleet and not self.has_api:

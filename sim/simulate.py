@@ -76,7 +76,7 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
         stays=world.recorder.stays(),
         replicas_lost=world.recorder.replicas_lost,
     )
-    return Run(scenario, seed, replication, facts, (*workload.notes, *_cut_short(world.gateway, scenario.drain_s)))
+    return Run(scenario, seed, replication, facts, (*workload.notes, *_notes(scenario, facts, world.gateway)))
 
 
 def _further_pools(scenario: Scenario, workload: Workload, measure_peak: bool) -> Iterator[PoolFacts]:
@@ -86,11 +86,13 @@ def _further_pools(scenario: Scenario, workload: Workload, measure_peak: bool) -
         yield PoolFacts(name, pool.gpu.name, pool.engine.tensor_parallel, pool.engine.max_num_seqs, peak)
 
 
-def _cut_short(gateway: Gateway, drain_s: float) -> tuple[str, ...]:
-    if not gateway.tasks_running:
-        return ()
-    cut = f"{gateway.tasks_running} of {gateway.tasks_started} tasks"
-    return (f"{cut} were still running drain_s = {drain_s:g} s after the traffic's end and were cut short",)
+def _notes(scenario: Scenario, facts: Facts, gateway: Gateway) -> Iterator[str]:
+    if gateway.tasks_running:
+        cut = f"{gateway.tasks_running} of {gateway.tasks_started} tasks"
+        yield f"{cut} were still running drain_s = {scenario.drain_s:g} s after the traffic's end and were cut short"
+    asked, most = facts.requests["input_tokens"] + facts.requests["output_tokens"], scenario.max_context_tokens
+    if too_long := int((asked > most).sum()):
+        yield f"{too_long} of {len(asked)} requests were refused: longer than {scenario.model.name}'s {most} tokens"
 
 
 def _refuse_endless_warmup(scenario: Scenario, horizon_s: float) -> None:
@@ -184,6 +186,7 @@ def _new_replica(env, scenario: Scenario) -> partial[Replica]:
         scheduling_policy=engine.scheduling_policy,
         max_queue=engine.max_queue,
         decode_tokens=engine.tokens_per_decode,
+        max_model_len=scenario.max_context_tokens,
     )
 
 
@@ -223,7 +226,9 @@ def _fleet(
             max_waiting_requests=None, patience_s=None,
         ),
         transfer_s=partial(split.transfer_s, scenario.model, engine),
-        capacity_tokens=kv_blocks_of(scenario.gpu, scenario.model, engine) * engine.block_tokens,
+        capacity_tokens=min(
+            kv_blocks_of(scenario.gpu, scenario.model, engine) * engine.block_tokens, scenario.max_context_tokens - 1
+        ),
         on_done=on_done,
     )
 

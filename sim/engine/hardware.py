@@ -99,6 +99,9 @@ class Engine(Node):
     sampler: Sampler = Field("random", description="how tokens are picked: sorting for top_p reads the logits often")
     async_scheduling: bool = Field(True, description="a step's batch is fixed one step ahead")
     scheduling_policy: Literal["fcfs", "priority"] = Field("fcfs", description="order of the queue and of preemption")
+    max_model_len: int | None = Field(
+        None, gt=0, description="input + output of a request, longer ones are refused; None: the model's context"
+    )
     max_queue: int | None = Field(
         None, ge=0, description="requests a replica takes beyond max_num_seqs, the rest are refused; None: any number"
     )

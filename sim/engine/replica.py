@@ -46,6 +46,7 @@ class Replica:
         max_queue: int | None = None,
         decode_tokens: int = 1,
         decodes_only: bool = False,
+        max_model_len: int | None = None,
         replica_id: int = 0,
         on_done: Callable[[Request], None],
         on_busy: Callable[[], None] = lambda: None,
@@ -60,7 +61,9 @@ class Replica:
         )
         self._fcfs = self._batch.fcfs
         self._most_outstanding = None if max_queue is None else max_num_seqs + max_queue
-        self._capacity_tokens = kv_blocks * block_tokens
+        self._capacity_tokens = kv_blocks * block_tokens  # the last token generated is never in memory
+        if max_model_len is not None:
+            self._capacity_tokens = min(self._capacity_tokens, max_model_len - 1)
         self._block_tokens = block_tokens
         self._prefix_caching = prefix_caching
         self._async_scheduling = async_scheduling

@@ -57,6 +57,7 @@ class RunpodRequestCount(FromFloor):
     kind: Literal["runpod_request_count"] = "runpod_request_count"
     asks_on_arrival: ClassVar[bool] = True
     idle_timeout_s: ClassVar[None] = None
+    calls_off_starting: ClassVar[bool] = True  # a worker that serves nobody yet goes before one that does
     tick_s: float = Field(gt=0, description="seconds between two looks when nothing arrives")
     requests_per_replica: float = Field(gt=0, description="queued and running requests per worker")
 

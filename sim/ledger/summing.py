@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sim.ledger.coverage import lives
-from sim.records import Facts, ReplicaState
+from sim.records import Facts, ReplicaState, Window
 from sim.units import HOUR_S
 
 LIFE_COLUMNS = {
@@ -44,14 +44,24 @@ def life_rows(facts: Facts) -> Columns:
 def gpu_rows(facts: Facts) -> Columns:
     """Replica-seconds by hour of the clock, pool and state, columns GPU_COLUMNS; no row without seconds.
 
-    All that fall in the window, and those after it that are not idle: somebody who came in it is being served.
+    All that fall in the window, and those after it that are not idle: somebody who came in it is being served. What a
+    replica that is asked for after the window never serves is not on this bill.
     """
     spans, window = facts.spans | {"pool": facts.pool_of(facts.spans["replica_id"])}, facts.window
-    working = {name: column[spans["state"] != ReplicaState.IDLE] for name, column in spans.items()}
+    owed = _works(spans, window)
+    working = {name: column[owed] for name, column in spans.items()}
     n_pools = len(facts.pools)
     parts = [_by_hour(spans, n_pools, *window), _by_hour(working, n_pools, window.end_s, np.inf)]
     after = np.repeat((0, 1), [len(part["hour"]) for part in parts])
     return {name: after if name == "after_window" else np.concatenate([p[name] for p in parts]) for name in GPU_COLUMNS}
+
+
+def _works(spans: Columns, window: Window) -> np.ndarray:
+    """Which stretches are not idle, of replicas that were there within the window or have served since."""
+    replica, started_s, _ = lives(spans)
+    serves = np.isin(spans["state"], (ReplicaState.BUSY, ReplicaState.DRAINING))
+    owed = (started_s < window.end_s) | np.isin(replica, spans["replica_id"][serves])
+    return (spans["state"] != ReplicaState.IDLE) & owed[np.searchsorted(replica, spans["replica_id"])]
 
 
 def _by_hour(spans: Columns, n_pools: int, from_s: float, to_s: float) -> Columns:

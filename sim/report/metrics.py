@@ -158,7 +158,7 @@ class _Used(NamedTuple):
     weight: float
     paid_s: float
     busy_s: float
-    tokens: int
+    tokens: float
     peak_tokens: float
     running_s: float
     slots_s: float
@@ -195,11 +195,13 @@ def _fractions(used: list[_Used]) -> dict[str, Metric]:
     }
 
 
-def _fleet_tokens(facts: Facts, mine: np.ndarray) -> int:
-    requests = facts.requests
-    rows = mine & (requests["outcome"] == Outcome.FINISHED)
-    rows &= requests["finished_s"] >= facts.window.start_s
-    return int(requests["input_tokens"][rows].sum(dtype=np.int64) + requests["output_tokens"][rows].sum(dtype=np.int64))
+def _fleet_tokens(facts: Facts, mine: np.ndarray) -> float:
+    """Tokens of finished requests since the window's start; of a request under way then, pro rata of its stay."""
+    requests, since_s = facts.requests, facts.window.start_s
+    rows = mine & (requests["outcome"] == Outcome.FINISHED) & (requests["finished_s"] > since_s)
+    start_s, end_s = requests["admitted_s"][rows], requests["finished_s"][rows]
+    share = np.where(start_s < since_s, (end_s - since_s) / np.maximum(end_s - start_s, 1e-9), 1.0)
+    return float((share * (requests["input_tokens"][rows] + requests["output_tokens"][rows])).sum())
 
 
 def _running_sequence_seconds(facts: Facts, mine: np.ndarray) -> float:

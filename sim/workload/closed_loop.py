@@ -66,7 +66,10 @@ class ClosedLoopTraffic:
             self._next_task()
 
     def task_ended(self, request: Request) -> None:
-        """A client's task is over, one way or another: it thinks, then sends the next."""
+        """A client's task is over, one way or another: it thinks, then sends the next; or it stops if there is none."""
+        if self._none_left():
+            self._stop()
+            return
         pause_s = float(self._loop.think_s.draw(self._rng, 1)[0])
         if request.outcome is Outcome.REFUSED:
             pause_s = max(pause_s, RETRY_S)
@@ -76,13 +79,19 @@ class ClosedLoopTraffic:
             self._next_task()
 
     def _next_task(self) -> None:
-        now, loop = self._env.now, self._loop
-        if self._n_begun == loop.n_tasks or (self._until_s is not None and now >= self._until_s):
-            self._n_clients -= 1
-            if self._n_clients == 0:
-                self._on_finished()
+        if self._none_left():
+            self._stop()
             return
-        task = Task(self._n_begun, now, next(self._calls), 0, next(self._priorities))
+        task = Task(self._n_begun, self._env.now, next(self._calls), 0, next(self._priorities))
         self._n_begun += 1
         # Not at once: the backend whose request has just ended is still at work on that.
         call_later(self._env, self._delay_s, self._begin, task)
+
+    def _none_left(self) -> bool:
+        over = self._until_s is not None and self._env.now >= self._until_s
+        return over or self._n_begun == self._loop.n_tasks
+
+    def _stop(self) -> None:
+        self._n_clients -= 1
+        if self._n_clients == 0:
+            self._on_finished()

@@ -116,3 +116,9 @@ def test_the_kth_task_is_the_same_whoever_serves_it():
     assert np.array_equal(by_task[0]["input_tokens"], by_task[1]["input_tokens"])
     assert np.array_equal(by_task[0]["output_tokens"], by_task[1]["output_tokens"])
     assert not np.array_equal(by_task[0]["arrived_s"], by_task[1]["arrived_s"])
+
+
+def test_the_loop_ends_with_its_last_answer_not_with_a_last_pause():
+    arrivals = ["arrivals=closed_loop", "arrivals.n_clients=10", "arrivals.n_tasks=10", "arrivals.think_s=600"]
+    facts = simulate(parse(compose_config(*arrivals, "horizon_s=null")), measure_peak=False).facts
+    assert facts.window.end_s == pytest.approx(facts.requests["finished_s"].max(), abs=0.1)

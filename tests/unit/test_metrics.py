@@ -185,3 +185,9 @@ def test_a_prompt_that_comes_back_to_its_very_end_can_find_all_but_its_last_bloc
     again = dict(task_id=0, call_index=1, calls_in_task=2, input_tokens=64, returning_tokens=64)
     said = summary_of(book.request(10, 11, 12, 13, **again, cached_input_tokens=48))
     assert said["evicted_while_thinking_fraction"] == 0 and said["recomputed_tokens"] == 0
+
+
+def test_tokens_of_a_request_under_way_at_the_start_count_for_what_came_after():
+    """15 tokens over 40 s, of which the window sees the last 20: half of them, of the 40 s x 100 it could have had."""
+    book = Book(window=(20, 60)).replica(0, ("busy", 0, 40), ("idle", 40, 60)).request(0, 0, 1, 40)
+    assert summary_of(book)["token_fraction_of_peak"] == pytest.approx(7.5 / 4000)

@@ -71,9 +71,15 @@ def test_gpu_seconds_by_hour_of_the_clock():
 def test_what_began_in_the_window_is_paid_for_to_its_end():
     """Work, a cold start and draining go on after the window's 100 s, and are paid for; idle seconds are not."""
     book = Book().replica(0, ("busy", 50, 130), ("idle", 130, 150), ("draining", 150, 155))
-    usage = Usage.from_facts(book.replica(1, ("weights", 105, 125), ("idle", 125, 300)).facts())
-    assert usage.after_window_s == 30 + 5 + 20 and usage.state_seconds() == 50 + 55
+    book.replica(1, ("weights", 105, 125), ("idle", 125, 200), ("busy", 200, 201), ("idle", 201, 300))
+    usage = Usage.from_facts(book.facts())
+    assert usage.after_window_s == 30 + 5 + 20 + 1 and usage.state_seconds() == 50 + 56
     assert usage.state_seconds(ReplicaState.IDLE) == 0
+
+
+def test_a_replica_started_after_the_window_that_serves_nobody_is_not_owed():
+    book = Book().replica(0, ("busy", 50, 130)).replica(1, ("weights", 105, 125), ("idle", 125, 300))
+    assert Usage.from_facts(book.facts()).after_window_s == 30
 
 
 def test_calls_after_the_window_belong_to_the_task_that_began_in_it():
