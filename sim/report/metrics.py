@@ -19,10 +19,12 @@ def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo
     """Every metric of one run by name; `money` is what sim.ledger.bill.money read off its bill.
 
     Tasks count if they BEGIN in the window [start, end), and so do all their calls, whenever these come: every fleet is
-    judged by the same tasks. Tokens are those of requests that finished. Percentiles are over all these requests: one
-    that never got a first token has an infinite TTFT, one that never finished an infinite TPOT, E2E and task time.
-    Means are over those served. TTFT and E2E count from arrival, so queueing and cold starts are inside; TPOT =
-    (finished - first token) / (output_tokens - 1), over requests that ask for more than one token.
+    judged by the same tasks. Tokens are those of requests that finished. A call that does not finish ends its task: the
+    calls then never sent are `requests_never_sent`, and miss the SLO, whose attainment is the share of all calls of
+    these tasks. Percentiles are over the requests that were sent (`requests`): one that never got a first token has an
+    infinite TTFT, one that never finished an infinite TPOT, E2E and task time. Means are over those served. TTFT and
+    E2E count from arrival, so queueing and cold starts are inside; TPOT = (finished - first token) /
+    (output_tokens - 1), over requests that ask for more than one token.
 
     None means undefined: a mean over nobody, a fleet metric without a fleet.
     """
@@ -31,8 +33,8 @@ def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo
     mine = {name: column[rows] for name, column in facts.requests.items()}
     n = len(mine["arrived_s"])
     attained = int(np.count_nonzero(slo.attained(mine)))
-    attainment = _ratio(attained, n)
     counts = _counts(mine, usage)
+    attainment = _ratio(attained, n + counts["requests_never_sent"])
     return {
         **counts,
         **_latencies(mine),
@@ -85,10 +87,13 @@ def _mean(values: np.ndarray) -> float | None:
 
 def _counts(mine: dict[str, np.ndarray], usage: Usage) -> dict[str, Metric]:
     by_outcome = np.bincount(mine["outcome"], minlength=len(Outcome))
+    first = mine["call_index"] == 0
+    n, wanted = len(first), int(mine["calls_in_task"][first].sum(dtype=np.int64))
     return {
-        "requests": len(mine["outcome"]),
+        "requests": n,
         **{f"requests_{outcome.name.lower()}": int(by_outcome[outcome]) for outcome in Outcome},
-        "tasks": int(np.count_nonzero(mine["call_index"] == 0)),
+        "requests_never_sent": wanted - n,
+        "tasks": int(np.count_nonzero(first)),
         "tasks_finished": usage.tasks_finished,
         "input_tokens": usage.input_tokens,
         "cached_input_tokens": usage.cached_input_tokens,

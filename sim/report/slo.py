@@ -10,15 +10,16 @@ from sim.schema import Node
 
 
 class Slo(Node):
-    """Limits on a single request and the share of all arrivals that must stay within them.
+    """Limits on a single request and the share of all calls that must stay within them.
 
-    A request attains the SLO if it finished and met every limit that is set; an unfinished one does not attain it.
+    A request attains the SLO if it finished and met every limit that is set; an unfinished one does not attain it, nor
+    does a call that was never sent because one before it in its task did not finish.
     """
 
     ttft_s: float = Field(gt=0, description="time to first token, queueing and cold start included")
     tpot_s: float | None = Field(None, gt=0, description="time per output token after the first")
     e2e_s: float | None = Field(None, gt=0, description="time from arrival to the last token")
-    attainment_fraction: float = Field(0.99, gt=0, le=1, description="share of the arrivals that must attain it")
+    attainment_fraction: float = Field(0.99, gt=0, le=1, description="share of all calls that must attain it")
 
     def attained(self, requests: dict[str, np.ndarray]) -> np.ndarray:
         """Which requests attain the SLO, bool[n]; `requests` holds the columns of sim.records.REQUEST_COLUMNS."""

@@ -46,7 +46,8 @@ def print_comparison(
     console.print(comparison(table, shape, fleet))
     console.print(
         "busy: % of paid GPU time with a request on it; tok: % of the tokens that time would give saturated; batch: %\n"
-        "of the batch filled while busy. Percentiles and SLO over all arrivals, ∞ for those never served. ± is 95 %.",
+        "of the batch filled while busy. Percentiles over all arrivals, ∞ for those never served; SLO also over calls\n"
+        "never sent because one before them in their task failed. ± is 95 %.",
         style="dim",
         highlight=False,
     )
@@ -103,7 +104,8 @@ _SECTIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("arrived", "requests", "count"), ("finished", "requests_finished", "count"),
         ("refused", "requests_refused", "count"), ("abandoned", "requests_abandoned", "count"),
         ("failed", "requests_failed", "count"), ("retried", "requests_retried", "count"),
-        ("unfinished", "requests_unfinished", "count"), ("tasks", "tasks", "count"),
+        ("unfinished", "requests_unfinished", "count"), ("never sent", "requests_never_sent", "count"),
+        ("tasks", "tasks", "count"),
         ("input, Mtok", "input_tokens", "millions"), ("output, Mtok", "output_tokens", "millions"),
         ("prefix hits, % of input", "prefix_hit_fraction", "percent"),
         ("sent to the API, %", "api_request_fraction", "percent"),

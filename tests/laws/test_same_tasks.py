@@ -63,3 +63,19 @@ def test_an_overloaded_fleet_pays_for_its_backlog():
     assert said["requests_finished"] == said["requests"]
     assert said["gpu_hours_after_window"] > 0 and said["busy_fraction_of_paid"] > 0.99
     assert 0.85 < said["token_fraction_of_peak"] < 1.02
+
+
+def test_a_fleet_that_turns_tasks_away_is_judged_by_their_later_calls_too():
+    """One stream of agents, one fleet with room for all and two that refuse: the calls asked for are the same."""
+    agents = ["arrivals.rate_per_s=1", "horizon_s=600", "warmup_s=0", "tasks=agent", "engine.max_num_seqs=4"]
+    said = [
+        replicate(parse(compose_config(*agents, "fleet=always_on", *room))).summary
+        for room in ([], ["queue.max_waiting_requests=2"], ["queue.max_waiting_requests=2", "drain_s=1"])
+    ]
+    assert len({summary["requests"] + summary["requests_never_sent"] for summary in said}) == 1
+    roomy, refusing, cut = said
+    assert roomy["requests_never_sent"] == 0 and refusing["requests_refused"] > 0
+    for summary in (refusing, cut):
+        assert summary["requests_never_sent"] > 0
+        asked = summary["requests"] + summary["requests_never_sent"]
+        assert summary["slo_attainment_fraction"] <= summary["requests_finished"] / asked

@@ -20,8 +20,8 @@ from sim.schema import AuditError
 from tests.unit.cli import HERE, TINY, files_below
 
 SUMMARY_KEYS = """
-requests requests_finished requests_refused requests_abandoned requests_unfinished requests_failed tasks
-input_tokens cached_input_tokens output_tokens
+requests requests_finished requests_refused requests_abandoned requests_unfinished requests_failed
+requests_never_sent tasks input_tokens cached_input_tokens output_tokens
 ttft_mean_s ttft_p50_s ttft_p95_s ttft_p99_s tpot_mean_s tpot_p50_s tpot_p99_s
 e2e_mean_s e2e_p50_s e2e_p95_s e2e_p99_s task_mean_s task_p95_s slo_attainment_fraction
 busy_fraction_of_paid token_fraction_of_peak batch_fill_fraction gpu_hours_paid

@@ -17,11 +17,11 @@ from tests.facts_builder import Book, day_of_traffic, quiet_book
 NAN, INF = float("nan"), float("inf")
 
 PROMISED = """
-requests requests_finished requests_refused requests_abandoned requests_unfinished tasks input_tokens
-cached_input_tokens output_tokens ttft_mean_s ttft_p50_s ttft_p95_s ttft_p99_s tpot_mean_s tpot_p50_s tpot_p99_s
-e2e_mean_s e2e_p50_s e2e_p95_s e2e_p99_s task_mean_s task_p95_s slo_attainment_fraction busy_fraction_of_paid
-token_fraction_of_peak batch_fill_fraction gpu_hours_paid cold_starts cold_start_wait_p95_s api_request_fraction
-preemptions prefix_hit_fraction evicted_while_thinking_fraction recomputed_tokens usd_total
+requests requests_finished requests_refused requests_abandoned requests_unfinished requests_never_sent tasks
+input_tokens cached_input_tokens output_tokens ttft_mean_s ttft_p50_s ttft_p95_s ttft_p99_s tpot_mean_s tpot_p50_s
+tpot_p99_s e2e_mean_s e2e_p50_s e2e_p95_s e2e_p99_s task_mean_s task_p95_s slo_attainment_fraction
+busy_fraction_of_paid token_fraction_of_peak batch_fill_fraction gpu_hours_paid cold_starts cold_start_wait_p95_s
+api_request_fraction preemptions prefix_hit_fraction evicted_while_thinking_fraction recomputed_tokens usd_total
 """.split()
 
 
@@ -117,6 +117,23 @@ def test_a_task_lasts_from_its_first_arrival_to_its_last_token():
     assert said["tasks"] == said["tasks_finished"] == 1
     assert said["task_mean_s"] == said["task_p95_s"] == 55
     assert said["e2e_mean_s"] == 12.5
+
+
+def test_calls_that_are_never_sent_miss_the_slo():
+    """Of three tasks of five calls one is served in full; one loses its first call, one is cut short in its third."""
+    book = Book(max_num_seqs=9).replica(0, ("busy", 0, 100))
+    for call in range(5):
+        at = dict(task_id=0, call_index=call, calls_in_task=5, task_arrived_s=0)
+        book.request(10 * call, 10 * call, 10 * call + 1, 10 * call + 9, **at)
+    book.request(0, NAN, NAN, 30, task_id=1, calls_in_task=5, outcome=Outcome.REFUSED, replica_id=-1)
+    for call, end_s, outcome in ((0, 9, Outcome.FINISHED), (1, 19, Outcome.FINISHED), (2, NAN, Outcome.UNFINISHED)):
+        at = dict(task_id=2, call_index=call, calls_in_task=5, task_arrived_s=0, outcome=outcome)
+        book.request(10 * call, 10 * call, 10 * call + 1, end_s, **at)
+    book.request(150, NAN, NAN, 160, task_id=3, calls_in_task=5, outcome=Outcome.REFUSED)  # begins after the window
+    said = summary_of(book, Slo(ttft_s=10.0, attainment_fraction=0.5))
+    assert (said["requests"], said["requests_never_sent"], said["tasks"]) == (9, 4 + 2, 3)
+    assert said["slo_attainment_fraction"] == 7 / 15 and not said["meets_slo"]
+    assert said["ttft_p50_s"] == 1 and said["ttft_p99_s"] == INF  # over the nine that were sent
 
 
 def test_a_single_token_has_no_time_between_tokens():
