@@ -64,7 +64,7 @@ class Fleet:
         self._queue: deque[Request] | PriorityQueue = PriorityQueue() if by_priority else deque()
         self._cold_clock_at_queueing_s: dict[Request, float] = {}
         self._open: list[Replica] = []  # ready replicas with room, by replica_id
-        self._asking = False
+        self._asking = True  # not before the first replicas are all there: the rest of them would be started cold
         self._roster = Roster(
             env,
             new_replica=lambda **hooks: new_replica(on_done=self._replica_done, **hooks),
@@ -76,6 +76,7 @@ class Fleet:
         )
         for _ in range(scaler.initial_replicas):
             self._roster.add_ready()
+        self._asking = False
         if scaler.tick_s is not None:
             Wake(self._tick).schedule(env, scaler.tick_s)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from sim.fleet.scaling import AlwaysOn, NoReplicas, QueueScaleOut, ScaleToZero
+from sim.records import ReplicaState
+from sim.scenario import compose_config, parse
 from sim.schema import ConfigError, parse_node
+from sim.simulate import simulate
 from tests.contracts.test_scaling import StandInFleet as Fleet
 
 ZERO = ScaleToZero(max_replicas=3, idle_timeout_s=60, target_requests_per_replica=10)
@@ -92,3 +95,12 @@ def test_scale_out_on_concurrency_and_scale_in_by_draining():
 def test_nonsense_is_refused_by_name(kind, raw, said):
     with pytest.raises(ConfigError, match=said):
         parse_node(kind, raw)
+
+
+@pytest.mark.parametrize("scaling", ["warm_floor", "modal"])
+def test_a_floor_of_three_is_warm_when_the_run_begins(scaling):
+    floor = ("scaling.min_replicas=3", "scaling.max_replicas=3")
+    scenario = parse(compose_config(f"scaling={scaling}", *floor, "arrivals.rate_per_s=0.1", "horizon_s=600"))
+    spans = simulate(scenario, measure_peak=False).facts.spans
+    assert set(spans["replica_id"]) == {0, 1, 2}
+    assert not any(ReplicaState(state).is_cold_start for state in spans["state"])
