@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.work import Losses, Outcome, Request, returning_tokens
+from sim.work import ApiExtra, Losses, Outcome, Request, returning_tokens
 
 REQUEST_COLUMNS = {
     "task_id": np.int64, "call_index": np.int32, "calls_in_task": np.int32, "application": np.int32,
@@ -20,6 +20,7 @@ REQUEST_COLUMNS = {
     "preemptions": np.int32, "preempted_s": np.float64, "cold_start_wait_s": np.float64,
     "priority": np.int32, "recomputed_tokens": np.int32, "returning_tokens": np.int32,
     "prefill_replica_id": np.int32, "decode_admitted_s": np.float64, "retries": np.int32,
+    "cache_write_tokens": np.int32,
 }  # fmt: skip
 """One row per request. `task_arrived_s`: when the task's first call arrived. Stamps that never happened are NaN.
 `finished_s` is the moment of the outcome, whatever it was (NaN only for unfinished requests); `output_tokens` are
@@ -27,7 +28,8 @@ generated in full by finished requests only. `recomputed_tokens`: computed again
 `returning_tokens`: how many leading tokens of a prompt the task's previous call had left in KV memory, wherever that
 was. `prefill_replica_id`: where the prompt was computed, if not on `replica_id`, which began to decode it at
 `decode_admitted_s`; else -1 and NaN. `retries`: how often a replica was lost under it and it was tried again; then
-`admitted_s` is its first admission, anywhere, and `preempted_s` includes the time until the next."""
+`admitted_s` is its first admission, anywhere, and `preempted_s` includes the time until the next.
+`cache_write_tokens`: of the prompt, into the prompt cache of an API."""
 
 SPAN_COLUMNS = {"replica_id": np.int32, "state": np.int8, "start_s": np.float64, "end_s": np.float64}
 """One row per stretch of a replica's life. The spans of one replica tile its life from request to release."""
@@ -35,6 +37,11 @@ SPAN_COLUMNS = {"replica_id": np.int32, "state": np.int8, "start_s": np.float64,
 STAY_COLUMNS = {"request_row": np.int64, "replica_id": np.int32, "start_s": np.float64, "end_s": np.float64}
 """One row per stay on a replica of a request that outlived one: from admission there until the replica was lost or the
 request had its outcome (NaN for unfinished ones)."""
+
+API_EXTRA_COLUMNS = {"request_row": np.int64, **dict.fromkeys(ApiExtra.__slots__, np.int32)}
+"""One row per request that met more at an API than one plain call. `throttled_attempts`: answered 429;
+`failed_attempts`: made during an outage; `is_batch`: taken as batch work; `is_hedged`: sent twice, and the `lost_*`
+tokens of the copy that lost are billed as well."""
 
 FIRST_POOL = "baseline"
 """What the first pool is called where there are several."""
@@ -125,6 +132,7 @@ class Recorder:
         self._requests = _Table(REQUEST_COLUMNS)
         self._spans = _Table(SPAN_COLUMNS)
         self._stays = _Table(STAY_COLUMNS)
+        self._api_extras = _Table(API_EXTRA_COLUMNS)
         self.replicas_lost = 0
 
     def request(self, r: Request, _nan: float = float("nan")) -> None:
@@ -132,6 +140,9 @@ class Recorder:
         task, i, losses = r.task, r.call_index, r.losses
         if losses is not None:
             self._enter_stays(r, losses)
+        if r.api_extra is not None:
+            extra = r.api_extra
+            self._api_extras.append(len(self._requests), *[getattr(extra, name) for name in extra.__slots__])
         self._requests.append(
             task.task_id, i, len(task.calls), task.application, r.backend, r.replica_id, r.outcome,
             task.arrived_s, r.arrived_s,
@@ -141,7 +152,7 @@ class Recorder:
             r.input_tokens, r.cached_input_tokens, r.output_tokens, r.preemptions, r.preempted_s, r.cold_start_wait_s,
             task.priority, r.recomputed_tokens, returning_tokens(task.calls[i - 1], r.call) if i else 0,
             r.prefill_replica_id, _nan if r.decode_admitted_s is None else r.decode_admitted_s,
-            0 if losses is None else losses.retries,
+            0 if losses is None else losses.retries, r.cache_write_tokens,
         )  # fmt: skip
 
     def _enter_stays(self, r: Request, losses: Losses) -> None:
@@ -163,6 +174,10 @@ class Recorder:
     def stays(self) -> dict[str, np.ndarray]:
         """Columns of STAY_COLUMNS."""
         return self._stays.columns()
+
+    def api_extras(self) -> dict[str, np.ndarray]:
+        """Columns of API_EXTRA_COLUMNS, in order of outcome."""
+        return self._api_extras.columns()
 
     def spans(self) -> dict[str, np.ndarray]:
         """Columns of SPAN_COLUMNS, in order of their end."""
@@ -188,6 +203,7 @@ class Facts:
     applications: dict[int, str] = field(default_factory=dict)
     stays: dict[str, np.ndarray] = field(default_factory=lambda: _Table(STAY_COLUMNS).columns())
     replicas_lost: int = 0  # taken back by their provider, or failed
+    api_extras: dict[str, np.ndarray] = field(default_factory=lambda: _Table(API_EXTRA_COLUMNS).columns())
     further_pools: tuple[PoolFacts, ...] = ()
 
     @property
@@ -201,12 +217,21 @@ class Facts:
         return replica_id // REPLICAS_PER_POOL if self.further_pools else np.zeros(len(replica_id), np.int64)
 
     @property
+    def requests_in_full(self) -> dict[str, np.ndarray]:
+        """REQUEST_COLUMNS and beside them those of API_EXTRA_COLUMNS, 0 where a request has no such row."""
+        columns = dict(self.requests)
+        for name in ApiExtra.__slots__:
+            columns[name] = np.zeros(len(columns["task_id"]), np.int32)
+            columns[name][self.api_extras["request_row"]] = self.api_extras[name]
+        return columns
+
+    @property
     def ended_s(self) -> float:
         """When the run was over: the end of its last span, of its window without a fleet."""
         return float(self.spans["end_s"].max(initial=self.window.end_s))
 
 
 __all__ = [
-    "FIRST_POOL", "REPLICAS_PER_POOL", "REQUEST_COLUMNS", "SPAN_COLUMNS", "STAY_COLUMNS", "Backend", "Facts", "Outcome",
-    "PoolFacts", "Recorder", "ReplicaState", "Window",
+    "API_EXTRA_COLUMNS", "FIRST_POOL", "REPLICAS_PER_POOL", "REQUEST_COLUMNS", "SPAN_COLUMNS", "STAY_COLUMNS",
+    "Backend", "Facts", "Outcome", "PoolFacts", "Recorder", "ReplicaState", "Window",
 ]  # fmt: skip

@@ -65,6 +65,7 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
     facts = Facts(
         requests=world.recorder.requests(),
         spans=world.recorder.spans(),
+        api_extras=world.recorder.api_extras(),
         window=Window(scenario.warmup_s, horizon_s),
         gpus_per_replica=scenario.engine.tensor_parallel if scenario.has_fleet else 0,
         max_num_seqs=scenario.engine.max_num_seqs,

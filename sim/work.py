@@ -94,6 +94,22 @@ class Losses:
         self.stays: list[tuple[int, float, float]] = []
 
 
+class ApiExtra:
+    """What a request met at an API beyond one plain call: attempts that failed, the batch tier, a second copy.
+
+    `lost_*`: billed tokens of the copy that lost a hedge.
+    """
+
+    __slots__ = (
+        "throttled_attempts", "failed_attempts", "is_batch", "is_hedged",
+        "lost_input_tokens", "lost_cached_input_tokens", "lost_cache_write_tokens", "lost_output_tokens",
+    )  # fmt: skip
+
+    def __init__(self):
+        for name in self.__slots__:
+            setattr(self, name, 0)
+
+
 class Request:
     """One call on its way through the system. Policies may read everything but `output_tokens`.
 
@@ -105,7 +121,7 @@ class Request:
         "task", "call", "call_index", "arrived_s", "input_tokens", "output_tokens",
         "admitted_s", "first_token_s", "finished_s", "outcome", "backend", "replica_id",
         "cached_input_tokens", "preemptions", "preempted_s", "recomputed_tokens", "cold_start_wait_s",
-        "prefill_replica_id", "decode_admitted_s", "losses",
+        "prefill_replica_id", "decode_admitted_s", "losses", "cache_write_tokens", "api_extra",
     )  # fmt: skip
 
     def __init__(self, task: Task, call_index: int, arrived_s: float):
@@ -129,3 +145,5 @@ class Request:
         self.prefill_replica_id = -1  # where its prompt was computed, if not where it is decoded
         self.decode_admitted_s = None  # when the other replica went on with it
         self.losses: Losses | None = None
+        self.cache_write_tokens = 0  # of its prompt, into the prompt cache of an API
+        self.api_extra: ApiExtra | None = None

@@ -38,7 +38,7 @@ class Book:
             outcome=Outcome.FINISHED, arrived_s=arrived_s, admitted_s=admitted_s, first_token_s=first_token_s,
             finished_s=finished_s, input_tokens=10, cached_input_tokens=0, output_tokens=5, preemptions=0,
             preempted_s=0.0, cold_start_wait_s=0.0, priority=0, recomputed_tokens=0, returning_tokens=0,
-            prefill_replica_id=-1, decode_admitted_s=NAN, retries=0,
+            prefill_replica_id=-1, decode_admitted_s=NAN, retries=0, cache_write_tokens=0,
         )  # fmt: skip
         self.rows.append(row | columns)
         return self
@@ -51,9 +51,9 @@ class Book:
 
     def api(self, arrived_s, first_token_s, finished_s, **columns) -> Book:
         """A call the API finished."""
-        return self.request(
-            arrived_s, arrived_s, first_token_s, finished_s, backend=Backend.API, replica_id=-1, **columns
-        )
+        sent = {"input_tokens": 10, "cached_input_tokens": 0} | columns
+        sent = {"cache_write_tokens": sent["input_tokens"] - sent["cached_input_tokens"]} | sent
+        return self.request(arrived_s, arrived_s, first_token_s, finished_s, backend=Backend.API, replica_id=-1, **sent)
 
     def facts(self, **changes) -> Facts:
         requests = {n: np.array([r[n] for r in self.rows], dtype) for n, dtype in REQUEST_COLUMNS.items()}
@@ -142,9 +142,11 @@ class _Columns:
         self.rows: list[tuple] = []
 
     def requests(self) -> dict[str, np.ndarray]:
-        usual = (0, 0, 0, -1, NAN, 0)  # the last columns, which rows leave out
+        usual = (0, 0, 0, -1, NAN, 0, 0)  # the last columns, which rows leave out
         table = np.array([(*row, *usual) for row in self.rows], float).reshape(-1, len(REQUEST_COLUMNS))
-        return {name: table[:, i].astype(dtype) for i, (name, dtype) in enumerate(REQUEST_COLUMNS.items())}
+        columns = {name: table[:, i].astype(dtype) for i, (name, dtype) in enumerate(REQUEST_COLUMNS.items())}
+        uncached = columns["input_tokens"] - columns["cached_input_tokens"]
+        return columns | {"cache_write_tokens": np.where(columns["backend"] == Backend.API, uncached, 0)}
 
 
 def _serve(book, slots, lives, task, at, service, prompt, answer, patience_s, overflow_wait_s) -> None:

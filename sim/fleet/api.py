@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections import deque
+from collections.abc import Callable
 from itertools import chain
 from math import inf
 
 import simpy
 
-from sim.fleet.provider import ApiChoice, ApiProvider, NoApi, PromptCache
+from sim.fleet.prompt_cache import PromptCache, SeenPrompts
+from sim.fleet.provider import ApiChoice, ApiProvider, NoApi
 from sim.records import Backend
 from sim.units import MINUTE_S
-from sim.work import Outcome, Request, Segment
+from sim.work import Outcome, Request
 
 __all__ = ["Api", "ApiChoice", "ApiProvider", "NoApi", "PromptCache"]
 
@@ -38,36 +39,6 @@ class Bucket:
 
     def take(self, amount: float, now_s: float) -> None:
         self.full_s = max(self.full_s, now_s) + amount / self.per_s
-
-
-class SeenPrompts:
-    """The prompt streams a provider has seen lately, and how far. Forgets what has not been used for `ttl_s`.
-
-    A stream is recognised by its key whatever preceded it in the prompt; a prompt counts as seen from the moment it is
-    let in; generated tokens count once they come back in a prompt.
-    """
-
-    def __init__(self, cache: PromptCache):
-        self.cache = cache
-        self._streams: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()  # (last use, tokens), by last use
-
-    def __len__(self) -> int:
-        return len(self._streams)
-
-    def cached_tokens(self, segments: tuple[Segment, ...], now_s: float) -> int:
-        """Leading tokens of this prompt seen before; the prompt is remembered."""
-        streams = self._streams
-        oldest_s = now_s - self.cache.ttl_s
-        while streams and next(iter(streams.values()))[0] < oldest_s:
-            streams.popitem(last=False)
-        cached, unbroken = 0, True
-        for key, tokens in segments:
-            seen = streams.pop(key, (0.0, 0))[1]
-            streams[key] = (now_s, max(seen, tokens))
-            if unbroken:
-                cached += min(seen, tokens)
-                unbroken = seen >= tokens
-        return cached if cached >= self.cache.min_tokens else 0
 
 
 class Api:
@@ -170,8 +141,10 @@ class Api:
             self._requests.take(1, now_s)
         if self._tokens:
             self._tokens.take(_tokens_of(request), now_s)
-        if self._seen is not None and call.segments:
-            request.cached_input_tokens = min(self._seen.cached_tokens(call.segments, now_s), request.input_tokens)
+        if self._seen is not None:
+            if call.segments:
+                request.cached_input_tokens = min(self._seen.cached_tokens(call.segments, now_s), request.input_tokens)
+            request.cache_write_tokens = self._seen.cache.written_tokens(request)
         ttft_quantile, speed_quantile = call.api_quantiles
         ttft_s = provider.ttft_s(ttft_quantile)
         request.admitted_s = now_s

@@ -8,17 +8,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from sim.schema import Kinded, Node
+from sim.fleet.prompt_cache import PromptCache
+from sim.schema import Kinded
 from sim.units import MINUTE_S
 
 _normal_quantile = NormalDist().inv_cdf
-
-
-class PromptCache(Node):
-    """Which prompts a provider recognises. Only how many tokens count as cached follows from it, not the latency."""
-
-    min_tokens: int = Field(ge=0, description="shared prefixes shorter than this do not count")
-    ttl_s: float = Field(gt=0, description="seconds without use after which a prefix is forgotten")
 
 
 class ApiChoice(Kinded):

@@ -17,6 +17,7 @@ from sim.ledger.lines import (
     Usd,
     looked_up,
 )
+from sim.ledger.summing import ApiService
 from sim.ledger.usage import CONTEXT_EDGES_TOKENS, Usage
 from sim.schema import Kinded, Node
 from sim.units import MTOK
@@ -106,6 +107,9 @@ class TimedRate(Node):
         return np.isin(hour_of_week // 24 % 7, days) & (hour >= self.from_hour) & (hour < self.to_hour)
 
 
+_LABEL_OF_SERVICE = {ApiService.STANDARD: "", ApiService.BATCH: ", batch tier", ApiService.LOST_HEDGE: ", lost hedges"}
+
+
 class _Class(NamedTuple):
     """Rows of a Usage's `api` that are charged alike."""
 
@@ -116,7 +120,10 @@ class _Class(NamedTuple):
 
 
 class ApiTariff(Kinded):
-    """What a provider charges for tokens: rate of the tier x multiplier of the hour x multiplier of the batch."""
+    """What a provider charges for tokens: rate of the tier x multiplier of the hour x multipliers of the batch.
+
+    Copies of requests that lost a hedge are charged like any other, on lines of their own.
+    """
 
     provider: str = Field(description="who is paid")
     as_of: str = Field(description="date of the price list")
@@ -124,6 +131,9 @@ class ApiTariff(Kinded):
     begins_weekday: Weekday = Field("mon", description="UTC weekday at time 0 of the simulation; for timed rates")
     begins_hour_utc: int = Field(0, ge=0, le=23, description="UTC hour at time 0 of the simulation; for timed rates")
     batch_multiplier: float = Field(1.0, gt=0, le=1, description="on all tokens: a list for work sent as batches")
+    batch_tier_multiplier: float = Field(
+        1.0, gt=0, le=1, description="on the tokens of requests that the API took as batch work (api.batch)"
+    )
 
     def rates(self, model_name: str | None) -> TokenRates:
         """The rates of this model; ConfigError if the list has none."""
@@ -147,18 +157,19 @@ class ApiTariff(Kinded):
 
     def _classes(self, api: dict[str, np.ndarray], rates: TokenRates) -> list[_Class]:
         hour = api["hour"] + self.begins_hour_utc + 24 * _WEEK.index(self.begins_weekday)
-        timed = np.full(len(hour), -1)
+        service, timed = api["service"], np.full(len(hour), -1)
         for i, rate in reversed(list(enumerate(self.timed))):
             timed[rate.covers(hour)] = i
         tiers = sorted(tier.above_input_tokens for tier in rates.context_tiers)
         tier = np.searchsorted(tiers, api["context_over_tokens"], side="right")
         found = []
-        for t, i in sorted(set(zip(tier.tolist(), timed.tolist(), strict=True))):
+        for s, t, i in sorted(set(zip(service.tolist(), tier.tolist(), timed.tolist(), strict=True))):
             over = tiers[t - 1] if t else 0
-            label = f", prompts over {over} tokens" if over else ""
+            label = _LABEL_OF_SERVICE[s] + (f", prompts over {over} tokens" if over else "")
             label += f", {self.timed[i].label}" if i >= 0 else ""
             multiplier = self.batch_multiplier * (self.timed[i].multiplier if i >= 0 else 1.0)
-            found.append(_Class(label, (tier == t) & (timed == i), rates.at(over), multiplier))
+            multiplier *= self.batch_tier_multiplier if s == ApiService.BATCH else 1.0
+            found.append(_Class(label, (service == s) & (tier == t) & (timed == i), rates.at(over), multiplier))
         return found
 
 

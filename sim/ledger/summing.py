@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 import numpy as np
 
 from sim.ledger.coverage import lives
@@ -14,7 +16,7 @@ LIFE_COLUMNS = {
 }  # fmt: skip
 GPU_COLUMNS = {"hour": np.int64, "pool": np.int64, "state": np.int64, "after_window": np.int64, "replica_s": np.float64}
 _TOKENS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens")
-API_COLUMNS = dict.fromkeys(("hour", "application", "context_over_tokens", "requests", *_TOKENS), np.int64)
+API_COLUMNS = dict.fromkeys(("hour", "application", "context_over_tokens", "service", "requests", *_TOKENS), np.int64)
 FLEET_COLUMNS = {
     "pool": np.int64, "application": np.int64, "requests": np.int64, "input_tokens": np.int64,
     "cached_input_tokens": np.int64, "output_tokens": np.int64, "resident_s": np.float64,
@@ -27,6 +29,14 @@ CONTEXT_EDGES_TOKENS = (
 sums split here, so that a tariff with such a tier is exact, and any other tier is refused."""
 
 Columns = dict[str, np.ndarray]
+
+
+class ApiService(IntEnum):
+    """What an API was paid for: an answer, an answer some time within a day, or the copy that lost a hedge."""
+
+    STANDARD = 0
+    BATCH = 1
+    LOST_HEDGE = 2
 
 
 def life_rows(facts: Facts) -> Columns:
@@ -82,15 +92,27 @@ def _by_hour(spans: Columns, n_pools: int, from_s: float, to_s: float) -> Column
     return {"hour": hour, "pool": kind // n_states, "state": kind % n_states, "replica_s": replica_s}
 
 
-def api_rows(requests: Columns, rows: np.ndarray) -> Columns:
-    """Tokens of these requests by hour of arrival, application and context, columns API_COLUMNS."""
+def api_rows(requests: Columns, rows: np.ndarray, extras: Columns) -> Columns:
+    """Tokens of these requests by hour of arrival, application, context and service, columns API_COLUMNS.
+
+    `rows`: bool[n]; `extras`: columns of sim.records.API_EXTRA_COLUMNS. A copy that lost a hedge counts as another.
+    """
     edges = np.array((0, *CONTEXT_EDGES_TOKENS))
     mine = {name: requests[name][rows].astype(np.int64) for name in ("application", *_TOKENS) if name in requests}
     mine["hour"] = (requests["arrived_s"][rows] // HOUR_S).astype(np.int64)
     mine["context_over_tokens"] = edges[np.maximum(np.searchsorted(edges, mine["input_tokens"]) - 1, 0)]
     mine["requests"] = np.ones(len(mine["hour"]), np.int64)
-    mine.setdefault("cache_write_tokens", mine["input_tokens"] - mine["cached_input_tokens"])
-    return _summed(mine, API_COLUMNS, by=3)
+    mine["service"] = np.zeros(len(mine["hour"]), np.int64)
+    if len(extras["request_row"]):
+        place = np.cumsum(rows) - 1  # of a request among `rows`
+        extras = {name: column[rows[extras["request_row"]]] for name, column in extras.items()}
+        mine["service"][place[extras["request_row"][extras["is_batch"] == 1]]] = ApiService.BATCH
+        extras = {name: column[extras["is_hedged"] == 1] for name, column in extras.items()}
+        lost = {name: column[place[extras["request_row"]]] for name, column in mine.items()}
+        lost |= {name: extras[f"lost_{name}"].astype(np.int64) for name in _TOKENS}
+        lost["service"] = np.full(len(lost["hour"]), ApiService.LOST_HEDGE, np.int64)
+        mine = {name: np.concatenate([column, lost[name]]) for name, column in mine.items()}
+    return _summed(mine, API_COLUMNS, by=4)
 
 
 def fleet_rows(facts: Facts, rows: np.ndarray) -> Columns:

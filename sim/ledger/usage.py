@@ -48,10 +48,10 @@ class Usage:
     [started_s, ended_s] and the cold-start seconds in it, which decide rounding, minimum charges and commitments.
     `gpu`: the replica-seconds that fall in the window (`after_window` 0), and those after it in which replicas did
     not idle (1), one row per hour, pool and state, columns GPU_COLUMNS.
-    `api`: what the API finished of the tasks that began in the window, one row per hour of arrival, application and
-    context, columns API_COLUMNS: `input_tokens` include the cached ones and those written to a cache (all that
-    were not read from it, unless the facts say how many); `context_over_tokens` is the largest of CONTEXT_EDGES_TOKENS
-    that the prompts exceed, 0 if none.
+    `api`: what the API finished of the tasks that began in the window, one row per hour of arrival, application,
+    context and service, columns API_COLUMNS: `input_tokens` include the cached ones and those written to a cache;
+    `context_over_tokens` is the largest of CONTEXT_EDGES_TOKENS that the prompts exceed, 0 if none; `service` is one of
+    ApiService: the copies of requests that lost a hedge are rows of their own.
     `fleet`: what the fleet finished of them, one row per pool and application, columns FLEET_COLUMNS; `resident_s` is
     the time from admission to the end.
     `gpus_per_replica` is that of the first pool, 0 without a fleet. `pool` in the tables is the place in `pools`.
@@ -86,7 +86,7 @@ class Usage:
             gpus_per_replica=facts.gpus_per_replica,
             replicas=life_rows(facts),
             gpu=gpu_rows(facts),
-            api=api_rows(requests, finished & (requests["backend"] == Backend.API)),
+            api=api_rows(requests, finished & (requests["backend"] == Backend.API), facts.api_extras),
             fleet=fleet_rows(facts, finished & (requests["backend"] == Backend.FLEET)),
             requests_finished=int(np.count_nonzero(finished)),
             tasks_finished=len(finished_tasks(requests, window)[0]),
@@ -200,6 +200,7 @@ class Usage:
         for table, column in (("gpu", "hour"), ("replicas", "replica_id"), ("fleet", "application")):
             data[table].setdefault("pool", [0] * len(data[table][column]))  # before version 4 there was one
         data["further_pools"] = tuple(Pool(*pool) for pool in data.get("further_pools", ()))
+        data["api"].setdefault("service", [0] * len(data["api"]["hour"]))
         data["applications"] = {int(i): name for i, name in data["applications"].items()}
         for table, dtypes in _TABLES.items():
             data[table] = {name: np.array(data[table][name], dtype) for name, dtype in dtypes.items()}

@@ -44,7 +44,7 @@ def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo
         **_use_of_the_fleet(facts, usage),
         **(_use_by_pool(facts, usage, n) if facts.further_pools else {}),
         **_cold_starts(facts, mine),
-        "api_request_fraction": _ratio(int(np.count_nonzero(mine["backend"] == Backend.API)), n),
+        **_at_the_api(facts, mine),
         "preemptions": int(mine["preemptions"].sum()),
         "requests_retried": int(np.count_nonzero(mine["retries"])),
         "replicas_lost": facts.replicas_lost,
@@ -233,6 +233,27 @@ def _cold_starts(facts: Facts, mine: dict[str, np.ndarray]) -> dict[str, Metric]
         "cold_starts": int(np.count_nonzero(begun_s >= facts.window.start_s)),
         "cold_start_wait_p95_s": percentile(waited_s, 95) if fleet else None,
         "cold_start_request_fraction": _ratio(int(np.count_nonzero(waited_s > 0)), len(waited_s)) if fleet else None,
+    }
+
+
+def _at_the_api(facts: Facts, mine: dict[str, np.ndarray]) -> dict[str, Metric]:
+    """Who went to the API, and how often they had to be sent: `api_429s` over a limit, `api_errors` during an outage.
+
+    api_attempts_per_request: both, and how often they or second copies of them were let in, per request sent there.
+    api_hedged_fraction: of those, the share that was sent a second time because the first token was late.
+    """
+    row = facts.api_extras["request_row"]
+    counts = of_window(facts.requests, facts.window)[row]
+    its = {name: column[counts] for name, column in facts.api_extras.items()}
+    throttled, failed = int(its["throttled_attempts"].sum()), int(its["failed_attempts"].sum())
+    hedged, there = int(its["is_hedged"].sum()), mine["backend"] == Backend.API
+    n, let_in = int(np.count_nonzero(there)), int(np.count_nonzero(there & np.isfinite(mine["admitted_s"])))
+    return {
+        "api_request_fraction": _ratio(n, len(there)),
+        "api_429s": throttled,
+        "api_errors": failed,
+        "api_attempts_per_request": _ratio(throttled + failed + let_in + hedged, n),
+        "api_hedged_fraction": _ratio(hedged, n),
     }
 
 

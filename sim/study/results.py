@@ -41,7 +41,7 @@ def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, resul
     write_bills(folder / BILL, result.bills)
     write_json(folder / REPLICATIONS, result.per_replication)
     if alone or scenario.output.requests:
-        _write_parquet(folder / REQUESTS, [_with_pool(run.facts, run.facts.requests) for run in result.runs])
+        _write_parquet(folder / REQUESTS, [_with_pool(run.facts, run.facts.requests_in_full) for run in result.runs])
     if alone or scenario.output.spans:
         _write_parquet(folder / SPANS, [_with_pool(run.facts, run.facts.spans) for run in result.runs])
     if alone or scenario.output.figures:

@@ -22,6 +22,7 @@ input_tokens cached_input_tokens output_tokens ttft_mean_s ttft_p50_s ttft_p95_s
 tpot_p99_s e2e_mean_s e2e_p50_s e2e_p95_s e2e_p99_s task_mean_s task_p95_s slo_attainment_fraction
 busy_fraction_of_paid token_fraction_of_peak batch_fill_fraction gpu_hours_paid cold_starts cold_start_wait_p95_s
 api_request_fraction preemptions prefix_hit_fraction evicted_while_thinking_fraction recomputed_tokens usd_total
+api_429s api_errors api_attempts_per_request api_hedged_fraction
 """.split()
 
 

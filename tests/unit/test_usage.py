@@ -42,7 +42,8 @@ def test_api_tokens_by_hour_of_the_clock():
     book.api(3600, 3601, 3602, input_tokens=9, cached_input_tokens=4, output_tokens=3)
     book.api(999, 1000, 1001).api(11_800, 11_801, 11_802)  # one before the window, one after
     assert as_lists(Usage.from_facts(book.facts()).api) == dict(
-        hour=[0, 1], application=[0, 0], context_over_tokens=[0, 0], requests=[2, 1], input_tokens=[15, 9],
+        hour=[0, 1], application=[0, 0], context_over_tokens=[0, 0], service=[0, 0], requests=[2, 1],
+        input_tokens=[15, 9],
         cached_input_tokens=[0, 4], cache_write_tokens=[15, 5], output_tokens=[3, 3],
     )  # fmt: skip
 
