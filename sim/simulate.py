@@ -127,7 +127,8 @@ class _World:
             self.fleet = self.gateway.fleet = _fleet(env, scenario, streams, self.recorder, self.gateway.done)
         if scenario.has_api:
             self.api = self.gateway.api = Api(
-                env, scenario.api, self.gateway.done, patience_s=scenario.queue.patience_s
+                env, scenario.api, self.gateway.done, patience_s=scenario.queue.patience_s,
+                rng=streams.generator("api_outages"),
             )
 
     def attach(self, workload: Workload, horizon_s: float | None) -> simpy.Event:

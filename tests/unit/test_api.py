@@ -182,7 +182,7 @@ def test_memory_of_prompts_is_bounded_by_their_time_to_live():
         ({"ttft_tail_fraction": 0.02}, "ttft_tail_fraction = 0.02 needs ttft_tail_median_s"),
         ({"requests_per_minute": 6, "burst_s": 5}, r"requests_per_minute = 6.0 / 60 \* burst_s = 5.0 must be >= 1"),
         ({"max_concurrency": 0}, "max_concurrency = 0"),
-        ({"on_limit": "retry"}, "on_limit = 'retry'"),
+        ({"on_limit": "hope"}, "on_limit = 'hope'"),
         ({"prompt_cache": {"min_tokens": 10, "ttl_s": 0}}, "prompt_cache.ttl_s = 0"),
     ],
 )
