@@ -27,9 +27,9 @@ REQUEST_COLUMNS = {
 generated in full by finished requests only. `recomputed_tokens`: computed again because of preemptions.
 `returning_tokens`: how many leading tokens of a prompt the task's previous call had left in KV memory, wherever that
 was. `prefill_replica_id`: where the prompt was computed, if not on `replica_id`, which began to decode it at
-`decode_admitted_s`; else -1 and NaN. `retries`: how often a replica was lost under it and it was tried again; then
-`admitted_s` is its first admission, anywhere, and `preempted_s` includes the time until the next.
-`cache_write_tokens`: of the prompt, into the prompt cache of an API."""
+`decode_admitted_s`; else -1 and NaN. `retries`: how often a replica was lost under it, or the fleet turned it away, and
+it was tried again; then `admitted_s` is its first admission, anywhere (on an API: there), and `preempted_s` includes
+the time until the next. `cache_write_tokens`: of the prompt, into the prompt cache of an API."""
 
 SPAN_COLUMNS = {"replica_id": np.int32, "state": np.int8, "start_s": np.float64, "end_s": np.float64}
 """One row per stretch of a replica's life. The spans of one replica tile its life from request to release."""
@@ -157,7 +157,7 @@ class Recorder:
 
     def _enter_stays(self, r: Request, losses: Losses) -> None:
         stays, last_s = losses.stays, losses.resumed_s if losses.stays else r.admitted_s
-        if last_s is not None:
+        if last_s is not None and r.backend == Backend.FLEET:
             stays = [*stays, (r.replica_id, last_s, float("nan") if r.finished_s is None else r.finished_s)]
         for stay in stays:
             self._stays.append(len(self._requests), *stay)

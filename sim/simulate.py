@@ -124,10 +124,10 @@ class _World:
         self.gateway = Gateway(env, scenario.routing, self.recorder, ingress_s)
         self.fleet = self.api = None
         if scenario.has_fleet:
-            self.fleet = self.gateway.fleet = _fleet(env, scenario, streams, self.recorder, self.gateway.done)
+            self.fleet = self.gateway.fleet = _fleet(env, scenario, streams, self.recorder, self.gateway.fleet_done)
         if scenario.has_api:
             self.api = self.gateway.api = Api(
-                env, scenario.api, self.gateway.done, patience_s=scenario.queue.patience_s,
+                env, scenario.api, self.gateway.api_done, patience_s=scenario.queue.patience_s,
                 rng=streams.generator("api_outages"),
             )
 
@@ -138,8 +138,8 @@ class _World:
             traffic = ClosedLoopTraffic(
                 env, workload.arrivals, workload.endless_calls(self.streams, self.api is not None),
                 self.streams.generator("think_s"), gateway.begin,
-                priorities=workload.priorities(self.streams), delay_s=gateway.ingress_s, until_s=horizon_s,
-                on_finished=all_ended.succeed,
+                priorities=workload.priorities(self.streams), profile=workload.profile, delay_s=gateway.ingress_s,
+                until_s=horizon_s, on_finished=all_ended.succeed,
             )  # fmt: skip
             gateway.on_task_end = traffic.task_ended
         else:

@@ -24,8 +24,15 @@ class ReplicaView(Protocol):
         """How long the first of its waiting requests has been in the system; 0 without one."""
 
     @property
-    def outstanding_prompt_tokens(self) -> int:
-        """Prompt tokens of the waiting requests: the prefill work ahead of a newcomer."""
+    def prefill_tokens_ahead(self) -> int:
+        """Prompt tokens to compute before a newcomer's: those it has taken in, less what is computed or cached now."""
+
+    def prefill_s(self, tokens: int) -> float:
+        """How long it would take to compute so many tokens of prompts after the step under way, beside its batch."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """The first of its waiting requests waits for a slot or for memory, not for its turn to be computed."""
 
     @property
     def kv_used_fraction(self) -> float:
@@ -81,6 +88,13 @@ class FleetView(Protocol):
         With a replica ready, `oldest_wait_s`: the delay of the request at the head of the line is a good predictor of a
         newcomer's (Ibrahim and Whitt, 2009). With none, the expected time until one is ready.
         """
+
+    @property
+    def queued_prompt_tokens(self) -> int:
+        """Prompt tokens of the requests in the fleet's queue, which no replica has taken in."""
+
+    def placed(self, request: Request) -> ReplicaView | None:
+        """The replica that would take in a request sent now; None if it would wait in the fleet's queue."""
 
     def n_idle_longer_than(self, idle_s: float) -> int:
         """Ready replicas that have had no request for at least `idle_s`."""

@@ -54,6 +54,29 @@ def returning_tokens(previous: Call, call: Call) -> int:
     return shared
 
 
+class TaskProfile(NamedTuple):
+    """What is known of a kind of task beforehand.
+
+    `expected_calls`: mean number of calls of those tasks of the kind that make more than 0, 1, 2, ... calls.
+    """
+
+    application: str = ""
+    expected_calls: tuple[float, ...] = ()
+
+    def calls_to_come(self, calls_made: int) -> float:
+        """Mean number of calls still to come, at least one, of a task that has made so many; 1 if nothing is known.
+
+        >>> half_of_one_half_of_five = TaskProfile("mixed", (3.0, 5.0, 5.0, 5.0, 5.0))
+        >>> [half_of_one_half_of_five.calls_to_come(made) for made in (0, 1, 4)]
+        [3.0, 4.0, 1.0]
+        """
+        means = self.expected_calls
+        return max(1.0, means[min(calls_made, len(means) - 1)] - calls_made) if means else 1.0
+
+
+NO_PROFILE = TaskProfile()
+
+
 class Task(NamedTuple):
     """What a user asks for: one call, or a chain of calls where each waits for the one before.
 
@@ -65,6 +88,7 @@ class Task(NamedTuple):
     calls: tuple[Call, ...]
     application: int = 0
     priority: int = 0
+    profile: TaskProfile = NO_PROFILE
 
 
 class Outcome(IntEnum):
@@ -147,3 +171,10 @@ class Request:
         self.losses: Losses | None = None
         self.cache_write_tokens = 0  # of its prompt, into the prompt cache of an API
         self.api_extra: ApiExtra | None = None
+
+    def start_over(self) -> None:
+        """Forget the stamps of a backend that turned it away, to be tried again elsewhere; the retry is on record."""
+        losses, cold_start_wait_s = self.losses or Losses(), self.cold_start_wait_s
+        losses.retries += 1
+        self.__init__(self.task, self.call_index, self.arrived_s)
+        self.losses, self.cold_start_wait_s = losses, cold_start_wait_s

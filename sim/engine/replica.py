@@ -65,6 +65,8 @@ class Replica:
         if max_model_len is not None:
             self._capacity_tokens = min(self._capacity_tokens, max_model_len - 1)
         self._block_tokens = block_tokens
+        self._max_num_seqs, self._budget_tokens = max_num_seqs, max_num_batched_tokens
+        self._decode_tokens = decode_tokens
         self._prefix_caching = prefix_caching
         self._async_scheduling = async_scheduling
         self._env = env
@@ -97,8 +99,25 @@ class Replica:
         return self._env.now - waiting[0].request.arrived_s if waiting else 0.0
 
     @property
-    def outstanding_prompt_tokens(self) -> int:
-        return sum(s.prompt_tokens for s in self._batch.waiting)
+    def prefill_tokens_ahead(self) -> int:
+        batch = self._batch
+        tokens = batch.partial.prompt_tokens - batch.partial.computed_tokens if batch.partial else 0
+        return tokens + sum(s.prompt_tokens - self.cached_tokens(s.segments) for s in batch.waiting)
+
+    def prefill_s(self, tokens: int) -> float:
+        batch, left_s = self._batch, self._ends_s - self._env.now if self._mode == _MIXED else 0.0
+        n, context = batch.n_decoding, batch.context_tokens
+        budget = max(1, self._budget_tokens - n * self._decode_tokens)
+        steps, rest = divmod(tokens, budget)
+        full_s = steps * self._step_s(n, context, [(budget, 0, True)]) if steps else 0.0
+        return left_s + full_s + (self._step_s(n, context, [(rest, 0, True)]) if rest else 0.0)
+
+    @property
+    def is_blocked(self) -> bool:
+        batch = self._batch
+        if not batch.waiting or len(batch.running) >= self._max_num_seqs:
+            return bool(batch.waiting)
+        return batch.waiting[0].prompt_tokens > batch.memory.available_blocks * self._block_tokens
 
     @property
     def kv_used_fraction(self) -> float:
@@ -111,8 +130,10 @@ class Replica:
         return 1.0 - max(0, memory.available_blocks - memory.evictable_blocks) / memory.total_blocks
 
     def cached_tokens(self, segments: tuple[Segment, ...]) -> int:
+        if not segments or not self._prefix_caching:
+            return 0
         total = sum(tokens for _, tokens in segments)
-        return self._batch.memory.resident(segments, total + 1) * self._block_tokens if self._prefix_caching else 0
+        return self._batch.memory.resident(segments, total + 1) * self._block_tokens
 
     # --- requests come and go ------------------------------------------------------------------------------------
 

@@ -136,6 +136,14 @@ class Fleet:
         """Whether a request sent now would find the queue full."""
         return not self._open and len(self._queue) >= self._max_waiting
 
+    @property
+    def queued_prompt_tokens(self) -> int:
+        return sum(request.input_tokens for request in self._queue)
+
+    def placed(self, request: Request) -> ReplicaView | None:
+        candidates = self._open
+        return self._choose(request, candidates) if candidates else None
+
     def n_idle_longer_than(self, idle_s: float) -> int:
         latest_s = self._env.now - idle_s + 1e-9
         count = 0
@@ -173,6 +181,18 @@ class Fleet:
         if self._asks_on_arrival:
             self._ask()
         elif not candidates and self._scaler.asks_at_zero and not self._roster.ready and not self._roster.starting:
+            self._ask()
+
+    def missed(self, n_requests: int) -> None:
+        """So many requests are served elsewhere because no replica was ready (or, below 0, no longer are).
+
+        They count among those the scaler sees: or else a fleet at zero would never wake for a router that spares
+        requests the cold start.
+        """
+        self.n_outstanding += n_requests
+        self._left_less_arrived_s -= n_requests * self._env.now
+        nothing = not self._roster.ready and not self._roster.starting
+        if n_requests > 0 and (self._asks_on_arrival or self._scaler.asks_at_zero and nothing):
             self._ask()
 
     def unfinished(self) -> list[Request]:

@@ -6,23 +6,32 @@ from collections.abc import Callable
 
 from sim.clock import call_later
 from sim.records import Backend, Recorder
-from sim.routing.routers import Router
+from sim.routing.router import Router
 from sim.work import Outcome, Request, Task
 
-_FLEET, _FINISHED = Backend.FLEET, Outcome.FINISHED  # looking a member up on its enum costs as much as a call
+_FLEET, _API, _FINISHED = (
+    Backend.FLEET,
+    Backend.API,
+    Outcome.FINISHED,
+)  # looking a member up on its enum costs as much as a call
 
 
 class Gateway:
     """Plays tasks: sends each call to the backend the router names, and the next call once the one before has finished.
 
-    Implements `SystemView`. A task whose call is refused or abandoned ends there. Wire it up in two steps, since the
-    backends are built with `done` as their callback: set `fleet` and `api` before the first task. `ingress_s`: what
-    HTTP and tokenising take from a request's arrival until it gets here.
+    Implements `SystemView`. A task whose call is refused or abandoned ends there, unless the router sends the call to
+    the API when the fleet has turned it away. Wire it up in two steps, since the backends are built with `fleet_done`
+    and `api_done` as their callbacks: set `fleet` and `api` before the first task. `ingress_s`: what HTTP and
+    tokenising take from a request's arrival until it gets here.
     """
 
     def __init__(self, env, router: Router, recorder: Recorder, ingress_s: float = 0.0):
         self._env = env
-        self._choose = router.choose
+        self._is_demand = router.is_demand
+        self._router = at_work = router.controller(env)
+        self._choose = at_work.choose
+        self._missed: dict[Request, Callable[[int], None]] = {}  # on the API as no replica was ready; whom to tell
+        self.fleet_done = self._turned_away_or_done if router.retries else self.done
         self._recorder = recorder
         self.ingress_s = ingress_s
         self.fleet = None
@@ -73,5 +82,32 @@ class Gateway:
         self.requests_started += 1
         choose = self._choose
         backend = choose(request, self)
+        if backend is _FLEET:
+            request.backend = backend
+            self.fleet.submit(request)
+            return
+        fleet = self.fleet
+        if fleet is not None and not fleet.n_ready and self._is_demand(request):
+            self._missed[request] = missed = fleet.missed  # of several pools, of the one it would have joined
+            missed(1)
         request.backend = backend
-        (self.fleet if backend is _FLEET else self.api).submit(request)
+        self.api.submit(request)
+
+    def api_done(self, request: Request) -> None:
+        """The API has finished with a request."""
+        self._router.settled(request)
+        if request in self._missed:
+            self._missed.pop(request)(-1)
+        self.done(request)
+
+    def _turned_away_or_done(self, request: Request) -> None:
+        turned_away = request.outcome is not _FINISHED and request.outcome is not Outcome.ABANDONED
+        if turned_away and self._router.second_try(request, self):
+            call_later(self._env, 0.0, self._try_again, request)  # not at once: the fleet is still at work on it
+        else:
+            self.done(request)
+
+    def _try_again(self, request: Request) -> None:
+        request.start_over()
+        request.backend = _API
+        self.api.submit(request)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from math import floor
 
 from sim.clock import Wake
-from sim.views import ReplicaView
+from sim.views import FleetView, ReplicaView
 from sim.work import Request, Segment
 
 
@@ -49,27 +49,56 @@ class Scrape:
 class ReplicaSeen:
     """A replica as it was when last looked at; implements `ReplicaView`.
 
-    What it has cached is known at once: routers keep a record of it or are sent events, they do not scrape it.
+    What it has cached is known at once: routers keep a record of it or are sent events, they do not scrape it. So is
+    its speed. `with_prefill`: look at the prefill work ahead, too.
     """
 
     __slots__ = (
-        "live", "replica_id", "n_waiting", "n_running", "n_outstanding", "oldest_wait_s", "outstanding_prompt_tokens",
-        "kv_used_fraction", "kv_filled_fraction",
+        "live", "replica_id", "n_waiting", "n_running", "n_outstanding", "oldest_wait_s", "kv_used_fraction",
+        "kv_filled_fraction", "prefill_tokens_ahead", "is_blocked",
     )  # fmt: skip
 
-    def __init__(self, live: ReplicaView):
+    def __init__(self, live: ReplicaView, with_prefill: bool = False):
         self.live = live
         self.replica_id = live.replica_id
         self.n_waiting = live.n_waiting
         self.n_running = live.n_running
         self.n_outstanding = live.n_outstanding
         self.oldest_wait_s = live.oldest_wait_s
-        self.outstanding_prompt_tokens = live.outstanding_prompt_tokens
         self.kv_used_fraction = live.kv_used_fraction
         self.kv_filled_fraction = live.kv_filled_fraction
+        if with_prefill:
+            self.prefill_tokens_ahead = live.prefill_tokens_ahead
+            self.is_blocked = live.is_blocked
 
     def cached_tokens(self, segments: tuple[Segment, ...]) -> int:
         return self.live.cached_tokens(segments)
+
+    def prefill_s(self, tokens: int) -> float:
+        return self.live.prefill_s(tokens)
+
+
+class FleetSeen:
+    """A fleet as it was when last looked at, for routers. Where a request would be placed is up to the placement."""
+
+    __slots__ = (
+        "live", "n_ready", "n_waiting", "oldest_wait_s", "predicted_wait_s", "queued_prompt_tokens", "replicas",
+        "_seen",
+    )  # fmt: skip
+
+    def __init__(self, live: FleetView, with_prefill: bool = False):
+        self.live = live
+        self.n_ready = live.n_ready
+        self.n_waiting = live.n_waiting
+        self.oldest_wait_s = live.oldest_wait_s
+        self.predicted_wait_s = live.predicted_wait_s
+        self.queued_prompt_tokens = live.queued_prompt_tokens
+        self._seen = {replica: ReplicaSeen(replica, with_prefill) for replica in live.replicas}
+        self.replicas = tuple(self._seen.values())
+
+    def placed(self, request: Request) -> ReplicaView | None:
+        replica = self.live.placed(request)
+        return self._seen.get(replica, replica)
 
 
 class ScrapedChoice:

@@ -89,13 +89,18 @@ class Spread(Node):
     @cached_property
     def whole_moments(self) -> tuple[float, float]:
         """Mean and second moment of `draw_whole`, summed over its values; needs an upper bound."""
+        values, weights = self.whole_shares
+        return float(weights @ values), float(weights @ values**2)
+
+    @cached_property
+    def whole_shares(self) -> tuple[np.ndarray, np.ndarray]:
+        """The values of `draw_whole`, ascending, and the probability of each; needs an upper bound."""
         if self.sigma == 0:
-            return float(max(round(self.median), 1)), float(max(round(self.median), 1) ** 2)
+            return np.array([float(max(round(self.median), 1))]), np.ones(1)
         values = np.arange(math.ceil(self.lowest - 0.5), math.floor(self.highest + 0.5) + 1)
         edges = np.append(values - 0.5, values[-1] + 0.5)
         weights = np.diff([self._share_below(edge) for edge in edges])
-        weights, values = weights / weights.sum(), np.maximum(values, 1).astype(float)
-        return float(weights @ values), float(weights @ values**2)
+        return np.maximum(values, 1).astype(float), weights / weights.sum()
 
     def _share_below(self, x: float, shift: float = 0.0) -> float:
         if x <= 0:

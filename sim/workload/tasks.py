@@ -13,7 +13,7 @@ from numpy.random import Generator
 from pydantic import Field, field_validator, model_validator
 
 from sim.schema import Kinded
-from sim.work import Call, Segment
+from sim.work import Call, Segment, TaskProfile
 from sim.workload.lengths import Lengths
 from sim.workload.spread import Spread
 
@@ -29,6 +29,16 @@ class Drawn(NamedTuple):
     output_tokens: np.ndarray
     wait_s: np.ndarray | None  # None = 0 throughout
     contexts: np.ndarray | None  # how often the task's context had been compacted before the call; None = never
+
+
+def expected_calls(n_calls: np.ndarray, shares: np.ndarray) -> tuple[float, ...]:
+    """Mean number of calls of the tasks that make more than 0, 1, 2, ... calls: sum(n p(n)) / sum(p(n)) over n > i.
+
+    >>> [round(mean, 3) for mean in expected_calls(np.array([1, 5]), np.array([0.5, 0.5]))]
+    [3.0, 5.0, 5.0, 5.0, 5.0]
+    """
+    beyond = [n_calls > made for made in range(int(n_calls.max()))]
+    return tuple(float(n_calls[more] @ shares[more] / shares[more].sum()) for more in beyond)
 
 
 class Tasks(Kinded):
@@ -55,6 +65,11 @@ class Tasks(Kinded):
     @abstractmethod
     def mean_calls_per_task(self) -> float:
         """Mean number of calls."""
+
+    @property
+    @abstractmethod
+    def profile(self) -> TaskProfile:
+        """What routers may know of such a task beforehand."""
 
     @abstractmethod
     def draw(self, rng: Generator, lengths_rng: Generator, lengths: Lengths | None, n: int) -> Drawn:
@@ -94,6 +109,10 @@ class SingleCall(Tasks):
     @property
     def mean_calls_per_task(self) -> float:
         return 1.0
+
+    @property
+    def profile(self) -> TaskProfile:
+        return TaskProfile(expected_calls=(1.0,))
 
     def draw(self, rng: Generator, lengths_rng: Generator, lengths: Lengths | None, n: int) -> Drawn:
         input_tokens, output_tokens = lengths.draw(lengths_rng, n)
@@ -147,6 +166,10 @@ class AgentLoop(Tasks):
     @property
     def mean_calls_per_task(self) -> float:
         return self.calls_per_task.whole_moments[0]
+
+    @property
+    def profile(self) -> TaskProfile:
+        return TaskProfile(expected_calls=expected_calls(*self.calls_per_task.whole_shares))
 
     def draw(self, rng: Generator, lengths_rng: Generator, lengths: Lengths | None, n: int) -> Drawn:
         counts = self.calls_per_task.draw_whole(rng, n)

@@ -10,12 +10,12 @@ import numpy as np
 
 from sim.randomness import Streams
 from sim.schema import ConfigError
-from sim.work import Call, Task
+from sim.work import Call, Task, TaskProfile
 from sim.workload.arrivals import Source
 from sim.workload.lengths import Empirical, Lengths
 from sim.workload.recorded import priorities_of, recorded_calls
 from sim.workload.replay import Arrived, Replay
-from sim.workload.tasks import Tasks
+from sim.workload.tasks import Tasks, expected_calls
 
 _FIRST_BLOCK, _LARGEST_BLOCK = 64, 2048
 
@@ -63,12 +63,20 @@ class Workload:
         else:
             moments = _reblocked(self.arrivals.times(streams.generator("arrivals"), horizon_s))
             moments_and_calls = zip(moments, self._mix(streams, api), repeat(self.priorities(streams)), strict=False)
-        first_id = 0
+        first_id, profile = 0, self.profile
         for times_s, calls, priorities in moments_and_calls:
             ids = range(first_id, first_id + len(times_s))
             first_id += len(times_s)
-            columns = zip(ids, times_s.tolist(), calls, repeat(0), priorities, strict=False)
+            columns = zip(ids, times_s.tolist(), calls, repeat(0), priorities, repeat(profile), strict=False)
             yield list(map(tuple.__new__, repeat(Task), columns))
+
+    @property
+    def profile(self) -> TaskProfile:
+        """What routers may know of the tasks beforehand; of recorded ones, what the log says of all of them."""
+        if not self.is_recorded:
+            return self.tasks.profile
+        counts, times = np.unique(np.diff(self.arrivals.excerpt.offsets), return_counts=True)
+        return TaskProfile(expected_calls=expected_calls(counts, times / times.sum()))
 
     def endless_calls(self, streams: Streams, api: bool = False) -> Iterator[tuple[Call, ...]]:
         """The calls of the k-th task, for as many tasks as a closed loop may begin."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +17,9 @@ from pydantic import TypeAdapter
 from sim.records import Backend
 from sim.routing.placement import LoadBased
 from sim.routing.placements import Placement
-from sim.routing.routers import Router
+from sim.scenario import compose_config, parse
 from sim.schema import one_of
-from sim.work import Call, Request, Task
+from sim.work import NO_PROFILE, Call, Request, Task, TaskProfile
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 ROUTING = sorted((CONF / "routing").glob("*.yaml"))
@@ -54,13 +55,25 @@ class BlindCall:
         raise OracleRead("a call by position")
 
 
+class BlindTask:
+    """A task that tells neither its calls nor how many there are."""
+
+    def __init__(self, task):
+        self.__dict__.update({name: value for name, value in task._asdict().items() if name != "calls"})
+
+    def __getattr__(self, name):
+        raise OracleRead(name)
+
+    def __setattr__(self, name, value):
+        raise AssertionError(f"a policy set {name} of a task")
+
+
 class BlindRequest:
     """A request as a policy may see it: nothing of it can be set, and its output is not known."""
 
     def __init__(self, request, backend=0, replica_id=-1):
-        calls = tuple(BlindCall(call) for call in request.task.calls)
-        task = Frozen(**(request.task._asdict() | {"calls": calls}))
-        seen = dict(task=task, call=calls[request.call_index], backend=backend, replica_id=replica_id)
+        task, call = BlindTask(request.task), BlindCall(request.task.calls[request.call_index])
+        seen = dict(task=task, call=call, backend=backend, replica_id=replica_id)
         self.__dict__.update(request=request, seen=seen)
 
     def __getattr__(self, name):
@@ -72,17 +85,26 @@ class BlindRequest:
         raise AssertionError(f"a policy set {name} of its request")
 
 
+ALIKE = dict(
+    n_outstanding=3, n_running=3, n_waiting=0, prefill_tokens_ahead=0, is_blocked=True, kv_used_fraction=0.1,
+    kv_filled_fraction=0.2, oldest_wait_s=0.0, cached_tokens=lambda segments: 0, prefill_s=lambda tokens: tokens / 1e4,
+)  # fmt: skip
+
+
 def some_requests():
     for task_id, call_index, backend, replica_id in product((0, 1, 17), (0, 2), Backend, (-1, 0, 5)):
-        task = Task(task_id, 0.0, (Call(100, 10), Call(120, 10), Call(140, 10)))
+        profile = {0: NO_PROFILE, 1: TaskProfile("chat", (1.6, 3.0)), 17: TaskProfile("coding", (21.9,))}[task_id]
+        task = Task(task_id, 0.0, (Call(100, 10), Call(120, 10), Call(140, 10)), profile=profile)
         yield BlindRequest(Request(task, call_index, 1.0), backend, replica_id)
 
 
 def some_systems(router):
     for n_ready, n_waiting, wait_s in product((0, 1, 4), (0, 3, 1000), (0.0, 3.0, 1e4)):
+        one = Frozen(**ALIKE | dict(replica_id=2, kv_used_fraction=min(0.99, wait_s / 3), oldest_wait_s=wait_s))
         fleet = Frozen(
             now_s=9.0, n_ready=n_ready, n_starting=1, n_waiting=n_waiting, n_outstanding=n_waiting + n_ready, n_idle=0,
-            oldest_wait_s=wait_s, predicted_wait_s=wait_s, next_ready_s=None, replicas=(),
+            oldest_wait_s=wait_s, predicted_wait_s=wait_s, next_ready_s=None, replicas=(one,) * n_ready,
+            queued_prompt_tokens=100 * n_waiting, placed=lambda request, one=one, n=n_ready: one if n else None,
         )  # fmt: skip
         api = Frozen(n_outstanding=3, expected_wait_s=0.0)
         yield Frozen(now_s=9.0, fleet=fleet if router.needs_fleet else None, api=api if router.needs_api else None)
@@ -92,19 +114,22 @@ def some_offers():
     rng = np.random.default_rng(5)
     for size in (1, 2, 5, 9):
         for _ in range(5):
+            loads = rng.integers(0, 100, size).tolist()
             yield tuple(
-                Frozen(
-                    replica_id=replica_id, n_waiting=0, n_running=load, n_outstanding=load,
-                    outstanding_prompt_tokens=0, kv_used_fraction=load / 100, kv_filled_fraction=load / 100,
-                    oldest_wait_s=0.0, cached_tokens=lambda segments: 0,
-                )
-                for replica_id, load in enumerate(rng.integers(0, 100, size).tolist(), start=int(rng.integers(0, 4)))
-            )  # fmt: skip
+                Frozen(**ALIKE | dict(replica_id=i, n_outstanding=n, n_waiting=n // 9, kv_used_fraction=n / 100))
+                for i, n in enumerate(loads, start=int(rng.integers(0, 4)))
+            )
+
+
+@cache
+def router_of(name):
+    """As the program would read it: a file may refer to other parts of the configuration."""
+    return parse(compose_config(f"routing={name}", "api=ideal")).routing
 
 
 @pytest.fixture(params=ROUTING, ids=lambda path: path.stem)
 def router(request):
-    return TypeAdapter(one_of(Router)).validate_python(yaml.safe_load(request.param.read_text()))
+    return router_of(request.param.stem)
 
 
 @pytest.fixture(params=PLACEMENT, ids=lambda path: path.stem)
@@ -125,6 +150,12 @@ def test_a_router_names_a_backend_it_said_it_needs_and_changes_nothing(router):
     assert chosen == allowed, "a backend that is needed is also used"
 
 
+def test_what_routes_in_a_run_answers_at_first_as_the_rule_does(router):
+    for system in some_systems(router):
+        for request in some_requests():
+            assert router.controller(simpy.Environment()).choose(request, system) is router.choose(request, system)
+
+
 def test_a_placement_picks_from_the_offer_and_changes_nothing(placement):
     for offer in some_offers():
         for request in some_requests():
@@ -134,11 +165,7 @@ def test_a_placement_picks_from_the_offer_and_changes_nothing(placement):
 
 
 def test_equal_replicas_are_taken_lowest_id_first_or_share_alike(placement):
-    alike = dict(
-        n_outstanding=3, n_running=3, n_waiting=0, outstanding_prompt_tokens=0, kv_used_fraction=0.1,
-        kv_filled_fraction=0.2, oldest_wait_s=0.0, cached_tokens=lambda segments: 0,
-    )  # fmt: skip
-    offer = tuple(Frozen(replica_id=i, **alike) for i in (2, 4, 7))
+    offer = tuple(Frozen(replica_id=i, **ALIKE) for i in (2, 4, 7))
     picks = [
         placement.choose(BlindRequest(Request(Task(task_id, 0.0, (Call(1, 1),)), 0, 0.0)), offer).replica_id
         for task_id in range(900)
@@ -190,7 +217,9 @@ def test_an_oracle_and_a_meddler_are_caught():
     with pytest.raises(OracleRead):
         _ = request.output_tokens
     with pytest.raises(OracleRead):
-        _ = request.task.calls[0].output_tokens
+        _ = request.call.output_tokens
+    with pytest.raises(OracleRead):
+        _ = request.task.calls
     with pytest.raises(AssertionError):
         request.backend = 1
     with pytest.raises(AssertionError):

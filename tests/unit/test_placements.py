@@ -36,7 +36,7 @@ class Shown(SimpleNamespace):
     """A replica as placements see it; idle and empty unless said otherwise."""
 
     __hash__ = object.__hash__
-    replica_id = n_waiting = n_running = n_outstanding = outstanding_prompt_tokens = held = 0
+    replica_id = n_waiting = n_running = n_outstanding = held = 0
     oldest_wait_s = kv_used_fraction = kv_filled_fraction = 0.0
 
     def cached_tokens(self, segments):

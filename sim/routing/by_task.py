@@ -1,0 +1,77 @@
+"""Routing by what kind of task a request belongs to."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from sim.records import Backend
+from sim.routing.overflow import Overflow
+from sim.routing.router import FleetOnly, Router, RouterAtWork
+from sim.views import SystemView
+from sim.work import Request
+
+
+class ByTask(Router):
+    """Tasks of some classes go to the API, the others to `rest`: short tasks are bought, long ones use the KV cache.
+
+    To the API go tasks of the `api_applications` and those expected to make fewer calls than `api_below_calls`. What is
+    expected is the mean number of calls of tasks of that kind (`Task.profile`); how many this one will make, nobody
+    knows. With `stay_with_task` the first call decides for all; without it each call is judged by how many are still
+    expected, itself included, of a task that has come so far (a `rest` that stays with tasks keeps those on the API).
+    """
+
+    kind: Literal["by_task"] = "by_task"
+    needs_fleet: ClassVar[bool] = True
+    needs_api: ClassVar[bool] = True
+
+    api_applications: tuple[str, ...] = Field((), description="names of task kinds")
+    api_below_calls: float | None = Field(None, gt=1, description="expected calls; None: does not matter")
+    stay_with_task: bool = Field(True, description="the first call decides where the whole task goes")
+    rest: FleetOnly | Overflow = Field(FleetOnly(), discriminator="kind", description="the router of all other tasks")
+
+    @model_validator(mode="after")
+    def _has_a_class(self) -> ByTask:
+        if not self.api_applications and self.api_below_calls is None:
+            raise ValueError("needs api_applications or api_below_calls, or nothing would go to the API by its class")
+        return self
+
+    @property
+    def retries(self) -> bool:
+        return self.rest.retries
+
+    def choose(self, request: Request, view: SystemView) -> Backend:
+        return Backend.API if self.is_bought(request) else self.rest.choose(request, view)
+
+    def is_bought(self, request: Request) -> bool:
+        """Whether the request goes to the API by its class."""
+        profile = request.task.profile
+        if profile.application in self.api_applications:
+            return True
+        made = 0 if self.stay_with_task else request.call_index
+        return self.api_below_calls is not None and profile.calls_to_come(made) < self.api_below_calls
+
+    def controller(self, env) -> RouterAtWork:
+        rest = self.rest.controller(env)
+        return self if rest is self.rest else _ByTaskAtWork(self, rest)
+
+    def is_demand(self, request: Request) -> bool:
+        return not self.is_bought(request) and self.rest.is_demand(request)
+
+    def second_try(self, request: Request, view: SystemView) -> bool:
+        return self.rest.second_try(request, view)
+
+    def settled(self, request: Request) -> None:
+        self.rest.settled(request)
+
+
+class _ByTaskAtWork:
+    """ByTask whose `rest` remembers something."""
+
+    def __init__(self, rule: ByTask, rest: RouterAtWork):
+        self._rule, self._rest = rule, rest
+        self.second_try, self.settled = rest.second_try, rest.settled
+
+    def choose(self, request: Request, view: SystemView) -> Backend:
+        return Backend.API if self._rule.is_bought(request) else self._rest.choose(request, view)

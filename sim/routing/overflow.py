@@ -1,0 +1,145 @@
+"""Overflow: the fleet serves what it can in time, the API the rest."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from sim.records import Backend
+from sim.routing.budget import Budget, Spending
+from sim.routing.forecast import predicted_ttft_s
+from sim.routing.router import Router, RouterAtWork
+from sim.routing.scraping import FleetSeen, Scrape
+from sim.views import FleetView, SystemView
+from sim.work import Request
+
+_FLEET, _API = Backend.FLEET, Backend.API
+_LIMITS = ("queue_per_replica", "oldest_wait_s", "predicted_wait_s", "predicted_ttft_s", "kv_used_fraction")
+
+
+class Overflow(Router):
+    """The fleet serves what it can in time; the rest overflows to the API.
+
+    A request overflows when any trigger given fires, all read before it joins:
+    - `queue_per_replica`: more than this many requests per ready replica (counted as one when none is ready) have not
+      begun. A fleet at zero thus keeps the first requests, which wake it;
+    - `oldest_wait_s`: the first request of the queue it would join has waited longer than this;
+    - `predicted_wait_s`: the fleet's own estimate of the wait before service is longer than this;
+    - `predicted_ttft_s`: its first token would come later than this (`sim/routing/forecast.py`);
+    - `kv_used_fraction`: every ready replica has more than this share of its KV memory in use;
+    - `when_cold`: no replica is ready;
+    - `on_refusal`: the fleet has turned it away (a full queue, too long for the KV memory): it is sent again.
+
+    With `resume_fraction` < 1, once a request has overflowed others do so until all that is measured is within that
+    fraction of its limit. With `stay_with_task`, later calls of a task that overflowed go to the API as well: moving
+    back would cost the fleet a full prefill and the API its prompt cache. A spent `budget` keeps everything in the
+    fleet. What overflows while no replica is ready is shown to the scaler until the API has served it.
+    """
+
+    kind: Literal["overflow"] = "overflow"
+    needs_fleet: ClassVar[bool] = True
+    needs_api: ClassVar[bool] = True
+
+    queue_per_replica: float | None = Field(None, ge=0, description="waiting requests per ready replica tolerated")
+    oldest_wait_s: float | None = Field(None, ge=0, description="wait of the first in the queue still tolerated")
+    predicted_wait_s: float | None = Field(None, ge=0, description="predicted seconds before service still tolerated")
+    predicted_ttft_s: float | None = Field(None, ge=0, description="predicted time to first token still tolerated")
+    kv_used_fraction: float | None = Field(None, ge=0, lt=1, description="share of KV memory in use still tolerated")
+    when_cold: bool = Field(False, description="while no replica is ready")
+    on_refusal: bool = Field(False, description="what the fleet has turned away")
+    resume_fraction: float = Field(1.0, gt=0, le=1, description="of every limit: overflow stops below; 1: at the limit")
+    stay_with_task: bool = Field(True, description="later calls of a task that overflowed follow it to the API")
+    refresh_s: float = Field(0.0, ge=0, description="seconds between two looks at the fleet's load; 0: always live")
+    budget: Budget | None = Field(None, description="spending cap; None: none")
+
+    @model_validator(mode="after")
+    def _has_a_trigger(self) -> Overflow:
+        if all(getattr(self, name) is None for name in _LIMITS) and not (self.when_cold or self.on_refusal):
+            raise ValueError(f"needs {', '.join(_LIMITS)}, when_cold or on_refusal, or nothing would ever overflow")
+        return self
+
+    @property
+    def retries(self) -> bool:
+        return self.on_refusal
+
+    def choose(self, request: Request, view: SystemView) -> Backend:
+        """As if nothing had overflowed or been spent before; the controller knows better."""
+        if self.stays(request) or self.fires(request, view.fleet):
+            return _API
+        return _FLEET
+
+    def controller(self, env) -> RouterAtWork:
+        remembers = self.resume_fraction < 1 or self.refresh_s or self.budget
+        return _OverflowAtWork(self, env) if remembers else self
+
+    def stays(self, request: Request) -> bool:
+        """Whether the request follows its task to the API."""
+        return self.stay_with_task and request.call_index > 0 and request.backend == _API
+
+    def is_demand(self, request: Request) -> bool:
+        return not self.stays(request)
+
+    def second_try(self, request: Request, view: SystemView) -> bool:
+        return self.on_refusal
+
+    def fires(self, request: Request, fleet: FleetView, fraction: float = 1.0) -> bool:
+        """Whether anything measured is above this fraction of its limit, or the fleet is cold."""
+        limit = self.queue_per_replica
+        if limit is not None and fleet.n_waiting > limit * fraction * max(1, fleet.n_ready):
+            return True
+        if self.when_cold and not fleet.n_ready:
+            return True
+        limit = self.oldest_wait_s
+        if limit is not None and fleet.oldest_wait_s > limit * fraction:
+            return True
+        limit = self.predicted_wait_s
+        if limit is not None and fleet.predicted_wait_s > limit * fraction:
+            return True
+        limit = self.kv_used_fraction
+        if limit is not None:
+            least = min((replica.kv_used_fraction for replica in fleet.replicas), default=0.0)
+            if least > limit * fraction:
+                return True
+        limit = self.predicted_ttft_s
+        return limit is not None and predicted_ttft_s(request, fleet) > limit * fraction
+
+
+class _OverflowAtWork:
+    """Overflow with a memory: whether it is overflowing, what it last saw, what it has spent."""
+
+    def __init__(self, rule: Overflow, env):
+        self._rule = rule
+        self._overflowing = False
+        self._spending = None if rule.budget is None else Spending(env, rule.budget)
+        self._scrape = Scrape(env, rule.refresh_s, self._look) if rule.refresh_s else None
+        self._fleet: FleetView | None = None
+        self._seen: FleetSeen | None = None
+
+    def choose(self, request: Request, view: SystemView) -> Backend:
+        rule = self._rule
+        if not rule.stays(request):
+            fraction = rule.resume_fraction if self._overflowing else 1.0
+            self._overflowing = rule.fires(request, self._show(view.fleet), fraction)
+            if not self._overflowing:
+                return _FLEET
+        return _API if self._spending is None or self._spending.take(request) else _FLEET
+
+    def second_try(self, request: Request, view: SystemView) -> bool:
+        return self._rule.on_refusal and (self._spending is None or self._spending.take(request))
+
+    def settled(self, request: Request) -> None:
+        if self._spending is not None:
+            self._spending.settle(request)
+
+    def _show(self, fleet: FleetView) -> FleetView:
+        if self._scrape is None:
+            return fleet
+        self._fleet = fleet
+        self._scrape.keep_up()
+        return self._seen
+
+    def _look(self) -> bool:
+        fleet = self._fleet
+        self._seen = FleetSeen(fleet, with_prefill=self._rule.predicted_ttft_s is not None)
+        return bool(fleet.n_outstanding or fleet.n_starting)

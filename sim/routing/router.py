@@ -1,0 +1,83 @@
+"""Which backend a request goes to: the fleet or the API."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Protocol
+
+from sim.records import Backend
+from sim.schema import Kinded
+from sim.views import SystemView
+from sim.work import Request
+
+_FLEET = Backend.FLEET  # looking a member up on its enum costs as much as a call
+
+
+class RouterAtWork(Protocol):
+    """A router in one run, with whatever it remembers of it."""
+
+    def choose(self, request: Request, view: SystemView) -> Backend:
+        """The backend to serve this request."""
+
+    def second_try(self, request: Request, view: SystemView) -> bool:
+        """Whether a request that the fleet turned away is sent to the API."""
+
+    def settled(self, request: Request) -> None:
+        """The API has finished with a request."""
+
+
+class Router(Kinded):
+    """Chooses a backend for every request, as a pure function of the request and what it may see of the system.
+
+    Before it asks, the gateway sets `request.backend` to the backend of the task's previous call (meaningless for the
+    first call, `request.call_index == 0`): the only memory a router has. One that needs more leaves it to a controller,
+    made anew for each run. It must read neither `output_tokens` nor how many calls a task has.
+    """
+
+    needs_fleet: ClassVar[bool]  # may choose FLEET: `view.fleet` must be there
+    needs_api: ClassVar[bool]  # may choose API: `view.api` must be there
+
+    @property
+    def retries(self) -> bool:
+        """Whether a request that the fleet turns away may have a second try."""
+        return False
+
+    def choose(self, request: Request, view: SystemView) -> Backend:
+        """The backend to serve this request."""
+        raise NotImplementedError
+
+    def controller(self, env) -> RouterAtWork:
+        """What decides in one run."""
+        return self
+
+    def is_demand(self, request: Request) -> bool:
+        """Whether a request it sent to the API would have gone to a fleet that was ready: a scaler must hear of it."""
+        return False
+
+    def second_try(self, request: Request, view: SystemView) -> bool:
+        """See RouterAtWork."""
+        return False
+
+    def settled(self, request: Request) -> None:
+        """See RouterAtWork."""
+
+
+class FleetOnly(Router):
+    """Everything is served by the fleet, however long it takes."""
+
+    kind: Literal["fleet_only"] = "fleet_only"
+    needs_fleet: ClassVar[bool] = True
+    needs_api: ClassVar[bool] = False
+
+    def choose(self, request: Request, view: SystemView) -> Backend:
+        return _FLEET
+
+
+class ApiOnly(Router):
+    """Everything is served by the API."""
+
+    kind: Literal["api_only"] = "api_only"
+    needs_fleet: ClassVar[bool] = False
+    needs_api: ClassVar[bool] = True
+
+    def choose(self, request: Request, view: SystemView) -> Backend:
+        return Backend.API
