@@ -64,6 +64,7 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
     wants_peak = measure_peak and scenario.has_fleet
     facts = Facts(
         requests=world.recorder.requests(),
+        applications=workload.application_names,
         spans=world.recorder.spans(),
         api_extras=world.recorder.api_extras(),
         window=Window(scenario.warmup_s, horizon_s),
@@ -136,9 +137,9 @@ class _World:
         env, gateway, all_ended = self.env, self.gateway, self.env.event()
         if isinstance(workload.arrivals, ClosedLoop):
             traffic = ClosedLoopTraffic(
-                env, workload.arrivals, workload.endless_calls(self.streams, self.api is not None),
+                env, workload.arrivals, workload.endless_kinds(self.streams, self.api is not None),
                 self.streams.generator("think_s"), gateway.begin,
-                priorities=workload.priorities(self.streams), profile=workload.profile, delay_s=gateway.ingress_s,
+                priorities=workload.priorities(self.streams), delay_s=gateway.ingress_s,
                 until_s=horizon_s, on_finished=all_ended.succeed,
             )  # fmt: skip
             gateway.on_task_end = traffic.task_ended

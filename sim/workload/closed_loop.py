@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from sim.clock import call_later
-from sim.work import NO_PROFILE, Call, Outcome, Request, Task, TaskProfile
+from sim.work import Call, Outcome, Request, Task, TaskProfile
 from sim.workload.arrivals import Source
 from sim.workload.spread import Spread
 
@@ -41,27 +41,26 @@ class ClosedLoopTraffic:
     """Plays a closed loop: `begin(task)` is called `delay_s` after a client has sent it.
 
     Its owner calls `task_ended(request)` with the last request of every task. After `until_s` no client begins another.
-    Once every client has stopped, `on_finished()` is called. The k-th task begun has the k-th of `calls` and
-    `priorities`.
+    Once every client has stopped, `on_finished()` is called. The k-th task begun has the k-th of `kinds` (calls,
+    application, profile) and `priorities`.
     """
 
     def __init__(
         self,
         env,
         loop: ClosedLoop,
-        calls: Iterator[tuple[Call, ...]],
+        kinds: Iterator[tuple[tuple[Call, ...], int, TaskProfile]],
         rng: np.random.Generator,
         begin: Callable[[Task], None],
         *,
         priorities: Iterator[int] | None = None,
-        profile: TaskProfile = NO_PROFILE,
         delay_s: float = 0.0,
         until_s: float | None = None,
         on_finished: Callable[[], None] = lambda: None,
     ):
-        self._env, self._loop, self._calls, self._rng = env, loop, calls, rng
+        self._env, self._loop, self._kinds, self._rng = env, loop, kinds, rng
         self._begin, self._delay_s, self._until_s, self._on_finished = begin, delay_s, until_s, on_finished
-        self._n_begun, self._priorities, self._profile = 0, priorities or repeat(0), profile
+        self._n_begun, self._priorities = 0, priorities or repeat(0)
         self._n_clients = min(loop.n_clients, loop.n_tasks or loop.n_clients)
         for _ in range(self._n_clients):
             self._next_task()
@@ -83,7 +82,8 @@ class ClosedLoopTraffic:
         if self._none_left():
             self._stop()
             return
-        task = Task(self._n_begun, self._env.now, next(self._calls), 0, next(self._priorities), self._profile)
+        calls, application, profile = next(self._kinds)
+        task = Task(self._n_begun, self._env.now, calls, application, next(self._priorities), profile)
         self._n_begun += 1
         # Not at once: the backend whose request has just ended is still at work on that.
         call_later(self._env, self._delay_s, self._begin, task)

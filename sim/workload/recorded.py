@@ -52,15 +52,15 @@ def recorded_calls(
     log, counts = excerpt.log, np.diff(drawn.offsets)
     if log.hash_ids is not None:
         segments = _block_segments(excerpt, drawn.input_tokens, rows, np.repeat(block.copies, counts))
-        return build_calls(drawn, segments, False, quantiles)
+        return build_calls(drawn, segments, repeat(False), quantiles)
     if log.prefixes is not None:
         copies = np.repeat(block.copies, counts).tolist()
-        return build_calls(drawn, map(_of_copy, log.prefixes[rows], copies), False, quantiles)
+        return build_calls(drawn, map(_of_copy, log.prefixes[rows], copies), repeat(False), quantiles)
     if drawn.contexts is None:
-        return build_calls(drawn, repeat(()), False, quantiles)
+        return build_calls(drawn, repeat(()), repeat(False), quantiles)
     ids = np.repeat(np.arange(first_task_id, first_task_id + len(counts)), counts)
     keys = zip(ids.tolist(), drawn.contexts.tolist(), strict=True)
-    return build_calls(drawn, zip(zip(keys, drawn.input_tokens.tolist(), strict=True)), True, quantiles)
+    return build_calls(drawn, zip(zip(keys, drawn.input_tokens.tolist(), strict=True)), repeat(True), quantiles)
 
 
 def _of_copy(segments: tuple[Segment, ...], copy: int) -> tuple[Segment, ...]:

@@ -29,6 +29,7 @@ class Drawn(NamedTuple):
     output_tokens: np.ndarray
     wait_s: np.ndarray | None  # None = 0 throughout
     contexts: np.ndarray | None  # how often the task's context had been compacted before the call; None = never
+    application: np.ndarray | None = None  # of each task, by number; None = 0 throughout
 
 
 def expected_calls(n_calls: np.ndarray, shares: np.ndarray) -> tuple[float, ...]:
@@ -67,9 +68,18 @@ class Tasks(Kinded):
         """Mean number of calls."""
 
     @property
+    def application_names(self) -> tuple[str, ...]:
+        """Names of the applications, by number; empty where there is only one."""
+        return ()
+
+    @property
     @abstractmethod
     def profile(self) -> TaskProfile:
         """What routers may know of such a task beforehand."""
+
+    def profiles(self, drawn: Drawn) -> Iterable[TaskProfile]:
+        """What they may know of each drawn task."""
+        return repeat(self.profile)
 
     @abstractmethod
     def draw(self, rng: Generator, lengths_rng: Generator, lengths: Lengths | None, n: int) -> Drawn:
@@ -81,16 +91,20 @@ class Tasks(Kinded):
 
     def calls(self, drawn: Drawn, first_task_id: int, quantiles: Iterable | None = None) -> Iterator[tuple[Call, ...]]:
         """The drawn tasks as tuples of calls. `quantiles`: a pair per call (Call.api_quantiles); None = (0.5, 0.5)."""
-        return build_calls(drawn, self.segments(drawn, first_task_id), self.extends_prefix, quantiles)
+        return build_calls(drawn, self.segments(drawn, first_task_id), self.extended(drawn), quantiles)
+
+    def extended(self, drawn: Drawn) -> Iterable[bool]:
+        """Whether the answer of each drawn call becomes part of later prompts."""
+        return repeat(self.extends_prefix)
 
 
 def build_calls(
-    drawn: Drawn, segments: Iterable, extends_prefix: bool, quantiles: Iterable | None
+    drawn: Drawn, segments: Iterable, extends_prefix: Iterable[bool], quantiles: Iterable | None
 ) -> Iterator[tuple[Call, ...]]:
     """The calls of each task as a tuple, lazily."""
     waits = repeat(0.0) if drawn.wait_s is None else drawn.wait_s.tolist()
     luck = repeat((0.5, 0.5)) if quantiles is None else quantiles
-    columns = (drawn.input_tokens.tolist(), drawn.output_tokens.tolist(), waits, segments, repeat(extends_prefix), luck)
+    columns = (drawn.input_tokens.tolist(), drawn.output_tokens.tolist(), waits, segments, extends_prefix, luck)
     # A Call is a tuple: tuple.__new__ makes it at a third of the cost of Call(...).
     made = map(tuple.__new__, repeat(Call), zip(*columns, strict=False))
     if len(drawn.offsets) == len(drawn.input_tokens) + 1:

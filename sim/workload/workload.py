@@ -17,6 +17,9 @@ from sim.workload.recorded import priorities_of, recorded_calls
 from sim.workload.replay import Arrived, Replay
 from sim.workload.tasks import Tasks, expected_calls
 
+Kind = tuple[tuple[Call, ...], int, TaskProfile]
+"""What a task is: its calls, its application and what routers may know of it."""
+
 _FIRST_BLOCK, _LARGEST_BLOCK = 64, 2048
 
 
@@ -62,25 +65,24 @@ class Workload:
             moments_and_calls = self._recorded(streams, horizon_s, api)
         else:
             moments = _reblocked(self.arrivals.times(streams.generator("arrivals"), horizon_s))
-            moments_and_calls = zip(moments, self._mix(streams, api), repeat(self.priorities(streams)), strict=False)
-        first_id, profile = 0, self.profile
-        for times_s, calls, priorities in moments_and_calls:
+            mix, priorities = self._mix(streams, api), self.priorities(streams)
+            moments_and_calls = ((times_s, priorities, *next(mix)) for times_s in moments)
+        first_id = 0
+        for times_s, priorities, *kinds in moments_and_calls:
             ids = range(first_id, first_id + len(times_s))
             first_id += len(times_s)
-            columns = zip(ids, times_s.tolist(), calls, repeat(0), priorities, repeat(profile), strict=False)
+            calls, applications, profiles = kinds
+            columns = zip(ids, times_s.tolist(), calls, applications, priorities, profiles, strict=False)
             yield list(map(tuple.__new__, repeat(Task), columns))
 
     @property
-    def profile(self) -> TaskProfile:
-        """What routers may know of the tasks beforehand; of recorded ones, what the log says of all of them."""
-        if not self.is_recorded:
-            return self.tasks.profile
-        counts, times = np.unique(np.diff(self.arrivals.excerpt.offsets), return_counts=True)
-        return TaskProfile(expected_calls=expected_calls(counts, times / times.sum()))
+    def application_names(self) -> dict[int, str]:
+        """What the numbers of applications stand for."""
+        return {} if self.is_recorded else dict(enumerate(self.tasks.application_names))
 
-    def endless_calls(self, streams: Streams, api: bool = False) -> Iterator[tuple[Call, ...]]:
-        """The calls of the k-th task, for as many tasks as a closed loop may begin."""
-        return (calls for block in self._mix(streams, api) for calls in block)
+    def endless_kinds(self, streams: Streams, api: bool = False) -> Iterator[Kind]:
+        """What the k-th task is, for as many tasks as a closed loop may begin."""
+        return (kind for block in self._mix(streams, api) for kind in zip(*block, strict=False))
 
     def priorities(self, streams: Streams) -> Iterator[int]:
         """The priority of the k-th task, without end. Recorded tasks have those of their log."""
@@ -92,7 +94,8 @@ class Workload:
 
     def saturating_tasks(self, streams: Streams) -> Iterator[Task]:
         """An endless stream of tasks of the same mix, all there at time 0 and without waits between their calls."""
-        blocks = self._recorded_again_and_again() if self.is_recorded else self._mix(streams, False, waits=False)
+        mix = (calls for calls, *_ in self._mix(streams, False, waits=False))
+        blocks = self._recorded_again_and_again() if self.is_recorded else mix
         task_id = 0
         for block in blocks:
             for calls in block:
@@ -119,8 +122,9 @@ class Workload:
             readers.append(self.lengths)
         return {reader.path: reader.log.sha256 for reader in readers}
 
-    def _mix(self, streams: Streams, api: bool, waits: bool = True) -> Iterator[Iterator[tuple[Call, ...]]]:
-        """Endless blocks of tasks' calls. Block sizes are fixed, so the k-th task depends on k and the seed alone."""
+    def _mix(self, streams: Streams, api: bool, waits: bool = True) -> Iterator[tuple]:
+        """Endless blocks of columns: calls, applications and profiles of tasks. Block sizes are fixed, so the k-th task
+        depends on k and the seed alone."""
         rng, lengths_rng = streams.generator("tasks"), streams.generator("lengths")
         luck = streams.generator("api_quantiles") if api else None
         first_id = 0
@@ -129,16 +133,20 @@ class Workload:
             if not waits:
                 drawn = drawn._replace(wait_s=None)
             quantiles = _quantiles(luck, len(drawn.input_tokens)) if api else None
-            yield self.tasks.calls(drawn, first_id, quantiles)
+            applications = repeat(0) if drawn.application is None else drawn.application.tolist()
+            yield self.tasks.calls(drawn, first_id, quantiles), applications, self.tasks.profiles(drawn)
             first_id += size
 
     def _recorded(self, streams: Streams, horizon_s: float, api: bool):
         excerpt, first_id = self.arrivals.excerpt, 0
+        counts, times = np.unique(np.diff(excerpt.offsets), return_counts=True)
+        profile = TaskProfile(expected_calls=expected_calls(counts, times / times.sum()))
         luck = streams.generator("api_quantiles") if api else None
         for block in self.arrivals.arrived(streams.generator("arrivals"), horizon_s):
             n_calls = int((excerpt.offsets[block.tasks + 1] - excerpt.offsets[block.tasks]).sum())
             quantiles = _quantiles(luck, n_calls) if api else None
-            yield block.times_s, recorded_calls(excerpt, block, first_id, quantiles), priorities_of(excerpt, block)
+            calls = recorded_calls(excerpt, block, first_id, quantiles)
+            yield block.times_s, priorities_of(excerpt, block), calls, repeat(0), repeat(profile)
             first_id += len(block.tasks)
 
     def _recorded_again_and_again(self) -> Iterator[Iterator[tuple[Call, ...]]]:

@@ -65,14 +65,15 @@ def test_segments_lie_within_the_prompt_and_only_the_shared_stream_is_shared(tas
             assert sum(tokens for _, tokens in call.segments) <= call.input_tokens
             for key, tokens in call.segments:
                 assert tokens >= 0
-                if key != SHARED_KEY:
+                if SHARED_KEY not in (key, key[1] if type(key) is tuple else None):  # or of one application of several
                     assert owners.setdefault(key, task_id) == task_id, "two tasks own one stream"
             if call.extends_prefix:
                 assert sum(tokens for _, tokens in call.segments) == call.input_tokens
 
 
 def test_the_mean_number_of_calls_is_as_stated(tasks):
-    means = [len(drawn.input_tokens) / 2000 for drawn in (draw(tasks, seed, 2000) for seed in range(8))]
+    n = 20_000 if tasks.kind == "mixed" else 2000  # of which few tasks make most of the calls
+    means = [len(drawn.input_tokens) / n for drawn in (draw(tasks, seed, n) for seed in range(8))]
     assert_agrees(means, tasks.mean_calls_per_task, within=0.1)
     assert_disagrees(means, 1.2 * tasks.mean_calls_per_task, within=0.1)
 
