@@ -30,7 +30,10 @@ MAY_TELL_TIME = {
     "sim/fleet/cold_start.py", "sim/fleet/api.py", "sim/simulate.py", "sim/study/bench.py",
     "sim/calibrate/play.py", "sim/engine/saturation.py",
 }  # fmt: skip
-MAY_USE_PANDAS = ("sim/ledger/", "sim/report/", "sim/study/", "sim/simulate.py", "sim/workload/traces.py")
+MAY_USE_PANDAS = (
+    "sim/ledger/", "sim/report/", "sim/study/", "sim/simulate.py",
+    "sim/workload/traces.py", "sim/workload/log_files.py",
+)  # fmt: skip
 
 
 def name_of(path: Path) -> str:

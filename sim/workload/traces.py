@@ -3,7 +3,7 @@
 - `azure` (CSV): `TIMESTAMP` (date-time, any number of digits, no zone = UTC), `ContextTokens`, `GeneratedTokens`.
 - `mooncake` (JSON lines): `timestamp` (ms), `input_length`, `output_length`, optional `hash_ids` (ids of the prompt's
   512-token blocks; equal leading ids are a shared prefix; the last block may be partial).
-- `plain` (CSV or Parquet): `arrived_s` (seconds) or `timestamp` (seconds or date-time), `input_tokens`,
+- `plain` (CSV or Parquet): `arrived_s` (seconds) or `timestamp` (seconds or date-time; no zone = UTC), `input_tokens`,
   `output_tokens`, optional `task_id` (or `session_id`) and `wait_s`. Rows of one task id are the calls of one task, in
   order of time. `wait_s` is the tool or human time before the call; without the column it is the recorded gap between
   the two calls, which also contains the recorded service time. Optional `prefix` says which texts a prompt begins with,
@@ -16,24 +16,23 @@ with no input or no output tokens are failed requests: dropped and counted. What
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sim.schema import TraceError
 from sim.work import Segment
+from sim.workload.log_files import AZURE_COLUMNS, MOONCAKE_KEYS, LogFormat, raw_table
 
-LogFormat = Literal["auto", "azure", "mooncake", "plain"]
 MOONCAKE_BLOCK_TOKENS = 512  # Mooncake FAST25 release, README: hash_ids name blocks of 512 tokens
-AZURE_COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
-MOONCAKE_KEYS = ("timestamp", "input_length", "output_length")
+MOST_SECONDS = 1e11
+"""Number stamps beyond this, the year 5138 as seconds since 1970, are taken for milliseconds and refused."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +45,7 @@ class RequestLog:
     input_tokens: np.ndarray  # int64, >= 1
     output_tokens: np.ndarray  # int64, >= 1
     lines: np.ndarray  # where in the file each row stands, from 1
-    hash_ids: np.ndarray | None = None  # all rows' block ids, end to end
+    hash_ids: np.ndarray | None = None  # all rows' blocks, end to end, numbered 0, 1, ... in order of appearance
     hash_offsets: np.ndarray | None = None  # n + 1: row i owns hash_ids[hash_offsets[i]:hash_offsets[i + 1]]
     block_tokens: int | None = None
     task_ids: np.ndarray | None = None  # 0, 1, ... in order of each task's first call
@@ -82,58 +81,8 @@ def _read(file: str, path: str, format: LogFormat, _mtime_ns: int, _size: int) -
     except OSError as error:
         raise TraceError(f"{path}: cannot be read: {error.strerror}") from None
     digest = sha256(content).hexdigest()
-    rows = _Rows(path, _table(path, file, content, format))
+    rows = _Rows(path, raw_table(path, file, content, format))
     return rows.log(digest)
-
-
-def _table(path: str, file: str, content: bytes, format: LogFormat) -> tuple[str, pd.DataFrame]:
-    """The format found and the raw table, its index the line in the file."""
-    if file.endswith(".parquet") or content[:4] == b"PAR1":
-        try:
-            frame = pd.read_parquet(file)
-        except Exception as error:  # pyarrow has many ways to say that a file is broken
-            raise TraceError(f"{path}: is not a readable Parquet file: {str(error).splitlines()[0]}") from None
-        return "plain", frame.set_axis(pd.RangeIndex(1, len(frame) + 1, name="row"))
-    if not content.strip():
-        raise TraceError(f"{path}: is empty")
-    if format == "mooncake" or (format == "auto" and content.lstrip()[:1] == b"{"):
-        return "mooncake", _json_lines(path, content)
-    frame = _csv(path, file)
-    if format == "auto":
-        format = "azure" if AZURE_COLUMNS[1] in frame or AZURE_COLUMNS[2] in frame else "plain"
-    return format, frame
-
-
-def _csv(path: str, file: str) -> pd.DataFrame:
-    try:
-        frame = pd.read_csv(file, skip_blank_lines=False, low_memory=False, index_col=False, skipinitialspace=True)
-    except pd.errors.ParserError as error:
-        said = str(error).strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
-        raise TraceError(f"{path}: {said}") from None
-    except UnicodeDecodeError:
-        raise TraceError(f"{path}: is not a text file") from None
-    frame.columns = [str(name).strip() for name in frame.columns]
-    frame.index = range(2, len(frame) + 2)
-    return frame.dropna(how="all")  # blank lines
-
-
-def _json_lines(path: str, content: bytes) -> pd.DataFrame:
-    rows, lines = [], []
-    for line, text in enumerate(content.split(b"\n"), 1):
-        if not text.strip():
-            continue
-        try:
-            row = json.loads(text)
-        except ValueError as error:
-            raise TraceError(f"{path}, line {line}: is not JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise TraceError(f"{path}, line {line}: is not a JSON object")
-        missing = [key for key in MOONCAKE_KEYS if key not in row]
-        if missing:
-            raise TraceError(f"{path}, line {line}, column {missing[0]!r}: is missing; found {', '.join(row)}")
-        rows.append((*(row[key] for key in MOONCAKE_KEYS), row.get("hash_ids")))
-        lines.append(line)
-    return pd.DataFrame(rows, columns=[*MOONCAKE_KEYS, "hash_ids"], index=lines)
 
 
 class _Rows:
@@ -177,15 +126,14 @@ class _Rows:
 
     def _mooncake(self) -> dict[str, np.ndarray]:
         when, prompt, answer = MOONCAKE_KEYS
-        return self._columns(self._number(when, np.isfinite, "a number of milliseconds") / 1000.0, prompt, answer)
+        milliseconds = self._number(when, np.isfinite, "a number of milliseconds")
+        self._refuse(when, np.abs(milliseconds) > 1e3 * MOST_SECONDS, "looks like microseconds, must be milliseconds")
+        return self._columns(milliseconds / 1000.0, prompt, answer)
 
     def _plain(self) -> dict[str, np.ndarray]:
         when = "arrived_s" if "arrived_s" in self.frame or "timestamp" not in self.frame else "timestamp"
         self._require(when, "input_tokens", "output_tokens")
-        stamps = self.frame[when]
-        dated = when == "timestamp" and not pd.api.types.is_numeric_dtype(stamps)
-        dated = dated and pd.to_numeric(stamps, errors="coerce").isna().all()
-        arrived_s = self._moment(when) if dated else self._number(when, np.isfinite, "a number of seconds")
+        arrived_s = self._moment(when) if when == "timestamp" and _dated(self.frame[when]) else self._seconds(when)
         found = self._columns(arrived_s, "input_tokens", "output_tokens")
         if "prefix" in self.frame:
             found["prefixes"] = self._prefixes(found["input_tokens"])
@@ -223,10 +171,18 @@ class _Rows:
 
     def _moment(self, name: str) -> np.ndarray:
         """Date-times as seconds since the earliest, to the nanosecond."""
-        moments = pd.to_datetime(self.frame[name].astype(str), format="ISO8601", utc=True, errors="coerce")
+        stamps = self.frame[name]
+        stamps = stamps if pd.api.types.is_datetime64_any_dtype(stamps) else stamps.astype(str)
+        moments = pd.to_datetime(stamps, format="ISO8601", utc=True, errors="coerce")
         self._refuse(name, moments.isna().to_numpy(), "is not a date and time")
+        self._refuse(name, ~moments.dt.year.between(1678, 2261).to_numpy(), "is not a year from 1678 to 2261")
         ns = moments.to_numpy(dtype="datetime64[ns]").view(np.int64)
         return (ns - ns.min()) / 1e9 if len(ns) else ns.astype(float)
+
+    def _seconds(self, name: str) -> np.ndarray:
+        seconds = self._number(name, np.isfinite, "a number of seconds")
+        self._refuse(name, np.abs(seconds) > MOST_SECONDS, "looks like milliseconds, must be seconds")
+        return seconds
 
     def _tokens(self, name: str) -> np.ndarray:
         def whole(v):
@@ -235,7 +191,10 @@ class _Rows:
         return self._number(name, whole, "a whole number of tokens >= 0").astype(np.int64)
 
     def _number(self, name: str, law: Callable[[np.ndarray], np.ndarray], said: str) -> np.ndarray:
-        values = pd.to_numeric(self.frame[name], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        column = self.frame[name]
+        if column.dtype.kind in "mM":  # its numbers would be of whatever unit the file keeps moments in
+            self._refuse(name, np.ones(len(column), bool), f"is not {said}")
+        values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
         self._refuse(name, ~law(values), f"is not {said}")
         return values
 
@@ -257,8 +216,17 @@ class _Rows:
                 law = f"is not a list of at most {most} whole numbers, one per {MOONCAKE_BLOCK_TOKENS} input tokens"
                 raise TraceError(f"{self.path}, line {line}, column 'hash_ids': {_shown(row)} {law}")
         offsets = np.concatenate(([0], np.cumsum([len(row) for row in ids])))
-        flat = np.fromiter((i for row in ids for i in row), dtype=np.int64, count=int(offsets[-1]))
+        numbers: dict[int, int] = {}  # ids may be hashes of any size
+        numbered = (numbers.setdefault(i, len(numbers)) for row in ids for i in row)
+        flat = np.fromiter(numbered, dtype=np.int64, count=int(offsets[-1]))
         return {"hash_ids": flat, "hash_offsets": offsets, "block_tokens": MOONCAKE_BLOCK_TOKENS}
+
+
+def _dated(stamps: pd.Series) -> bool:
+    """Whether a column holds dates and times rather than numbers."""
+    if pd.api.types.is_datetime64_any_dtype(stamps):
+        return True
+    return not pd.api.types.is_numeric_dtype(stamps) and pd.to_numeric(stamps, errors="coerce").isna().all()
 
 
 def _segments(text: str) -> tuple[Segment, ...] | None:
@@ -288,5 +256,7 @@ def _shown(value: Any) -> str:
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # a gap elsewhere in the column made it a float
+    if isinstance(value, pd.Timestamp | pd.Timedelta):
+        value = str(value)
     text = "an empty field" if value is None or value is pd.NaT or value != value else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -16,6 +16,7 @@ from sim.workload.traces import read_log
 TRACES = Path(__file__).parents[3] / "shared" / "traces"
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 PLAIN = "arrived_s,input_tokens,output_tokens\n"
+MOONCAKE_ROW = {"timestamp": 0, "input_length": 5, "output_length": 1}
 
 
 @pytest.fixture
@@ -61,14 +62,16 @@ def test_azure_times_with_any_digits_and_zones(log_of):
     assert log.arrived_s == pytest.approx([0.0, 0.02004, 1.52004, 2.02004], abs=1e-9)
 
 
-def test_mooncake_blocks_are_kept_row_by_row(log_of):
+@pytest.mark.parametrize("ids", [(7, 8), (2**64 - 1, 2**63), (-(2**70), 2**70)])
+def test_mooncake_blocks_are_kept_row_by_row(log_of, ids):
+    """The ids are names, of any size; blocks are numbered as they appear."""
     rows = [
-        {"timestamp": 0, "input_length": 600, "output_length": 5, "hash_ids": [7, 8]},
-        {"timestamp": 1500, "input_length": 512, "output_length": 6, "hash_ids": [7]},
+        {"timestamp": 0, "input_length": 600, "output_length": 5, "hash_ids": list(ids)},
+        {"timestamp": 1500, "input_length": 512, "output_length": 6, "hash_ids": [ids[0]]},
     ]
     log = log_of("\n".join(map(json.dumps, rows)) + "\n", "log.jsonl")
     assert log.arrived_s.tolist() == [0.0, 1.5]
-    assert (log.hash_ids.tolist(), log.hash_offsets.tolist(), log.block_tokens) == ([7, 8, 7], [0, 2, 3], 512)
+    assert (log.hash_ids.tolist(), log.hash_offsets.tolist(), log.block_tokens) == ([0, 1, 0], [0, 2, 3], 512)
 
 
 def test_plain_csv_and_parquet_say_the_same(log_of, tmp_path):
@@ -87,6 +90,67 @@ def test_plain_timestamps_may_be_dates_or_seconds(log_of):
     dated = log_of("timestamp,input_tokens,output_tokens\n2025-01-01T00:00:00,1,1\n2025-01-01T00:01:00.5,1,1\n")
     seconds = log_of("timestamp,input_tokens,output_tokens\n1735689600,1,1\n1735689660.5,1,1\n")
     assert dated.arrived_s.tolist() == seconds.arrived_s.tolist() == [0.0, 60.5]
+
+
+MOMENTS = pd.to_datetime(
+    ["2025-03-30T00:59:59.9999999Z", "2025-03-30T01:00:00Z", "2025-03-30T03:00:00.25Z"], format="ISO8601"
+)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])  # where that night lacks an hour
+def test_a_column_of_moments_says_the_same_in_csv_and_parquet(tmp_path, unit, zone):
+    moments = (MOMENTS.tz_localize(None) if zone is None else MOMENTS.tz_convert(zone)).as_unit(unit)
+    frame = pd.DataFrame({"timestamp": moments, "input_tokens": 10, "output_tokens": 5})
+    frame.to_csv(tmp_path / "log.csv", index=False)
+    frame.to_parquet(tmp_path / "log.parquet")
+    assert frame["timestamp"].dtype.kind == "M"
+    read = [read_log(str(tmp_path / f"log.{ending}")).arrived_s for ending in ("csv", "parquet")]
+    assert read[0].tolist() == read[1].tolist() == ((moments - moments[0]) / pd.Timedelta("1s")).tolist()
+    assert 7200 <= read[0][-1] <= 7201.25
+
+
+def test_moments_of_python_and_days_in_parquet(tmp_path):
+    day = pd.Timestamp("2025-03-30")
+    for stamps in ([day.to_pydatetime(), day.to_pydatetime() + pd.Timedelta("1D")], [day.date(), day.date()]):
+        pd.DataFrame({"timestamp": stamps, "input_tokens": 10, "output_tokens": 5}).to_parquet(tmp_path / "log.parquet")
+        span_s = (pd.Timestamp(stamps[1]) - pd.Timestamp(stamps[0])).total_seconds()
+        assert read_log(str(tmp_path / "log.parquet")).span_s == span_s
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("arrived_s", MOMENTS, "'2025-03-30 00:59:59.999999900+00:00' is not a number of seconds"),
+        ("arrived_s", pd.to_timedelta([1, 2, 3], unit="s"), "'0 days 00:00:01' is not a number of seconds"),
+        ("arrived_s", [1735689600000, 1735689600250, 1735689601000], "looks like milliseconds, must be seconds"),
+        ("timestamp", [1735689600000, 1735689600250, 1735689601000], "looks like milliseconds, must be seconds"),
+        ("timestamp", [MOMENTS[0], None, MOMENTS[2]], "row 2, column 'timestamp': an empty field is not a date"),
+        ("timestamp", pd.to_datetime(["3025-01-01"] * 3), "is not a year from 1678 to 2261"),
+        ("input_tokens", MOMENTS, "is not a whole number of tokens >= 0"),
+        ("wait_s", MOMENTS, "is not a number of seconds >= 0"),
+        ("priority", MOMENTS, "is not a whole number"),
+    ],
+)
+def test_moments_and_milliseconds_are_not_taken_for_seconds(tmp_path, column, values, said):
+    frame = pd.DataFrame({"input_tokens": [10] * 3, "output_tokens": 5, "task_id": 1} | {column: values})
+    if column not in ("arrived_s", "timestamp"):
+        frame["arrived_s"] = range(3)
+    frame.to_parquet(tmp_path / "log.parquet")
+    with pytest.raises(TraceError, match=re.escape(said)) as error:
+        read_log(str(tmp_path / "log.parquet"))
+    assert "\n" not in str(error.value)
+
+
+def test_a_byte_order_mark_is_no_text(log_of):
+    for name, text in (("log.csv", PLAIN + "0,10,5\n"), ("log.jsonl", json.dumps(MOONCAKE_ROW) + "\n")):
+        assert len(log_of("\ufeff" + text, name)) == 1
+    with pytest.raises(TraceError, match="is empty"):
+        log_of("\ufeff\n")
+
+
+def test_a_comma_after_every_row_is_no_field(log_of):
+    assert len(log_of(PLAIN + "0,10,5,\n1,10,5,\n")) == 2
 
 
 def test_out_of_order_rows_are_sorted_and_counted(log_of):
@@ -121,6 +185,14 @@ def test_coarse_time_stamps_are_noticed(log_of):
         (PLAIN + "0,1,1\n1,,1\n", "line 3, column 'input_tokens': an empty field is not a whole number"),
         (PLAIN + "0,1,1\ninf,1,1\n", "line 3, column 'arrived_s': inf is not a number of seconds"),
         (PLAIN + "0,1,1\n1,1,1,1\n", "line 3"),
+        (PLAIN + "0,5,10,7\n1,5,10,7\n", "line 2: has 4 fields, but the header names 3: arrived_s,input_tokens,output"),
+        (PLAIN + "0,5,10,\n\n1,5,10,7\n", "line 4: has 4 fields, but the header names 3"),
+        ("a;b;c\n0,5;1;1\n", "line 2: has 2 fields, but the header names 1: a;b;c (a decimal comma?)"),
+        (PLAIN + "1735689600000,1,1\n", "line 2, column 'arrived_s': 1735689600000 looks like milliseconds, must be s"),
+        (
+            json.dumps(MOONCAKE_ROW | {"timestamp": 1735689600000000}),
+            "line 1, column 'timestamp': 1735689600000000 looks like microseconds, must be milliseconds",
+        ),
         (PLAIN, "holds no request"),
         (PLAIN + "0,1,0\n", "holds no request"),
         ("", "is empty"),
