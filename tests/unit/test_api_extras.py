@@ -102,3 +102,13 @@ def test_the_recorder_keeps_what_is_out_of_the_ordinary_beside_the_request_it_be
     assert facts.api_extras["request_row"].tolist() == [1]
     assert facts.requests_in_full["throttled_attempts"].tolist() == [0, 3, 0]
     assert facts.requests_in_full["failed_attempts"].tolist() == [0, 0, 0]
+
+
+def test_work_that_can_wait_has_a_deadline_instead_of_a_first_token():
+    book = Book(window=(0, 10), gpus_per_replica=0, peak_tokens_per_s=None)
+    for priority, first_s, end_s in ((0, 2, 4), (0, 50, 60), (7, 50, 60), (7, 5000, 5001)):
+        book.api(1, first_s, end_s, priority=priority)
+    facts = book.facts()
+    slo = Slo(ttft_s=5, deadline_from_priority=7, deadline_s=3600)
+    assert slo.attained(facts.requests).tolist() == [True, False, True, False]
+    assert Slo(ttft_s=5).attained(facts.requests).tolist() == [True, False, False, False]
