@@ -70,6 +70,7 @@ class ReplicaState(IntEnum):
     IDLE = 4
     BUSY = 5
     DRAINING = 6
+    ASLEEP = 7  # weights in host RAM, no request served; only where the GPU stays paid for
 
     @property
     def is_cold_start(self) -> bool:

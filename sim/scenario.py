@@ -15,7 +15,9 @@ from sim.fleet.cold_start import ColdStart
 from sim.fleet.disaggregation import Disaggregation
 from sim.fleet.pools import Pool
 from sim.fleet.provider import ApiChoice, ApiProvider
+from sim.fleet.reliability import Reliability
 from sim.fleet.scalers import Scaler
+from sim.fleet.victims import LongestIdle, Victim
 from sim.ledger.prices import Prices
 from sim.records import FIRST_POOL
 from sim.report.slo import Slo
@@ -81,6 +83,8 @@ class Scenario(Node):
     engine: Engine
     scaling: one_of(Scaler)
     cold_start: ColdStart
+    victim: one_of(Victim) = LongestIdle()
+    reliability: Reliability = Reliability()
     routing: one_of(Router)
     placement: one_of(Placement)
     disaggregation: Disaggregation | None = Field(None, description="prefill on replicas of its own; None: on any")
@@ -164,6 +168,8 @@ class Scenario(Node):
                 raise ValueError(f"disaggregation: needs scaling.kind = always_on, not {self.scaling.kind}")
             if self.engine.scheduling_policy != "fcfs":
                 raise ValueError("disaggregation: needs engine.scheduling_policy = fcfs")
+            if self.reliability.takes_replicas:
+                raise ValueError("disaggregation: needs reliability without failures and spot")
         return self
 
     @model_validator(mode="after")

@@ -19,7 +19,9 @@ from sim.engine.saturation import most_tokens_per_s
 from sim.fleet.api import Api
 from sim.fleet.disaggregation import DisaggregatedFleet
 from sim.fleet.fleet import Fleet
+from sim.fleet.hazards import Hazards
 from sim.fleet.pools import PooledFleet
+from sim.fleet.supply import Supply
 from sim.randomness import Streams
 from sim.records import Facts, PoolFacts, Recorder, Window
 from sim.routing.gateway import Gateway
@@ -237,14 +239,15 @@ def _fleet(
 
 
 def _pool(env, scenario: Scenario, streams: Streams, recorder: Recorder, on_done, **changes) -> Fleet:
-    rng = streams.generator("cold_start")
     weight_bytes = weight_bytes_per_gpu(scenario.model, scenario.engine) * scenario.engine.tensor_parallel
     options = dict(
         scaler=scenario.scaling,
         choose=scenario.placement.chooser(env, streams.generator("placement")),
         new_replica=_new_replica(env, scenario),
-        draw_cold_start=lambda: scenario.cold_start.draw(rng, weight_bytes),
-        expected_cold_start_s=scenario.cold_start.mean_s(weight_bytes),
+        supply=Supply(scenario.cold_start, weight_bytes, streams),
+        victim=scenario.victim,
+        reliability=scenario.reliability,
+        new_hazards=partial(Hazards, env, scenario.reliability, scenario.engine.tensor_parallel, streams),
         max_requests_per_replica=_room_of_a_replica(scenario),
         max_waiting_requests=scenario.queue.max_waiting_requests,
         by_priority=scenario.engine.scheduling_policy == "priority",

@@ -42,6 +42,10 @@ class ReplicaView(Protocol):
     def kv_filled_fraction(self) -> float:
         """Share of KV memory that holds anything, in use or left behind for prompts that begin alike, in [0, 1]."""
 
+    @property
+    def prefix_cache_tokens(self) -> int:
+        """Tokens whose KV somebody could find here now. Not O(1)."""
+
     def cached_tokens(self, segments: tuple[Segment, ...]) -> int:
         """How many leading tokens of such a prompt its prefix cache holds now."""
 

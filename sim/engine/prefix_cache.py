@@ -65,6 +65,13 @@ class KvMemory:
         self._streams: dict[Hashable, Stream] = {}
         self._idle: OrderedDict[_Run, None] = OrderedDict()  # least recently used first
 
+    @property
+    def resident_blocks(self) -> int:
+        """Blocks whose content can be found, held or idle."""
+        if self.evictable_blocks > self.available_blocks:
+            self.evict_taken()
+        return sum(stream.resident_blocks for stream in self._streams.values())
+
     def release(self, n_blocks: int) -> None:
         """Give back blocks whose content nobody can ask for again."""
         self.available_blocks += n_blocks

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from sim.clock import AFTER_ARRIVALS, Wake
 from sim.engine.batching import leap_s, steps_begun
 from sim.engine.handover import DecodeScheduler
+from sim.engine.loss import Leftover, leftovers
 from sim.engine.priority import PriorityScheduler
 from sim.engine.scheduler import Scheduler
 from sim.engine.sequence import Sequence
@@ -129,6 +130,10 @@ class Replica:
         memory = self._batch.memory
         return 1.0 - max(0, memory.available_blocks - memory.evictable_blocks) / memory.total_blocks
 
+    @property
+    def prefix_cache_tokens(self) -> int:
+        return self._batch.memory.resident_blocks * self._block_tokens
+
     def cached_tokens(self, segments: tuple[Segment, ...]) -> int:
         if not segments or not self._prefix_caching:
             return 0
@@ -149,13 +154,15 @@ class Replica:
             and self.n_outstanding >= most
         ):
             request.finished_s = self._env.now
-            request.outcome = Outcome.REFUSED
+            request.outcome = Outcome.REFUSED if request.losses is None else Outcome.FAILED
             request.replica_id = -1
             self._on_done(request)
             return
         self.n_outstanding += 1
         request.replica_id = self.replica_id
         sequence = Sequence(request)
+        if request.losses is not None:
+            sequence.take_up(request.losses)
         batch = self._batch
         batch.waiting.append(sequence)
         mode = self._mode
@@ -190,6 +197,14 @@ class Replica:
             steps = self._steps_begun(now)
             if steps < self._steps:
                 self._cut_leap(steps, now)
+
+    def stop(self) -> list[Leftover]:
+        """Lose everything at once; what is left of the requests that were here. A step that ends now is lost, too."""
+        now = self._env.now
+        if self._mode == _LEAPING:
+            self._batch.advance(min(self._steps_begun(now), self._steps) - 1, now)
+        self._wake, self._mode, self.n_outstanding = None, _IDLE, 0
+        return leftovers(self._batch, now)
 
     def unfinished(self) -> list[Request]:
         """Every request that is in here now."""

@@ -186,6 +186,9 @@ class Scheduler:
             budget -= new
 
     def _stamp_return(self, s: Sequence, cached_tokens: int, now: float) -> None:
+        losses = s.request.losses
+        if losses is not None and losses.resumed_s is None:
+            losses.resumed_s = now
         s.request.preempted_s += now - s.preempted_s
         s.request.recomputed_tokens += max(0, s.lost_tokens - cached_tokens)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.work import Request, Segment
+from sim.work import Losses, Request, Segment
 
 
 class Sequence:
@@ -25,3 +25,13 @@ class Sequence:
         self.holds = None
         self.ready_step = 0  # the first step it may take part in
         # preempted_s and lost_tokens, its tokens in KV memory then, are there once it has been preempted
+
+    def take_up(self, losses: Losses) -> None:
+        """Go on with a request that another replica had begun: what it had generated is part of the prompt."""
+        generated = losses.generated_tokens
+        self.prompt_tokens += generated
+        self.left_tokens -= generated
+        self.preempted_s, self.lost_tokens = losses.lost_s, losses.computed_tokens
+        if generated and self.segments and self.request.call.extends_prefix:
+            (key, tokens), head = self.segments[-1], self.segments[:-1]
+            self.segments = (*head, (key, tokens + generated))

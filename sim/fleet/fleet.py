@@ -7,17 +7,22 @@ from collections import deque
 from collections.abc import Callable
 from math import inf
 
-from sim.clock import Wake
+from sim.clock import Wake, call_later
 from sim.engine.priority import PriorityQueue
 from sim.engine.replica import Replica
+from sim.fleet.hazards import Hazards
+from sim.fleet.mortal import MortalFleet
+from sim.fleet.reliability import Reliability
 from sim.fleet.roster import Member, Roster
 from sim.fleet.scaling import Scaler
+from sim.fleet.supply import Supply
+from sim.fleet.victims import Victim
 from sim.records import Recorder, ReplicaState
 from sim.views import ReplicaView
 from sim.work import Outcome, Request
 
 
-class Fleet:
+class Fleet(MortalFleet):
     """Replicas behind one queue; implements `FleetView` and `Server`.
 
     A request goes at once to a ready replica that has room (fewer than `max_requests_per_replica` in it), picked by
@@ -33,8 +38,10 @@ class Fleet:
         scaler: Scaler,
         choose: Callable[[Request, list[ReplicaView]], ReplicaView],
         new_replica: Callable[..., Replica],
-        draw_cold_start: Callable[[], tuple[tuple[ReplicaState, float], ...]],
-        expected_cold_start_s: float,
+        supply: Supply,
+        victim: Victim,
+        reliability: Reliability,
+        new_hazards: Callable[..., Hazards],
         max_requests_per_replica: float,
         max_waiting_requests: int | None = None,
         by_priority: bool = False,
@@ -50,7 +57,9 @@ class Fleet:
         self._asks_on_arrival = scaler.asks_on_arrival
         self._counts_tokens = scaler.counts_tokens
         self._choose = choose
-        self._expected_cold_start_s = expected_cold_start_s
+        self._supply = supply
+        self._reliability = reliability
+        self._recorder = recorder
         self._max_per_replica = max_requests_per_replica
         self._max_waiting = inf if max_waiting_requests is None else max_waiting_requests
         self._patience_s = patience_s
@@ -64,94 +73,28 @@ class Fleet:
         self._queue: deque[Request] | PriorityQueue = PriorityQueue() if by_priority else deque()
         self._cold_clock_at_queueing_s: dict[Request, float] = {}
         self._open: list[Replica] = []  # ready replicas with room, by replica_id
-        self._asking = True  # not before the first replicas are all there: the rest of them would be started cold
+        self._asking = False
         self._roster = Roster(
             env,
             new_replica=lambda **hooks: new_replica(on_done=self._replica_done, **hooks),
-            draw_cold_start=draw_cold_start,
+            supply=supply,
+            victim=victim,
+            hazards=new_hazards(fail=self._lose, warn=self._warn) if reliability.takes_replicas else None,
             recorder=recorder,
             on_ready=self._refill,
             on_idle=self._replica_idle,
             first_replica_id=first_replica_id,
         )
-        for _ in range(scaler.initial_replicas):
+        self._begin()
+
+    def _begin(self) -> None:
+        self._asking = True  # not before the first replicas are all there: the rest of them would be started cold
+        self._wanted = self._scaler.initial_replicas
+        for _ in range(self._wanted):
             self._roster.add_ready()
         self._asking = False
-        if scaler.tick_s is not None:
-            Wake(self._tick).schedule(env, scaler.tick_s)
-
-    # --- what policies may see ---------------------------------------------------------------------------------------
-
-    @property
-    def now_s(self) -> float:
-        return self._env.now
-
-    @property
-    def n_ready(self) -> int:
-        return len(self._roster.ready)
-
-    @property
-    def n_starting(self) -> int:
-        return len(self._roster.starting)
-
-    @property
-    def n_waiting(self) -> int:
-        return len(self._queue) + sum(replica.n_waiting for replica in self._roster.ready)
-
-    @property
-    def outstanding_request_seconds(self) -> float:
-        return self.n_outstanding * self._env.now + self._left_less_arrived_s
-
-    def replica_requests_per_s(self, input_tokens: float, output_tokens: float, itl_s: float) -> float:
-        return self._replica_requests_per_s(input_tokens, output_tokens, itl_s)
-
-    @property
-    def n_idle(self) -> int:
-        return len(self._roster.idle)
-
-    @property
-    def replicas(self) -> list[ReplicaView]:
-        return list(self._roster.ready)
-
-    @property
-    def oldest_wait_s(self) -> float:
-        if self._queue:
-            return self._env.now - self._queue[0].arrived_s
-        return min((replica.oldest_wait_s for replica in self._open), default=0.0)
-
-    @property
-    def next_ready_s(self) -> float | None:
-        first = next(iter(self._roster.starting), None)
-        return None if first is None else max(self._env.now, first.since_s + self._expected_cold_start_s)
-
-    @property
-    def predicted_wait_s(self) -> float:
-        if self._roster.ready:
-            return self.oldest_wait_s
-        next_ready_s = self.next_ready_s
-        return self._expected_cold_start_s if next_ready_s is None else next_ready_s - self._env.now
-
-    @property
-    def would_refuse(self) -> bool:
-        """Whether a request sent now would find the queue full."""
-        return not self._open and len(self._queue) >= self._max_waiting
-
-    @property
-    def queued_prompt_tokens(self) -> int:
-        return sum(request.input_tokens for request in self._queue)
-
-    def placed(self, request: Request) -> ReplicaView | None:
-        candidates = self._open
-        return self._choose(request, candidates) if candidates else None
-
-    def n_idle_longer_than(self, idle_s: float) -> int:
-        latest_s = self._env.now - idle_s + 1e-9
-        count = 0
-        for member in self._roster.idle:
-            if member.since_s > latest_s:
-                break
-            count += 1
-        return count
+        if self._scaler.tick_s is not None:
+            Wake(self._tick).schedule(self._env, self._scaler.tick_s)
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
@@ -231,7 +174,7 @@ class Fleet:
 
     def _leave_queue(self, request: Request) -> None:
         since_s = self._cold_clock_at_queueing_s.pop(request)
-        request.cold_start_wait_s = self._roster.cold_clock_s() - since_s
+        request.cold_start_wait_s += self._roster.cold_clock_s() - since_s
 
     def _give_up(self, request: Request) -> None:
         if request.admitted_s is not None or request.outcome is not None:
@@ -252,7 +195,8 @@ class Fleet:
         if self._asking:
             return
         self._asking = True
-        missing = self._controller.target_replicas(self) - self.n_ready - self.n_starting
+        self._wanted = wanted = self._controller.target_replicas(self)
+        missing = wanted - self.n_ready - self.n_starting
         for _ in range(missing):
             self._roster.start()
         if self._scaler.calls_off_starting:
@@ -260,11 +204,20 @@ class Fleet:
                 self._roster.call_off()
                 missing += 1
         for _ in range(min(-missing, self.n_ready)):
-            victim = self._roster.victim()
-            if victim.engine in self._open:
-                self._open.remove(victim.engine)
-            self._roster.drain(victim)
+            self._drain(self._roster.victim())
         self._asking = False
+
+    def _drain(self, member: Member) -> None:
+        """Send nothing more to a ready replica; after a while it goes, empty or not."""
+        if member.engine in self._open:
+            self._open.remove(member.engine)
+        self._roster.drain(member)
+        if self._reliability.drain_limit_s is not None and member.state is ReplicaState.DRAINING:
+            call_later(self._env, self._reliability.drain_limit_s, self._end_drain, member, member.since_s)
+
+    def _end_drain(self, member: Member, since_s: float) -> None:
+        if member.state is ReplicaState.DRAINING and member.since_s == since_s:
+            self._cut_off([member])
 
     def _tick(self, wake: Wake) -> None:
         self._ask()

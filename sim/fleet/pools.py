@@ -4,9 +4,9 @@ A reserved baseline with spot machines behind it, say, and an API behind both. A
 request joins the first pool that can take it in time, as the `Spill` of the pool behind says; the last pool takes the
 rest, unless the router sends it to an API.
 
-Limits: a request that waits in a pool stays there, whatever becomes free elsewhere; all pools share one front door
-(HTTP and tokenising take as long as the first pool's engine says), and have one placement rule and the limits of
-`queue`, each for itself.
+Limits: a request that waits in a pool, or loses its replica there, stays there, whatever becomes free elsewhere; all
+pools share one front door (HTTP and tokenising take as long as the first pool's engine says), and have one placement
+rule and the limits of `queue`, each for itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from pydantic import Field, model_validator
 from sim.engine.hardware import Engine, Gpu
 from sim.fleet.cold_start import ColdStart
 from sim.fleet.fleet import Fleet
+from sim.fleet.reliability import Reliability
 from sim.fleet.scalers import Scaler
+from sim.fleet.victims import Victim
 from sim.records import REPLICAS_PER_POOL
 from sim.schema import Node, one_of
 from sim.views import FleetView
@@ -58,6 +60,8 @@ class Pool(Node):
     engine: Engine | None = None
     scaling: one_of(Scaler)
     cold_start: ColdStart | None = None
+    victim: one_of(Victim) | None = None
+    reliability: Reliability | None = None
     spill: Spill
 
     @model_validator(mode="after")

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sim.clock import Wake
+from sim.clock import Wake, call_later
+from sim.engine.loss import Leftover
 from sim.engine.replica import Replica
+from sim.fleet.hazards import Hazards
+from sim.fleet.nodes import Machine
+from sim.fleet.supply import Stages, Start, Supply
+from sim.fleet.victims import Victim
 from sim.records import Recorder, ReplicaState
 
 
@@ -18,15 +23,18 @@ class Member:
     state: ReplicaState
     since_s: float
     engine: Replica | None = None
-    stages: tuple[tuple[ReplicaState, float], ...] = ()
+    stages: Stages = ()
+    expected_s: float = 0.0  # when a starting one should be ready
+    machine: Machine | None = None
+    is_doomed: bool = False  # its provider has said that it will take it back
     idle_check: Wake | None = None
 
 
 class Roster:
-    """Who is starting, ready, idle or draining.
+    """Who is starting, ready, idle, draining or asleep.
 
     `on_ready(member)` when a cold start is over; `on_idle(member)` when a ready replica has nothing to do. A draining
-    replica is released as soon as it is empty.
+    replica is released, or falls asleep, as soon as it is empty.
     """
 
     def __init__(
@@ -34,7 +42,9 @@ class Roster:
         env,
         *,
         new_replica: Callable[..., Replica],
-        draw_cold_start: Callable[[], tuple[tuple[ReplicaState, float], ...]],
+        supply: Supply,
+        victim: Victim,
+        hazards: Hazards | None,
         recorder: Recorder,
         on_ready: Callable[[Member], None],
         on_idle: Callable[[Member], None],
@@ -42,14 +52,17 @@ class Roster:
     ):
         self._env = env
         self._new_replica = new_replica
-        self._draw_cold_start = draw_cold_start
+        self._supply = supply
+        self._victim = victim
+        self._hazards = hazards
         self._recorder = recorder
         self._on_ready = on_ready
         self._on_idle = on_idle
         self.members: dict[int, Member] = {}
-        self.starting: dict[Member, None] = {}  # earliest first
+        self.starting: dict[Member, None] = {}  # earliest ordered first
         self.ready: dict[Replica, Member] = {}
         self.idle: dict[Member, None] = {}  # longest idle first
+        self._asleep: dict[Member, None] = {}  # and ready to wake, the latest last
         self._next_id = first_replica_id
         self._cold_s = self._cold_since_s = 0.0
 
@@ -57,50 +70,50 @@ class Roster:
         """Seconds so far during which some replica was starting."""
         return self._cold_s + (self._env.now - self._cold_since_s if self.starting else 0.0)
 
+    # --- they come ---------------------------------------------------------------------------------------------------
+
     def add_ready(self) -> None:
         """Add a replica that is warm from the start."""
-        self._become_ready(self._new_member(ReplicaState.IDLE))
+        member = self._new_member(ReplicaState.IDLE)
+        member.machine = self._supply.place(self._env.now)
+        if self._hazards is not None:
+            self._hazards.place(member)
+            self._hazards.there(member)
+        self._become_ready(member, has_started=False)
 
     def start(self) -> None:
-        """Ask for a GPU: a cold start begins."""
-        if not self.starting:
-            self._cold_since_s = self._env.now
-        member = self._new_member(ReplicaState.ALLOCATION)
-        member.stages = self._draw_cold_start()
-        self.starting[member] = None
-        Wake(lambda _: self._started(member)).schedule(self._env, sum(s for _, s in member.stages))
-
-    def call_off(self) -> None:
-        """Give up the replica that began to start last; it was paid for until now."""
-        member, now = next(reversed(self.starting)), self._env.now
-        self._enter_stages(member, now)
-        self._cold_s, self._cold_since_s = self.cold_clock_s(), now
-        del self.starting[member]
-        del self.members[member.replica_id]
-
-    def victim(self) -> Member:
-        """The ready replica to give up first: the longest idle, else the one with the least to finish."""
-        if self.idle:
-            return next(iter(self.idle))
-        return self.ready[min(self.ready, key=lambda r: (r.n_outstanding, -r.replica_id))]
-
-    def drain(self, member: Member) -> None:
-        """Send nothing more to a ready replica; it is released when it is empty."""
-        del self.ready[member.engine]
-        if member in self.idle:
-            del self.idle[member]
-            self._release(member)
-        else:
-            self._change(member, ReplicaState.DRAINING)
-
-    def close(self) -> None:
-        """The run ends: enter the stretches still open."""
+        """Wake a sleeping replica, or ask for a GPU: then a cold start begins once one is granted."""
         now = self._env.now
-        for member in self.members.values():
-            if member in self.starting:
-                self._enter_stages(member, now)
-            else:
-                self._recorder.span(member.replica_id, member.state, member.since_s, now)
+        if not self.starting:
+            self._cold_since_s = now
+        if self._asleep:
+            self._wake()
+            return
+        member = self._new_member(ReplicaState.ALLOCATION)
+        member.machine = self._supply.place(now)
+        self._get_gpu(member, self._supply.order(member.machine, now))
+
+    def _get_gpu(self, member: Member, start: Start) -> None:
+        if self._hazards is None:
+            self._expect(member, start)
+            return
+        wait_s, on_demand = self._hazards.place(member, refused=start.wait_s > 0)
+        wait_s = 0.0 if on_demand else start.wait_s + wait_s
+        self._expect(member, start._replace(wait_s=wait_s))
+        allocation_s = sum(s for state, s in start.stages if state is ReplicaState.ALLOCATION)
+        call_later(self._env, wait_s + allocation_s, self._gpu_is_there, member)
+
+    def _expect(self, member: Member, start: Start) -> None:
+        """Let a replica start, from when its GPU is granted."""
+        now = self._env.now
+        member.stages, member.expected_s, member.since_s = start.stages, now + start.mean_s, now + start.wait_s
+        self.starting[member] = None
+        delay_s = start.wait_s + sum(s for _, s in start.stages)
+        Wake(lambda _: self._started(member)).schedule(self._env, delay_s)
+
+    def _gpu_is_there(self, member: Member) -> None:
+        if self.members.get(member.replica_id) is member:
+            self._hazards.there(member)
 
     def _new_member(self, state: ReplicaState) -> Member:
         member = Member(self._next_id, state, self._env.now)
@@ -112,12 +125,13 @@ class Roster:
         if member in self.starting:
             self._become_ready(member)
 
-    def _become_ready(self, member: Member) -> None:
+    def _become_ready(self, member: Member, has_started: bool = True) -> None:
         now = self._env.now
         self._enter_stages(member, now)
         if member in self.starting:
-            self._cold_s, self._cold_since_s = self.cold_clock_s(), now
-            del self.starting[member]
+            self._starts_no_more(member)
+        if member.engine is None:  # else it was asleep
+            self._supply.ready(member.machine, has_started)
         member.state, member.since_s = ReplicaState.IDLE, now
         member.engine = self._new_replica(
             replica_id=member.replica_id,
@@ -130,13 +144,19 @@ class Roster:
         if member in self.idle:
             self._on_idle(member)
 
+    def _starts_no_more(self, member: Member) -> None:
+        self._cold_s, self._cold_since_s = self.cold_clock_s(), self._env.now
+        del self.starting[member]
+
+    # --- they work ---------------------------------------------------------------------------------------------------
+
     def _now_busy(self, member: Member) -> None:
         del self.idle[member]
         self._change(member, ReplicaState.BUSY)
 
     def _now_idle(self, member: Member) -> None:
         if member.engine not in self.ready:
-            self._release(member)
+            self._empty(member)
             return
         self._change(member, ReplicaState.IDLE)
         self.idle[member] = None
@@ -153,6 +173,102 @@ class Roster:
             self._recorder.span(member.replica_id, state, min(at_s, end_s), min(at_s + stage_s, end_s))
             at_s += stage_s
 
+    # --- they go -----------------------------------------------------------------------------------------------------
+
+    def call_off(self) -> None:
+        """Give up the replica that began to start last; it was paid for until now."""
+        self.lose(next(reversed(self.starting)))
+
+    def victim(self) -> Member:
+        """The ready replica to give up first."""
+        return self.ready[self._victim.choose(list(self.ready), [member.engine for member in self.idle])]
+
+    def drain(self, member: Member) -> None:
+        """Send nothing more to a ready replica; it leaves when it is empty."""
+        del self.ready[member.engine]
+        if member in self.idle:
+            del self.idle[member]
+            self._empty(member)
+        else:
+            self._change(member, ReplicaState.DRAINING)
+
+    def lose(self, member: Member) -> list[Leftover]:
+        """A replica is gone at once; what is left of the requests on it."""
+        if member in self.starting:
+            self._enter_stages(member, self._env.now)
+            self._starts_no_more(member)
+            self._leave(member)
+            return []
+        self.ready.pop(member.engine, None)
+        self.idle.pop(member, None)
+        self._asleep.pop(member, None)
+        left = member.engine.stop()
+        self._release(member)
+        return left
+
+    def close(self) -> None:
+        """The run ends: enter the stretches still open."""
+        now = self._env.now
+        for member in self.members.values():
+            if member in self.starting:
+                self._enter_stages(member, now)
+            else:
+                self._recorder.span(member.replica_id, member.state, member.since_s, now)
+
+    def _empty(self, member: Member) -> None:
+        if self._supply.sleep is None or member.is_doomed:
+            self._release(member)
+        else:
+            self._fall_asleep(member)
+
     def _release(self, member: Member) -> None:
         self._recorder.span(member.replica_id, member.state, member.since_s, self._env.now)
+        self._leave(member)
+
+    def _leave(self, member: Member) -> None:
+        self._forget(member)
+        self._supply.gone(member.machine, was_ready=member.engine is not None, now_s=self._env.now)
+
+    def _forget(self, member: Member) -> None:
         del self.members[member.replica_id]
+        if self._hazards is not None:
+            self._hazards.gone(member)
+
+    # --- they sleep --------------------------------------------------------------------------------------------------
+
+    def _fall_asleep(self, member: Member) -> None:
+        self._change(member, ReplicaState.ASLEEP)
+        call_later(self._env, self._supply.sleep.fall_asleep_s, self._now_asleep, member)
+
+    def _now_asleep(self, member: Member) -> None:
+        """Its weights are in host RAM; a shared GPU is somebody else's from now on, and this life of it over."""
+        if self.members.get(member.replica_id) is not member:
+            return
+        sleep = self._supply.sleep
+        if sleep.gpu == "shared":
+            self._recorder.span(member.replica_id, member.state, member.since_s, self._env.now)
+            self._forget(member)
+        self._asleep[member] = None
+        if sleep.keep_s is not None:
+            call_later(self._env, sleep.keep_s, self._slept_enough, member, member.since_s)
+
+    def _slept_enough(self, member: Member, since_s: float) -> None:
+        if member not in self._asleep or member.since_s != since_s:
+            return  # woken meanwhile
+        del self._asleep[member]
+        if member.replica_id in self.members:
+            self._release(member)
+        else:
+            self._supply.gone(member.machine, was_ready=True, now_s=self._env.now)
+
+    def _wake(self) -> None:
+        """The one that fell asleep last starts again: on the GPU it has kept, or in a new life on a shared one."""
+        member, _ = self._asleep.popitem()
+        start = self._supply.wake()
+        if member.replica_id in self.members:
+            self._change(member, ReplicaState.ENGINE_START)
+            self._expect(member, start)
+            return
+        woken = self._new_member(ReplicaState.ENGINE_START)
+        woken.machine, woken.engine = member.machine, member.engine
+        self._get_gpu(woken, start)

@@ -147,7 +147,8 @@ def _cold_start_comes_first(spans: dict[str, np.ndarray]) -> None:
     order = by_group_and_time(spans["replica_id"], spans["start_s"])
     replica, state = spans["replica_id"][order], spans["state"][order]
     same = replica[1:] == replica[:-1]
-    wrong = np.flatnonzero(same & (state[1:] <= ReplicaState.ENGINE_START) & (state[1:] < state[:-1]))
+    starts_late = (state[1:] <= ReplicaState.ENGINE_START) & (state[1:] < state[:-1])
+    wrong = np.flatnonzero(same & starts_late & (state[:-1] != ReplicaState.ASLEEP))  # who sleeps, starts again
     if len(wrong):
         i = wrong[0]
         _fail(

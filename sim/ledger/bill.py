@@ -8,6 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from sim.ledger.lines import (
+    GPU_ASLEEP,
     GPU_BUSY,
     GPU_COLD_START,
     GPU_DRAINING,
@@ -131,10 +132,10 @@ def _adding_up(table: pd.DataFrame, usage: Usage, prices: Prices, gpu_name, mode
 def money(bill_lines: pd.DataFrame, usage: Usage) -> dict[str, float | None]:
     """The money figures of a bill, in USD.
 
-    usd_total = usd_gpu + usd_api + usd_overhead; usd_idle and usd_cold_start are parts of usd_gpu. Unit costs divide
-    the whole bill by what began in the window and finished: tasks, their requests, and the tokens these carried
-    (`_output`: generated tokens; `_total`: input, cached or not, and output). None where the denominator is 0. A month
-    has 730 h. With several pools, `pool_<name>_usd_gpu` is the part of usd_gpu that each one costs.
+    usd_total = usd_gpu + usd_api + usd_overhead; usd_idle (asleep or not) and usd_cold_start are parts of usd_gpu. Unit
+    costs divide the whole bill by what began in the window and finished: tasks, their requests, and the tokens these
+    carried (`_output`: generated tokens; `_total`: input, cached or not, and output). None where the denominator is 0.
+    A month has 730 h. With several pools, `pool_<name>_usd_gpu` is the part of usd_gpu that each one costs.
     """
     item, usd, several = bill_lines["item"], bill_lines["usd"], bool(usage.further_pools)
 
@@ -145,7 +146,7 @@ def money(bill_lines: pd.DataFrame, usage: Usage) -> dict[str, float | None]:
     return {
         "usd_total": total,
         "usd_gpu": of(item.str.startswith("gpu ")),
-        "usd_idle": of(item == GPU_IDLE),
+        "usd_idle": of(item.isin((GPU_IDLE, GPU_ASLEEP))),
         "usd_cold_start": of(item == GPU_COLD_START),
         "usd_api": of(item.str.startswith("api ")),
         "usd_overhead": of(item.str.startswith(OVERHEAD)),

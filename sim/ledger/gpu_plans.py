@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from sim.ledger.lines import (
+    GPU_ASLEEP,
     GPU_BEYOND,
     GPU_COLD_START,
     GPU_POWER,
@@ -66,6 +67,8 @@ class GpuPlan(Kinded):
         lines = []
         for item, states in STATES_OF_ITEM.items():
             gpu_s = usage.state_seconds(*states) * usage.gpus_per_replica
+            if item == GPU_ASLEEP and not gpu_s:
+                continue
             lines.append(Line(self.provider, item, gpu_s / HOUR_S, "GPU-hour", 0.0 if item in free else gpu_s * rate))
         return lines
 
@@ -224,6 +227,6 @@ class Owned(CommittedPlan):
         if not lines or not usage.gpu_hours_paid:
             return lines
         node = self._entry(gpu_name)
-        idle_h = usage.state_seconds(ReplicaState.IDLE) * usage.gpus_per_replica / HOUR_S
+        idle_h = usage.state_seconds(ReplicaState.IDLE, ReplicaState.ASLEEP) * usage.gpus_per_replica / HOUR_S
         kwh = (usage.gpu_hours_paid - idle_h * (1 - node.idle_power_fraction)) * node.kw_per_gpu * node.pue
         return [*lines, Line("power utility", GPU_POWER, kwh, "kWh", kwh * node.usd_per_kwh)]

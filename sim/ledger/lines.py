@@ -15,7 +15,7 @@ Usd = Annotated[float, Field(ge=0)]
 Price = Annotated[float, Field(gt=0)]
 
 GPU_BUSY, GPU_DRAINING, GPU_IDLE = "gpu busy", "gpu draining", "gpu idle"
-GPU_COLD_START, GPU_ROUNDING = "gpu cold start", "gpu rounding and minimum"
+GPU_COLD_START, GPU_ASLEEP, GPU_ROUNDING = "gpu cold start", "gpu asleep", "gpu rounding and minimum"
 GPU_UNUSED, GPU_BEYOND, GPU_POWER = "gpu committed but unused", "gpu surcharge beyond commitment", "gpu power"
 API_INPUT, API_CACHED_INPUT, API_CACHE_WRITE = "api input", "api cached input", "api cache write"
 API_OUTPUT, API_REQUESTS = "api output", "api requests"
@@ -25,6 +25,7 @@ STATES_OF_ITEM = {
     GPU_DRAINING: (ReplicaState.DRAINING,),
     GPU_IDLE: (ReplicaState.IDLE,),
     GPU_COLD_START: COLD_START_STATES,
+    GPU_ASLEEP: (ReplicaState.ASLEEP,),
 }
 """The items that tile the paid GPU time: their quantities add up to the GPU-hours of the window, whatever the plan."""
 

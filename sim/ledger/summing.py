@@ -54,8 +54,8 @@ def life_rows(facts: Facts) -> Columns:
 def gpu_rows(facts: Facts) -> Columns:
     """Replica-seconds by hour of the clock, pool and state, columns GPU_COLUMNS; no row without seconds.
 
-    All that fall in the window, and those after it that are not idle: somebody who came in it is being served. What a
-    replica that is asked for after the window never serves is not on this bill.
+    All that fall in the window, and those after it that are not idle (or asleep): somebody who came in it is being
+    served. What a replica that is asked for after the window never serves is not on this bill.
     """
     spans, window = facts.spans | {"pool": facts.pool_of(facts.spans["replica_id"])}, facts.window
     owed = _works(spans, window)
@@ -67,11 +67,12 @@ def gpu_rows(facts: Facts) -> Columns:
 
 
 def _works(spans: Columns, window: Window) -> np.ndarray:
-    """Which stretches are not idle, of replicas that were there within the window or have served since."""
+    """Which stretches are not idle or asleep, of replicas that were there within the window or have served since."""
     replica, started_s, _ = lives(spans)
     serves = np.isin(spans["state"], (ReplicaState.BUSY, ReplicaState.DRAINING))
     owed = (started_s < window.end_s) | np.isin(replica, spans["replica_id"][serves])
-    return (spans["state"] != ReplicaState.IDLE) & owed[np.searchsorted(replica, spans["replica_id"])]
+    at_rest = np.isin(spans["state"], (ReplicaState.IDLE, ReplicaState.ASLEEP))
+    return ~at_rest & owed[np.searchsorted(replica, spans["replica_id"])]
 
 
 def _by_hour(spans: Columns, n_pools: int, from_s: float, to_s: float) -> Columns:

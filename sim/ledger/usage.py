@@ -210,7 +210,7 @@ class Usage:
 def _from_version_1(data: dict) -> dict:
     """Seconds by replica and state, API tokens by hour of the window: everything falls in one hour and context 0."""
     replicas, api = data["replicas"], data["api"]
-    states = [state for state in ReplicaState if sum(replicas[f"{state.name.lower()}_s"])]
+    states = [state for state in ReplicaState if sum(replicas.get(f"{state.name.lower()}_s", ()))]
     gpu = {
         "hour": [0] * len(states),
         "state": [int(state) for state in states],

@@ -37,7 +37,7 @@ PALETTE = (
 _STATE_LOOKS = (
     ("busy", (ReplicaState.BUSY,), "#0072B2"),
     ("draining", (ReplicaState.DRAINING,), "#56B4E9"),
-    ("idle", (ReplicaState.IDLE,), "#C9CED6"),
+    ("idle", (ReplicaState.IDLE, ReplicaState.ASLEEP), "#C9CED6"),
     ("cold start", tuple(s for s in ReplicaState if s.is_cold_start), "#E69F00"),
 )
 _TIMELINE_BINS = 240

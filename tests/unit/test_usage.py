@@ -18,7 +18,7 @@ def as_lists(table):
 def test_seconds_by_state():
     usage = Usage.from_facts(quiet_book().facts())
     seconds = {state.name: usage.state_seconds(state) for state in ReplicaState}
-    assert seconds == dict(ALLOCATION=5, IMAGE=0, WEIGHTS=10, ENGINE_START=5, IDLE=50, BUSY=20, DRAINING=0)
+    assert seconds == dict(ALLOCATION=5, IMAGE=0, WEIGHTS=10, ENGINE_START=5, IDLE=50, BUSY=20, DRAINING=0, ASLEEP=0)
     assert usage.state_seconds() == 90 and usage.gpu_hours_paid == 90 / 3600
 
 
