@@ -1,0 +1,59 @@
+"""SLO attainment and cost over spare replicas: GPUs that stay, that fail, that a spot market takes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from experiments.drawing import CI_SUFFIX, PALETTE, measured, panels, save
+from experiments.running import Play, main
+
+SMALL = ("replications=1", "horizon_s=1200", "arrivals.exact_tasks=150", "engine.max_num_seqs=8")
+NEEDED = 2
+"""Pairs that meet the SLO if nothing happens."""
+SPOT = ("reliability=spot", "prices=nebius_spot")
+FLEETS = {
+    "on demand, failures as published": ((0, 1), ("reliability=gpu_failures",)),
+    "on demand, each GPU fails once a day": ((0, 1, 2), ("reliability=gpu_failures", "reliability.gpu_mtbf_hours=24")),
+    "spot": ((0, 1, 2, 3), SPOT),
+    "spot, an API behind": ((0, 1), (*SPOT, "routing=overflow_on_queue", "api=open_model_70b_class")),
+}
+"""The spares tried, and the overrides."""
+
+
+def answer(play: Play, folder: Path) -> None:
+    """Play every fleet with its spares, draw, and print the table."""
+    parts, fleets = [], list(FLEETS.items())
+    for number, (fleet, (spares, words)) in enumerate(fleets[2:] if play.small else fleets):
+        tried = play.some(spares)
+        replicas = ",".join(str(NEEDED + spare) for spare in tried)
+        parts.append(play(f"scaling.n_replicas={replicas}", *words, part=str(number)).assign(fleet=fleet, spare=tried))
+    table = pd.concat(parts, ignore_index=True)
+    draw(table, folder / "spare_replicas.png")
+    columns = ["fleet", "spare", "slo_attainment_fraction", "slo_attainment_fraction" + CI_SUFFIX, "ttft_p99_s"]
+    columns += ["usd_per_mtok_total", "usd_per_mtok_total" + CI_SUFFIX, "usd_api", "replicas_lost", "requests_retried"]
+    columns += ["requests_failed", "gpu_hours_paid", "token_fraction_of_peak"]
+    print(table[columns].to_string(index=False, float_format="{:.4g}".format))
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """What is kept of the SLO, and what it costs, over the spare replicas."""
+    figure, (kept, cost) = panels("Within the SLO", "What it costs")
+    for i, (fleet, rows) in enumerate(table.groupby("fleet", sort=False)):
+        beside = rows["spare"] + 0.06 * (i - 1.5)  # fleets that cost the same stay visible
+        for axes, key in ((kept, "slo_attainment_fraction"), (cost, "usd_per_mtok_total")):
+            measured(axes, beside, rows[key], rows[key + CI_SUFFIX], rows["meets_slo"], PALETTE[i], label=fleet)
+    kept.axhline(0.99, color="#666666", linewidth=1, linestyle="--")
+    kept.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    kept.set(ylabel="requests", ylim=(None, 1.02))
+    cost.set(ylabel="USD per million tokens, input and output", ylim=(0, None))
+    for axes in (kept, cost):
+        axes.set_xticks(range(4), ["N", "N+1", "N+2", "N+3"])
+    kept.legend(frameon=False, fontsize=8.5, loc="lower right")
+    figure.supxlabel("pairs of H100s kept, N = 2 (dashed: 99 %; hollow: misses the SLO)", size=9)
+    save(figure, path)
+
+
+if __name__ == "__main__":
+    main(__file__, SMALL, answer)
