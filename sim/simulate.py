@@ -131,7 +131,7 @@ class _World:
         if scenario.has_api:
             self.api = self.gateway.api = Api(
                 env, scenario.api, self.gateway.api_done, patience_s=scenario.queue.patience_s,
-                rng=streams.generator("api_outages"),
+                rng=streams.generator("api_outages"), max_context_tokens=scenario.max_context_tokens,
             )
 
     def attach(self, workload: Workload, horizon_s: float | None) -> simpy.Event:

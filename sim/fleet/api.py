@@ -28,8 +28,8 @@ class Api:
 
     A request is let in when every limit allows and no outage is on, then takes exactly as long as its own quantiles
     say: the same under every policy. One event per request served at once. Over a limit it waits (first come, first
-    served), is tried again, or is refused; a client that has waited `patience_s` leaves (ABANDONED). `rng` is for
-    outages by chance.
+    served), is tried again, or is refused; a client that has waited `patience_s` leaves (ABANDONED). A request of more
+    than `max_context_tokens` is always refused. `rng` is for outages by chance.
     """
 
     def __init__(
@@ -39,7 +39,9 @@ class Api:
         on_done: Callable[[Request], None],
         patience_s: float | None = None,
         rng: Generator | None = None,
+        max_context_tokens: float = inf,
     ):
+        self._max_context_tokens = max_context_tokens
         self.env = env
         self.provider = provider
         self.on_done = on_done
@@ -86,7 +88,9 @@ class Api:
         """Take a request; `on_done` reports its outcome in a later event."""
         request.backend = Backend.API
         request.replica_id = -1
-        if request.task.priority >= self._batch_from:
+        if _tokens_of(request) > self._max_context_tokens:
+            self._refuse(request)
+        elif request.task.priority >= self._batch_from:
             self._take_as_batch(request)
         elif self._unlimited and self._outages is None:
             self._admit(request)

@@ -16,7 +16,11 @@ def played(input_tokens, *overrides):
     return np.unique(run.facts.requests["outcome"]).tolist(), run.notes
 
 
-@pytest.mark.parametrize("where", [[], ["disaggregation={prefill_replicas:1,link_gb_per_s:50}"]])
+API = ["fleet=api_only", "prices=article_003"]
+TWO_POOLS = ["disaggregation={prefill_replicas:1,link_gb_per_s:50}"]
+
+
+@pytest.mark.parametrize("where", [[], API, TWO_POOLS])
 def test_4096_tokens_fit_a_context_of_4096_and_4097_do_not(where):
     assert played(4000, *where) == ([Outcome.FINISHED], ())
     outcomes, notes = played(4001, *where)
