@@ -49,6 +49,10 @@ FIRST_POOL = "baseline"
 REPLICAS_PER_POOL = 1_000_000
 """The replicas of the first pool are numbered from 0, those of the next from this on, and so forth."""
 
+ON_DEMAND_FROM = REPLICAS_PER_POOL // 2
+"""Within a pool, those that are on demand in place of spot are numbered from this on."""
+
+
 _CHUNK_ROWS = 1 << 16
 _PACKED = {np.int8: "b", np.int32: "i", np.int64: "q", np.float64: "d"}  # struct's letters, standard sizes
 
@@ -100,6 +104,7 @@ class PoolFacts(NamedTuple):
     gpus_per_replica: int
     max_num_seqs: int
     peak_tokens_per_s: float | None
+    on_demand_of: int | None = None  # the place of the spot pool whose missing replicas these stand in for
 
 
 class _Table:
@@ -215,7 +220,13 @@ class Facts:
 
     def pool_of(self, replica_id: np.ndarray) -> np.ndarray:
         """The place in `pools` of each of these replicas' pools; among several, -1 for who has no replica."""
-        return replica_id // REPLICAS_PER_POOL if self.further_pools else np.zeros(len(replica_id), np.int64)
+        if not self.further_pools:
+            return np.zeros(len(replica_id), np.int64)
+        found, number = np.divmod(replica_id, REPLICAS_PER_POOL)
+        for at, pool in enumerate(self.pools):
+            if pool.on_demand_of is not None:
+                found = np.where((found == pool.on_demand_of) & (number >= ON_DEMAND_FROM), at, found)
+        return found
 
     @property
     def requests_in_full(self) -> dict[str, np.ndarray]:

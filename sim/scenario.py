@@ -18,7 +18,7 @@ from sim.fleet.provider import ApiChoice, ApiProvider
 from sim.fleet.reliability import Reliability
 from sim.fleet.scalers import Scaler
 from sim.fleet.victims import LongestIdle, Victim
-from sim.ledger.prices import Prices
+from sim.ledger.prices import ON_DEMAND, Prices
 from sim.records import FIRST_POOL
 from sim.report.slo import Slo
 from sim.routing.placements import Placement
@@ -116,6 +116,14 @@ class Scenario(Node):
         """Input and output that one request may have: longer ones are refused, by replicas and API alike."""
         return min(self.model.max_context_tokens, self.engine.max_model_len or self.model.max_context_tokens)
 
+    @property
+    def on_demand_pools(self) -> dict[str, int]:
+        """What stands in for pools of spot GPUs where there are none, by name, and the places of those pools."""
+        scenarios = [self, *map(self.of_pool, self.pools)] if self.has_fleet else []
+        spots = {at: s.reliability.spot for at, s in enumerate(scenarios)}
+        names = [ON_DEMAND, *(f"{name}_{ON_DEMAND}" for name in self.pools)]
+        return {names[at]: at for at, spot in spots.items() if spot is not None and spot.on_demand_fallback}
+
     @model_validator(mode="after")
     def _somebody_serves(self) -> Scenario:
         if not self.has_fleet and not self.has_api:
@@ -201,11 +209,12 @@ def parse(cfg: DictConfig | dict[str, Any]) -> Scenario:
     if scenario.has_fleet:
         for pool in (scenario, *map(scenario.of_pool, scenario.pools)):
             refuse_if_too_big(pool.gpu, pool.model, pool.engine)
+    gpus = {name: pool.gpu.name for name, pool in scenario.pools.items()}
     try:
         scenario.prices.check(
             scenario.gpu.name if scenario.has_fleet else None,
             scenario.model.name if scenario.has_api else None,
-            {name: pool.gpu.name for name, pool in scenario.pools.items()},
+            gpus | {name: [scenario.gpu.name, *gpus.values()][at] for name, at in scenario.on_demand_pools.items()},
         )
     except ConfigError as error:
         raise ConfigError(f"prices: {error}") from None

@@ -84,10 +84,13 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
 
 
 def _further_pools(scenario: Scenario, workload: Workload, measure_peak: bool) -> Iterator[PoolFacts]:
-    for name in scenario.pools:
-        pool = scenario.of_pool(name)
+    scenarios = [scenario, *map(scenario.of_pool, scenario.pools)]
+    further = [(name, at, None) for at, name in enumerate(scenario.pools, start=1)]
+    for name, at, stands_in_for in (*further, *((name, at, at) for name, at in scenario.on_demand_pools.items())):
+        pool = scenarios[at]
         peak = peak_tokens_per_s(pool, workload) if measure_peak else None
-        yield PoolFacts(name, pool.gpu.name, pool.engine.tensor_parallel, pool.engine.max_num_seqs, peak)
+        size, max_num_seqs = pool.engine.tensor_parallel, pool.engine.max_num_seqs
+        yield PoolFacts(name, pool.gpu.name, size, max_num_seqs, peak, stands_in_for)
 
 
 def _notes(scenario: Scenario, facts: Facts, gateway: Gateway) -> Iterator[str]:

@@ -12,16 +12,16 @@ from sim.fleet.hazards import Hazards
 from sim.fleet.nodes import Machine
 from sim.fleet.supply import Stages, Start, Supply
 from sim.fleet.victims import Victim
-from sim.records import Recorder, ReplicaState
+from sim.records import ON_DEMAND_FROM, Recorder, ReplicaState
 
 
 @dataclass(eq=False, slots=True)
 class Member:
     """One replica: its present state and since when; `engine` once it is ready."""
 
-    replica_id: int
     state: ReplicaState
     since_s: float
+    replica_id: int = -1
     engine: Replica | None = None
     stages: Stages = ()
     expected_s: float = 0.0  # when a starting one should be ready
@@ -63,7 +63,7 @@ class Roster:
         self.ready: dict[Replica, Member] = {}
         self.idle: dict[Member, None] = {}  # longest idle first
         self._asleep: dict[Member, None] = {}  # and ready to wake, the latest last
-        self._next_id = first_replica_id
+        self._next_id, self._next_on_demand_id = first_replica_id, first_replica_id + ON_DEMAND_FROM
         self._cold_s = self._cold_since_s = 0.0
 
     def cold_clock_s(self) -> float:
@@ -74,8 +74,8 @@ class Roster:
 
     def add_ready(self) -> None:
         """Add a replica that is warm from the start."""
-        member = self._new_member(ReplicaState.IDLE)
-        member.machine = self._supply.place(self._env.now)
+        member = Member(ReplicaState.IDLE, self._env.now, machine=self._supply.place(self._env.now))
+        self._number(member)
         if self._hazards is not None:
             self._hazards.place(member)
             self._hazards.there(member)
@@ -89,16 +89,17 @@ class Roster:
         if self._asleep:
             self._wake()
             return
-        member = self._new_member(ReplicaState.ALLOCATION)
-        member.machine = self._supply.place(now)
+        member = Member(ReplicaState.ALLOCATION, now, machine=self._supply.place(now))
         self._get_gpu(member, self._supply.order(member.machine, now))
 
     def _get_gpu(self, member: Member, start: Start) -> None:
         if self._hazards is None:
+            self._number(member)
             self._expect(member, start)
             return
         wait_s, on_demand = self._hazards.place(member, refused=start.wait_s > 0)
         wait_s = 0.0 if on_demand else start.wait_s + wait_s
+        self._number(member, on_demand)
         self._expect(member, start._replace(wait_s=wait_s))
         allocation_s = sum(s for state, s in start.stages if state is ReplicaState.ALLOCATION)
         call_later(self._env, wait_s + allocation_s, self._gpu_is_there, member)
@@ -115,11 +116,14 @@ class Roster:
         if self.members.get(member.replica_id) is member:
             self._hazards.there(member)
 
-    def _new_member(self, state: ReplicaState) -> Member:
-        member = Member(self._next_id, state, self._env.now)
-        self._next_id += 1
+    def _number(self, member: Member, on_demand: bool = False) -> None:
+        if on_demand:
+            member.replica_id = self._next_on_demand_id
+            self._next_on_demand_id += 1
+        else:
+            member.replica_id = self._next_id
+            self._next_id += 1
         self.members[member.replica_id] = member
-        return member
 
     def _started(self, member: Member) -> None:
         if member in self.starting:
@@ -269,6 +273,5 @@ class Roster:
             self._change(member, ReplicaState.ENGINE_START)
             self._expect(member, start)
             return
-        woken = self._new_member(ReplicaState.ENGINE_START)
-        woken.machine, woken.engine = member.machine, member.engine
+        woken = Member(ReplicaState.ENGINE_START, self._env.now, machine=member.machine, engine=member.engine)
         self._get_gpu(woken, start)

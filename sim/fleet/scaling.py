@@ -127,9 +127,12 @@ class OnDemand(Scaler):
 
     max_replicas: int = Field(ge=1, description="replicas at most")
     target_requests_per_replica: float = Field(gt=0, description="requests, waiting or running, wanted per replica")
+    buffer_replicas: int = Field(0, ge=0, description="more than that, for who comes next, while any request is there")
 
     def target_replicas(self, view: FleetView) -> int:
         wanted = ceil(view.n_outstanding / self.target_requests_per_replica)
+        if wanted:
+            wanted += self.buffer_replicas
         return max(kept(view, self.idle_timeout_s, self.max_replicas), min(wanted, self.max_replicas))
 
 
@@ -156,6 +159,7 @@ class QueueScaleOut(FromFloor):
     idle_timeout_s: float = Field(ge=0, description="idle seconds after which a replica above the floor leaves")
     queue_per_replica: float | None = Field(None, gt=0, description="requests that have not begun, per replica")
     requests_per_replica: float | None = Field(None, gt=0, description="requests, waiting or running, per replica")
+    buffer_replicas: int = Field(0, ge=0, description="more than the load asks for, while any request is there")
     scale_in_requests_per_replica: float | None = Field(
         None, ge=0, description="drain a replica when the others would then have at most this many requests each"
     )
@@ -173,11 +177,14 @@ class QueueScaleOut(FromFloor):
         return self
 
     def target_replicas(self, view: FleetView) -> int:
-        wanted = self.min_replicas
+        wanted = 0
         if self.queue_per_replica is not None:
-            wanted = max(wanted, ceil(view.n_waiting / self.queue_per_replica))
+            wanted = ceil(view.n_waiting / self.queue_per_replica)
         if self.requests_per_replica is not None:
             wanted = max(wanted, ceil(view.n_outstanding / self.requests_per_replica))
+        if view.n_outstanding:
+            wanted += self.buffer_replicas
+        wanted = max(wanted, self.min_replicas)
         keeps = kept(view, self.idle_timeout_s, self.max_replicas)
         others = view.n_ready + view.n_starting - 1
         spare = self.scale_in_requests_per_replica

@@ -39,7 +39,10 @@ class FewestOutstanding(Victim):
 
 
 class Newest(Victim):
-    """The one ordered last, busy or not: of pods equal otherwise, Kubernetes deletes the newest."""
+    """The one ordered last, busy or not: of pods equal otherwise, Kubernetes deletes the newest.
+
+    Where some are on demand in place of spot, the newest of these.
+    """
 
     kind: Literal["newest"] = "newest"
 

@@ -31,6 +31,9 @@ __all__ = [
     "Serverless", "Spot", "TokenRates", "TokenTariff",
 ]  # fmt: skip
 
+ON_DEMAND = "on_demand"
+"""The pool of replicas that stand in for missing spot ones; with several pools, <name>_on_demand."""
+
 
 class Prices(Node):
     """A whole price list: GPUs, an API, and one overhead."""
@@ -90,6 +93,8 @@ class Prices(Node):
         """How a further pool, one of `pools`, is paid for. Raises ConfigError where that cannot be meant."""
         if pool in self.pools:
             return self.pools[pool]
+        if pool.endswith(ON_DEMAND) and isinstance(self.gpu, Spot):
+            raise ConfigError(f"prices.pools.{pool}: is required: GPUs on demand are not had at the price of spot")
         strangers = [name for name in self.pools if name not in pools]
         if strangers:
             raise ConfigError(f"prices.pools: has no plan for {pool!r}, but one for {', '.join(strangers)}")

@@ -222,12 +222,14 @@ def _running_sequence_seconds(facts: Facts, mine: np.ndarray) -> float:
 
 
 def _cold_starts(facts: Facts, mine: dict[str, np.ndarray]) -> dict[str, Metric]:
-    """Cold starts begun since the window's start, and how long requests waited for one: p95, and the share that did."""
+    """Cold starts and wakings since the window's start, and how long requests waited for them: p95, and who did."""
     spans = facts.spans
-    rows = spans["state"] <= ReplicaState.ENGINE_START
-    replica, where = np.unique(spans["replica_id"][rows], return_inverse=True)
-    begun_s = np.full(len(replica), np.inf)
-    np.minimum.at(begun_s, where, spans["start_s"][rows])
+    rows = np.flatnonzero(spans["state"] <= ReplicaState.ENGINE_START)
+    rows = rows[np.lexsort((spans["start_s"][rows], spans["replica_id"][rows]))]
+    replica, start_s = spans["replica_id"][rows], spans["start_s"][rows]
+    begins = np.ones(len(rows), bool)  # a stage that no other stage of the same start goes before
+    begins[1:] = (replica[1:] != replica[:-1]) | (start_s[1:] > spans["end_s"][rows][:-1] + 1e-6)
+    begun_s = start_s[begins]
     waited_s, fleet = mine["cold_start_wait_s"], facts.gpus_per_replica > 0
     return {
         "cold_starts": int(np.count_nonzero(begun_s >= facts.window.start_s)),

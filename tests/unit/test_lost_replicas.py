@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from sim.fleet.victims import FewestOutstanding, LeastCached, LongestIdle, Newest, Oldest
+from sim.ledger.audit import audit
+from sim.ledger.bill import bill
+from sim.ledger.usage import Usage
+from sim.scenario import compose_config, parse
+from sim.schema import ConfigError
+from sim.simulate import simulate
 from sim.work import Outcome
 from tests.small_fleet import SmallFleet
 
@@ -169,6 +176,38 @@ def test_a_prefix_is_found_again_by_who_resumes():
     fleet.play(40)
     assert first.recomputed_tokens == 70 + 3 - 64
     assert first.finished_s == 20.0 + 1.0, "it lost the step under way and waited for the next boundary of its host"
+
+
+def on_spot(*words):
+    return compose_config(
+        "reliability=spot", "reliability.spot.on_demand_fallback=true", "reliability.spot.n_zones=1",
+        "reliability.spot.zone_event_fraction=1", "reliability.spot.zone_hit_fraction=1",
+        "reliability.spot.mean_lifetime_s=2000", "reliability.spot.zone_outage_s=1000", "horizon_s=20000", *words,
+    )  # fmt: skip
+
+
+def test_where_spot_is_out_machines_on_demand_stand_in_at_their_own_price():
+    """One zone, whose events take all; for 1000 s each, replacements are on demand, and stay until given up."""
+    scenario = parse(on_spot("scaling.n_replicas=2", "prices=nebius_spot_or_on_demand"))
+    facts = simulate(scenario).facts
+    audit(facts)
+    usage = Usage.from_facts(facts)
+    assert [pool.name for pool, _ in usage.pools] == ["baseline", "on_demand"]
+    lines = bill(usage, scenario.prices, "h100_sxm", "llama_3_1_8b")
+    for pool, usd_per_hour in (("baseline", 1.25), ("on_demand", 2.95)):
+        mine = lines[lines["pool"] == pool]
+        assert mine["quantity"].sum() > 0.5 and mine["usd"].sum() == pytest.approx(
+            usd_per_hour * mine["quantity"].sum()
+        )
+    spans = facts.spans
+    stands_in = facts.pool_of(spans["replica_id"]) == 1
+    assert len(np.unique(spans["replica_id"][stands_in])) == 2 and facts.replicas_lost == 2
+    assert spans["end_s"][stands_in].max() == facts.ended_s, "nobody takes them back"
+
+
+def test_machines_on_demand_are_not_had_at_the_price_of_spot():
+    with pytest.raises(ConfigError, match="prices.pools.on_demand: is required"):
+        parse(on_spot("prices=nebius_spot"))
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,23 @@ def test_scale_out_on_concurrency_and_scale_in_by_draining():
     assert [scaler.target_replicas(view) for view, _ in story] == [wanted for _, wanted in story]
 
 
+def test_a_buffer_is_kept_above_the_load_while_there_is_any():
+    on_demand = ZERO.model_copy(update={"buffer_replicas": 1})
+    by_load = QueueScaleOut(
+        min_replicas=2, max_replicas=4, tick_s=15, idle_timeout_s=300, requests_per_replica=10, buffer_replicas=1
+    )
+    story = [
+        (Fleet(), 0, 2),  # nobody there: no buffer; the floor never leaves
+        (Fleet(n_ready=1, n_running=5), 2, 2),  # one serves, one is ready for who comes next: it is in the floor
+        (Fleet(n_ready=2, n_running=11), 3, 3),
+        (Fleet(n_ready=3, n_running=25), 3, 4),  # never more than max_replicas
+        (Fleet(n_ready=2, n_running=5, idle_s=[900]), 2, 2),  # idle for long, and still the buffer
+        (Fleet(n_ready=2, n_running=0, idle_s=[900, 900]), 0, 2),
+    ]
+    found = [(on_demand.target_replicas(view), by_load.target_replicas(view)) for view, *_ in story]
+    assert found == [tuple(wanted) for _, *wanted in story]
+
+
 @pytest.mark.parametrize(
     ("kind", "raw", "said"),
     [

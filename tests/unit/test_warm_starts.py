@@ -9,6 +9,8 @@ from sim.ledger.bill import bill, money
 from sim.ledger.prices import Prices
 from sim.ledger.usage import Usage
 from sim.records import Outcome
+from sim.report.metrics import summarize
+from sim.report.slo import Slo
 from sim.schema import ConfigError, parse_node
 from tests.facts_builder import Book
 from tests.small_fleet import TEN_SECONDS, ColdStart, SmallFleet
@@ -147,6 +149,7 @@ def test_sleep_is_a_line_of_its_own_and_counts_as_idle():
     usage = Usage.from_facts(facts)
     lines = bill(usage, PRICES, "g", None)
     assert lines.set_index("item").loc["gpu asleep", "usd"] == pytest.approx(0.5)
+    assert summarize(facts, usage, {}, Slo(ttft_s=1.0))["cold_starts"] == 1, "it was woken once"
     said = money(lines, usage)
     assert said["usd_total"] == pytest.approx(0.7) and said["usd_idle"] == pytest.approx(0.5)
 
