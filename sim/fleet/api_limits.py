@@ -90,14 +90,17 @@ class Limits:
     def __init__(self, provider: ApiProvider, cached_tokens: Callable[[Request, float], int]):
         self._provider = provider
         self._cached_tokens = cached_tokens
-        per_minute = {
-            "requests": provider.requests_per_minute,
-            "tokens": provider.tokens_per_minute,
-            "input": provider.input_tokens_per_minute,
-            "output": provider.output_tokens_per_minute,
-        }
-        self._usual = {what: limit / MINUTE_S for what, limit in per_minute.items() if limit is not None}
+        per_minute = (
+            provider.requests_per_minute,
+            provider.tokens_per_minute,
+            provider.input_tokens_per_minute,
+            provider.output_tokens_per_minute,
+        )
+        self._usual = {what: limit / MINUTE_S for what, limit in enumerate(per_minute) if limit is not None}
         self._buckets = {what: Bucket(rate, rate * provider.burst_s) for what, rate in self._usual.items()}
+        self._numbered = tuple(self._buckets.items())
+        self._counts_cached = provider.limits_count_cached_tokens
+        self._least_output = provider.max_output_tokens or 0
         self._every_s = provider.ramp.every_s if provider.ramp else HOUR_S if provider.hourly_limits else inf
         self._ramped = dict.fromkeys(self._usual, 1.0)
         self._changes = 0
@@ -113,36 +116,43 @@ class Limits:
 
     def fits(self, request: Request, now_s: float) -> bool:
         """Whether full buckets hold the request: else no waiting helps."""
-        return all(amount <= bucket.capacity for bucket, amount in self._amounts(request, now_s))
+        amounts = self._amounts(request, now_s)
+        for what, bucket in self._numbered:
+            if amounts[what] > bucket.capacity:
+                return False
+        return True
 
     def ready_s(self, request: Request, now_s: float) -> float:
         """The moment from which all buckets hold what the request takes, at the present rates."""
         self._catch_up(now_s)
-        return max((bucket.ready_s(amount) for bucket, amount in self._amounts(request, now_s)), default=-inf)
+        amounts, latest_s = self._amounts(request, now_s), -inf
+        for what, bucket in self._numbered:
+            ready_s = bucket.ready_s(amounts[what])
+            if ready_s > latest_s:
+                latest_s = ready_s
+        return latest_s
 
     def take(self, request: Request, now_s: float) -> None:
         """Let the request in."""
         self._catch_up(now_s)
-        for bucket, amount in self._amounts(request, now_s):
-            bucket.take(amount, now_s)
+        amounts = self._amounts(request, now_s)
+        for what, bucket in self._numbered:
+            bucket.take(amounts[what], now_s)
 
     def wait_s(self, requests_ahead: int, tokens_ahead: int, now_s: float) -> float:
         """How long a small request would wait behind so many others, by the buckets of requests and of all tokens."""
         self._catch_up(now_s)
-        ahead = {"requests": requests_ahead + 1, "tokens": tokens_ahead + 1, "input": 1, "output": 1}
-        return max((bucket.ready_s(ahead[what]) - now_s for what, bucket in self._buckets.items()), default=0.0)
+        ahead = (requests_ahead + 1, tokens_ahead + 1, 1, 1)
+        return max((bucket.ready_s(ahead[what]) - now_s for what, bucket in self._numbered), default=0.0)
 
-    def _amounts(self, request: Request, now_s: float) -> list[tuple[Bucket, float]]:
-        provider, buckets = self._provider, self._buckets
+    def _amounts(self, request: Request, now_s: float) -> tuple[int, int, int, int]:
+        """(requests, tokens, input, output): what the request takes from each bucket."""
         input_tokens, output_tokens = request.input_tokens, request.output_tokens
-        if not provider.limits_count_cached_tokens:
+        if not self._counts_cached:
             input_tokens -= self._cached_tokens(request, now_s)
-        if provider.max_output_tokens is not None:
-            output_tokens = max(output_tokens, provider.max_output_tokens)
-        amounts = {
-            "requests": 1, "tokens": input_tokens + output_tokens, "input": input_tokens, "output": output_tokens,
-        }  # fmt: skip
-        return [(bucket, amounts[what]) for what, bucket in buckets.items()]
+        if output_tokens < self._least_output:
+            output_tokens = self._least_output
+        return 1, input_tokens + output_tokens, input_tokens, output_tokens
 
     def _catch_up(self, now_s: float) -> None:
         while self._every_s * (self._changes + 1) <= now_s:
