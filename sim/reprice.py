@@ -77,7 +77,7 @@ def reprice_folder(output: Path, words: Sequence[str], config_dir: Path | None =
     for run, outcome in done.items():
         _write(run, folder if run == output else folder / run.name, outcome)
     if runs != [output]:
-        write_json(folder / MANIFEST, {"digests": [run.name for run in runs]})
+        write_json(folder / MANIFEST, {"digests": _priced_or_missing(output, runs)})
     return folder
 
 
@@ -87,6 +87,13 @@ def _finished_runs(output: Path) -> list[Path]:
     if not runs:
         raise ConfigError(f"{output}: is not the folder of a finished run or sweep")
     return runs
+
+
+def _priced_or_missing(output: Path, runs: list[Path]) -> list[str]:
+    """The scenarios of a sweep but those that failed: what a sweep did not get to is missing from its prices too."""
+    priced = [run.name for run in runs]
+    listed = collect.scenarios_of(output)
+    return [name for name in listed if name in priced or not (output / name / ROW).is_file()] or priced
 
 
 class _Request(NamedTuple):
@@ -197,7 +204,11 @@ def tell(folder: Path) -> bool:
     rows = map(read_json, collect.row_files(folder))
     labels = named[collect.GROUP] + " " + named[collect.LABEL]
     _print_before_and_after(list(zip(labels, rows, strict=True)))
-    for line in verdicts(named, collect.replications(named, folder), collect.GROUP, collect.LABEL):
+    lacking = collect.missing(table, folder)
+    if lacking:
+        print(lacking)
+    each = collect.replications(named, folder)
+    for line in verdicts(named, each, collect.GROUP, collect.LABEL, complete=not lacking):
         print(line)
     return bool((table["status"] == "ok").all())
 

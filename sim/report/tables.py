@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -35,12 +35,15 @@ def print_comparison(
     shape: str = "arrivals",
     fleet: str = "fleet",
     console: Console | None = None,
+    notes: Sequence[str] = (),
+    missing: str = "",
 ) -> None:
     """Print a sweep: one row per scenario, grouped by `shape`, then a verdict per shape.
 
     `table` has one row per scenario: label columns `shape` and `fleet`, the metrics of sim.report.metrics with their
     `_ci95` half-widths, and `error` (text) for scenarios that failed. `replications`, if given, has the labels,
     `replication` and the metrics of each single replication; it lets the verdict compare fleets pair by pair.
+    `notes` are told under the table, and what is `missing` from it; that makes the verdicts provisional.
     """
     console = console or _console()
     console.print(comparison(table, shape, fleet))
@@ -56,8 +59,12 @@ def print_comparison(
             console.print(
                 f"failed: {row[shape]}, {row[fleet]}: {failure(row)}", style="red", markup=False, highlight=False
             )
+    for note in notes:
+        console.print(f"note, {note}", markup=False, highlight=False)
+    if missing:
+        console.print(missing, style="yellow", markup=False, highlight=False)
     console.print()
-    for line in verdicts(table, replications, shape, fleet):
+    for line in verdicts(table, replications, shape, fleet, complete=not missing):
         console.print(line, markup=False, highlight=False)
 
 

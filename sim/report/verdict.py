@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from sim.report.intervals import CI_SUFFIX, Interval, paired_difference
 from sim.report.wording import half_width, is_missing, number, percent, usd
+from sim.units import MTOK
 
 COST = "usd_total"
 TRAFFIC = ("requests", "tasks", "input_tokens", "output_tokens")
 """Counts that differ between replications of random traffic: fixed only where both number and sizes are."""
+SAME_WORK = 0.01
+"""Fleets that finished tasks and tokens within this fraction of each other did the same work."""
+_UNITS = {"usd_per_task": " per task", "usd_per_mtok_total": " per Mtok"}
 _ALIKE = (COST, "ttft_p50_s", "ttft_p99_s", "e2e_p50_s", "e2e_p99_s")  # as an API is, whatever GPU it is not run on
 
 
@@ -28,56 +32,108 @@ def failure(row: pd.Series) -> str:
 
 
 def verdicts(
-    table: pd.DataFrame, replications: pd.DataFrame | None = None, shape: str = "arrivals", fleet: str = "fleet"
+    table: pd.DataFrame,
+    replications: pd.DataFrame | None = None,
+    shape: str = "arrivals",
+    fleet: str = "fleet",
+    complete: bool = True,
 ) -> list[str]:
     """One line per shape: the cheapest fleet that meets the SLO, its interval, and whether its lead is resolved.
 
-    A fleet meets the SLO if every replication does. The lead over the next cheapest fleet that meets it is resolved if
-    the paired 95 % interval of the cost difference excludes zero. Replications that repeat the same requests at
-    the same cost, as those of a replayed log do, test nothing. Columns as in sim.report.tables.print_comparison.
+    A fleet meets the SLO if every replication does. Those that meet it are compared by what the whole run cost, or, if
+    they did not finish the same work, by unit cost (see `_measure`). The lead over the next cheapest is resolved if
+    the paired 95 % interval of the difference excludes zero. Replications that repeat the same requests at the same
+    cost, as those of a replayed log do, test nothing. Columns as in sim.report.tables.print_comparison. Unless
+    `complete`, some scenarios have not been played: then the lines are about those that have been so far.
     """
-    return [f"{name}: {_verdict(rows, replications, shape, fleet)}" for name, rows in table.groupby(shape, sort=False)]
+    return [
+        f"{name}: {_verdict(rows, replications, shape, fleet, '' if complete else ' so far')}"
+        for name, rows in table.groupby(shape, sort=False)
+    ]
 
 
-def _verdict(rows: pd.DataFrame, replications: pd.DataFrame | None, shape: str, fleet: str) -> str:
+def _verdict(rows: pd.DataFrame, replications: pd.DataFrame | None, shape: str, fleet: str, so_far: str) -> str:
     ran = rows[[not failure(row) and not is_missing(row.get(COST)) for _, row in rows.iterrows()]]
     if ran.empty:
-        return "no fleet ran."
-    good = ran[[is_yes(v) for v in ran["meets_slo"]]].sort_values(COST, kind="stable")
+        return f"no fleet ran{so_far}."
+    good = ran[[is_yes(v) for v in ran["meets_slo"]]]
     if good.empty:
         best = ran.sort_values(["slo_attainment_fraction", COST], ascending=[False, True]).iloc[0]
-        share = percent(best["slo_attainment_fraction"])
+        said = f"({percent(best['slo_attainment_fraction'])} % of calls attain it, {usd(best[COST])})."
         if len(rows) == 1:
-            return f"{best[fleet]} does not meet the SLO ({share} % of requests attain it, {usd(best[COST])})."
-        return f"none meets the SLO; the closest is {best[fleet]} ({share} % of requests attain it, {usd(best[COST])})."
+            return f"{best[fleet]} does not meet the SLO {said}"
+        return f"none{so_far} meets the SLO; the closest is {best[fleet]} {said}"
+    by = _measure(good)
+    good = good.sort_values(by.key, kind="stable")
     winner = good.iloc[0]
     alike = (good[list(_ALIKE)] == winner[list(_ALIKE)]).all(axis=1)
     twins = "; ".join(good[fleet][alike].astype(str).iloc[1:])
     name = f"{winner[fleet]} (alike: {twins})" if twins else f"{winner[fleet]}"
-    line = (
-        f"{name} {'is the cheapest that meets' if len(rows) > 1 else 'meets'} the SLO: {usd(winner[COST])}"
-        f"{half_width(winner.get(COST + CI_SUFFIX))}, ${number(winner.get('usd_per_mtok_total'))} per Mtok, "
-        f"{percent(winner['slo_attainment_fraction'])} % of requests attain it"
-    )
+    claim = f"is the cheapest{by.unit}{so_far} that meets" if len(rows) > 1 else "meets"
+    share = percent(winner["slo_attainment_fraction"])
+    line = f"{name} {claim} the SLO: {_costs(winner, by)}, {share} % of calls attain it"
     if len(rows) == 1:
-        return f"{line}. Nothing else was tried."
+        return f"{line}. Nothing else was {'played so far' if so_far else 'tried'}."
     if alike.all():
-        return f"{line}. No other fleet meets it."
+        others = "No other fleet" if len(ran) == len(rows) else "No other fleet that ran"
+        return f"{line}. {others} meets it{so_far}."
     second = good[~alike].iloc[0]
-    return f"{line}; {_lead(winner, second, replications, shape, fleet)}."
+    return f"{line}; {_lead(winner, second, replications, shape, fleet, by)}{by.why}."
 
 
-def _lead(winner: pd.Series, second: pd.Series, replications: pd.DataFrame | None, shape: str, fleet: str) -> str:
-    lead = f"{usd(second[COST] - winner[COST])}"
-    if second[COST] > 0:
-        lead += f" ({percent((second[COST] - winner[COST]) / second[COST])} %)"
+class _Measure(NamedTuple):
+    """By what fleets are compared: a column, what one unit of it is, and why not by the whole cost."""
+
+    key: str = COST
+    unit: str = ""
+    why: str = ""
+
+
+def _measure(rivals: pd.DataFrame) -> _Measure:
+    """The whole cost if all finished the same tasks and tokens, within SAME_WORK.
+
+    Else, as in a closed loop that is cut at a horizon or where some were refused, who did less would win: per task if
+    tasks were of one size for all, and per token if those that were finished were not.
+    """
+    if not {"tasks_finished", "input_tokens", "output_tokens", *_UNITS} <= set(rivals):
+        return _Measure()
+    tasks = rivals["tasks_finished"].astype(float)
+    tokens = rivals["input_tokens"].astype(float) + rivals["output_tokens"].astype(float)
+    if _same(tasks) and _same(tokens):
+        return _Measure()
+    key = "usd_per_task" if _same(tokens / tasks) else "usd_per_mtok_total"
+    amounts, what = (tasks, "tasks") if key == "usd_per_task" else (tokens / MTOK, "Mtok")
+    work = f"they did not finish the same work ({number(amounts.min())} to {number(amounts.max())} {what})"
+    return _Measure(key, _UNITS[key], f"; compared{_UNITS[key]}, as {work}")
+
+
+def _same(amounts: pd.Series) -> bool:
+    return bool(amounts.max() <= (1 + SAME_WORK) * amounts.min())
+
+
+def _costs(row: pd.Series, by: _Measure) -> str:
+    """What a fleet cost by the measure of the comparison, and otherwise."""
+    whole = f"{usd(row[COST])}{half_width(row.get(COST + CI_SUFFIX))}"
+    per_mtok = f"${number(row.get('usd_per_mtok_total'))} per Mtok"
+    if by.key == COST:
+        return f"{whole}, {per_mtok}"
+    unit_cost = f"{usd(row[by.key])}{half_width(row.get(by.key + CI_SUFFIX))}{by.unit}"
+    return f"{unit_cost} ({whole} in all)"
+
+
+def _lead(
+    winner: pd.Series, second: pd.Series, replications: pd.DataFrame | None, shape: str, fleet: str, by: _Measure
+) -> str:
+    lead = f"{usd(second[by.key] - winner[by.key])}{by.unit}"
+    if second[by.key] > 0:
+        lead += f" ({percent((second[by.key] - winner[by.key]) / second[by.key])} %)"
     lead += f" less than {second[fleet]}"
     both = [_replications_of(row, replications, shape, fleet) for row in (second, winner)]
-    pairs, difference = _paired(*both)
+    pairs, difference = _paired(*both, by.key)
     if pairs < 2 or difference.half_width is None:
         return f"{lead} (one replication: the lead is not tested)"
     repeated = all(_same_in_all(rows, *TRAFFIC) for rows in both)
-    if repeated and all(_same_in_all(rows, COST) for rows in both):
+    if repeated and all(_same_in_all(rows, by.key) for rows in both):
         # a fleet without chance of its own shows whether the moments of arrival were the same, too
         what = "traffic" if any(_same_in_all(rows, "ttft_mean_s", "e2e_mean_s") for rows in both) else "requests"
         return f"{lead} (all replications played the same {what}: the lead is not tested)"
@@ -88,13 +144,15 @@ def _lead(winner: pd.Series, second: pd.Series, replications: pd.DataFrame | Non
 
 def _replications_of(row: pd.Series, replications: pd.DataFrame | None, shape: str, fleet: str) -> pd.DataFrame:
     if replications is None or replications.empty:
-        return pd.DataFrame(columns=["replication", COST]).set_index("replication")
+        return pd.DataFrame(columns=["replication"]).set_index("replication")
     mine = (replications[shape] == row[shape]) & (replications[fleet] == row[fleet])
     return replications[mine].set_index("replication")
 
 
-def _paired(a: pd.DataFrame, b: pd.DataFrame) -> tuple[int, Interval]:
-    both = pd.concat([a[COST], b[COST]], axis=1, join="inner", keys=["a", "b"])
+def _paired(a: pd.DataFrame, b: pd.DataFrame, key: str) -> tuple[int, Interval]:
+    if not {key} <= set(a) & set(b):
+        return 0, Interval(None, None)
+    both = pd.concat([a[key], b[key]], axis=1, join="inner", keys=["a", "b"])
     return len(both), paired_difference(both["a"].tolist(), both["b"].tolist())
 
 

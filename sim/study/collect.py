@@ -51,9 +51,40 @@ def collect(folder: Path) -> pd.DataFrame:
 
 def row_files(folder: Path) -> list[Path]:
     """The row files of a study, in the order of its sweep."""
-    manifest = read_json(folder / MANIFEST) or {}
-    listed = [folder / name / ROW for name in manifest.get("digests", [])]
+    listed = [folder / name / ROW for name in scenarios_of(folder)]
     return [path for path in listed or sorted(folder.glob(f"*/{ROW}")) if path.is_file()]
+
+
+def scenarios_of(folder: Path) -> list[str]:
+    """The digests of all scenarios of a study, played or not; empty if they are not on record."""
+    return (read_json(folder / MANIFEST) or {}).get("digests", [])
+
+
+def missing(table: pd.DataFrame, folder: Path) -> str:
+    """What to say of the scenarios of a study that have no row, as those that a sweep did not get to; '' if none."""
+    listed = scenarios_of(folder)
+    n_missing = len(set(listed) - set(table["digest"]))
+    if not n_missing:
+        return ""
+    return f"{n_missing} of {len(listed)} scenarios are missing: the sweep has not come to its end"
+
+
+def notes(folder: Path) -> list[str]:
+    """What a reader of the results should know: each note of the scenarios once, and how many it concerns.
+
+    Notes that differ in nothing but numbers count as one, told with the numbers of the first.
+    """
+    rows = [row for path in row_files(folder) if (row := read_json(path))]
+    found: dict[str, tuple[list[str], set[str]]] = {}
+    for row in rows:
+        for note in row.get("notes", []):
+            said, concerned = found.setdefault(re.sub(r"\d+(\.\d+)?", "#", note), ([], set()))
+            said.append(note)
+            concerned.add(row["digest"])
+    return [
+        f"{len(concerned)} of {len(rows)} scenarios{', such as' if len(set(said)) > 1 else ''}: {said[0]}"
+        for said, concerned in found.values()
+    ]
 
 
 def labelled(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -95,7 +126,10 @@ def tell(table: pd.DataFrame, folder: Path) -> None:
 
     write_table(table, folder)
     named = labelled(table, folder)
-    tables.print_comparison(named, replications(named, folder), shape=GROUP, fleet=LABEL)
+    lacking = missing(table, folder)
+    tables.print_comparison(
+        named, replications(named, folder), shape=GROUP, fleet=LABEL, notes=notes(folder), missing=lacking
+    )
     _draw(named, folder)
     n_failed = int((table["status"] != "ok").sum())
     print(f"{len(table)} scenarios, {n_failed} failed -> {folder / RESULTS}.csv")

@@ -18,7 +18,7 @@ from sim.scenario import Scenario, parse
 from sim.schema import ConfigError, SimError
 from sim.study.folder import ROW, digest, require_writable, write_json, write_text
 from sim.study.refusals import exit_code, one_line, refuse_code
-from sim.study.replicate import replicate
+from sim.study.replicate import Result, replicate
 from sim.study.results import wants_tables, write_result
 
 
@@ -42,7 +42,7 @@ def run_alone(config: dict[str, Any]) -> Path:
     require_writable(folder)
     result = replicate(scenario, keep_runs=wants_tables(scenario, alone=True), tell=_tell)
     write_result(folder, config, scenario, result, alone=True)
-    write_json(folder / ROW, _ok_row(name, {}, result.summary))
+    write_json(folder / ROW, _ok_row(name, {}, result))
     print_summary(result.summary, scenario.name)
     for note in result.notes:
         print(f"note: {note}")
@@ -60,7 +60,7 @@ def run_in_sweep(config: dict[str, Any], overrides: dict[str, str]) -> None:
             raise ConfigError("configuration or program changed while the sweep ran; the same command tries again")
         result = replicate(scenario, keep_runs=wants_tables(scenario, alone=False))
         write_result(folder, config, scenario, result, alone=False)
-        row = _ok_row(name, overrides, result.summary)
+        row = _ok_row(name, overrides, result)
     except SimError as error:
         row = failed_row(name, overrides, one_line(error).removeprefix("error: "))
     except Exception as error:
@@ -91,9 +91,10 @@ def failed_row(name: str, overrides: dict[str, str], error: str) -> dict[str, An
     return {"status": "failed", "digest": name, "overrides": overrides, "error": error}
 
 
-def _ok_row(name: str, overrides: dict[str, str], summary: dict[str, Any]) -> dict[str, Any]:
-    kept = {k: "inf" if v == math.inf else v for k, v in summary.items()}  # JSON has no infinity, the table needs it
-    return {"status": "ok", "digest": name, "overrides": overrides, "error": None, "summary": kept}
+def _ok_row(name: str, overrides: dict[str, str], result: Result) -> dict[str, Any]:
+    kept = {k: "inf" if v == math.inf else v for k, v in result.summary.items()}  # JSON has none, the table needs it
+    said = {"status": "ok", "digest": name, "overrides": overrides, "error": None}
+    return said | {"notes": list(result.notes), "summary": kept}
 
 
 _WHERE = ("output.dir", "output.study", "output.folder")

@@ -156,5 +156,3 @@ def _study_folder(output: dict[str, Any], grid: list[dict[str, str]]) -> Path:
     if not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
         raise ConfigError(f"output.study = {name!r}: must be a plain folder name of letters, digits, _, . and -")
     return Path(output["dir"]) / name
-
-

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 
 from sim.schema import ConfigError
-from sim.study.collect import GROUP, LABEL, collect, labelled, write_table
+from sim.study.collect import GROUP, LABEL, collect, labelled, missing, notes, write_table
 from sim.study.folder import MANIFEST, ROW, digest, plain, replacing, require_writable, write_json, write_text
 from tests.unit.cli import HERE, TINY, files_below
 
 
-def write_row(folder, name, overrides, status="ok", **summary):
+def write_row(folder, name, overrides, status="ok", notes=(), **summary):
     error = None if status == "ok" else "too hot"
-    row = {"status": status, "digest": name, "overrides": overrides, "error": error, "summary": summary}
+    row = {"status": status, "digest": name, "overrides": overrides, "error": error, "notes": notes, "summary": summary}
     write_json(folder / name / ROW, row)
 
 
@@ -33,6 +33,25 @@ def test_without_a_manifest_every_row_counts(tmp_path):
     write_row(tmp_path, "b", {"seed": "2"}, status="failed")
     table = collect(tmp_path)
     assert list(table["status"]) == ["ok", "failed"] and table["error"][1] == "too hot"
+
+
+def test_what_a_sweep_did_not_get_to_is_missing(tmp_path):
+    write_row(tmp_path, "a", {"seed": "1"}, usd_total=1.0)
+    write_row(tmp_path, "b", {"seed": "2"}, status="failed")
+    assert missing(collect(tmp_path), tmp_path) == ""  # nothing says that there should be more
+    write_json(tmp_path / MANIFEST, {"digests": ["a", "b", "c", "d", "e"]})
+    assert missing(collect(tmp_path), tmp_path).startswith("3 of 5 scenarios are missing")
+
+
+def test_a_note_is_told_once_with_how_many_it_concerns(tmp_path):
+    write_row(tmp_path, "a", {}, notes=["3 of 70 tasks were cut short", "9 of 80 tasks were cut short", "ticks of 3 s"])
+    write_row(tmp_path, "b", {}, notes=["ticks of 3 s"])
+    write_row(tmp_path, "c", {}, notes=["1 of 7.5 tasks were cut short"])
+    write_row(tmp_path, "d", {}, status="failed")
+    assert notes(tmp_path) == [
+        "2 of 4 scenarios, such as: 3 of 70 tasks were cut short",
+        "2 of 4 scenarios: ticks of 3 s",
+    ]
 
 
 def test_a_folder_without_rows_is_refused(tmp_path):
@@ -122,6 +141,28 @@ def test_the_table_can_be_rebuilt_from_the_rows(play, collect, tmp_path):
     assert said.code == 0 and (tmp_path / "outputs/mine/results.csv").read_text() == before
     assert collect("outputs/nowhere").code == 2
     assert pd.read_parquet(tmp_path / "outputs/mine/results.parquet")["digest"].is_unique
+
+
+def test_a_sweep_tells_what_a_single_run_would(play, tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("arrived_s,input_tokens,output_tokens\n" + "".join(f"{i},10,{i % 2}\n" for i in range(20)))
+    words = ["arrivals=replay", f"arrivals.path={log}", "horizon_s=null", "engine.max_num_seqs=4"]
+    dropped = "10 of 20 rows without input or output tokens were dropped"
+    assert f"note: {dropped}\n" in play(*HERE, *words, "fleet=always_on").out
+    said = play("-m", *HERE, *words, "fleet=always_on,api_only", "output.study=mine").out
+    assert said.count(f"note, 2 of 2 scenarios: {dropped}\n") == 1
+    rows = [json.loads(path.read_text()) for path in tmp_path.glob("outputs/mine/*/row.json")]
+    assert [row["notes"] for row in rows] == [[dropped]] * 2
+
+
+def test_a_sweep_that_was_cut_short_claims_no_winner(play, collect, reprice, tmp_path):
+    play("-m", *HERE, *TINY, "output.study=mine", "fleet=always_on,api_only", "slo.ttft_s=100")
+    rows = sorted(tmp_path.glob("outputs/mine/*/row.json"))
+    assert "missing" not in collect("outputs/mine").out
+    rows[0].unlink()
+    for said in (collect("outputs/mine"), reprice("outputs/mine", "prices.gpu.usd_per_gpu_hour.h100_sxm=5")):
+        assert said.code == 0 and "1 of 2 scenarios are missing" in said.out, said.err
+        assert "Nothing else was played so far." in said.out and "tried" not in said.out
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path):

@@ -17,42 +17,7 @@ from sim.report.tables import print_comparison, print_summary
 from sim.report.verdict import verdicts
 from sim.report.wording import half_width, number, percent, seconds, usd
 from tests.facts_builder import Book, day_of_traffic
-
-INF = float("inf")
-
-
-def run(cost, ttft_s=0.5, attained=0.995, **more):
-    return dict(
-        usd_total=cost, usd_per_mtok_total=cost / 1000, busy_fraction_of_paid=0.6, token_fraction_of_peak=0.2,
-        batch_fill_fraction=0.1, ttft_p50_s=0.04, ttft_p95_s=ttft_s / 2, ttft_p99_s=ttft_s, e2e_p50_s=2.0,
-        e2e_p95_s=4.0, e2e_p99_s=9.0, slo_attainment_fraction=attained, meets_slo=attained >= 0.99, cold_starts=3,
-        api_request_fraction=0.0,
-    ) | more  # fmt: skip
-
-
-def sweep(cells):
-    """(table, replications) of {(shape, fleet): [summary per replication] or error text}."""
-    rows, single = [], []
-    for (shape, fleet), runs in cells.items():
-        label = dict(arrivals=shape, fleet=fleet)
-        if isinstance(runs, str):
-            rows.append(label | {"error": runs})
-            continue
-        rows.append(label | over_replications(runs))
-        single += [label | {"replication": i} | summary for i, summary in enumerate(runs)]
-    return pd.DataFrame(rows), pd.DataFrame(single)
-
-
-WORLD = sweep({
-    ("steady", "always_on"): [run(100 * f) for f in (0.8, 1.0, 1.2)],
-    ("steady", "warm_floor"): [run(99 * f) for f in (0.8, 1.0, 1.2)],
-    ("steady", "scale_to_zero"): [run(20, ttft_s=INF, attained=0.4)] * 3,
-    ("bursty", "always_on"): [run(100, attained=0.7)] * 3,
-    ("bursty", "api_only"): [run(250, attained=0.9, busy_fraction_of_paid=None)] * 3,
-    ("bursty", "warm_floor"): "arrivals.rate_per_s = -5: must be [> 0]",
-    ("diurnal", "always_on"): [run(100 + d) for d in (-5, 0, 5)],
-    ("diurnal", "api_only"): [run(99 + d) for d in (5, 0, -5)],
-})  # fmt: skip
+from tests.unit.sweeps import INF, WORLD, run, sweep
 
 
 def printed(table, replications=None, width=120):
@@ -61,70 +26,12 @@ def printed(table, replications=None, width=120):
     return console.file.getvalue()
 
 
-def test_the_verdict_names_the_cheapest_that_meets_the_slo():
-    steady, bursty, diurnal = verdicts(*WORLD)
-    assert "warm_floor is the cheapest that meets the SLO: $99.00 ±49" in steady
-    assert "less than always_on, resolved over 3 paired replications" in steady  # 1 % apart, in every replication
-    assert "none meets the SLO; the closest is api_only (90.0 % of requests attain it, $250)" in bursty
-    assert "api_only is the cheapest" in diurnal and "NOT resolved" in diurnal  # 1 % apart, but crossing over
-
-
-def test_one_replication_tests_nothing():
-    table, single = sweep({("steady", "a"): [run(10)], ("steady", "b"): [run(11)]})
-    assert "the lead is not tested" in verdicts(table, single)[0]
-    assert "the lead is not tested" in verdicts(table)[0]
-    beside, _ = sweep({("steady", "a"): [run(10)], ("steady", "b"): [run(9, attained=0.5)]})
-    assert "No other fleet meets it" in verdicts(beside)[0]
-    alone, _ = sweep({("steady", "a"): [run(10)], ("bursty", "a"): [run(10, attained=0.5)]})
-    steady, bursty = verdicts(alone)
-    assert "a meets the SLO: $10.00" in steady and "Nothing else was tried" in steady
-    assert bursty == "bursty: a does not meet the SLO (50.0 % of requests attain it, $10.00)."
-    failed, _ = sweep({("steady", "a"): "broken"})
-    assert verdicts(failed) == ["steady: no fleet ran."]
-
-
-def played(cost, noise=0.0, requests=300, **more):
-    """Three replications: `noise` is what chance adds to the moments, `requests` may differ from one to the next."""
-    counts = [requests] * 3 if isinstance(requests, int) else requests
-    return [
-        run(cost, requests=n, tasks=n, input_tokens=9 * n, output_tokens=5 * n, ttft_mean_s=0.1 + noise * i,
-            e2e_mean_s=1 + noise * i, **more)
-        for i, n in enumerate(counts)
-    ]  # fmt: skip
-
-
-def test_a_log_played_again_tests_nothing():
-    repeats = "(all replications played the same traffic: the lead is not tested)"
-    only, single = sweep({("log", "gpu"): played(10), ("log", "api"): played(12.0, noise=0.01)})
-    assert verdicts(only, single)[0].endswith(f"$2.00 (16.7 %) less than api {repeats}.")
-    rounded = [row | {"usd_total": 10 * (1 + i * 1e-16)} for i, row in enumerate(played(10))]
-    assert repeats in verdicts(*sweep({("log", "a"): rounded, ("log", "b"): played(11)}))[0]
-
-
-def test_a_cost_that_traffic_cannot_change_is_resolved():
-    """Always on at two prices: the difference is constant by nature, though every replication has its own traffic."""
-    counts = [290, 300, 310]
-    table, single = sweep({("steady", "dear"): played(12, 0.1, counts), ("steady", "cheap"): played(10, 0.1, counts)})
-    assert "resolved over 3 paired replications (±$0)" in verdicts(table, single)[0]
-
-
-def test_the_same_requests_with_chance_of_their_own_are_said_to_be_the_same():
-    lives = [row | {"usd_total": 10 + 0.1 * i} for i, row in enumerate(played(10, noise=0.1))]
-    table, single = sweep({("log", "cold"): lives, ("log", "warm"): played(15)})
-    assert "resolved over 3 paired replications of the same requests (±$0.25): only their timing" in verdicts(
-        table, single
-    )[0]  # fmt: skip
-    fixed = {("steady", name): played(cost, noise=0.1) for name, cost in (("a", 10), ("b", 11))}
-    assert "played the same requests: the lead is not tested" in verdicts(*sweep(fixed))[0]
-
-
-def test_the_lead_is_over_something_else():
-    api = played(10, noise=0.1, ttft_s=1.0)
-    table, single = sweep({("log", "l4, api"): api, ("log", "l40s, api"): api, ("log", "l4, on"): played(11)})
-    said = verdicts(table, single)[0]
-    assert "l4, api (alike: l40s, api) is the cheapest" in said and "$1.00 (9.1 %) less than l4, on" in said
-    both, _ = sweep({("log", "l4, api"): api, ("log", "l40s, api"): api})
-    assert "(alike: l40s, api) is the cheapest" in verdicts(both)[0] and "No other" in verdicts(both)[0]
+def test_notes_and_what_is_missing_stand_under_the_table():
+    console = Console(file=io.StringIO(), width=120)
+    print_comparison(*WORLD, console=console, notes=["2 of 8 scenarios: [so it is]"], missing="1 of 9 are missing")
+    under = console.file.getvalue().split("± is 95 %.")[1]
+    assert "note, 2 of 8 scenarios: [so it is]\n" in under and "1 of 9 are missing\n" in under
+    assert "warm_floor is the cheapest so far that meets the SLO" in under
 
 
 def test_long_names_of_groups_widen_nothing():

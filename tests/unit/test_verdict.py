@@ -1,0 +1,121 @@
+"""Who wins, by what, and how sure it is."""
+
+from sim.report.verdict import verdicts
+from tests.unit.sweeps import WORLD, run, sweep
+
+
+def test_the_verdict_names_the_cheapest_that_meets_the_slo():
+    steady, bursty, diurnal = verdicts(*WORLD)
+    assert "warm_floor is the cheapest that meets the SLO: $99.00 ±49" in steady
+    assert "less than always_on, resolved over 3 paired replications" in steady  # 1 % apart, in every replication
+    assert "none meets the SLO; the closest is api_only (90.0 % of calls attain it, $250)" in bursty
+    assert "api_only is the cheapest" in diurnal and "NOT resolved" in diurnal  # 1 % apart, but crossing over
+
+
+def test_one_replication_tests_nothing():
+    table, single = sweep({("steady", "a"): [run(10)], ("steady", "b"): [run(11)]})
+    assert "the lead is not tested" in verdicts(table, single)[0]
+    assert "the lead is not tested" in verdicts(table)[0]
+    beside, _ = sweep({("steady", "a"): [run(10)], ("steady", "b"): [run(9, attained=0.5)]})
+    assert "No other fleet meets it" in verdicts(beside)[0]
+    alone, _ = sweep({("steady", "a"): [run(10)], ("bursty", "a"): [run(10, attained=0.5)]})
+    steady, bursty = verdicts(alone)
+    assert "a meets the SLO: $10.00" in steady and "Nothing else was tried" in steady
+    assert bursty == "bursty: a does not meet the SLO (50.0 % of calls attain it, $10.00)."
+    failed, _ = sweep({("steady", "a"): "broken"})
+    assert verdicts(failed) == ["steady: no fleet ran."]
+
+
+def played(cost, noise=0.0, requests=300, **more):
+    """Three replications: `noise` is what chance adds to the moments, `requests` may differ from one to the next."""
+    counts = [requests] * 3 if isinstance(requests, int) else requests
+    return [
+        run(cost, requests=n, tasks=n, input_tokens=9 * n, output_tokens=5 * n, ttft_mean_s=0.1 + noise * i,
+            e2e_mean_s=1 + noise * i, **more)
+        for i, n in enumerate(counts)
+    ]  # fmt: skip
+
+
+def test_a_log_played_again_tests_nothing():
+    repeats = "(all replications played the same traffic: the lead is not tested)"
+    only, single = sweep({("log", "gpu"): played(10), ("log", "api"): played(12.0, noise=0.01)})
+    assert verdicts(only, single)[0].endswith(f"$2.00 (16.7 %) less than api {repeats}.")
+    rounded = [row | {"usd_total": 10 * (1 + i * 1e-16)} for i, row in enumerate(played(10))]
+    assert repeats in verdicts(*sweep({("log", "a"): rounded, ("log", "b"): played(11)}))[0]
+
+
+def test_a_cost_that_traffic_cannot_change_is_resolved():
+    """Always on at two prices: the difference is constant by nature, though every replication has its own traffic."""
+    counts = [290, 300, 310]
+    table, single = sweep({("steady", "dear"): played(12, 0.1, counts), ("steady", "cheap"): played(10, 0.1, counts)})
+    assert "resolved over 3 paired replications (±$0)" in verdicts(table, single)[0]
+
+
+def test_the_same_requests_with_chance_of_their_own_are_said_to_be_the_same():
+    lives = [row | {"usd_total": 10 + 0.1 * i} for i, row in enumerate(played(10, noise=0.1))]
+    table, single = sweep({("log", "cold"): lives, ("log", "warm"): played(15)})
+    assert "resolved over 3 paired replications of the same requests (±$0.25): only their timing" in verdicts(
+        table, single
+    )[0]  # fmt: skip
+    fixed = {("steady", name): played(cost, noise=0.1) for name, cost in (("a", 10), ("b", 11))}
+    assert "played the same requests: the lead is not tested" in verdicts(*sweep(fixed))[0]
+
+
+def test_the_lead_is_over_something_else():
+    api = played(10, noise=0.1, ttft_s=1.0)
+    table, single = sweep({("log", "l4, api"): api, ("log", "l40s, api"): api, ("log", "l4, on"): played(11)})
+    said = verdicts(table, single)[0]
+    assert "l4, api (alike: l40s, api) is the cheapest" in said and "$1.00 (9.1 %) less than l4, on" in said
+    both, _ = sweep({("log", "l4, api"): api, ("log", "l40s, api"): api})
+    assert "(alike: l40s, api) is the cheapest" in verdicts(both)[0] and "No other" in verdicts(both)[0]
+
+
+def worked(cost, tasks, tokens_per_task=1000.0, **more):
+    """Three replications in which a fleet finished so many tasks."""
+    counts = [tasks * f for f in (0.9, 1.0, 1.1)]
+    return [
+        run(cost, tasks_finished=n, requests=n, tasks=n, input_tokens=0.75 * n * tokens_per_task,
+            output_tokens=0.25 * n * tokens_per_task, usd_per_task=cost / n, **more)
+        | {"usd_per_mtok_total": cost / n / tokens_per_task * 1e6}
+        for n in counts
+    ]  # fmt: skip
+
+
+def test_whoever_does_less_is_not_cheaper_for_it():
+    """In an hour of a closed loop a slow GPU for $10 finishes 100 tasks, a fast one for $15 finishes 300."""
+    (said,) = verdicts(*sweep({("loop", "slow"): worked(10, 100), ("loop", "fast"): worked(15, 300)}))
+    assert said.startswith("loop: fast is the cheapest per task that meets the SLO: $0.0503 ±")
+    assert "($15.00 in all)" in said and "$0.0503 per task (50.0 %) less than slow, resolved over 3 paired" in said
+    assert said.endswith("; compared per task, as they did not finish the same work (100 to 300 tasks).")
+
+
+def test_the_same_work_within_a_hundredth_is_compared_as_a_whole():
+    (said,) = verdicts(*sweep({("steady", "a"): worked(10, 1000), ("steady", "b"): worked(10.05, 1009)}))
+    assert "a is the cheapest that meets the SLO: $10.00" in said and "$0.0500 (0.5 %) less than b" in said
+    assert "per task" not in said
+
+
+def test_tasks_of_another_size_are_compared_by_the_token():
+    """One fleet refuses the long prompts: nearly as many tasks, half the tokens."""
+    cells = {("steady", "all"): worked(12, 1000, 1000), ("steady", "short"): worked(10, 990, 500)}
+    (said,) = verdicts(*sweep(cells))
+    assert "all is the cheapest per Mtok that meets the SLO: $12.0" in said and "($12.00 in all)" in said
+    assert said.endswith("compared per Mtok, as they did not finish the same work (0.495 to 1.00 Mtok).")
+
+
+def test_only_those_that_meet_the_slo_are_rivals():
+    """A fleet that refuses most tasks does not change by what the others are compared."""
+    cells = {("s", "a"): worked(10, 1000), ("s", "b"): worked(11, 1000), ("s", "none"): worked(1, 10, attained=0.1)}
+    assert "a is the cheapest that meets the SLO: $10.00" in verdicts(*sweep(cells))[0]
+
+
+def test_a_sweep_that_is_not_done_says_so():
+    table, single = sweep({("steady", "a"): [run(10)], ("steady", "b"): [run(9, attained=0.5)]})
+    assert "No other fleet meets it so far" in verdicts(table, single, complete=False)[0]
+    assert "a is the cheapest so far" in verdicts(table, single, complete=False)[0]
+    one, two = verdicts(sweep({("x", "a"): [run(10)], ("y", "a"): "broken"})[0], complete=False)
+    assert one.endswith("Nothing else was played so far.") and two == "y: no fleet ran so far."
+    neither, _ = sweep({("x", "a"): [run(10, attained=0.5)], ("x", "b"): [run(9, attained=0.5)]})
+    assert "none so far meets the SLO" in verdicts(neither, complete=False)[0]
+    half, _ = sweep({("x", "a"): [run(10)], ("x", "b"): "broken"})
+    assert verdicts(half)[0].endswith("No other fleet that ran meets it.")
