@@ -1,0 +1,69 @@
+"""SLO attainment over the provisioned rate limit: clients that wait in turn, clients that back off, GPUs in front."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from experiments.drawing import CI_SUFFIX, PALETTE, measured, panels, save
+from experiments.running import Play, main
+
+SMALL = ("replications=1", "horizon_s=300", "arrivals.exact_tasks=300", "engine.max_num_seqs=16")
+MEAN_TOKENS_PER_MINUTE = 82_000  # of this traffic, as in conf/experiment/rate_limits.yaml
+SHAPES = {"diurnal": "A weekday of chat", "bursty": "Bursts of four times the mean"}
+REPLICATIONS = {"diurnal": (), "bursty": ("replications=5",)}  # no two days have the same bursts
+LIMITS = {"diurnal": (1, 1.25, 1.5, 2), "bursty": (1, 1.5, 2, 3, 4.5, 6)}
+"""Tried with the API alone, over the mean use."""
+OVERFLOW_LIMITS = (0.25, 1)
+CLIENTS = {
+    "API alone, sends in turn": ("api.on_limit=wait",),
+    "API alone, 429 and backoff": ("api.on_limit=retry",),
+    "two H100s, overflow": ("scaling=always_on", "routing=overflow_on_queue", "api.on_limit=retry"),
+}
+
+
+def answer(play: Play, folder: Path) -> None:
+    """Play both shapes at every limit for every client, draw, and print the table."""
+    parts = []
+    shapes = list(SHAPES)[:1] if play.small else list(SHAPES)
+    for shape in shapes:
+        for number, (client, words) in enumerate(CLIENTS.items()):
+            alone = client.startswith("API")
+            limits = play.some(LIMITS[shape] if alone else OVERFLOW_LIMITS)
+            allowed = ",".join(str(round(limit * MEAN_TOKENS_PER_MINUTE)) for limit in limits)
+            more = REPLICATIONS[shape] if alone else ()
+            words = (f"arrivals={shape}", f"api.tokens_per_minute={allowed}", *words, *more)
+            parts.append(play(*words, part=f"{shape}_{number}").assign(shape=shape, client=client, limit=limits))
+    table = pd.concat(parts, ignore_index=True)
+    draw(table, folder / "attainment_over_the_limit.png")
+    columns = ["shape", "client", "limit", "slo_attainment_fraction", "slo_attainment_fraction" + CI_SUFFIX]
+    columns += ["ttft_p50_s", "ttft_p99_s", "requests_refused", "api_429s", "api_attempts_per_request"]
+    columns += ["api_request_fraction", "usd_total"]
+    print(table[columns].to_string(index=False, float_format="{:.4g}".format))
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """One panel per shape of the traffic."""
+    shapes = list(table["shape"].unique())
+    figure, all_axes = panels(*(SHAPES[shape] for shape in shapes), sharey=True)
+    key = "slo_attainment_fraction"
+    for axes, shape in zip(all_axes, shapes, strict=True):
+        rows = table[table["shape"] == shape]
+        for (client, its), colour in zip(rows.groupby("client", sort=False), PALETTE, strict=False):
+            measured(axes, its["limit"], its[key], its[key + CI_SUFFIX], its["meets_slo"], colour, label=client)
+        axes.axhline(0.99, color="#666666", linewidth=1, linestyle="--")
+        axes.set_xscale("log")
+        axes.set_xticks([0.25, 0.5, 1, 1.5, 2, 3, 4.5, 6], ["¼", "½", "1", "1.5", "2", "3", "4.5", "6"])
+        axes.minorticks_off()
+        axes.set_xlim(0.22, 7)
+        axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    all_axes[0].set_ylim(0, 1.04)
+    all_axes[0].set_ylabel("requests within the SLO")
+    all_axes[0].legend(frameon=False, fontsize=8.5, loc="lower left")
+    figure.supxlabel("tokens per minute allowed, over the mean use (dashed: 99 %; hollow: misses the SLO)", size=9)
+    save(figure, path)
+
+
+if __name__ == "__main__":
+    main(__file__, SMALL, answer)
