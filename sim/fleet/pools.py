@@ -30,7 +30,8 @@ from sim.work import Request
 class Spill(Node):
     """When requests come here instead of joining the pool before: if any trigger given fires there.
 
-    The same triggers as those of the router's overflow to an API, and a pool that would refuse them fires, too.
+    A pool that would refuse them fires, too. A router's limits before an API must not be tighter than these: it looks
+    at the pool that a request would join, and would never let it come here.
     """
 
     queue_per_replica: float | None = Field(

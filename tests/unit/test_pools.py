@@ -38,7 +38,13 @@ TWO_GPUS_OF_TWO_SLOTS = [
     "pools.spot.engine.tensor_parallel=2",
 ]  # fmt: skip
 FOUR_SECONDS_TO_START = ["cold_start@pools.spot.cold_start=instant", "pools.spot.cold_start.allocation_s=4"]
-AT_ONCE = ["pools.spot.spill.queue_per_replica=0", "routing.queue_per_replica=0", "api=ideal"]
+AT_ONCE = [
+    "pools.spot.spill.queue_per_replica=0",
+    "routing.queue_per_replica=0",
+    "routing.when_cold=false",
+    "api=ideal",
+]
+TWO_POOLS = ["pools=spot_a100", "scaling@pools.spot.scaling=always_on", "prices=reserved_and_spot"]
 WAVES = ["arrivals=bursty", "arrivals.rate_per_s=12", "horizon_s=1500", "arrivals.mean_burst_s=100"]
 
 
@@ -237,22 +243,37 @@ def test_full_queues_refuse_only_when_all_are_full(tmp_path):
     """One slot and no queue each: the third at once has nowhere to go."""
     log = tmp_path / "log.csv"
     log.write_text("arrived_s,input_tokens,output_tokens\n0,10,3\n0.1,10,3\n0.2,10,3\n")
-    facts = simulate(read(
-        "arrivals=replay", f"arrivals.path={log}", *CLOCK, "queue.max_waiting_requests=0", "routing=fleet_only",
-        "api=none", "scaling@pools.spot.scaling=always_on",
-    ), measure_peak=False).facts  # fmt: skip
+    facts = simulate(parse(compose_config(
+        "arrivals=replay", f"arrivals.path={log}", *CLOCK, "queue.max_waiting_requests=0", *TWO_POOLS,
+    )), measure_peak=False).facts  # fmt: skip
     audit(facts)
     order = np.argsort(facts.requests["arrived_s"])
     assert facts.requests["outcome"][order].tolist() == [Outcome.FINISHED, Outcome.FINISHED, Outcome.REFUSED]
     assert facts.requests["replica_id"][order].tolist() == [0, REPLICAS_PER_POOL, -1]
 
 
+def test_an_api_that_covers_for_cold_machines_still_wakes_them(tmp_path):
+    """At 1.0 somebody waits at the baseline and no spot machine is ready: API, and one starts, ready at 5.
+
+    At 5.1 the next one waits at the baseline for its second answer, and 5.2 finds the spot machine.
+    """
+    log = tmp_path / "log.csv"
+    log.write_text("arrived_s,input_tokens,output_tokens\n" + "".join(f"{t},10,3\n" for t in (0, 0.5, 1, 5.1, 5.2)))
+    facts = simulate(read(
+        "arrivals=replay", f"arrivals.path={log}", *CLOCK, *FOUR_SECONDS_TO_START, *AT_ONCE, "routing.when_cold=true",
+        "pools.spot.scaling.target_requests_per_replica=1",
+    ), measure_peak=False).facts  # fmt: skip
+    audit(facts)
+    order = np.argsort(facts.requests["arrived_s"])
+    assert facts.requests["replica_id"][order].tolist() == [0, 0, -1, 0, REPLICAS_PER_POOL]
+    assert facts.requests["admitted_s"][order][4] == pytest.approx(5.2)
+
+
 def test_agent_tasks_find_their_context_in_their_pool():
     """Tasks of many calls, no API: calls of one task are served by one pool, or by a later one from some call on."""
-    facts = simulate(read(
-        "tasks=support", "arrivals.rate_per_s=6", "horizon_s=300", "routing=fleet_only", "engine.max_num_seqs=32",
-        "scaling@pools.spot.scaling=always_on",
-    ), measure_peak=False).facts  # fmt: skip
+    facts = simulate(parse(compose_config(
+        "tasks=support", "arrivals.rate_per_s=6", "horizon_s=300", "engine.max_num_seqs=32", *TWO_POOLS,
+    )), measure_peak=False).facts  # fmt: skip
     audit(facts)
     requests = facts.requests
     pool = facts.pool_of(requests["replica_id"])
@@ -267,7 +288,6 @@ def test_agent_tasks_find_their_context_in_their_pool():
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["scaling=none", "routing=api_only"], "pools: need a first pool before them"),
         (["scaling@pools.spot.scaling=none"], "pools.spot: scaling.max_replicas = 0"),
         (["pools.spot.spill.queue_per_replica=null"], "pools.spot.spill: needs queue_per_replica or predicted_wait_s"),
         (["pools.spot.spill.queue_per_replica=9"], r"pools.spot.spill.queue_per_replica = 9: must be <= routing"),
@@ -283,6 +303,11 @@ def test_agent_tasks_find_their_context_in_their_pool():
 def test_what_cannot_be_is_said(words, message):
     with pytest.raises(ConfigError, match=message):
         read(*words)
+
+
+def test_there_is_a_first_pool():
+    with pytest.raises(ConfigError, match="pools: need a first pool before them"):
+        parse(compose_config("fleet=api_only", "pools=spot_a100"))
 
 
 def test_the_first_pool_keeps_its_name():
