@@ -106,7 +106,7 @@ class Scenario(Node):
         return isinstance(self.api, ApiProvider)
 
     def of_pool(self, name: str) -> Scenario:
-        """This scenario with the hardware, engine and scaling of one of its `pools`, where that has its own."""
+        """This scenario with the hardware, scaling and losses of one of its `pools`, where that has its own."""
         pool = self.pools[name]
         own = {key: getattr(pool, key) for key in Pool.model_fields if key in Scenario.model_fields}
         return self.model_copy(update={key: value for key, value in own.items() if value is not None})

@@ -269,6 +269,18 @@ def test_an_api_that_covers_for_cold_machines_still_wakes_them(tmp_path):
     assert facts.requests["admitted_s"][order][4] == pytest.approx(5.2)
 
 
+def test_spot_machines_are_lost_and_the_baseline_is_not():
+    """Lives of two minutes without notice: the baseline keeps its one replica, and the books still agree."""
+    words = ["reliability.spot.mean_lifetime_s=120", "reliability.spot.notice_s=0", "reliability.spot.zone_outage_s=0"]
+    facts = simulate(read(*WAVES, *(f"pools.spot.{word}" for word in words)), measure_peak=False).facts
+    audit(facts)
+    pool = facts.pool_of(facts.spans["replica_id"])
+    assert facts.replicas_lost > 3 and len(np.unique(facts.spans["replica_id"][pool == 1])) > facts.replicas_lost
+    assert set(facts.spans["replica_id"][pool == 0]) == {0}
+    retried = facts.requests["retries"] > 0
+    assert retried.any() and (facts.pool_of(facts.requests["replica_id"][retried]) == 1).all()
+
+
 def test_agent_tasks_find_their_context_in_their_pool():
     """Tasks of many calls, no API: calls of one task are served by one pool, or by a later one from some call on."""
     facts = simulate(parse(compose_config(
