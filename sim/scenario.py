@@ -154,6 +154,8 @@ class Scenario(Node):
             raise ValueError("pools: cannot be had together with disaggregation")
         if FIRST_POOL in self.pools:
             raise ValueError(f"pools.{FIRST_POOL}: is what the first pool is called")
+        for name in self.on_demand_pools.keys() & self.pools.keys():
+            raise ValueError(f"pools.{name}: is what the replicas on demand in place of spot ones are called")
         for name, pool in self.pools.items():
             for trigger in ("queue_per_replica", "predicted_wait_s"):
                 most, own = getattr(self.routing, trigger, None), getattr(pool.spill, trigger)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from sim.fleet.pools import PooledFleet, Spill
 from sim.ledger.audit import audit
@@ -315,6 +316,14 @@ def test_agent_tasks_find_their_context_in_their_pool():
 def test_what_cannot_be_is_said(words, message):
     with pytest.raises(ConfigError, match=message):
         read(*words)
+
+
+def test_a_pool_may_not_take_the_name_of_those_that_stand_in_for_spot():
+    config = compose_config("fleet=baseline_spot_api", "reliability=spot", "reliability.spot.on_demand_fallback=true")
+    raw = OmegaConf.to_container(config, resolve=True)
+    raw["pools"] = {"on_demand": raw["pools"]["spot"]}
+    with pytest.raises(ConfigError, match="pools.on_demand: is what the replicas on demand"):
+        parse(raw)
 
 
 def test_there_is_a_first_pool():
