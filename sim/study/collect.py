@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
 
 from sim.schema import ConfigError, SimError
 from sim.study.folder import (
@@ -25,15 +25,8 @@ from sim.study.folder import (
     replacing,
     write_bytes,
 )
+from sim.study.questions import GIVEN, GROUP, LABEL, labelled, question
 from sim.study.refusals import exit_code, one_line
-
-GROUP, LABEL = "group", "label"
-"""Columns added for printing: which scenarios compete with each other, and what each is called among them."""
-
-QUESTION = ("arrivals", "lengths", "tasks", "model", "slo", "seed", "horizon_s", "warmup_s", "drain_s")
-"""Config groups and keys that say what is to be served, and how well; all others say by what, and compete."""
-
-_GIVEN = "given_"
 
 
 def collect(folder: Path) -> pd.DataFrame:
@@ -87,22 +80,6 @@ def notes(folder: Path) -> list[str]:
     ]
 
 
-def labelled(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Adds `group` and `label`: scenarios of one question compete, whatever else was varied names the competitors.
-
-    A question is one combination of the varied keys of QUESTION (`arrivals`, `arrivals.rate_per_s`, `slo.ttft_s`, ...):
-    whoever serves less traffic, or another model, is not cheaper for it.
-    """
-    given = list(table.columns[: table.columns.get_loc("status")])
-    varied = [key for key in given if table[key].nunique(dropna=False) > 1]
-    asked = [key for key in varied if _is_question(key)]
-    rest = [key for key in varied if key not in asked] or [key for key in given if key == "fleet"]
-    out = table.copy()
-    out[GROUP] = _joined(table, asked, folder.name)
-    out[LABEL] = _joined(table, rest, "this one")
-    return out
-
-
 def replications(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """One row per scenario and replication: `group`, `label`, `replication` and the figures of that replication."""
     rows = []
@@ -141,7 +118,8 @@ def _draw(named: pd.DataFrame, folder: Path) -> None:
     done = named[named["status"] == "ok"]
     if not len(done):
         return
-    limits = {OmegaConf.load(folder / name / CONFIG).slo.ttft_s for name in done["digest"]}
+    asked = [question(folder / name / CONFIG) for name in done["digest"]]
+    limits = {json.loads(text)["slo"]["ttft_s"] for text in asked if text}
     limit = limits.pop() if len(limits) == 1 else None
     path = folder / "cost_against_tail_latency.png"
     figures.cost_against_tail_latency(named, path, slo_ttft_s=limit, shape=GROUP, fleet=LABEL)
@@ -156,23 +134,8 @@ def _file_name(row: dict[str, Any], longest: int = 120) -> str:
     return name if len(name) <= longest else f"{name[:longest]}_{row['digest']}"
 
 
-def _is_question(key: str) -> bool:
-    return re.split(r"[./@]", key.removeprefix(_GIVEN), maxsplit=1)[0] in QUESTION
-
-
-def _joined(table: pd.DataFrame, keys: list[str], without: str) -> list[str]:
-    """The values of these keys in one text per row; `without` where there are none."""
-    said = [_said(table, key) for key in keys]
-    return [", ".join(parts) for parts in zip(*said, strict=True)] if said else [without] * len(table)
-
-
-def _said(table: pd.DataFrame, key: str) -> list[str]:
-    bare = key in ("arrivals", "fleet")
-    return [str(value) if bare else f"{key.removeprefix(_GIVEN)}={value}" for value in table[key]]
-
-
 def _flat(row: dict[str, Any], taken: set[str]) -> dict[str, Any]:
-    given = {_GIVEN + key if key in taken else key: value for key, value in row["overrides"].items()}
+    given = {GIVEN + key if key in taken else key: value for key, value in row["overrides"].items()}
     figures = {k: float("inf") if v == "inf" else v for k, v in row.get("summary", {}).items()}
     return given | {k: row.get(k) for k in ("status", "error", "digest")} | figures
 

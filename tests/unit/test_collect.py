@@ -8,10 +8,11 @@ import math
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from sim.schema import ConfigError
 from sim.study.collect import GROUP, LABEL, collect, labelled, missing, notes, write_table
-from sim.study.folder import MANIFEST, ROW, digest, plain, replacing, require_writable, write_json, write_text
+from sim.study.folder import CONFIG, MANIFEST, ROW, digest, plain, replacing, require_writable, write_json, write_text
 from tests.unit.cli import HERE, TINY, files_below
 
 
@@ -113,6 +114,67 @@ def test_only_scenarios_of_the_same_question_compete(varied, groups, labels, tmp
         found = list(dict.fromkeys(named[column]))
         assert len(found) == expected if isinstance(expected, int) else found == expected
     assert not named.duplicated([GROUP, LABEL]).any()
+
+
+def question(rate_per_s, **config):
+    return {"arrivals": {"kind": "poisson", "rate_per_s": rate_per_s}, "slo": {"ttft_s": 2}, "prices": 1} | config
+
+
+SAME, OTHER = "same traffic", "other traffic"
+CONFIGS = {SAME: question(1), "the same said otherwise": question(1.0, prices=2), OTHER: question(2)}
+
+
+@pytest.mark.parametrize(
+    ("rows", "groups", "labels"),
+    [
+        (
+            [("experiment=a fleet=x", SAME), ("experiment=a fleet=y", SAME),
+             ("experiment=b fleet=x", OTHER), ("experiment=b fleet=y", OTHER)],
+            ["experiment=a", "experiment=a", "experiment=b", "experiment=b"], ["x", "y", "x", "y"],
+        ),
+        (
+            [("experiment=a fleet=x", SAME), ("experiment=b fleet=x", "the same said otherwise")],
+            ["the_study"] * 2, ["experiment=a", "experiment=b"],
+        ),
+        (
+            [("experiment=a", SAME), ("experiment=b", SAME), ("experiment=c", OTHER)],
+            ["experiment=a|b", "experiment=a|b", "experiment=c"], ["experiment=a", "experiment=b", "experiment=c"],
+        ),
+        (
+            [("slo.ttft_s=2 gpu=g", SAME), ("slo.ttft_s=2.0 gpu=h", SAME)],
+            ["the_study"] * 2, ["slo.ttft_s=2, gpu=g", "slo.ttft_s=2.0, gpu=h"],
+        ),
+        (
+            [("experiment=a gpu=g", SAME), ("experiment=b gpu=g", OTHER), ("experiment=b gpu=h", None)],
+            ["experiment=a", "experiment=b", "experiment=b"], ["gpu=g", "gpu=g", "gpu=h"],
+        ),
+        ([("seed=1", SAME), ("seed=1", OTHER)], ["the_study (1)", "the_study (2)"], ["this one"] * 2),
+        (
+            [("arrivals=p fleet=x", SAME), ("arrivals=q fleet=y", OTHER)],
+            ["p", "q"], ["x", "y"],
+        ),
+    ],
+    ids=["own traffic", "same traffic", "some", "a number in two forms", "one failed", "a changed file", "no grid"],
+)  # fmt: skip
+def test_what_was_asked_is_read_off_the_resolved_config(rows, groups, labels, tmp_path):
+    folder = tmp_path / "the_study"
+    for i, (given, config) in enumerate(rows):
+        status = "ok" if config else "failed"
+        write_row(folder, str(i), dict(word.split("=") for word in given.split()), status=status)
+        if config:
+            write_text(folder / str(i) / CONFIG, OmegaConf.to_yaml(OmegaConf.create(CONFIGS[config])))
+    named = labelled(collect(folder), folder)
+    assert list(named[GROUP]) == groups and list(named[LABEL]) == labels
+
+
+def test_an_experiment_with_less_traffic_does_not_win(play, tmp_path):
+    for name, rate_per_s in (("lull", 0.05), ("rush", 0.2)):
+        text = f"# @package _global_\narrivals:\n  rate_per_s: {rate_per_s}\n"
+        write_text(tmp_path / "mine" / "experiment" / f"{name}.yaml", text)
+    words = [word for word in TINY if "rate_per_s" not in word]
+    said = play("-m", "--config-dir=mine", *HERE, "+experiment=lull,rush", "fleet=api_only,always_on", *words)
+    verdicts = [line for line in said.out.splitlines() if "is the cheapest" in line]
+    assert [line.split(":")[0] for line in verdicts] == ["experiment=lull", "experiment=rush"], said
 
 
 def test_less_traffic_does_not_win(play, tmp_path):
