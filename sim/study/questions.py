@@ -26,6 +26,8 @@ QUESTION = ("arrivals", "lengths", "tasks", "model", "slo", "seed", "horizon_s",
 GIVEN = "given_"
 """Stands before a given key that has the name of a figure."""
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was built
+
 Questions = list[str | None]
 """Of every row of a table; None if unknown."""
 
@@ -54,7 +56,7 @@ def labelled(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
 def question(config: Path) -> str | None:
     """What a scenario was asked, as one text: the QUESTION of its resolved config; None if there is no config."""
     try:
-        resolved = yaml.load(config.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        resolved = yaml.load(config.read_text(encoding="utf-8"), Loader=_LOADER)
     except (OSError, yaml.YAMLError):
         return None
     return json.dumps({key: _canonical(resolved.get(key)) for key in QUESTION}, sort_keys=True)
