@@ -4,7 +4,7 @@ PY ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 pytho
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: run test bench fidelity lock
+.PHONY: hot-path run test bench fidelity lock
 
 .venv/.ok: requirements.lock pyproject.toml
 	@test -n "$(PY)" || { echo "error: no Python >= 3.11 found; say which with make PY=..." >&2; exit 1; }
@@ -14,19 +14,23 @@ BIN := .venv/bin
 	$(BIN)/uv pip install -q -p .venv --no-deps -e .
 	touch $@
 
-run: .venv/.ok      ## the main job: three traffic shapes on five fleets
+hot-path: .venv/.ok ## what every event passes through, compiled; a moment if it is
+	@$(BIN)/python -m sim.compile || echo "going on without: slower, same numbers" >&2
+
+run: hot-path      ## the main job: three traffic shapes on five fleets
 	$(BIN)/python -m sim +experiment=shapes_by_fleets $(ARGS)
 
-test: .venv/.ok     ## the whole test suite
+test: hot-path      ## the whole test suite
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	SIM_INTERPRETED=1 $(BIN)/python -m pytest -n auto --dist worksteal tests/reference tests/golden
 
-bench: .venv/.ok    ## speed and memory of the simulator on one core
+bench: hot-path     ## speed and memory of the simulator on one core
 	$(BIN)/python -m sim.study.bench $(ARGS)
 
-fidelity: .venv/.ok ## measured runs of real servers, played again: predicted beside measured
+fidelity: hot-path  ## measured runs of real servers, played again: predicted beside measured
 	$(BIN)/python -m tests.fidelity $(ARGS)
 
 lock: .venv/.ok     ## rewrite requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile -q pyproject.toml --extra dev --extra compile --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header -o requirements.lock

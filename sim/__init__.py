@@ -7,6 +7,10 @@ seconds, leave behind an append-only book of facts, and only then does anyone sp
 
 from importlib import import_module
 
+from sim.compiled import use_extensions
+
+use_extensions()
+
 _HOME = {
     "ConfigError": "sim.schema",
     "Scenario": "sim.scenario",

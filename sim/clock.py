@@ -24,7 +24,7 @@ class Wake:
 
     def __init__(self, callback: Callable[[Wake], None]):
         self._callbacks = (callback,)
-        self.callbacks = None
+        self.callbacks: tuple | None = None
 
     def schedule(self, env, delay_s: float, priority: int = NORMAL) -> None:
         """Fire after `delay_s`. A wake may be in the schedule only once at a time."""

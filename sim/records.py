@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
 
-from sim.work import ApiExtra, Losses, Outcome, Request, returning_tokens
+from sim.work import Outcome
 
 REQUEST_COLUMNS = {
     "task_id": np.int64, "call_index": np.int32, "calls_in_task": np.int32, "application": np.int32,
@@ -38,7 +37,13 @@ STAY_COLUMNS = {"request_row": np.int64, "replica_id": np.int32, "start_s": np.f
 """One row per stay on a replica of a request that outlived one: from admission there until the replica was lost or the
 request had its outcome (NaN for unfinished ones)."""
 
-API_EXTRA_COLUMNS = {"request_row": np.int64, **dict.fromkeys(ApiExtra.__slots__, np.int32)}
+API_EXTRAS = (
+    "throttled_attempts", "failed_attempts", "is_batch", "is_hedged",
+    "lost_input_tokens", "lost_cached_input_tokens", "lost_cache_write_tokens", "lost_output_tokens",
+)  # fmt: skip
+"""What a `sim.work.ApiExtra` has, in order."""
+
+API_EXTRA_COLUMNS = {"request_row": np.int64, **dict.fromkeys(API_EXTRAS, np.int32)}
 """One row per request that met more at an API than one plain call. `throttled_attempts`: answered 429;
 `failed_attempts`: made during an outage; `is_batch`: taken as batch work; `is_hedged`: sent twice, and the `lost_*`
 tokens of the copy that lost are billed as well."""
@@ -53,8 +58,6 @@ ON_DEMAND_FROM = REPLICAS_PER_POOL // 2
 """Within a pool, those that are on demand in place of spot are numbered from this on."""
 
 
-_CHUNK_ROWS = 1 << 16
-_PACKED = {np.int8: "b", np.int32: "i", np.int64: "q", np.float64: "d"}  # struct's letters, standard sizes
 
 
 class Backend(IntEnum):
@@ -107,87 +110,8 @@ class PoolFacts(NamedTuple):
     on_demand_of: int | None = None  # the place of the spot pool whose missing replicas these stand in for
 
 
-class _Table:
-    """Rows packed into compact chunks of bytes; read back as typed columns."""
-
-    def __init__(self, columns: dict[str, type]):
-        self._dtype = np.dtype(list(columns.items()))
-        self._pack = struct.Struct("=" + "".join(_PACKED[kind] for kind in columns.values())).pack
-        self._limit = _CHUNK_ROWS * self._dtype.itemsize
-        self._chunks: list[bytearray] = []
-        self._chunk = bytearray()
-
-    def append(self, *row: float) -> None:
-        self._chunk += self._pack(*row)
-        if len(self._chunk) >= self._limit:
-            self._chunks.append(self._chunk)
-            self._chunk = bytearray()
-
-    def __len__(self) -> int:
-        return len(self._chunks) * _CHUNK_ROWS + len(self._chunk) // self._dtype.itemsize
-
-    def columns(self) -> dict[str, np.ndarray]:
-        blocks = [np.frombuffer(chunk, self._dtype) for chunk in (*self._chunks, self._chunk)]
-        return {name: np.concatenate([block[name] for block in blocks]) for name in self._dtype.names}
-
-
-class Recorder:
-    """Takes down what happened, at the moment it happened."""
-
-    def __init__(self):
-        self._requests = _Table(REQUEST_COLUMNS)
-        self._spans = _Table(SPAN_COLUMNS)
-        self._stays = _Table(STAY_COLUMNS)
-        self._api_extras = _Table(API_EXTRA_COLUMNS)
-        self.replicas_lost = 0
-
-    def request(self, r: Request, _nan: float = float("nan")) -> None:
-        """Enter a request that has its outcome."""
-        task, i, losses = r.task, r.call_index, r.losses
-        if losses is not None:
-            self._enter_stays(r, losses)
-        if r.api_extra is not None:
-            extra = r.api_extra
-            self._api_extras.append(len(self._requests), *[getattr(extra, name) for name in extra.__slots__])
-        self._requests.append(
-            task.task_id, i, len(task.calls), task.application, r.backend, r.replica_id, r.outcome,
-            task.arrived_s, r.arrived_s,
-            _nan if r.admitted_s is None else r.admitted_s,
-            _nan if r.first_token_s is None else r.first_token_s,
-            _nan if r.finished_s is None else r.finished_s,
-            r.input_tokens, r.cached_input_tokens, r.output_tokens, r.preemptions, r.preempted_s, r.cold_start_wait_s,
-            task.priority, r.recomputed_tokens, returning_tokens(task.calls[i - 1], r.call) if i else 0,
-            r.prefill_replica_id, _nan if r.decode_admitted_s is None else r.decode_admitted_s,
-            0 if losses is None else losses.retries, r.cache_write_tokens,
-        )  # fmt: skip
-
-    def _enter_stays(self, r: Request, losses: Losses) -> None:
-        stays, last_s = losses.stays, losses.resumed_s if losses.stays else r.admitted_s
-        if last_s is not None and r.backend == Backend.FLEET:
-            stays = [*stays, (r.replica_id, last_s, float("nan") if r.finished_s is None else r.finished_s)]
-        for stay in stays:
-            self._stays.append(len(self._requests), *stay)
-
-    def span(self, replica_id: int, state: ReplicaState, start_s: float, end_s: float) -> None:
-        """Enter a stretch of a replica's life; empty stretches are dropped."""
-        if end_s > start_s:
-            self._spans.append(replica_id, state, start_s, end_s)
-
-    def requests(self) -> dict[str, np.ndarray]:
-        """Columns of REQUEST_COLUMNS, in order of outcome."""
-        return self._requests.columns()
-
-    def stays(self) -> dict[str, np.ndarray]:
-        """Columns of STAY_COLUMNS."""
-        return self._stays.columns()
-
-    def api_extras(self) -> dict[str, np.ndarray]:
-        """Columns of API_EXTRA_COLUMNS, in order of outcome."""
-        return self._api_extras.columns()
-
-    def spans(self) -> dict[str, np.ndarray]:
-        """Columns of SPAN_COLUMNS, in order of their end."""
-        return self._spans.columns()
+def _no_rows(columns: dict[str, type]) -> dict[str, np.ndarray]:
+    return {name: np.empty(0, kind) for name, kind in columns.items()}
 
 
 @dataclass(frozen=True)
@@ -207,9 +131,9 @@ class Facts:
     requests_started: int = 0
     block_tokens: int = 16  # of one KV block
     applications: dict[int, str] = field(default_factory=dict)
-    stays: dict[str, np.ndarray] = field(default_factory=lambda: _Table(STAY_COLUMNS).columns())
+    stays: dict[str, np.ndarray] = field(default_factory=lambda: _no_rows(STAY_COLUMNS))
     replicas_lost: int = 0  # taken back by their provider, or failed
-    api_extras: dict[str, np.ndarray] = field(default_factory=lambda: _Table(API_EXTRA_COLUMNS).columns())
+    api_extras: dict[str, np.ndarray] = field(default_factory=lambda: _no_rows(API_EXTRA_COLUMNS))
     further_pools: tuple[PoolFacts, ...] = ()
 
     @property
@@ -232,7 +156,7 @@ class Facts:
     def requests_in_full(self) -> dict[str, np.ndarray]:
         """REQUEST_COLUMNS and beside them those of API_EXTRA_COLUMNS, 0 where a request has no such row."""
         columns = dict(self.requests)
-        for name in ApiExtra.__slots__:
+        for name in API_EXTRAS:
             columns[name] = np.zeros(len(columns["task_id"]), np.int32)
             columns[name][self.api_extras["request_row"]] = self.api_extras[name]
         return columns
@@ -244,6 +168,6 @@ class Facts:
 
 
 __all__ = [
-    "API_EXTRA_COLUMNS", "FIRST_POOL", "REPLICAS_PER_POOL", "REQUEST_COLUMNS", "SPAN_COLUMNS", "STAY_COLUMNS",
-    "Backend", "Facts", "Outcome", "PoolFacts", "Recorder", "ReplicaState", "Window",
+    "API_EXTRAS", "API_EXTRA_COLUMNS", "FIRST_POOL", "REPLICAS_PER_POOL", "REQUEST_COLUMNS", "SPAN_COLUMNS",
+    "STAY_COLUMNS", "Backend", "Facts", "Outcome", "PoolFacts", "ReplicaState", "Window",
 ]  # fmt: skip

@@ -23,7 +23,8 @@ from sim.fleet.hazards import Hazards
 from sim.fleet.pools import PooledFleet
 from sim.fleet.supply import Supply
 from sim.randomness import Streams
-from sim.records import Facts, PoolFacts, Recorder, Window
+from sim.recorder import Recorder
+from sim.records import Facts, PoolFacts, Window
 from sim.routing.gateway import Gateway
 from sim.scenario import Scenario
 from sim.schema import ConfigError

@@ -114,7 +114,7 @@ class Losses:
         self.generated_tokens = 0  # that the client has and need not be generated again
         self.computed_tokens = 0  # in the KV memory that was lost
         self.lost_s = 0.0
-        self.resumed_s = None  # when another replica went on with it; None until then
+        self.resumed_s: float | None = None  # when another replica went on with it; None until then
         self.stays: list[tuple[int, float, float]] = []
 
 
@@ -130,8 +130,9 @@ class ApiExtra:
     )  # fmt: skip
 
     def __init__(self):
-        for name in self.__slots__:
-            setattr(self, name, 0)
+        self.throttled_attempts = self.failed_attempts = self.is_batch = self.is_hedged = 0
+        self.lost_input_tokens = self.lost_cached_input_tokens = 0
+        self.lost_cache_write_tokens = self.lost_output_tokens = 0
 
 
 class Request:
@@ -155,10 +156,13 @@ class Request:
         self.arrived_s = arrived_s
         self.input_tokens = call.input_tokens
         self.output_tokens = call.output_tokens
-        self.admitted_s = None
-        self.first_token_s = None
-        self.finished_s = None
-        self.outcome = None
+        self._clear_stamps()
+
+    def _clear_stamps(self) -> None:
+        self.admitted_s: float | None = None
+        self.first_token_s: float | None = None
+        self.finished_s: float | None = None
+        self.outcome: Outcome | None = None
         self.backend = 0
         self.replica_id = -1
         self.cached_input_tokens = 0
@@ -167,7 +171,7 @@ class Request:
         self.recomputed_tokens = 0
         self.cold_start_wait_s = 0.0
         self.prefill_replica_id = -1  # where its prompt was computed, if not where it is decoded
-        self.decode_admitted_s = None  # when the other replica went on with it
+        self.decode_admitted_s: float | None = None  # when the other replica went on with it
         self.losses: Losses | None = None
         self.cache_write_tokens = 0  # of its prompt, into the prompt cache of an API
         self.api_extra: ApiExtra | None = None
@@ -176,5 +180,5 @@ class Request:
         """Forget the stamps of a backend that turned it away, to be tried again elsewhere; the retry is on record."""
         losses, cold_start_wait_s = self.losses or Losses(), self.cold_start_wait_s
         losses.retries += 1
-        self.__init__(self.task, self.call_index, self.arrived_s)
+        self._clear_stamps()
         self.losses, self.cold_start_wait_s = losses, cold_start_wait_s

@@ -15,7 +15,8 @@ from sim.fleet.reliability import Reliability
 from sim.fleet.supply import Supply
 from sim.fleet.victims import LongestIdle
 from sim.randomness import Streams
-from sim.records import Recorder, ReplicaState
+from sim.recorder import Recorder
+from sim.records import ReplicaState
 from sim.schema import parse_node
 from sim.work import Call, Request, Task
 

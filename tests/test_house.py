@@ -19,7 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted(ROOT.glob("sim/**/*.py"))
 YAMLS = sorted(ROOT.glob("conf/**/*.yaml"))
 
-NOUNS = {"schema", "units", "randomness", "work", "views", "records", "conf_path", "clock"}
+NOUNS = {
+    "schema", "units", "randomness", "work", "views", "records", "recorder", "conf_path", "clock",
+    "compile", "compiled",
+}  # fmt: skip
 ROOMS = {"workload", "routing", "ledger", "engine", "fleet"}
 FLOOR = {
     **dict.fromkeys(NOUNS, 0), **dict.fromkeys(ROOMS, 1), "report": 2, "scenario": 3, "simulate": 3,

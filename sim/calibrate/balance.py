@@ -33,12 +33,13 @@ class Balance:
 
     def prompt_s(self, point: Point, n: float = 0.0) -> float:
         """What one prompt adds to the steps that carry it, beside n decoding sequences."""
-        context, budget = n * (point.input_tokens + point.output_tokens / 2), self._engine.max_num_batched_tokens - n
+        context, prompt = n * (point.input_tokens + point.output_tokens / 2), max(1, round(point.input_tokens))
+        budget = max(1, int(self._engine.max_num_batched_tokens - n))
         plain_s = self._decode_s(n, context)
-        past, total_s = 0.0, 0.0
-        while past < point.input_tokens:
-            new = min(max(budget, 1.0), point.input_tokens - past)
-            chunk = (new, past, past + new >= point.input_tokens)
+        past, total_s = 0, 0.0
+        while past < prompt:
+            new = min(budget, prompt - past)
+            chunk = (new, past, past + new >= prompt)
             total_s += self._step.step_s(int(n), context, [chunk]) - self._decode_s(int(n), context)
             past += new
         return total_s if n else total_s + plain_s

@@ -14,12 +14,12 @@ from sim.engine.step_time import Chunk
 class DecodeScheduler(Scheduler):
     """The scheduler of a replica that decodes what others have prefilled. It caches no prefixes."""
 
-    def _admit(self, s: Sequence, budget: int, chunks: list[Chunk]) -> bool:
+    def _admit(self, s: Sequence, budget: int, chunks: list[Chunk]) -> int:
         request, size = s.request, self._block_tokens
         if request.decode_admitted_s is None:
             past = request.input_tokens
             if -(-(past + 1) // size) > self.memory.available_blocks:
-                return False
+                return 0
             self.memory.available_blocks -= -(-past // size)
             s.computed_tokens = past
             s.prompt_tokens, s.left_tokens = past + 1, request.output_tokens - 1
@@ -29,6 +29,7 @@ class DecodeScheduler(Scheduler):
         request = s.request
         if request.decode_admitted_s is None:
             request.decode_admitted_s = now
+            assert request.first_token_s is not None
             request.preempted_s += now - request.first_token_s
         else:
             super()._stamp_return(s, cached_tokens, now)

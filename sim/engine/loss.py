@@ -23,10 +23,10 @@ def leftovers(batch: Scheduler, now: float) -> list[Leftover]:
     for s in batch.running:
         generated, computed = s.request.output_tokens - s.left_tokens, s.computed_tokens
         if s.end_step is not None:
-            computed = s.prompt_tokens + batch.step - (s.end_step - s.left_tokens + 2)
+            computed = s.decoded_tokens(batch.step)
             generated += computed - s.prompt_tokens + 1
         left.append(Leftover(s.request, generated, computed, now))
     for s in batch.waiting:
         generated = s.request.output_tokens - s.left_tokens
-        left.append(Leftover(s.request, generated, getattr(s, "lost_tokens", 0), getattr(s, "preempted_s", now)))
+        left.append(Leftover(s.request, generated, s.lost_tokens, now if s.preempted_s is None else s.preempted_s))
     return left

@@ -41,11 +41,16 @@ class _Run:
         self.blocks = blocks
 
 
-Hold = list
-"""[stream, blocks, from, to]: a sequence holds the first `blocks` of a stream, which is to be the blocks from:to of it.
+class Hold:
+    """A sequence holds the first `blocks` of a stream, which is to be its own blocks from `begin` to `end`."""
 
-A list, as it is made for every stream of every prompt.
-"""
+    __slots__ = ("stream", "blocks", "begin", "end")
+
+    def __init__(self, stream: Stream, blocks: int, begin: int, end: int):
+        self.stream = stream
+        self.blocks = blocks
+        self.begin = begin
+        self.end = end
 
 
 class KvMemory:
@@ -98,7 +103,8 @@ class KvMemory:
             self.evict_taken()
         streams, size = self._streams, self.block_tokens
         most = (prompt_tokens - 1) // size
-        found, hit, idle, begin, tokens = [], 0, 0, 0, 0
+        found: list[Hold] = []
+        hit = idle = begin = tokens = 0
         for key, length in segments:
             tokens += length
             end = tokens // size
@@ -114,13 +120,14 @@ class KvMemory:
             if blocks > stream.held_blocks:
                 idle += blocks - stream.held_blocks
             hit += blocks
-            found.append([stream, blocks, begin, end])
+            found.append(Hold(stream, blocks, begin, end))
             begin = end
         return found, hit, idle
 
     def hold(self, found: list[Hold]) -> list[Hold]:
         """Hold what `find` has just found: it is not evicted until `let_go`."""
-        for stream, blocks, _, _ in found:
+        for hold in found:
+            stream, blocks = hold.stream, hold.blocks
             extents = stream.extents
             if blocks in extents:
                 extents[blocks] += 1
@@ -135,13 +142,14 @@ class KvMemory:
 
     def hold_another(self, holds: list[Hold], key: Hashable) -> list[Hold]:
         """Hold a stream besides, none of it yet, that begins where the others end."""
-        begin = holds[-1][3] if holds else 0
+        begin = holds[-1].end if holds else 0
         stream = self._streams.get(key) or Stream(key)
-        return holds + self.hold([[stream, 0, begin, begin]])
+        return holds + self.hold([Hold(stream, 0, begin, begin)])
 
     def let_go(self, holds: list[Hold]) -> None:
         """Stop holding streams; deepest first, so that a prefix outlives what was built on it."""
-        for stream, blocks, _, _ in reversed(holds):
+        for hold in reversed(holds):
+            stream, blocks = hold.stream, hold.blocks
             extents = stream.extents
             holders = extents[blocks]
             if holders > 1:
@@ -168,18 +176,18 @@ class KvMemory:
             self.evict_taken()
         computed, moved = computed_tokens // self.block_tokens, 0
         if open_ended:
-            holds[-1][3] = computed
+            holds[-1].end = computed
         for hold in holds:
-            stream, _, begin, end = hold
+            begin, end = hold.begin, hold.end
             if end > computed:
                 end = computed
-            if end - begin > stream.resident_blocks:
+            if end - begin > hold.stream.resident_blocks:
                 moved += self._extend(hold, end - begin)
         return moved
 
     def _extend(self, hold: Hold, blocks: int) -> int:
         """Make the caller's blocks the next ones of a stream, up to `blocks` in all; returns how many."""
-        stream, before, _, _ = hold
+        stream, before = hold.stream, hold.blocks
         fresh = blocks - stream.held_blocks
         copies = stream.resident_blocks - stream.held_blocks
         if copies:  # idle ones of equal content: the caller's take their place
@@ -191,7 +199,7 @@ class KvMemory:
         if not extents[before]:
             del extents[before]
         extents[blocks] = 1  # nobody held so many
-        hold[1] = blocks
+        hold.blocks = blocks
         return fresh
 
     def _take_back(self, stream: Stream, n_blocks: int) -> None:

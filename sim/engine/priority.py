@@ -9,34 +9,10 @@ those behind it in that step; here they go on.
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Callable
-
+from sim.engine.priority_queue import PriorityQueue, urgency
 from sim.engine.scheduler import Scheduler
 from sim.engine.sequence import Sequence
 from sim.engine.step_time import Chunk
-from sim.work import Request
-
-
-def urgency(request: Request) -> tuple[float, ...]:
-    """The place of a request in the order of (priority, arrival); no two are equal."""
-    return request.task.priority, request.arrived_s, request.task.task_id, request.call_index
-
-
-class PriorityQueue(list):
-    """A queue, with the methods of a deque, that keeps its items in the order of `key`."""
-
-    def __init__(self, key: Callable = urgency):
-        super().__init__()
-        self._key = key
-
-    def append(self, item) -> None:
-        insort(self, item, key=self._key)
-
-    appendleft = append
-
-    def popleft(self):
-        return self.pop(0)
 
 
 def _urgency(s: Sequence) -> tuple[float, ...]:
@@ -48,9 +24,8 @@ class PriorityScheduler(Scheduler):
 
     fcfs = False
 
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.waiting = PriorityQueue(_urgency)
+    def _empty_queue(self) -> PriorityQueue:
+        return PriorityQueue(_urgency)
 
     def _admit_waiting(self, now: float, budget: int, chunks: list[Chunk]) -> None:
         """As first come first served, but that one who came too late for this step holds nobody up."""

@@ -203,7 +203,7 @@ class Replica:
         now = self._env.now
         if self._mode == _LEAPING:
             self._batch.advance(min(self._steps_begun(now), self._steps) - 1, now)
-        self._wake, self._mode, self.n_outstanding = None, _IDLE, 0
+        self._wake, self._mode, self.n_outstanding = Wake(self._boundary), _IDLE, 0
         return leftovers(self._batch, now)
 
     def unfinished(self) -> list[Request]:

@@ -17,6 +17,7 @@ from heapq import heappop, heappush
 from math import inf
 
 from sim.engine.prefix_cache import KvMemory
+from sim.engine.priority_queue import PriorityQueue
 from sim.engine.sequence import Sequence
 from sim.engine.step_time import Chunk
 from sim.work import Request
@@ -36,7 +37,7 @@ class Scheduler:
         decode_tokens: int = 1,
     ):  # fmt: skip
         self.memory = KvMemory(kv_blocks, block_tokens)
-        self.waiting: deque[Sequence] = deque()
+        self.waiting = self._empty_queue()
         self.running: dict[Sequence, None] = {}  # in order of admission
         self.n_decoding = 0
         self.context_tokens = 0  # KV tokens of the decoding sequences at the start of step `step`
@@ -53,6 +54,9 @@ class Scheduler:
         self._paid_steps = 0  # coming steps whose decode blocks are already taken
         self._completing: list[Sequence] = []
         self._may_change = False  # though nothing ends: somebody was preempted or came too late for this step
+
+    def _empty_queue(self) -> deque[Sequence] | PriorityQueue:
+        return deque()
 
     # --- a step ends -------------------------------------------------------------------------------------------------
 
@@ -99,7 +103,7 @@ class Scheduler:
 
     def _stop_decoding(self, s: Sequence) -> int:
         """Take a sequence out of the decoding batch; returns its tokens in KV memory."""
-        tokens = s.prompt_tokens + self.step - (s.end_step - s.left_tokens + 2)
+        tokens = s.decoded_tokens(self.step)
         self.n_decoding -= 1
         self.context_tokens -= tokens
         self._need_at[s.slot] -= 1
@@ -189,6 +193,7 @@ class Scheduler:
         losses = s.request.losses
         if losses is not None and losses.resumed_s is None:
             losses.resumed_s = now
+        assert s.preempted_s is not None
         s.request.preempted_s += now - s.preempted_s
         s.request.recomputed_tokens += max(0, s.lost_tokens - cached_tokens)
 
@@ -266,22 +271,13 @@ class Scheduler:
             s.prompt_tokens += generated
             s.left_tokens -= generated
         if self._prefix_caching:
-            self._remember_own_stream(s)
+            s.name_own_stream(self.memory)
         self._free(s, tokens)
         s.computed_tokens = 0
         s.preempted_s = now
         s.lost_tokens = tokens
         s.request.preemptions += 1
         self.waiting.appendleft(s)
-
-    def _remember_own_stream(self, s: Sequence) -> None:
-        """Let all of a preempted sequence's tokens be found again, under a key of its own if no stream has them."""
-        segments = s.segments
-        if not segments or not (segments[-1][0] is s or s.request.call.extends_prefix):
-            segments += ((s, 0),)
-            s.holds = self.memory.hold_another(s.holds or [], s)
-        head = segments[:-1]
-        s.segments = (*head, (segments[-1][0], s.prompt_tokens - sum(tokens for _, tokens in head)))
 
     def _free(self, s: Sequence, tokens: int) -> None:
         """Give back all blocks of a sequence that has `tokens` in KV memory; named content stays findable."""

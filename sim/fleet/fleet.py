@@ -8,7 +8,7 @@ from collections.abc import Callable
 from math import inf
 
 from sim.clock import Wake, call_later
-from sim.engine.priority import PriorityQueue
+from sim.engine.priority_queue import PriorityQueue
 from sim.engine.replica import Replica
 from sim.fleet.hazards import Hazards
 from sim.fleet.mortal import MortalFleet
@@ -17,7 +17,8 @@ from sim.fleet.roster import Member, Roster
 from sim.fleet.scaling import Scaler
 from sim.fleet.supply import Supply
 from sim.fleet.victims import Victim
-from sim.records import Recorder, ReplicaState
+from sim.recorder import Recorder
+from sim.records import ReplicaState
 from sim.views import ReplicaView
 from sim.work import Outcome, Request
 

@@ -12,7 +12,8 @@ from sim.fleet.hazards import Hazards
 from sim.fleet.nodes import Machine
 from sim.fleet.supply import Stages, Start, Supply
 from sim.fleet.victims import Victim
-from sim.records import ON_DEMAND_FROM, Recorder, ReplicaState
+from sim.recorder import Recorder
+from sim.records import ON_DEMAND_FROM, ReplicaState
 
 
 @dataclass(eq=False, slots=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from sim.clock import call_later
-from sim.records import Backend, Recorder
+from sim.recorder import Recorder
+from sim.records import Backend
 from sim.routing.router import Router
 from sim.work import Outcome, Request, Task
 
@@ -28,14 +30,14 @@ class Gateway:
     def __init__(self, env, router: Router, recorder: Recorder, ingress_s: float = 0.0):
         self._env = env
         self._is_demand = router.is_demand
-        self._router = at_work = router.controller(env)
-        self._choose = at_work.choose
+        self._router: Any = router.controller(env)
+        self._choose: Callable[[Request, Any], Backend] = self._router.choose
         self._missed: dict[Request, Callable[[int], None]] = {}  # on the API as no replica was ready; whom to tell
         self.fleet_done = self._turned_away_or_done if router.retries else self.done
         self._recorder = recorder
         self.ingress_s = ingress_s
-        self.fleet = None
-        self.api = None
+        self.fleet: Any = None
+        self.api: Any = None
         self.on_task_end: Callable[[Request], None] | None = None  # called with the last request of a task
         self.tasks_started = 0
         self.tasks_ended = 0
@@ -73,6 +75,7 @@ class Gateway:
 
     def _follow(self, previous: Request) -> None:
         index = previous.call_index + 1
+        assert previous.finished_s is not None
         request = Request(previous.task, index, previous.finished_s + previous.task.calls[index].wait_s)
         request.backend, request.replica_id = previous.backend, previous.replica_id
         request.prefill_replica_id = previous.prefill_replica_id

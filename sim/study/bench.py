@@ -18,6 +18,7 @@ import simpy
 from rich.console import Console
 from rich.table import Table
 
+from sim.compiled import is_compiled
 from sim.randomness import Streams
 from sim.scenario import Scenario, compose_config, parse
 from sim.simulate import peak_tokens_per_s
@@ -106,7 +107,7 @@ def _peak_rss_bytes() -> int:
 
 
 def _table(rows: list[dict]) -> Table:
-    table = Table(title="speed on one core, whole path")
+    table = Table(title=f"speed on one core, whole path, hot path {'compiled' if is_compiled() else 'interpreted'}")
     for column in ("case", "requests", "requests / CPU s", "of SimPy", "tokens / CPU s", "peak MB", "bytes / request"):
         table.add_column(column, justify="left" if column == "case" else "right")
     for r in rows:

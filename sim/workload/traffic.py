@@ -34,5 +34,6 @@ class Traffic:
 
     def _arrive(self, wake: Wake) -> None:
         task, begin = self._next, self._begin
+        assert task is not None
         self._schedule_next()
         begin(task)

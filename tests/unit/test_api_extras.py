@@ -8,7 +8,8 @@ import pytest
 from sim.ledger.bill import bill, bill_by_application, bill_by_hour, money
 from sim.ledger.prices import Prices
 from sim.ledger.usage import Usage
-from sim.records import API_EXTRA_COLUMNS, Recorder
+from sim.recorder import Recorder
+from sim.records import API_EXTRA_COLUMNS
 from sim.report.metrics import summarize
 from sim.report.slo import Slo
 from sim.schema import parse_node

@@ -1,0 +1,107 @@
+"""The recorder: rows of facts, appended as they happen and packed small, read back as the columns of sim.records."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+
+from sim.records import (
+    API_EXTRA_COLUMNS,
+    API_EXTRAS,
+    REQUEST_COLUMNS,
+    SPAN_COLUMNS,
+    STAY_COLUMNS,
+    Backend,
+    ReplicaState,
+)
+from sim.work import Losses, Request, returning_tokens
+
+_CHUNK_ROWS = 1 << 16
+_PACKED = {np.int8: "b", np.int32: "i", np.int64: "q", np.float64: "d"}  # struct's letters, standard sizes
+
+
+class _Table:
+    """Rows packed into compact chunks of bytes; read back as typed columns."""
+
+    def __init__(self, columns: dict[str, Any]):
+        self._dtype = np.dtype(list(columns.items()))
+        self.pack: Any = struct.Struct("=" + "".join(_PACKED[kind] for kind in columns.values())).pack
+        self._names = tuple(columns)
+        self._limit = _CHUNK_ROWS * self._dtype.itemsize
+        self._chunks: list[bytearray] = []
+        self._chunk = bytearray()
+
+    def append(self, packed_row: bytes) -> None:
+        self._chunk += packed_row
+        if len(self._chunk) >= self._limit:
+            self._chunks.append(self._chunk)
+            self._chunk = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._chunks) * _CHUNK_ROWS + len(self._chunk) // self._dtype.itemsize
+
+    def columns(self) -> dict[str, np.ndarray]:
+        blocks = [np.frombuffer(chunk, self._dtype) for chunk in (*self._chunks, self._chunk)]
+        return {name: np.concatenate([block[name] for block in blocks]) for name in self._names}
+
+
+class Recorder:
+    """Takes down what happened, at the moment it happened."""
+
+    def __init__(self):
+        self._requests = _Table(REQUEST_COLUMNS)
+        self._spans = _Table(SPAN_COLUMNS)
+        self._stays = _Table(STAY_COLUMNS)
+        self._api_extras = _Table(API_EXTRA_COLUMNS)
+        self.replicas_lost = 0
+
+    def request(self, r: Request, _nan: float = float("nan")) -> None:
+        """Enter a request that has its outcome."""
+        task, i, losses = r.task, r.call_index, r.losses
+        if losses is not None:
+            self._enter_stays(r, losses)
+        if r.api_extra is not None:
+            extra, extras = r.api_extra, self._api_extras
+            extras.append(extras.pack(len(self._requests), *[getattr(extra, name) for name in API_EXTRAS]))
+        table = self._requests
+        table.append(table.pack(
+            task.task_id, i, len(task.calls), task.application, r.backend, r.replica_id, r.outcome,
+            task.arrived_s, r.arrived_s,
+            _nan if r.admitted_s is None else r.admitted_s,
+            _nan if r.first_token_s is None else r.first_token_s,
+            _nan if r.finished_s is None else r.finished_s,
+            r.input_tokens, r.cached_input_tokens, r.output_tokens, r.preemptions, r.preempted_s, r.cold_start_wait_s,
+            task.priority, r.recomputed_tokens, returning_tokens(task.calls[i - 1], r.call) if i else 0,
+            r.prefill_replica_id, _nan if r.decode_admitted_s is None else r.decode_admitted_s,
+            0 if losses is None else losses.retries, r.cache_write_tokens,
+        ))  # fmt: skip
+
+    def _enter_stays(self, r: Request, losses: Losses) -> None:
+        stays, last_s = losses.stays, losses.resumed_s if losses.stays else r.admitted_s
+        if last_s is not None and r.backend == Backend.FLEET:
+            stays = [*stays, (r.replica_id, last_s, float("nan") if r.finished_s is None else r.finished_s)]
+        for stay in stays:
+            self._stays.append(self._stays.pack(len(self._requests), *stay))
+
+    def span(self, replica_id: int, state: ReplicaState, start_s: float, end_s: float) -> None:
+        """Enter a stretch of a replica's life; empty stretches are dropped."""
+        if end_s > start_s:
+            self._spans.append(self._spans.pack(replica_id, state, start_s, end_s))
+
+    def requests(self) -> dict[str, np.ndarray]:
+        """Columns of REQUEST_COLUMNS, in order of outcome."""
+        return self._requests.columns()
+
+    def stays(self) -> dict[str, np.ndarray]:
+        """Columns of STAY_COLUMNS."""
+        return self._stays.columns()
+
+    def api_extras(self) -> dict[str, np.ndarray]:
+        """Columns of API_EXTRA_COLUMNS, in order of outcome."""
+        return self._api_extras.columns()
+
+    def spans(self) -> dict[str, np.ndarray]:
+        """Columns of SPAN_COLUMNS, in order of their end."""
+        return self._spans.columns()
