@@ -12,7 +12,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from sim.engine.hardware import gpu_named, model_named
-from sim.fidelity.names import gpu_file, model_file, names_fp8
+from sim.engine.names import gpu_file, model_file, names_fp8
 from sim.ledger.audit import audit
 from sim.scenario import Scenario, compose_config, parse
 from sim.simulate import simulate

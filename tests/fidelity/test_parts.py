@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
+from sim.engine.names import gpu_file, model_file, names_fp8
 from sim.fidelity import staged
 from sim.fidelity.__main__ import main, predict
 from sim.fidelity.burst import sent_requests
-from sim.fidelity.names import gpu_file, model_file, names_fp8
 from sim.fidelity.points import scenario_of
 from sim.fidelity.server import Sent, server, write_requests
 from sim.fidelity.table import Prediction, mean_absolute_errors
