@@ -85,7 +85,7 @@ class Server:
     def constants(self) -> tuple[Constant, ...]:
         """Those that this card, model and engine use."""
         gpu, model, engine = self.gpu, self.model, self.engine
-        peak = gpu.peak_flops_per_s(model.dense_dtype_under(engine.weight_dtype))
+        peak = gpu.peak_flops_per_s(model.mlp_dtype_under(engine.weight_dtype))
         bf16 = peak == gpu.peak_flops_per_s("bf16")
         kv_bf16 = (engine.kv_dtype or model.kv_dtype) == "bf16"
         unused = {"fp8_gemm_efficiency" if bf16 else "gemm_efficiency"}

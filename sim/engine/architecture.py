@@ -47,6 +47,7 @@ class Model(Node):
     total_params_b: float | None = Field(None, gt=0, description="published, billions; None: counted from the shape")
     weight_dtype: Dtype = Field("bf16", description="linear layers as published; embeddings and LM head stay bf16")
     expert_dtype: Dtype | None = Field(None, description="experts, if they differ from weight_dtype")
+    attention_dtype: Dtype | None = Field(None, description="attention projections, if they differ from weight_dtype")
     kv_dtype: Dtype = "bf16"
 
     experts: int = Field(0, ge=0)
@@ -125,11 +126,19 @@ class Model(Node):
         return q + down + up + self.heads * self.head_dim * self.hidden
 
     @property
+    def attention_params(self) -> int:
+        return self.layers * self.attention_params_per_layer
+
+    @property
+    def mlp_params(self) -> int:
+        """Feed-forward layers that every token passes: dense ones and shared experts."""
+        dense = self.n_dense_mlp_layers * 3 * self.hidden * self.ffn
+        return dense + self.n_moe_layers * 3 * self.hidden * self.shared_expert_ffn
+
+    @property
     def dense_params(self) -> int:
-        """Linear layers that every token passes: attention, dense feed-forward, shared experts."""
-        mlp = self.n_dense_mlp_layers * 3 * self.hidden * self.ffn
-        shared = self.n_moe_layers * 3 * self.hidden * self.shared_expert_ffn
-        return self.layers * self.attention_params_per_layer + mlp + shared
+        """Linear layers that every token passes."""
+        return self.attention_params + self.mlp_params
 
     @property
     def params_per_expert(self) -> int:
@@ -173,12 +182,16 @@ class Model(Node):
 
     def weight_bytes(self, weight_dtype: str | None = None) -> float:
         """All weights. `weight_dtype` overrides the published one; layers already narrower stay as they are."""
-        dense = self.dense_params * BYTES_PER_PARAM[self.dense_dtype_under(weight_dtype)]
+        attention = self.attention_params * BYTES_PER_PARAM[self.attention_dtype_under(weight_dtype)]
+        mlp = self.mlp_params * BYTES_PER_PARAM[self.mlp_dtype_under(weight_dtype)]
         experts = self.expert_params * BYTES_PER_PARAM[self.expert_dtype_under(weight_dtype)]
-        return dense + experts + (self.embedding_params + self.other_params) * _HIGH
+        return attention + mlp + experts + (self.embedding_params + self.other_params) * _HIGH
 
-    def dense_dtype_under(self, override: str | None) -> str:
+    def mlp_dtype_under(self, override: str | None) -> str:
         return override or self.weight_dtype
+
+    def attention_dtype_under(self, override: str | None) -> str:
+        return override or self.attention_dtype or self.weight_dtype
 
     def expert_dtype_under(self, override: str | None) -> str:
         """Experts published in fewer bits than the override are not widened."""

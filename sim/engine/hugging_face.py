@@ -9,7 +9,15 @@ from typing import Any
 
 from sim.schema import ConfigError
 
-_DENSE = ("llama", "mistral", "qwen2", "qwen3", "phi3", "granite", "olmo2", "seed_oss")
+_DENSE = ("llama", "mistral", "qwen2", "qwen3", "qwen3_vl_text", "gemma3_text", "phi3", "granite", "olmo2", "seed_oss")
+_LEFT_OUT = {
+    "gemma3_text": {
+        "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "vocab_size": 262_208,
+        "max_position_embeddings": 131_072, "sliding_window_pattern": 6, "tie_word_embeddings": True,
+    },
+}  # fmt: skip
+"""What published files leave out, by model_type: defaults of the transformers library (recalled, not re-fetched)."""
+
 _SAME_IN_16_BITS = {"bfloat16": "bf16", "float16": "bf16", "float32": "bf16"}  # float32 is served in 16 bits
 
 
@@ -54,8 +62,8 @@ def read_shape(path: str | Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: must be an object with the keys of a Hugging Face config.json")
     outer, raw = raw, raw.get("text_config") or raw
-    config = _Config(path, {"quantization_config": outer.get("quantization_config"), **raw})
-    kind = str(config.get("model_type", ""))
+    kind = str(raw.get("model_type", ""))
+    config = _Config(path, {"quantization_config": outer.get("quantization_config"), **_LEFT_OUT.get(kind, {}), **raw})
     if kind not in _READERS:
         raise ConfigError(f"{path}: model_type = {kind!r}: is not one of {', '.join(sorted(_READERS))}")
     published = outer.get("_name_or_path")
@@ -155,10 +163,10 @@ def _llama4(config: _Config) -> dict[str, Any]:
 
 _READERS: dict[str, Callable[[_Config], dict[str, Any]]] = {
     **dict.fromkeys(_DENSE, _dense),
-    **dict.fromkeys(("mixtral", "gpt_oss"), _mixtral),
-    **dict.fromkeys(("qwen2_moe", "qwen3_moe"), _qwen_moe),
-    **dict.fromkeys(("deepseek_v2", "deepseek_v3", "deepseek_v32"), _deepseek),
-    "glm4_moe": _routed_and_shared,
+    **dict.fromkeys(("mixtral", "gpt_oss", "minimax_m2"), _mixtral),
+    **dict.fromkeys(("qwen2_moe", "qwen3_moe", "qwen3_vl_moe_text"), _qwen_moe),
+    **dict.fromkeys(("deepseek_v2", "deepseek_v3", "deepseek_v32", "kimi_k2"), _deepseek),
+    **dict.fromkeys(("glm4_moe", "glm4v_moe_text"), _routed_and_shared),
     "llama4_text": _llama4,
 }
 
@@ -177,6 +185,8 @@ def _windows(config: _Config, kind: str) -> dict[str, Any]:
     layers = config.number("num_hidden_layers")
     if types := config.get("layer_types"):
         fraction = sum(t == "sliding_attention" for t in types) / layers
+    elif every := config.get("sliding_window_pattern"):
+        fraction = (layers - layers // every) / layers
     elif kind.startswith("qwen"):
         if not config.get("use_sliding_window", False):
             return {}
@@ -190,6 +200,16 @@ def _windows(config: _Config, kind: str) -> dict[str, Any]:
 
 def _dtypes(config: _Config) -> dict[str, Any]:
     quantization = config.get("quantization_config", {})
+    kv_cache = quantization.get("kv_cache_quant_algo") or quantization.get("kv_cache_scheme")  # 8-bit floats, if any
+    left_alone = [*(quantization.get("ignore") or ()), *(quantization.get("modules_to_not_convert") or ())]
+    return (
+        _weight_dtypes(config, quantization)
+        | ({"kv_dtype": "fp8"} if kv_cache else {})
+        | ({"attention_dtype": "bf16"} if any("self_attn" in str(module) for module in left_alone) else {})
+    )
+
+
+def _weight_dtypes(config: _Config, quantization: dict[str, Any]) -> dict[str, Any]:
     if not quantization:
         given = str(config.get("dtype", config.get("torch_dtype", "bfloat16")))
         if given not in _SAME_IN_16_BITS:

@@ -71,14 +71,19 @@ class Roofline:
 
     def _linear_terms(self, gpu: Gpu, model: Model, engine: Engine) -> None:
         tp = engine.tensor_parallel
-        dtype = model.dense_dtype_under(engine.weight_dtype)
+        attention_dtype = model.attention_dtype_under(engine.weight_dtype)
+        mlp_dtype = model.mlp_dtype_under(engine.weight_dtype)
         expert_dtype = model.expert_dtype_under(engine.weight_dtype)
         read = gpu.memory_bandwidth_gb_per_s * GB * gpu.weight_read_efficiency
-        dense, experts, head16 = (
-            gpu.gemm_flops_per_s(kind) * engine.gemm_fraction for kind in (dtype, expert_dtype, "bf16")
+        attention, mlp, experts, head16 = [
+            gpu.gemm_flops_per_s(kind) * engine.gemm_fraction
+            for kind in (attention_dtype, mlp_dtype, expert_dtype, "bf16")
+        ]
+        of_attention, of_mlp = model.attention_params / tp, model.mlp_params / tp
+        self._gemm = (
+            2 * of_attention / attention + 2 * of_mlp / mlp,
+            (of_attention * BYTES_PER_PARAM[attention_dtype] + of_mlp * BYTES_PER_PARAM[mlp_dtype]) / read,
         )
-        params = model.dense_params / tp
-        self._gemm = (2 * params / dense, params * BYTES_PER_PARAM[dtype] / read)
         expert = model.n_moe_layers * model.params_per_expert / tp
         unpacked = expert_dtype in ("mxfp4", "nvfp4") and not gpu.fp4_dense_tflops
         experts *= gpu.expert_gemm_fraction * (_UNPACKING if unpacked else 1.0)
@@ -119,7 +124,7 @@ class Roofline:
         self._two_shot_s, self._one_shot_tokens = 0.0, 0.0
         elementwise = gpu.memory_bandwidth_gb_per_s * GB * gpu.elementwise_efficiency
         layer_us = gpu.layer_overhead_us
-        if model.dense_dtype_under(engine.weight_dtype) != "bf16":
+        if gpu.quantizes_activations_to(model.mlp_dtype_under(engine.weight_dtype)):
             layer_us += gpu.quantized_layer_overhead_us
         self._fixed_s = (
             engine.step_overhead_us + model.layers * layer_us + model.n_moe_layers * gpu.moe_layer_overhead_us

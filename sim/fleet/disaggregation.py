@@ -5,7 +5,8 @@ pool; its KV cache goes over a link; then a replica of the decode pool goes on w
 
 Limits: every transfer has the link to itself, starts when the prefill has ended and frees its blocks at once; the whole
 prompt is sent, for the decode pool caches no prefixes. What was generated is not sent back: the next call of an agent
-task computes it again.
+task computes it again. `engine.max_queue` turns away from the prefill pool only: who has a first token waits for a
+place to decode, however long.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from sim.engine.hardware import (
     weight_bytes_per_gpu,
     window_bytes_per_sequence,
 )
+from sim.engine.roofline import Roofline
 from sim.schema import ConfigError, parse_node
 
 GPUS = sorted(p.stem for p in (conf_dir() / "gpu").glob("*.yaml"))
@@ -164,3 +165,24 @@ def test_an_efficiency_above_one_is_refused():
 def test_a_budget_smaller_than_the_batch_is_refused():
     with pytest.raises(ConfigError, match="max_num_batched_tokens = 64 must be >= max_num_seqs = 128"):
         parse_node(Engine, {"max_num_batched_tokens": 64, "max_num_seqs": 128})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"tensor_parallel": 3}, "tensor_parallel = 3: must divide the 32 attention heads of model llama_3_1_8b"),
+        ({"tensor_parallel": 0}, "tensor_parallel = 0: "),
+        ({"tensor_parallel": 1, "gpu_memory_utilization": 1.5}, "gpu_memory_utilization = 1.5: "),
+    ],
+)
+def test_blocks_of_an_impossible_replica_are_refused(changes, words):
+    with pytest.raises(ConfigError, match=words):
+        kv_blocks("h100_sxm", "llama_3_1_8b", **changes)
+
+
+def test_activations_are_quantised_only_where_there_are_units_for_it():
+    fp8, model = Engine(weight_dtype="fp8"), model_named("llama_3_1_8b")
+    for name, has_units in (("h100_sxm", True), ("a100_80gb_sxm", False)):
+        gpu = gpu_named(name)
+        slower = gpu.model_copy(update={"quantized_layer_overhead_us": 1000.0})
+        assert (Roofline(slower, model, fp8).decode_s(1) > Roofline(gpu, model, fp8).decode_s(1)) is has_units

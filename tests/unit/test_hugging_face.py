@@ -70,6 +70,7 @@ PUBLISHED = {
         "model_type": "llama4", "quantization_config": {
             "quant_method": "compressed-tensors",
             "config_groups": {"group_0": {"weights": {"num_bits": 8, "type": "float"}}},
+            "ignore": ["re:.*lm_head", "re:.*self_attn", "re:.*router"],
         },
         "text_config": {
             "model_type": "llama4_text", "hidden_size": 5120, "intermediate_size": 8192,
@@ -102,6 +103,45 @@ def test_a_published_config_gives_the_shape_and_size_of_the_file_in_conf(name, c
     assert (read.dense_params, read.expert_params) == (known.dense_params, known.expert_params)
     assert read.total_params == pytest.approx(known.total_params, rel=0.005)
     assert kv_blocks("b200", read, 8) == pytest.approx(kv_blocks("b200", known, 8), rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("content", "params_b", "window_layers"),
+    [
+        (  # what is as in the library is left out
+            {"model_type": "gemma3", "text_config": {
+                "model_type": "gemma3_text", "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34,
+                "sliding_window": 1024,
+            }},
+            3.88, 29,
+        ),
+        (
+            {"model_type": "gemma3", "text_config": {
+                "model_type": "gemma3_text", "hidden_size": 3840, "intermediate_size": 15360, "num_hidden_layers": 48,
+                "num_attention_heads": 16, "num_key_value_heads": 8, "sliding_window": 1024,
+            }},
+            11.77, 40,
+        ),
+        (_DEEPSEEK | {"model_type": "kimi_k2", "n_routed_experts": 384, "num_attention_heads": 64,
+                      "vocab_size": 163840, "first_k_dense_replace": 1}, 1026, 0),
+    ],
+)  # fmt: skip
+def test_a_model_that_conf_does_not_have(content, params_b, window_layers, config_file):
+    """Sizes from the model cards (recalled, not re-fetched)."""
+    read = Model.from_hugging_face(config_file(content))
+    assert read.total_params / 1e9 == pytest.approx(params_b, rel=0.01)
+    assert read.n_window_layers == window_layers
+
+
+def test_a_checkpoint_says_what_it_keeps_in_which_bits(config_file):
+    quantized = {
+        "quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_quant_algo": "FP8",
+        "ignore": ["model.layers.0.self_attn.q_proj", "lm_head"],
+    }  # fmt: skip
+    read = Model.from_hugging_face(config_file(_LLAMA | {"quantization_config": quantized}))
+    assert (read.weight_dtype, read.kv_dtype, read.attention_dtype) == ("fp8", "fp8", "bf16")
+    in_bf16 = Model.from_hugging_face(config_file(_LLAMA)).weight_bytes()
+    assert in_bf16 - read.weight_bytes() == read.mlp_params
 
 
 def test_a_scenario_takes_a_config_file(config_file):
