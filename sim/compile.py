@@ -28,7 +28,7 @@ def build(into: Path) -> None:
     sources = [str(source_of(module).relative_to(PACKAGE.parent)) for module in HOT_PATH]
     scratch = into / "scratch"
     extensions = mypycify(
-        [*_MYPY, f"--cache-dir={scratch}", *sources], opt_level="3", target_dir=str(scratch), group_name="sim_hot_path"
+        [*_MYPY, f"--cache-dir={scratch}", *sources], opt_level="1", target_dir=str(scratch), group_name="sim_hot_path"
     )
     setup(
         name="sim_hot_path",
