@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from sim.conf_path import conf_dir
 from sim.engine.architecture import Model
-from sim.engine.hardware import Engine, Gpu, refuse_if_too_big
+from sim.engine.hardware import Engine, Gpu, max_context_tokens, refuse_if_too_big
 from sim.fleet.cold_start import ColdStart
 from sim.fleet.disaggregation import Disaggregation
 from sim.fleet.pools import Pool
@@ -114,7 +114,7 @@ class Scenario(Node):
     @property
     def max_context_tokens(self) -> int:
         """Input and output that one request may have: longer ones are refused, by replicas and API alike."""
-        return min(self.model.max_context_tokens, self.engine.max_model_len or self.model.max_context_tokens)
+        return max_context_tokens(self.model, self.engine)
 
     @property
     def on_demand_pools(self) -> dict[str, int]:

@@ -12,6 +12,7 @@ from math import inf
 
 import simpy
 
+from sim.engine.assembly import replica_maker
 from sim.engine.capacity import requests_per_s
 from sim.engine.hardware import kv_blocks_of, weight_bytes_per_gpu
 from sim.engine.replica import Replica
@@ -181,22 +182,7 @@ class _World:
 
 
 def _new_replica(env, scenario: Scenario) -> partial[Replica]:
-    engine = scenario.engine
-    return partial(
-        Replica,
-        env,
-        engine.step_time.build(scenario.gpu, scenario.model, engine),
-        kv_blocks=kv_blocks_of(scenario.gpu, scenario.model, engine),
-        max_num_seqs=engine.max_num_seqs,
-        max_num_batched_tokens=engine.max_num_batched_tokens,
-        block_tokens=engine.block_tokens,
-        prefix_caching=engine.prefix_caching,
-        async_scheduling=engine.async_scheduling,
-        scheduling_policy=engine.scheduling_policy,
-        max_queue=engine.max_queue,
-        decode_tokens=engine.tokens_per_decode,
-        max_model_len=scenario.max_context_tokens,
-    )
+    return replica_maker(env, scenario.gpu, scenario.model, scenario.engine)
 
 
 def requests_per_s_on_paper(scenario: Scenario, input_tokens: float, output_tokens: float, itl_s: float) -> float:

@@ -34,7 +34,7 @@ class Balance:
     def prompt_s(self, point: Point, n: float = 0.0) -> float:
         """What one prompt adds to the steps that carry it, beside n decoding sequences."""
         context, prompt = n * (point.input_tokens + point.output_tokens / 2), max(1, round(point.input_tokens))
-        budget = max(1, int(self._engine.max_num_batched_tokens - n))
+        budget = max(1, int(self._engine.max_num_batched_tokens - n * self._engine.tokens_per_decode))
         plain_s = self._decode_s(n, context)
         past, total_s = 0, 0.0
         while past < prompt:
@@ -70,7 +70,7 @@ class Balance:
                 rate = min(point.rate_per_s, slots / inside_s)
                 busy = min(1.0, rate * inside_s)
             per_step = rate * step_s
-            fits = (engine.max_num_batched_tokens - n) / point.input_tokens
+            fits = (engine.max_num_batched_tokens - n * engine.tokens_per_decode) / point.input_tokens
             if per_step > fits > 0:
                 per_step = fits
                 rate = per_step / step_s

@@ -10,8 +10,7 @@ import simpy
 from sim.calibrate.constants import Server
 from sim.calibrate.points import Figures, Point
 from sim.clock import call_later
-from sim.engine.hardware import kv_blocks_of
-from sim.engine.replica import Replica
+from sim.engine.assembly import replica_maker
 from sim.work import Call, Outcome, Request, Task
 
 _ROUNDS = 10  # requests per client where a file does not say how many it measured
@@ -36,17 +35,8 @@ class _Benchmark:
         self._point = point
         self._ready_s = engine.request_overhead_s
         self._env = env = simpy.Environment()
-        self._replica = Replica(
-            env,
-            engine.step_time.build(server.gpu, server.model, engine),
-            kv_blocks=kv_blocks_of(server.gpu, server.model, engine),
-            max_num_seqs=engine.max_num_seqs,
-            max_num_batched_tokens=engine.max_num_batched_tokens,
-            block_tokens=engine.block_tokens,
-            prefix_caching=False,  # every prompt is unique
-            async_scheduling=engine.async_scheduling,
-            on_done=self._done,
-        )
+        new_replica = replica_maker(env, server.gpu, server.model, engine)
+        self._replica = new_replica(prefix_caching=False, on_done=self._done)  # every prompt is unique
         n = point.requests or (_ROUNDS * point.concurrency if point.concurrency else _LEAST)
         self._n = min(max(n, point.concurrency or 1), _MOST)
         own = point.lengths or ((max(1, round(point.input_tokens)), max(1, round(point.output_tokens))),)

@@ -147,6 +147,11 @@ def model_named(model: str | Model) -> Model:
     return model if isinstance(model, Model) else parse_node(Model, _load("model", model))
 
 
+def max_context_tokens(model: Model, engine: Engine) -> int:
+    """Input and output that one request may have; longer ones are refused."""
+    return min(model.max_context_tokens, engine.max_model_len or model.max_context_tokens)
+
+
 def weight_bytes_per_gpu(model: str | Model, engine: Engine) -> float:
     """Bytes of weights on each GPU of a replica: all weights / tensor_parallel."""
     return model_named(model).weight_bytes(engine.weight_dtype) / engine.tensor_parallel

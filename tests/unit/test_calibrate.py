@@ -148,9 +148,15 @@ def test_the_closed_form_of_a_rate_is_near_the_simulator():
     assert form.ttft_s == pytest.approx(played.ttft_s, rel=0.15)
 
 
-def test_a_point_is_played_as_a_scenario_plays_it():
+@pytest.mark.parametrize(
+    "words",
+    [[], ["engine.speculative={draft_tokens:4,acceptance_rate:0.6}", "engine.max_num_batched_tokens=96"]],
+    ids=["plain", "speculative"],
+)
+def test_a_point_is_played_as_a_scenario_plays_it(words):
     """The load generator here and `simulate` with a closed loop are one and the same world."""
-    words = ["arrivals=closed_loop", "arrivals.n_clients=24", "arrivals.n_tasks=120", "horizon_s=null", "lengths=fixed"]
+    words = [*words, "arrivals=closed_loop", "arrivals.n_clients=24", "arrivals.n_tasks=120", "horizon_s=null"]
+    words += ["lengths=fixed"]
     words += ["lengths.input_tokens=700", "lengths.output_tokens=90", "engine.max_num_seqs=16"]
     words += ["queue.max_requests_per_replica=24"]  # whoever waits, waits in the engine
     scenario = parse(compose_config(*words))
@@ -218,6 +224,12 @@ def test_an_unknown_constant_on_hold_is_refused():
 def test_impossible_measurements_are_refused(figures, expected):
     with pytest.raises(TraceError, match="^somewhere: " + expected):
         fit(SERVER, [Point("somewhere", "", 1000, 256, figures, concurrency=16)])
+
+
+def test_requests_longer_than_the_engine_takes_are_not_served():
+    short = replace(SERVER, engine=SERVER.engine.model_copy(update={"max_model_len": 1000}))
+    point = Point("", "", 990, 20, UNKNOWN, concurrency=4)
+    assert play(short, point) == UNKNOWN and play(SERVER, point).tpot_s > 0
 
 
 def test_requests_that_never_fit_are_refused_by_the_server_not_by_a_crash():

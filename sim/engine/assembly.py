@@ -1,0 +1,28 @@
+"""From a GPU, a model and an engine to its replicas: the one way, so that nothing an engine can say is lost."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sim.engine.architecture import Model
+from sim.engine.hardware import Engine, Gpu, kv_blocks_of, max_context_tokens
+from sim.engine.replica import Replica
+
+
+def replica_maker(env, gpu: Gpu, model: Model, engine: Engine) -> partial[Replica]:
+    """What makes replicas of this engine, all with one step time; it is called with `on_done` and the other hooks."""
+    return partial(
+        Replica,
+        env,
+        engine.step_time.build(gpu, model, engine),
+        kv_blocks=kv_blocks_of(gpu, model, engine),
+        max_num_seqs=engine.max_num_seqs,
+        max_num_batched_tokens=engine.max_num_batched_tokens,
+        block_tokens=engine.block_tokens,
+        prefix_caching=engine.prefix_caching,
+        async_scheduling=engine.async_scheduling,
+        scheduling_policy=engine.scheduling_policy,
+        max_queue=engine.max_queue,
+        decode_tokens=engine.tokens_per_decode,
+        max_model_len=max_context_tokens(model, engine),
+    )
