@@ -20,8 +20,8 @@ PACKAGE = Path(__file__).resolve().parent
 _PYTHON, _SUFFIX = sysconfig.get_config_vars("SOABI", "EXT_SUFFIX")
 HOT_PATH = (
     "clock", "work", "recorder", "workload.traffic", "routing.gateway", "engine.batching", "engine.sequence",
-    "engine.prefix_cache", "engine.scheduler", "engine.priority", "engine.handover", "engine.roofline",
-    "engine.replica",
+    "engine.prefix_cache", "engine.scheduler", "engine.priority", "engine.reserving", "engine.handover",
+    "engine.roofline", "engine.replica",
 )  # fmt: skip
 """Modules of `sim` that are compiled, all of them together or none: they know each other's layout."""
 

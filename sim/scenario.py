@@ -178,6 +178,8 @@ class Scenario(Node):
                 raise ValueError(f"disaggregation: needs scaling.kind = always_on, not {self.scaling.kind}")
             if self.engine.scheduling_policy != "fcfs":
                 raise ValueError("disaggregation: needs engine.scheduling_policy = fcfs")
+            if self.engine.capacity_policy != "max_utilization":
+                raise ValueError("disaggregation: needs engine.capacity_policy = max_utilization")
             if self.reliability.takes_replicas:
                 raise ValueError("disaggregation: needs reliability without failures and spot")
         return self

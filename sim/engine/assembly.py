@@ -22,6 +22,8 @@ def replica_maker(env, gpu: Gpu, model: Model, engine: Engine) -> partial[Replic
         prefix_caching=engine.prefix_caching,
         async_scheduling=engine.async_scheduling,
         scheduling_policy=engine.scheduling_policy,
+        capacity_policy=engine.capacity_policy,
+        chunked_prefill=engine.chunked_prefill,
         max_queue=engine.max_queue,
         decode_tokens=engine.tokens_per_decode,
         max_model_len=max_context_tokens(model, engine),

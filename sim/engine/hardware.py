@@ -102,6 +102,13 @@ class Engine(Node):
     sampler: Sampler = Field("random", description="how tokens are picked: sorting for top_p reads the logits often")
     async_scheduling: bool = Field(True, description="a step's batch is fixed one step ahead")
     scheduling_policy: Literal["fcfs", "priority"] = Field("fcfs", description="order of the queue and of preemption")
+    capacity_policy: Literal["max_utilization", "guaranteed_no_evict"] = Field(
+        "max_utilization",
+        description="who has room: a prompt that fits now, perhaps to be preempted; or one whose whole output will fit",
+    )
+    chunked_prefill: bool = Field(
+        True, description="long prompts in several steps; if not, requests beyond max_num_batched_tokens are refused"
+    )
     max_model_len: int | None = Field(
         None, gt=0, description="input + output of a request, longer ones are refused; None: the model's context"
     )
@@ -124,6 +131,14 @@ class Engine(Node):
             raise ValueError(
                 f"max_num_batched_tokens = {self.max_num_batched_tokens} must be >= max_num_seqs = {self.max_num_seqs}"
                 f"{f' x {each} tokens' if each > 1 else ''}: every running sequence needs its part of a step's budget"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _reserving_is_first_come_first_served(self) -> Engine:
+        if self.capacity_policy == "guaranteed_no_evict" and self.scheduling_policy != "fcfs":
+            raise ValueError(
+                f"capacity_policy = guaranteed_no_evict: needs scheduling_policy = fcfs, not {self.scheduling_policy}"
             )
         return self
 

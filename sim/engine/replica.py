@@ -13,10 +13,19 @@ from sim.engine.batching import leap_s, steps_begun
 from sim.engine.handover import DecodeScheduler
 from sim.engine.loss import Leftover, leftovers
 from sim.engine.priority import PriorityScheduler
+from sim.engine.reserving import ReservingScheduler
 from sim.engine.scheduler import Scheduler
 from sim.engine.sequence import Sequence
 from sim.engine.step_time import StepTime
 from sim.work import Outcome, Request, Segment
+
+SCHEDULERS: dict[tuple[str, str], type[Scheduler]] = {
+    ("fcfs", "max_utilization"): Scheduler,
+    ("fcfs", "guaranteed_no_evict"): ReservingScheduler,
+    ("priority", "max_utilization"): PriorityScheduler,
+    ("decodes_only", "max_utilization"): DecodeScheduler,
+}
+"""By order of the queue, or that prompts arrive computed, and by when there is room for one more."""
 
 _IDLE, _LEAPING, _MIXED, _DECIDING = range(4)
 _FINISHED = Outcome.FINISHED  # looking a member up on its enum costs as much as a call
@@ -44,6 +53,8 @@ class Replica:
         prefix_caching: bool = True,
         async_scheduling: bool = False,
         scheduling_policy: str = "fcfs",
+        capacity_policy: str = "max_utilization",
+        chunked_prefill: bool = True,
         max_queue: int | None = None,
         decode_tokens: int = 1,
         decodes_only: bool = False,
@@ -54,17 +65,19 @@ class Replica:
         on_idle: Callable[[], None] = lambda: None,
     ):
         self.replica_id = replica_id
-        scheduler = PriorityScheduler if scheduling_policy == "priority" else Scheduler
-        if decodes_only:
-            scheduler, prefix_caching = DecodeScheduler, False
+        scheduler = SCHEDULERS["decodes_only" if decodes_only else scheduling_policy, capacity_policy]
+        prefix_caching = prefix_caching and not decodes_only
         self._batch = scheduler(
-            kv_blocks, max_num_seqs, max_num_batched_tokens, block_tokens, prefix_caching, decode_tokens
-        )
+            kv_blocks, max_num_seqs, max_num_batched_tokens, block_tokens, prefix_caching, decode_tokens,
+            chunked_prefill,
+        )  # fmt: skip
         self._fcfs = self._batch.fcfs
         self._most_outstanding = None if max_queue is None else max_num_seqs + max_queue
         self._capacity_tokens = kv_blocks * block_tokens  # the last token generated is never in memory
         if max_model_len is not None:
             self._capacity_tokens = min(self._capacity_tokens, max_model_len - 1)
+        if not chunked_prefill:  # a step must hold any prompt, also one that grew before it was preempted
+            self._capacity_tokens = min(self._capacity_tokens, max_num_batched_tokens)
         self._block_tokens = block_tokens
         self._max_num_seqs, self._budget_tokens = max_num_seqs, max_num_batched_tokens
         self._decode_tokens = decode_tokens

@@ -34,7 +34,7 @@ class Scheduler:
 
     def __init__(
         self, kv_blocks: int, max_num_seqs: int, max_num_batched_tokens: int, block_tokens: int, prefix_caching: bool,
-        decode_tokens: int = 1,
+        decode_tokens: int = 1, chunked_prefill: bool = True,
     ):  # fmt: skip
         self.memory = KvMemory(kv_blocks, block_tokens)
         self.waiting = self._empty_queue()
@@ -48,6 +48,7 @@ class Scheduler:
         self._block_tokens = block_tokens
         self._prefix_caching = prefix_caching
         self._decode_tokens = decode_tokens
+        self._chunked_prefill = chunked_prefill
         self._ends: list[tuple] = [(inf, 0, None)]  # heap of (end_step, entry, sequence); stale after a preemption
         self._entries = 0
         self._need_at = [0] * block_tokens  # decoding sequences that need a block at steps = index (mod block_tokens)
@@ -207,6 +208,8 @@ class Scheduler:
         reach = min(s.prompt_tokens, past + budget)
         if -(-reach // size) - hit > memory.available_blocks - idle:
             return 0
+        if reach < s.prompt_tokens and not self._chunked_prefill:
+            return 0
         s.holds = memory.hold(holds)
         s.shared_blocks = hit
         s.computed_tokens = past
@@ -220,6 +223,8 @@ class Scheduler:
         new = total - past
         completes = new <= budget
         if not completes:
+            if not self._chunked_prefill:
+                return 0
             new = budget
         reach = past + new
         blocks = -(-reach // size) - -(-past // size)

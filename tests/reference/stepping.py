@@ -131,13 +131,20 @@ class SteppingEngine:
         max_queue: int | None = None,
         decode_tokens: int = 1,
         decodes_only: bool = False,
+        capacity_policy: str = "max_utilization",
+        chunked_prefill: bool = True,
     ):
         self.step_time = step_time
         self.by_priority = scheduling_policy == "priority"
         self.max_outstanding = inf if max_queue is None else max_num_seqs + max_queue
         self.decode_tokens = decode_tokens
         self.decodes_only = decodes_only
+        self.never_evicts = capacity_policy == "guaranteed_no_evict"
+        self.chunked_prefill = chunked_prefill
+        self.total_blocks = kv_blocks
         self.capacity_tokens = kv_blocks * block_tokens
+        if not chunked_prefill:
+            self.capacity_tokens = min(self.capacity_tokens, max_num_batched_tokens)
         self.block_tokens = block_tokens
         self.max_num_seqs = max_num_seqs
         self.max_num_batched_tokens = max_num_batched_tokens
@@ -261,6 +268,12 @@ class SteppingEngine:
             idle = sum(block.references == 0 for block in cached)
             if self.blocks_for(past + new) - len(cached) > len(self.pool.queue) - idle:
                 break
+            if past + new < len(s.tokens) and not self.chunked_prefill:
+                self.seen["does not fit the step"] += 1
+                break
+            if self.never_evicts and sum(map(self.blocks_in_the_end, [*self.running, s])) > self.total_blocks:
+                self.seen["would not fit in the end"] += 1
+                break
             for block in cached:
                 self.pool.touch(block)
             s.blocks, s.computed, s.prompt, s.n_named = cached, past, len(s.tokens), len(cached)
@@ -335,6 +348,9 @@ class SteppingEngine:
 
     def blocks_for(self, tokens: int) -> int:
         return -(-tokens // self.block_tokens)
+
+    def blocks_in_the_end(self, s: Sequence) -> int:
+        return self.blocks_for(s.request.input_tokens + s.request.output_tokens - 1)
 
     def allocate(self, s: Sequence, tokens: int) -> bool:
         """Give a sequence blocks for its first `tokens` tokens; full ones can be found at once. False if too few."""

@@ -18,6 +18,7 @@ from sim.engine.prefix_cache import KvMemory
 from sim.engine.priority import PriorityScheduler
 from sim.engine.priority_queue import PriorityQueue
 from sim.engine.replica import Replica
+from sim.engine.reserving import ReservingScheduler
 from sim.engine.scheduler import Scheduler
 from sim.work import Call, Outcome, Task
 from tests.reference.worlds import (
@@ -30,7 +31,7 @@ from tests.reference.worlds import (
     play_stepping,
 )
 
-N_WORLDS = 800
+N_WORLDS = 1000
 
 interpreted_only = pytest.mark.skipif(is_compiled(), reason="nobody sees into a compiled replica: SIM_INTERPRETED=1")
 
@@ -99,12 +100,19 @@ def test_where_content_is_held_twice_hardly_anything_differs(search):
     [
         "FINISHED", "REFUSED", "ABANDONED", "chunked", "hits", "evictions", "preemptions", "hits after preemption",
         "requests preempted twice", "not ready", "overtaken", "preempted within the batch",
-        "preempted though scheduled", "refused for the queue", "handed over",
+        "preempted though scheduled", "refused for the queue", "handed over", "does not fit the step",
+        "would not fit in the end",
         *(pytest.param(event, marks=interpreted_only) for event in ("leaps", "cut leaps")),
     ],
 )  # fmt: skip
 def test_the_search_is_not_blind(search, event):
     assert search.seen[event] > 100, f"{event}: too rare in these worlds to be tested"
+
+
+def test_nobody_is_preempted_who_has_room_for_its_whole_answer(search):
+    never = [seed for seed in search.truth if draw_world(seed).engine.get("capacity_policy") == "guaranteed_no_evict"]
+    assert len(never) > 50
+    assert not any(request.preemptions for seed in never for request in search.truth[seed].values())
 
 
 def slow_by_a_millionth(monkeypatch):
@@ -182,6 +190,15 @@ def more_urgent_arrivals_wait_for_the_leap(monkeypatch):
     monkeypatch.setattr(PriorityScheduler, "fcfs", True)
 
 
+def only_the_prompt_is_reserved(monkeypatch):
+    monkeypatch.setattr(ReservingScheduler, "_whole_blocks", lambda self, s: -(-s.prompt_tokens // self._block_tokens))
+
+
+def prompts_are_cut_all_the_same(monkeypatch):
+    init = Scheduler.__init__
+    monkeypatch.setattr(Scheduler, "__init__", lambda self, *args: init(self, *args[:6], True))
+
+
 def queue_longer_by_one(monkeypatch):
     init = Replica.__init__
 
@@ -198,7 +215,8 @@ def queue_longer_by_one(monkeypatch):
         slow_by_a_millionth, one_hit_less, newest_evicted_first, oldest_preempted_first, budget_larger_by_one,
         memory_larger_by_one_block, arrivals_never_cut_a_leap, last_chunk_is_not_told, nobody_overtakes,
         youngest_preempted_whatever_its_priority, blocks_of_an_unfinished_step_are_lost,
-        more_urgent_arrivals_wait_for_the_leap, queue_longer_by_one,
+        more_urgent_arrivals_wait_for_the_leap, queue_longer_by_one, only_the_prompt_is_reserved,
+        prompts_are_cut_all_the_same,
     ],
 )  # fmt: skip
 def test_a_wrong_replica_is_caught(search, mutate, monkeypatch):

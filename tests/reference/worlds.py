@@ -88,6 +88,12 @@ def draw_world(seed: int) -> World:
     if rng.random() < 0.15 and "scheduling_policy" not in engine:
         engine["decodes_only"], patience_s = True, inf
         tasks = [t._replace(calls=tuple(c._replace(output_tokens=c.output_tokens + 1) for c in t.calls)) for t in tasks]
+    if rng.random() < 0.2 and not engine.keys() & {"scheduling_policy", "decodes_only"}:
+        engine["capacity_policy"] = "guaranteed_no_evict"
+    if rng.random() < 0.3:
+        engine["chunked_prefill"] = False
+        needed = max_num_seqs * engine.get("decode_tokens", 1)
+        engine["max_num_batched_tokens"] = max(needed, int(largest * rng.choice([0.6, 1.0, 1.1])))
     return World(tasks, step_time, engine, patience_s)
 
 
