@@ -12,7 +12,7 @@ TUNED_ON = (
 
 The Qwen3-32B bursts of gpustack do not agree with the H100 SXM they are played on, and nothing was set by that: their
 decode reads 65.5 GB of weights at 1.78 TB/s, 0.53 of that card's bandwidth and 0.89 of an H100 PCIe's. Played on an
-H100 PCIe they are 20 % off in throughput and 6 % in TPOT, instead of 84 % and 44 %; only there was the reserve of
+H100 PCIe they are 18 % off in throughput and 6 % in TPOT, instead of 88 % and 44 %; only there was the reserve of
 memory in conf/engine/vllm_0_11.yaml compared with another one.
 """
 

@@ -3,8 +3,8 @@
 The bounds are what is asked of the model, not what it happens to reach. Nearly all of these runs were used to set
 constants (`sim.fidelity.tuned_on` says which); the A100 rows of the NIM sweep were not.
 
-Known not to agree, and therefore not among the bounds: the five bursts of Qwen3-32B in benchmarks.csv, 84 % off in
-throughput on the H100 SXM their source names. Played on an H100 PCIe, as the pace of their decode suggests: 20 %.
+Known not to agree, and therefore not among the bounds: the five bursts of Qwen3-32B in benchmarks.csv, 88 % off in
+throughput on the H100 SXM their source names. Played on an H100 PCIe, as the pace of their decode suggests: 18 %.
 """
 
 from __future__ import annotations
