@@ -11,6 +11,7 @@ from sim.engine.hugging_face import read_shape
 from sim.schema import Node, parse_node
 
 Dtype = Literal["bf16", "fp8", "mxfp4", "nvfp4"]
+Sampler = Literal["greedy", "random", "top_p"]
 
 BYTES_PER_PARAM: dict[str, float] = {
     "bf16": 2.0,
@@ -49,6 +50,9 @@ class Model(Node):
     expert_dtype: Dtype | None = Field(None, description="experts, if they differ from weight_dtype")
     attention_dtype: Dtype | None = Field(None, description="attention projections, if they differ from weight_dtype")
     kv_dtype: Dtype = "bf16"
+    default_sampler: Sampler = Field(
+        "random", description="how its generation_config.json picks tokens when the client asks for nothing"
+    )
 
     experts: int = Field(0, ge=0)
     experts_per_token: int = Field(0, ge=0)

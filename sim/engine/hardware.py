@@ -9,8 +9,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from sim.conf_path import conf_dir
-from sim.engine.architecture import Dtype, Model
-from sim.engine.roofline import Sampler
+from sim.engine.architecture import Dtype, Model, Sampler
 from sim.engine.speculation import Speculation
 from sim.engine.step_time import RooflineModel, StepTimeModel
 from sim.schema import ConfigError, Node, one_of, parse_node
@@ -99,7 +98,11 @@ class Engine(Node):
     step_overhead_us: float = Field(270.0, ge=0, description="host work per step that the GPU waits for")
     gemm_fraction: float = Field(1.0, gt=0, le=1, description="of the GPU's GEMM and prefill attention efficiency")
     kv_read_fraction: float = Field(1.0, gt=0, le=1, description="of the GPU's KV read efficiency")
-    sampler: Sampler = Field("random", description="how tokens are picked: sorting for top_p reads the logits often")
+    sampler: Sampler = Field(
+        "random",
+        description="how tokens are picked: sorting for top_p reads the logits often; not the model's default_sampler, "
+        "since clients usually set their own",
+    )
     async_scheduling: bool = Field(True, description="a step's batch is fixed one step ahead")
     scheduling_policy: Literal["fcfs", "priority"] = Field("fcfs", description="order of the queue and of preemption")
     capacity_policy: Literal["max_utilization", "guaranteed_no_evict"] = Field(

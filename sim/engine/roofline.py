@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from sim.engine.architecture import BYTES_PER_PARAM, Model
 from sim.units import GB
@@ -12,7 +12,6 @@ from sim.units import GB
 if TYPE_CHECKING:
     from sim.engine.hardware import Engine, Gpu
 
-Sampler = Literal["greedy", "random", "top_p"]
 SAMPLER_PASSES: dict[str, float] = {"greedy": 0.3, "random": 1.0, "top_p": 3.0}
 """Memory traffic of a sampler against the random one. Estimates: an argmax; softmax and noise; a sort besides."""
 

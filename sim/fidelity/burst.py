@@ -6,9 +6,9 @@ import csv
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from sim.fidelity.server import Sent, played, seen_by_clients, server, write_requests
+from sim.fidelity.server import Play, Sent, played, seen_by_clients, server, write_requests
+from sim.fidelity.stated import LoggedRun, number
 from sim.fidelity.table import Prediction
 from sim.fidelity.tuned_on import is_tuned_on
 from sim.schema import TraceError
@@ -17,17 +17,23 @@ _BLOCK = 16
 _COLUMNS = ("arrival_s", "input_tokens", "output_tokens")
 
 
-def predictions(run: dict[str, Any], requests_csv: Path) -> Iterator[Prediction]:
-    """Every metric of the run. The engine stamped its requests itself, so no HTTP is in them."""
-    flags = {"request_overhead_s": 0.0} | {k: v for k, v in run["engine"].items() if v is not None}
+def predictions(run: LoggedRun, requests_csv: Path, play: Play) -> Iterator[Prediction]:
+    """Every metric of the run, played once: its requests are given, and nothing is left to chance to average over.
+
+    The engine stamped its requests itself, so unless the run says otherwise no HTTP is in them. Raises SimError.
+    """
+    flags = run.engine
+    if flags.request_overhead_s is None:
+        flags = flags.model_copy(update={"request_overhead_s": 0.0})
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "sent.csv"
         write_requests(log, sent_requests(requests_csv))
-        arrivals = {"kind": "replay", "path": str(log)}
-        found = seen_by_clients(played(server(run, flags, arrivals=arrivals, horizon_s=None, drain_s=1e6)))
-    measured, tuned_on = run.get("measured") or {}, is_tuned_on(run["id"], run["gpu"])
+        arrivals, stated = {"kind": "replay", "path": str(log)}, run.model_copy(update={"engine": flags})
+        scenario = server(stated, play, arrivals=arrivals, horizon_s=None, drain_s=1e6)
+        found = seen_by_clients(played(scenario, tell=lambda line: play.tell(f"{run.id}: {line}")))
     for metric, predicted in found.items():
-        yield Prediction(run["id"], 0, metric, predicted, measured.get(metric), tuned_on=tuned_on)
+        tuned_on = is_tuned_on(run.id, run.gpu)
+        yield Prediction(run.id, 0, metric, predicted, number(run.measured, metric), tuned_on=tuned_on)
 
 
 def sent_requests(path: Path) -> list[Sent]:
@@ -43,7 +49,7 @@ def sent_requests(path: Path) -> list[Sent]:
         return _with_prefixes(rows)
     except OSError as error:
         raise TraceError(f"{path}: cannot be read: {error.strerror}") from None
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise TraceError(f"{path}: needs columns {', '.join(_COLUMNS)} of numbers: {error}") from None
 
 

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from pydantic import Field
 
-from sim.fidelity.server import played, seen_by_clients, server
+from sim.fidelity.server import Play, means, played, seen_by_clients, server
+from sim.fidelity.stated import MOST, ServerStated, Stated
 from sim.fidelity.table import Prediction
 from sim.fidelity.tuned_on import is_tuned_on
 from sim.scenario import Scenario
-from sim.schema import TraceError
+from sim.schema import TraceError, parse_node
 
 _MEASURED = {
     "ttft_ms_mean": ("ttft_mean_s", 1e-3), "ttft_ms_p50": ("ttft_p50_s", 1e-3), "ttft_ms_p99": ("ttft_p99_s", 1e-3),
@@ -27,47 +28,69 @@ _SHAREGPT_CV = {"input": 1.2, "output": 1.0}  # not stated by these runs; about 
 
 _ENGINES = {"NIM": "trt_llm_2024", "vllm v0.11": "vllm_0_11"}  # files in conf/engine, by how an engine's name begins
 SWEEP_OVERHEAD_S = 0.024  # what each request costs the vLLM of the closed-loop sweeps, as their description says
+_AT_ONCE = r"all (\d+) requests sent at once"
 _ASYNC_SINCE = "2026"  # vLLM schedules asynchronously by default from 0.14 on
-_LARGE_CARD = {"max_num_batched_tokens": 8192, "max_num_seqs": 1024}  # vLLM's server defaults on H100-class cards
-_OTHER_CARD = {"max_num_batched_tokens": 2048, "max_num_seqs": 256}  # and on others; recalled, not re-fetched
 
 
-def predictions(path: Path, only: str, replications: int) -> Iterator[Prediction]:
-    """Every metric of every row whose name contains `only`; its stage is the row's number, from 0. Raises SimError."""
-    for i, row in enumerate(_rows(path)):
-        name = name_of(row)
-        if only in name or only in row["source"]:
-            found = [seen_by_clients(played(scenario_of(row), k)) for k in range(replications)]
-            measured = {m: float(row[c]) * unit for c, (m, unit) in _MEASURED.items() if row.get(c)}
-            tuned_on = is_tuned_on(row["source"], row["gpu"])
-            for metric in found[0]:
-                predicted = float(np.mean([once[metric] for once in found]))
-                yield Prediction(name, i, metric, predicted, measured.get(metric), False, tuned_on, family_of(row))
+class _Point(Stated):
+    """What a row needs to be played; the cells are read as text where they are used."""
+
+    source: str
+    engine: str
+    gpu: str
+    model: str
+    tp: float = Field(1, gt=0)
+    input_len: float = Field(gt=0, le=MOST)
+    output_len: float = Field(gt=0, le=MOST)
+    concurrency: float | None = Field(None, ge=1, le=100_000)
+
+
+def predictions(row: dict[str, str], stage: int, play: Play) -> Iterator[Prediction]:
+    """Every metric of a row; its stage is the row's number, from 0. Raises SimError."""
+    parse_node(_Point, row)
+    name, scenario, measured = name_of(row), scenario_of(row, play), _measured(row)
+    found = [
+        seen_by_clients(played(scenario, k, lambda line: play.tell(f"{name} {stage}: {line}")))
+        for k in range(play.replications)
+    ]
+    tuned_on = is_tuned_on(row["source"], row["gpu"])
+    for metric, predicted in means(found).items():
+        yield Prediction(name, stage, metric, predicted, measured.get(metric), False, tuned_on, family_of(row))
+
+
+def _measured(row: dict[str, str]) -> dict[str, float]:
+    try:
+        return {metric: float(row[column]) * unit for column, (metric, unit) in _MEASURED.items() if row.get(column)}
+    except ValueError as error:
+        raise TraceError(f"a measured column: {error}") from None
 
 
 def name_of(row: dict[str, str]) -> str:
     """Model, number format, card, tensor parallelism, lengths and load, in a few words."""
-    load = f"c{_whole(row['concurrency'])}" if row.get("concurrency") else f"burst of {_burst(row)}"
+    at_once = re.search(_AT_ONCE, row.get("notes", ""))
+    burst = f"burst of {at_once[1] if at_once else '?'}"
+    load = f"c{_whole(row['concurrency'])}" if row.get("concurrency") else burst
     shape = f"{_whole(row['input_len'])}x{_whole(row['output_len'])}"
     model = row["model"].rpartition("/")[2]
-    return f"{row['engine'].split()[0]} {model} {row['dtype']} {row['gpu']} tp{_whole(row['tp'])} {shape} {load}"
+    return f"{_first_word(row['engine'])} {model} {row['dtype']} {row['gpu']} tp{_whole(row['tp'])} {shape} {load}"
 
 
 def family_of(row: dict[str, str]) -> str:
     """Rows of one engine, model and card; bursts apart from closed loops."""
     kind = "" if row.get("concurrency") else " burst"
-    return f"{row['engine'].split()[0]} {row['model'].rpartition('/')[2]} {row['gpu']}{kind}"
+    return f"{_first_word(row['engine'])} {row['model'].rpartition('/')[2]} {row['gpu']}{kind}"
 
 
-def scenario_of(row: dict[str, str]) -> Scenario:
+def scenario_of(row: dict[str, str], play: Play) -> Scenario:
     """The row as a Scenario: its clients, its lengths, its server; no prompt repeats another."""
     n_clients = int(float(row["concurrency"])) if row.get("concurrency") else None
     per_client = _TASKS_PER_CLIENT if "ShareGPT" not in row.get("notes", "") else _SHAREGPT_TASKS
     n_tasks = per_client * n_clients if n_clients else _burst(row)
-    run = {"gpu": row["gpu"], "model": row["model"], "dtype": row["dtype"], "tensor_parallel": float(row["tp"] or 1)}
     engine, flags = _engine(row)
+    stated = {"gpu": row["gpu"], "model": row["model"], "dtype": row.get("dtype"), "tensor_parallel": row.get("tp")}
+    run = parse_node(ServerStated, stated | {"engine": {"name": row["engine"]} | flags})
     arrivals = {"kind": "closed_loop", "n_clients": n_clients or n_tasks, "n_tasks": n_tasks}
-    return server(run, flags, engine=engine, arrivals=arrivals, lengths=_lengths(row), horizon_s=None)
+    return server(run, play, engine=engine, arrivals=arrivals, lengths=_lengths(row), horizon_s=None)
 
 
 def _engine(row: dict[str, str]) -> tuple[str, dict[str, Any]]:
@@ -75,8 +98,7 @@ def _engine(row: dict[str, str]) -> tuple[str, dict[str, Any]]:
     for begins, file in _ENGINES.items():
         if row["engine"].startswith(begins):
             return file, {"prefix_caching": False}
-    notes, large = row.get("notes", ""), row["gpu"].startswith(("H100", "H200", "B200", "MI300"))
-    flags = (_LARGE_CARD if large else _OTHER_CARD) | {"prefix_caching": False}
+    notes, flags = row.get("notes", ""), {"prefix_caching": False}
     dated = re.search(r"\b20\d\d-\d\d-\d\d\b", notes)
     flags["async_scheduling"] = bool(dated) and dated[0] >= _ASYNC_SINCE
     if "sweep" in notes:
@@ -98,22 +120,32 @@ def _lengths(row: dict[str, str]) -> dict[str, Any]:
 
 
 def _burst(row: dict[str, str]) -> int:
-    found = re.search(r"all (\d+) requests sent at once", row.get("notes", ""))
+    found = re.search(_AT_ONCE, row.get("notes", ""))
     if not found:
-        raise TraceError(f"{row['source']}: has neither a concurrency nor a number of requests sent at once")
+        raise TraceError("has neither a concurrency nor a number of requests sent at once")
     return int(found[1])
 
 
-def _whole(text: str) -> str:
-    return f"{float(text or 1):g}"
+def _first_word(text: str) -> str:
+    return text.split(maxsplit=1)[0] if text.strip() else "?"
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _whole(text: str | None) -> str:
+    try:
+        return f"{float(text or 1):g}"
+    except ValueError:
+        return str(text)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """The rows of the file, blank where a cell is missing. Raises TraceError."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+            rows = [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(file)]
     except OSError as error:
         raise TraceError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, csv.Error) as error:
+        raise TraceError(f"{path}: is not a CSV of text: {error}") from None
     needed = ("source", "engine", "gpu", "model", "dtype", "tp", "input_len", "output_len")
     missing = [name for name in needed if not rows or name not in rows[0]]
     if missing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,17 +11,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from omegaconf import OmegaConf
 
-from sim.engine.hardware import gpu_named, model_named
-from sim.engine.names import gpu_file, model_file, names_fp8
+from sim.engine.architecture import Model
+from sim.engine.hardware import Gpu, gpu_named, kv_blocks_of, model_named
+from sim.engine.names import gpu_file, model_file, names_context
+from sim.fidelity.formats import checkpoint, kv_format
+from sim.fidelity.stated import FlagsStated, ServerStated
 from sim.ledger.audit import audit
 from sim.scenario import Scenario, compose_config, parse
+from sim.schema import ConfigError
 from sim.simulate import simulate
 from sim.work import Outcome
 
 _FLAGS = (
-    "max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization", "kv_cache_blocks", "prefix_caching",
-    "async_scheduling", "request_overhead_s", "sampler",
+    "max_num_seqs", "max_num_batched_tokens", "max_model_len", "gpu_memory_utilization", "kv_cache_blocks",
+    "chunked_prefill", "prefix_caching", "async_scheduling", "request_overhead_s", "sampler",
 )  # fmt: skip
+_LARGE_CARD, _OTHER_CARD = (8192, 1024), (2048, 256)  # tokens of a step, sequences; recalled, not re-fetched
 _PERCENTILES = (50, 90, 99)
 _NO_LIMIT = 1_000_000_000
 
@@ -35,26 +40,58 @@ class Sent(NamedTuple):
     prefix: str = ""
 
 
-def server(run: dict[str, Any], flags: dict[str, Any], *, engine: str = "vllm", **more: Any) -> Scenario:
+class Play(NamedTuple):
+    """How runs are played: `unknown_model` stands for models that conf/model has not; `tell` hears what to know."""
+
+    replications: int = 5
+    unknown_model: Model | None = None
+    tell: Callable[[str], None] = lambda line: None
+
+
+def server(run: ServerStated, play: Play, *, engine: str = "vllm", own_sampler: bool = False, **more: Any) -> Scenario:
     """The Scenario of a run's model, GPU and engine flags; `more` says what it is asked to serve.
 
-    Whatever a run does not state is as in conf/engine/<engine>.yaml. Every request goes to the engine at once: a
+    Flags that a run does not state are vLLM's own defaults, then those of conf/engine/<engine>.yaml. `own_sampler`:
+    clients ask for nothing, so the model's generation_config decides. Every request goes to the engine at once: a
     measured server has no queue before its own. Raises ConfigError.
     """
-    raw = _base(engine)
-    gpu, model = gpu_named(gpu_file(run["gpu"])), model_named(model_file(run["model"]))
-    options = raw["engine"] | {k: flags[k] for k in _FLAGS if flags.get(k) is not None}
-    options["block_tokens"] = flags.get("block_size") or options["block_tokens"]
-    options["tensor_parallel"] = int(run.get("tensor_parallel") or run.get("n_gpus") or 1)
-    if "fp8" in str(run.get("dtype")).lower() or names_fp8(run["model"]):
-        options["weight_dtype"] = "fp8"
-    if "fp8" in str(run.get("kv_dtype")).lower():
-        options["kv_dtype"] = "fp8"
+    raw, flags = _base(engine), run.engine
+    if engine == "vllm" and flags.name and "vllm" not in flags.name.lower():
+        play.tell(f"engine {flags.name!r} is not known: played as vLLM")
+    gpu = gpu_named(gpu_file(run.gpu))
+    model, weight_dtype = checkpoint(run, _model(run.model, play.unknown_model))
+    context = flags.max_model_len or names_context(run.model) or 0
+    model = model.model_copy(update={"max_context_tokens": max(context, model.max_context_tokens)})
+    options = raw["engine"] | (_server_defaults(gpu, flags) if engine == "vllm" else {})
+    options |= {"sampler": model.default_sampler} if own_sampler else {}
+    options |= {k: getattr(flags, k) for k in _FLAGS if getattr(flags, k) is not None}
+    options["block_tokens"] = flags.block_size or options["block_tokens"]
+    options["tensor_parallel"] = run.gpus_per_replica
+    options |= {"weight_dtype": weight_dtype, "kv_dtype": kv_format(run)}
     raw |= {"gpu": gpu.model_dump(), "model": model.model_dump(), "engine": options}
-    raw["scaling"]["n_replicas"] = int(run.get("replicas") or run.get("data_parallel") or 1)
+    raw["scaling"]["n_replicas"] = run.n_replicas
     raw["queue"] = {"max_requests_per_replica": _NO_LIMIT}
     raw["prices"]["gpu"]["usd_per_gpu_hour"].setdefault(gpu.name, 1.0)  # nobody asks for the bill
     return parse(raw | more)
+
+
+def _model(hugging_face_id: str, unknown: Model | None) -> Model:
+    try:
+        return model_named(model_file(hugging_face_id))
+    except ConfigError:
+        if unknown is None:
+            raise
+        return unknown.model_copy(update={"hugging_face_id": hugging_face_id, "config_path": None})
+
+
+def _server_defaults(gpu: Gpu, flags: FlagsStated) -> dict[str, int]:
+    """What `vllm serve` takes where it is not told: by the card's memory, A100 apart; each makes room for the other."""
+    large = gpu.memory_gb >= 70 and not gpu.name.startswith("a100")
+    tokens, sequences = _LARGE_CARD if large else _OTHER_CARD
+    return {
+        "max_num_batched_tokens": max(tokens, flags.max_num_seqs or 0),
+        "max_num_seqs": min(sequences, flags.max_num_batched_tokens or tokens),
+    }
 
 
 @cache
@@ -76,10 +113,22 @@ def write_requests(path: Path, requests: Iterable[Sent]) -> None:
         writer.writerows(requests)
 
 
-def played(scenario: Scenario, replication: int = 0) -> dict[str, np.ndarray]:
-    """The requests of one run in order of arrival, its books audited."""
+def played(scenario: Scenario, replication: int = 0, tell: Callable[[str], None] = lambda line: None) -> dict:
+    """The requests of one run by column, in order of arrival, its books audited.
+
+    Tells of requests that were too long. Raises ConfigError if all of them were.
+    """
     facts = simulate(scenario, replication=replication, measure_peak=False).facts
     audit(facts)
+    n, n_refused = len(facts.requests["outcome"]), int((facts.requests["outcome"] == Outcome.REFUSED).sum())
+    if n_refused:
+        cache_tokens = kv_blocks_of(scenario.gpu, scenario.model, scenario.engine) * scenario.engine.block_tokens + 1
+        most, why = min((scenario.max_context_tokens, "the context"), (cache_tokens, "the KV cache"))
+        line = f"{n_refused} of {n} requests refused: input + output longer than the {most} tokens of {why}"
+        if n_refused == n:
+            raise ConfigError(line)
+        if replication == 0:
+            tell(line)
     order = np.lexsort((facts.requests["call_index"], facts.requests["task_id"]))
     return {name: column[order] for name, column in facts.requests.items()}
 
@@ -109,6 +158,12 @@ def seen_by_clients(
     found["output_tok_per_s"] = float(output.sum()) / makespan_s
     found["total_tok_per_s"] = float(output.sum() + part["input_tokens"].sum()) / makespan_s
     return found
+
+
+def means(found: list[dict[str, float]]) -> dict[str, float]:
+    """Every metric over the replications that have it."""
+    metrics = dict.fromkeys(metric for once in found for metric in once)
+    return {metric: float(np.mean([once[metric] for once in found if metric in once])) for metric in metrics}
 
 
 def _statistics(name: str, values_s: np.ndarray) -> dict[str, float]:

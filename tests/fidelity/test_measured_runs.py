@@ -2,6 +2,9 @@
 
 The bounds are what is asked of the model, not what it happens to reach. Nearly all of these runs were used to set
 constants (`sim.fidelity.tuned_on` says which); the A100 rows of the NIM sweep were not.
+
+Known not to agree, and therefore not among the bounds: the five bursts of Qwen3-32B in benchmarks.csv, 88 % off in
+throughput on the H100 SXM their source names. Played on an H100 PCIe, as the pace of their decode suggests: 18 %.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ if not FOLDER.is_dir():
 
 @pytest.fixture(scope="module")
 def stages():
-    return predict(FOLDER / "experiments.json", replications=2)
+    return predict(FOLDER / "experiments.json", replications=5)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,7 @@ def test_ten_stages_on_h100(stages):
     assert errors["itl_mean_s"] < 0.025
     assert errors["e2e_mean_s"] < 0.025
     assert errors["e2e_p99_s"] < 0.12
-    assert errors["ttft_mean_s"] < 0.06  # 5 % over many replications; one stage at 112 of 128 slots is mostly luck
+    assert errors["ttft_mean_s"] < 0.05
     assert errors["requests_per_s"] < 0.005
 
 

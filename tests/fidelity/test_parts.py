@@ -7,18 +7,19 @@ import json
 import numpy as np
 import pytest
 
-from sim.engine.names import gpu_file, model_file, names_fp8
+from sim.engine.names import gpu_file, model_file, names_context, names_fp8
 from sim.fidelity import staged
 from sim.fidelity.__main__ import main, predict
 from sim.fidelity.burst import sent_requests
 from sim.fidelity.points import scenario_of
-from sim.fidelity.server import Sent, server, write_requests
+from sim.fidelity.server import Play, Sent, server, write_requests
+from sim.fidelity.stated import ServerStated, StageStated
 from sim.fidelity.table import Prediction, mean_absolute_errors
 from sim.randomness import Streams
-from sim.schema import ConfigError, TraceError
+from sim.schema import ConfigError, TraceError, parse_node
 from sim.workload import Replay, Workload
 
-STAGE = {
+LOADED = {
     "stage": 0, "rate_rps": 5.0, "duration_s": 600, "n_requests": 3000, "arrival": "poisson",
     "prompt_tokens": {"mean": 591.63, "p50": 591.0, "min": 580.0, "p5": 582.95, "p95": 601.0, "max": 604.0},
     "output_tokens": 247, "shared_prefix_tokens": 100, "n_prefix_groups": 10, "n_distinct_prompts": 100,
@@ -28,8 +29,11 @@ RUN = {
     "id": "made-up", "model": "meta-llama/Llama-3.1-8B-Instruct", "gpu": "H100-SXM-80GB", "tensor_parallel": 1,
     "dtype": "bfloat16", "kv_dtype": "bfloat16",
     "engine": {"max_num_seqs": 128, "max_num_batched_tokens": 4096, "kv_cache_blocks": 12345, "block_size": 16},
-    "stages": [STAGE | {"duration_s": 20, "n_requests": 100}, STAGE | {"stage": 1, "duration_s": 10, "n_requests": 90}],
+    "stages": [
+        LOADED | {"duration_s": 20, "n_requests": 100}, LOADED | {"stage": 1, "duration_s": 10, "n_requests": 90},
+    ],
 }  # fmt: skip
+STAGE = parse_node(StageStated, LOADED)
 
 
 @pytest.mark.parametrize(
@@ -44,10 +48,54 @@ RUN = {
         ("mistralai/Mixtral-8x7B-Instruct-v0.1", "mixtral_8x7b"),
         ("RedHatAI/Llama-4-Scout-17B-16E-Instruct-FP8-dynamic", "llama_4_scout"),
         ("meta-llama/Llama-2-70b-chat-hf", "llama_2_70b"),
+        ("llama-2-7b", "llama_2_7b"),
+        ("Llama2-7B-chat", "llama_2_7b"),
+        ("llama-3-1-70b-instruct", "llama_3_1_70b"),
+        ("qwen2-5-7b", "qwen2_5_7b"),
+        ("Qwen/Qwen2.5-Coder-7B-Instruct", "qwen2_5_7b"),
+        ("Qwen/Qwen2.5-7B-Instruct-1M", "qwen2_5_7b"),
+        ("Qwen/Qwen3-235B-A22B-Thinking-2507", "qwen3_235b_a22b"),
+        ("Mixtral-8x7B-v0-1", "mixtral_8x7b"),
+        ("Mixtral-8x22B-Instruct-v0-1", "mixtral_8x22b"),
+        ("CodeLlama-34b-Python-hf", "code_llama_34b"),
+        ("01-ai/Yi-34B-200K", "yi_34b"),
+        ("01-ai/Yi-1.5-34B-Chat", "yi_34b"),
+        ("nvidia/Mistral-NeMo-12B-Instruct", "mistral_nemo"),
+        ("deepseek-ai/DeepSeek-R1", "deepseek_v3"),
+        ("deepseek-ai/DeepSeek-V3.1", "deepseek_v3"),
+        ("deepseek-ai/DeepSeek-V3.2", "deepseek_v3_2"),
     ],
 )
 def test_a_model_is_found_by_its_shape(hugging_face_id, file):
     assert model_file(hugging_face_id) == file
+
+
+@pytest.mark.parametrize("hugging_face_id", ["Qwen/Qwen3-38B", "Llama-2-13b", "Qwen2.5-72B", "DeepSeek-V2", "Yi-6B"])
+def test_another_size_or_generation_is_another_model(hugging_face_id):
+    with pytest.raises(ConfigError, match="is not known"):
+        model_file(hugging_face_id)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("NVIDIA H100 80GB HBM3", "h100_sxm"),
+        ("H100-80GB", "h100_sxm"),
+        ("NVIDIA H100 PCIe", "h100_pcie"),
+        ("NVIDIA-A100-SXM4-80GB", "a100_80gb_sxm"),
+        ("A100-SXM4-40GB", "a100_40gb_sxm"),
+        ("B200-SXM-192GB", "b200"),
+        ("NVIDIA L40S", "l40s"),
+        ("NVIDIA GeForce RTX 4090", "rtx_4090"),
+    ],
+)
+def test_a_card_is_found_as_its_driver_writes_it(name, file):
+    assert gpu_file(name) == file
+
+
+def test_a_slice_of_a_card_is_not_the_card():
+    with pytest.raises(ConfigError, match="'A100-SXM4-20GB': is not known"):
+        gpu_file("A100-SXM4-20GB")
 
 
 def test_unknown_names_are_refused_with_what_is_known():
@@ -58,9 +106,13 @@ def test_unknown_names_are_refused_with_what_is_known():
     assert names_fp8("RedHatAI/Llama-4-Scout-17B-16E-Instruct-FP8-dynamic") and not names_fp8("openai/gpt-oss-20b")
 
 
+def test_a_longer_context_may_be_in_the_name():
+    assert names_context("01-ai/Yi-34B-200K") == 204_800 and names_context("Qwen/Qwen3-14B") is None
+
+
 def test_flags_and_logged_blocks_reach_the_engine():
-    engine = server(RUN | {"tensor_parallel": 2, "dtype": "fp8"}, RUN["engine"], lengths={
-        "kind": "fixed", "input_tokens": 5, "output_tokens": 5}).engine  # fmt: skip
+    run = parse_node(ServerStated, RUN | {"tensor_parallel": 2, "dtype": "fp8"})
+    engine = server(run, Play()).engine
     assert (engine.max_num_seqs, engine.max_num_batched_tokens, engine.kv_cache_blocks) == (128, 4096, 12345)
     assert (engine.tensor_parallel, engine.weight_dtype) == (2, "fp8")
 
@@ -71,9 +123,8 @@ def test_a_stage_sends_exactly_its_requests_with_exponential_gaps():
     assert len(times_s) == 3000 and times_s[0] == 0 and times_s[-1] < 600
     assert gaps_s.mean() == pytest.approx(0.2, rel=0.01)
     assert gaps_s.std() / gaps_s.mean() == pytest.approx(1.0, abs=0.06)  # three standard errors of an exponential's CV
-    assert np.diff(staged._moments(STAGE | {"arrival": "constant"}, 3000, None)) == pytest.approx(np.full(2999, 0.2))
-    with pytest.raises(ConfigError, match="arrival = 'lévy'"):
-        staged._moments(STAGE | {"arrival": "lévy"}, 3000, None)
+    even = parse_node(StageStated, LOADED | {"arrival": "constant"})
+    assert np.diff(staged._moments(even, 3000, None)) == pytest.approx(np.full(2999, 0.2))
 
 
 def test_prompts_repeat_round_robin_and_groups_begin_alike():
@@ -82,7 +133,7 @@ def test_prompts_repeat_round_robin_and_groups_begin_alike():
     assert len({s.prefix for s in sent}) == 100 and len({s.prefix.split()[0] for s in sent}) == 10
     lengths = np.array([s.input_tokens for s in sent])
     assert lengths.mean() == pytest.approx(591.63, abs=0.5) and lengths.min() >= 579 and lengths.max() <= 605
-    later = staged._requests(STAGE | {"stage": 1}, np.random.default_rng(1), 0.0, 40, None)
+    later = staged._requests(STAGE, np.random.default_rng(1), 0.0, 40, None)
     assert later[0][1:] == sent[40][1:]  # a later stage goes on with the same prompts
 
 
@@ -120,13 +171,13 @@ def test_operating_points_become_closed_loops_and_bursts():
         "dtype": "fp8", "input_len": "1024", "output_len": "512", "concurrency": "8",
         "notes": "sweep; lengths uniform in [0.8L,L]",
     }  # fmt: skip
-    scenario = scenario_of(row)
+    scenario = scenario_of(row, Play())
     assert (scenario.arrivals.n_clients, scenario.arrivals.n_tasks) == (8, 80)
     assert (scenario.lengths.mean_input_tokens, scenario.engine.prefix_caching) == (921.5, False)
-    burst = scenario_of(row | {"concurrency": "", "notes": "all 300 requests sent at once"})
+    burst = scenario_of(row | {"concurrency": "", "notes": "all 300 requests sent at once"}, Play())
     assert burst.arrivals.n_clients == burst.arrivals.n_tasks == 300
     with pytest.raises(TraceError, match="neither a concurrency"):
-        scenario_of(row | {"concurrency": ""})
+        scenario_of(row | {"concurrency": ""}, Play())
 
 
 def test_errors_leave_out_overload_and_what_nobody_measured():

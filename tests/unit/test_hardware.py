@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import yaml
 
 from sim.conf_path import conf_dir
-from sim.engine.architecture import Model
+from sim.engine.architecture import Model, Sampler
 from sim.engine.hardware import (
     Engine,
     gpu_named,
@@ -19,7 +21,7 @@ from sim.engine.hardware import (
     weight_bytes_per_gpu,
     window_bytes_per_sequence,
 )
-from sim.engine.roofline import Roofline
+from sim.engine.roofline import SAMPLER_PASSES, Roofline
 from sim.schema import ConfigError, parse_node
 
 GPUS = sorted(p.stem for p in (conf_dir() / "gpu").glob("*.yaml"))
@@ -124,6 +126,10 @@ def test_memory_that_is_not_given_to_the_engine_is_not_used():
     assert kv_blocks("h100_sxm", "llama_3_1_8b", 1, 0.45) < 0.5 * kv_blocks("h100_sxm", "llama_3_1_8b", 1, 0.9)
     roomy = Engine(activation_reserve_gb=0)
     assert kv_blocks_of("h100_sxm", "llama_3_1_8b", roomy) > kv_blocks("h100_sxm", "llama_3_1_8b", 1)
+
+
+def test_every_sampler_has_its_traffic():
+    assert set(SAMPLER_PASSES) == set(get_args(Sampler))
 
 
 def test_a_mixture_touches_the_expected_number_of_distinct_experts():

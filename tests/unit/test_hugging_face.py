@@ -80,7 +80,7 @@ PUBLISHED = {
         },
     },
 }  # fmt: skip
-_NOT_SHAPE = {"name", "hugging_face_id", "config_path", "total_params_b", "max_context_tokens"}
+_NOT_SHAPE = {"name", "hugging_face_id", "config_path", "total_params_b", "max_context_tokens", "default_sampler"}
 
 
 @pytest.fixture

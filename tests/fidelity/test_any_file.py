@@ -1,0 +1,252 @@
+"""One command plays any file of the schema: an odd run is named and left out, the others are predicted."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+
+import pytest
+
+from sim.engine.hardware import model_named
+from sim.fidelity import staged
+from sim.fidelity.__main__ import main, predict
+from sim.fidelity.points import scenario_of
+from sim.fidelity.server import Play, server
+from sim.fidelity.stated import ServerStated, StagedRun, StageStated
+from sim.schema import ConfigError, parse_node
+
+STAGE = {"stage": 0, "rate_rps": 5.0, "duration_s": 4, "prompt_tokens": 300, "output_tokens": 20}
+RUN = {
+    "id": "plain",
+    "model": "meta-llama/Llama-3.1-8B",
+    "gpu": "H100-SXM-80GB",
+    "dtype": "bfloat16",
+    "stages": [STAGE],
+}
+POINT = {
+    "source": "made up", "engine": "vllm", "gpu": "H100-SXM", "model": "meta-llama/Llama-3.1-8B", "dtype": "bf16",
+    "tp": "1", "input_len": "100", "output_len": "10", "concurrency": "2", "ttft_ms_mean": "20", "notes": "",
+}  # fmt: skip
+
+
+def without(key: str, run: dict = RUN) -> dict:
+    return {k: v for k, v in run.items() if k != key}
+
+
+def with_stage(**changes) -> dict:
+    return RUN | {"id": "odd", "stages": [STAGE | changes]}
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Plays some content as a file; gives the exit code, what was written, and the lines on stderr."""
+
+    def run(content, *options: str, name: str = "runs.json"):
+        file, out = tmp_path / name, tmp_path / "predictions.json"
+        file.write_text(content if isinstance(content, str) else json.dumps(content))
+        out.unlink(missing_ok=True)
+        monkeypatch.setattr("sys.argv", ["fidelity", str(file), "--out", str(out), "--replications", "1", *options])
+        code, said = main(), capsys.readouterr()
+        return code, json.loads(out.read_text()) if out.exists() else None, said.err.splitlines()
+
+    return run
+
+
+def as_csv(rows: list[dict]) -> str:
+    return "\n".join([",".join(rows[0]), *(",".join(row.values()) for row in rows)])
+
+
+ODD = [
+    (with_stage(output_tokens=None), "odd: stages.0.output_tokens: is required"),
+    (RUN | {"stages": [without("prompt_tokens", STAGE)]}, "plain: stages.0.prompt_tokens: is required"),
+    (with_stage(prompt_tokens={"nominal": None}), "odd: stages.0.prompt_tokens: needs a mean"),
+    (with_stage(output_tokens="many"), "odd: stages.0.output_tokens.* = 'many': .*number"),
+    (with_stage(rate_rps=-5), "odd: stages.0.rate_rps = -5: should be greater than 0"),
+    (with_stage(rate_rps=None, duration_s=None), "odd: stages.0: needs n_requests, or rate_rps and duration_s"),
+    (with_stage(n_requests=10**12), "odd: stages.0.n_requests = 1000000000000: should be less than"),
+    (with_stage(rate_rps=1e300), "odd: stages.0: needs n_requests, .*at most 10000000"),
+    (with_stage(prompt_tokens=1e300), "odd: stages.0.prompt_tokens.mean = 1e[+]300: should be less than"),
+    (with_stage(arrival="lévy"), "odd: stages.0.arrival = 'lévy': should be 'poisson', 'constant' or 'burst'"),
+    (without("id"), "experiments.0: id: is required"),
+    (without("model"), "plain: model: is required"),
+    (RUN | {"gpu": None}, "plain: gpu: is required"),
+    (RUN | {"stages": []}, "plain: stages = .*at least 1 item"),
+    (RUN | {"engine": {"max_num_seqs": 0}}, "plain: engine.max_num_seqs = 0: should be greater than 0"),
+    (RUN | {"tensor_parallel": 3}, "plain: engine.tensor_parallel = 3: must divide the 32 attention heads"),
+    (RUN | {"dtype": "int4"}, "plain: dtype = 'int4': is not one of bf16, .*fp8"),
+    (RUN | {"kv_dtype": "int8"}, "plain: kv_dtype = 'int8': is not one of"),
+    (RUN | {"engine": {"max_model_len": 200}}, "plain: 20 of 20 requests refused: .* longer than the 200 tokens"),
+    (7, "experiments.0: configuration = 7: .*valid dictionary"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("odd", "words"), ODD, ids=[words[:40] for _, words in ODD])
+def test_an_odd_run_is_named_with_its_key_and_the_next_one_is_played(odd, words, command):
+    code, rows, errors = command({"experiments": [odd, RUN | {"id": "good"}]})
+    assert code == 0 and {row["experiment"] for row in rows} == {"good"}
+    assert len(errors) == 1 and re.match(f"not predicted: {words}", errors[0])
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", '{"a": 1}', "7", '{"experiments": {}}', '{"experiments": []}', "{"])
+def test_a_file_of_something_else_is_refused_in_one_line(content, command):
+    code, rows, errors = command(content)
+    assert code == 2 and rows is None and len(errors) == 1 and errors[0].startswith("error: ")
+
+
+def test_nothing_could_be_played(command):
+    code, rows, errors = command({"experiments": [without("gpu")]})
+    assert (code, rows) == (2, None)
+    assert errors[-1].endswith("no run could be played")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--only", "nosuch"], "error: --only = 'nosuch'"),
+        (["--replications", "0"], "error: --replications = 0: must be >= 1"),
+        (["--out", "/nowhere/at/all.json"], "error: --out = '/nowhere/at/all.json': its folder does not exist"),
+        (["--model-config", "absent.json"], "error: model.config_path = 'absent.json'"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_any_work(options, words, command, monkeypatch):
+    monkeypatch.setattr("sim.fidelity.server.simulate", None)
+    code, rows, errors = command({"experiments": [RUN]}, *options)
+    assert (code, rows) == (2, None) and len(errors) == 1 and errors[0].startswith(words)
+
+
+def test_what_is_null_or_unknown_or_a_number_in_quotes_does_no_harm(command):
+    _, plain, _ = command({"experiments": [RUN]})
+    nulls = {"replicas": None, "engine": None, "overall": None, "weather": "fine", "kv_dtype": None, "n_gpus": None}
+    stage = STAGE | {"measured": None, "shared_prefix_tokens": None, "output_tokens": "20", "n_requests": None}
+    code, rows, errors = command({"experiments": [RUN | nulls | {"stages": [stage]}]})
+    assert (code, errors) == (0, []) and rows == plain
+
+
+def test_a_single_stage_has_its_overall_too(command):
+    _, rows, _ = command({"experiments": [RUN]})
+    assert {row["stage"] for row in rows} == {0, "overall"}
+
+
+def lasts_s(**changes) -> float:
+    return parse_node(StageStated, {"prompt_tokens": 10, "output_tokens": 10} | changes).lasts_s
+
+
+def test_a_stage_is_sent_at_once_only_if_it_says_so_or_says_nothing_else():
+    assert lasts_s(rate_rps=5, n_requests=100) == 20
+    assert lasts_s(rate_rps=5, duration_s=30, n_requests=100) == 30
+    assert lasts_s(n_requests=100) == lasts_s(rate_rps=5, n_requests=100, arrival="Burst") == 0
+
+
+def weights(model: str, dtype: str | None = "bfloat16"):
+    """(linear layers, experts) as they are played."""
+    scenario = server(parse_node(ServerStated, RUN | {"model": model, "dtype": dtype, "tensor_parallel": 8}), Play())
+    override = scenario.engine.weight_dtype
+    return scenario.model.dense_dtype_under(override), scenario.model.expert_dtype_under(override)
+
+
+@pytest.mark.parametrize(
+    ("model", "dtype", "played"),
+    [
+        ("meta-llama/Llama-4-Scout-17B-16E-Instruct", "bfloat16", ("bf16", "bf16")),
+        ("unsloth/Llama-4-Scout-17B-16E-Instruct", None, ("bf16", "bf16")),
+        ("meta-llama/Llama-4-Scout-17B-16E-Instruct", "fp8", ("fp8", "fp8")),
+        ("RedHatAI/Llama-4-Scout-17B-16E-Instruct-FP8-dynamic", "bfloat16", ("fp8", "fp8")),
+        ("Qwen/Qwen3-32B-FP8", "auto", ("fp8", "fp8")),
+        ("openai/gpt-oss-120b", "bfloat16", ("bf16", "mxfp4")),
+        ("openai/gpt-oss-120b", "mxfp4", ("bf16", "mxfp4")),
+        ("unsloth/gpt-oss-20b-BF16", None, ("bf16", "bf16")),
+        ("nvidia/DeepSeek-R1-FP4", "nvfp4", ("nvfp4", "nvfp4")),
+        ("meta-llama/Llama-3.1-8B", "float16", ("bf16", "bf16")),
+        ("meta-llama/Llama-3.1-8B", "float32", ("bf16", "bf16")),
+        ("meta-llama/Llama-3.1-8B", "fp8_e4m3", ("fp8", "fp8")),
+    ],
+)
+def test_weights_are_in_the_format_that_dtype_and_name_say(model, dtype, played):
+    assert weights(model, dtype) == played
+
+
+def test_natively_quantised_models_stay_so_whatever_they_compute_in():
+    run = parse_node(ServerStated, RUN | {"model": "deepseek-ai/DeepSeek-R1", "gpu": "B200", "tensor_parallel": 8})
+    scenario = server(run, Play())
+    assert (scenario.model.weight_dtype, scenario.engine.weight_dtype) == ("fp8", None)
+
+
+def test_the_server_said_how_long_a_request_may_be(command):
+    longer = RUN | {"model": "meta-llama/Llama-2-7b-hf", "stages": [STAGE | {"prompt_tokens": 5000}]}
+    code, rows, errors = command({"experiments": [longer | {"engine": {"max_model_len": 8192}}]})
+    assert (code, errors) == (0, []) and rows
+    spread = RUN | {"stages": [STAGE | {"prompt_tokens": {"min": 100, "p50": 300, "max": 500}}]}
+    code, rows, errors = command({"experiments": [spread | {"engine": {"max_model_len": 420}}]})
+    assert code == 0 and len(errors) == 1
+    assert re.match(r"plain: \d of 20 requests refused: input \+ output longer than the 420 tokens", errors[0])
+
+
+def test_flags_not_stated_are_those_of_vllm_on_that_card():
+    def limits(gpu: str, **flags):
+        engine = server(parse_node(ServerStated, RUN | {"gpu": gpu, "engine": flags}), Play()).engine
+        return engine.max_num_batched_tokens, engine.max_num_seqs
+
+    assert limits("H100-SXM-80GB") == (8192, 1024) and limits("A100-SXM4-80GB") == limits("L40S") == (2048, 256)
+    assert limits("H100-SXM-80GB", max_num_batched_tokens=512) == (512, 512)
+    assert limits("L40S", max_num_seqs=4096) == (4096, 4096)
+    row = scenario_of(POINT, Play()).engine
+    assert (row.max_num_batched_tokens, row.max_num_seqs) == limits("H100-SXM-80GB")
+
+
+def test_what_is_played_otherwise_than_it_ran_is_told_once(command):
+    other = RUN | {"engine": {"name": "sglang"}}
+    code, rows, errors = command({"experiments": [other, other | {"id": "again"}]})
+    assert code == 0 and {row["experiment"] for row in rows} == {"plain", "again"}
+    assert [line.split(":")[0] for line in errors] == ["engine 'sglang' is not known"]
+
+
+def test_clients_that_ask_for_nothing_get_the_tokens_their_model_would_pick(tmp_path):
+    def sampler(model: str, **flags) -> str:
+        run = parse_node(StagedRun, RUN | {"model": model, "tensor_parallel": 4, "engine": flags})
+        return staged._scenario(run, Play(), tmp_path / "log.csv").engine.sampler
+
+    assert sampler("meta-llama/Llama-2-7b-hf") == "top_p" and sampler("openai/gpt-oss-20b") == "random"
+    assert sampler("meta-llama/Llama-2-7b-hf", sampler="greedy") == "greedy"
+    assert model_named("qwen3_14b").default_sampler == "top_p"
+
+
+def test_clients_of_an_overloaded_stage_give_up(tmp_path):
+    def patience_s(**stage) -> float | None:
+        run = parse_node(StagedRun, RUN | {"stages": [STAGE, STAGE | stage]})
+        return staged._scenario(run, Play(), tmp_path / "log.csv").queue.patience_s
+
+    assert patience_s() is None and patience_s(overloaded=True) == staged.CLIENT_GIVES_UP_S
+
+
+def test_a_config_file_stands_for_a_model_not_known(command, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({
+        "model_type": "llama", "hidden_size": 2048, "intermediate_size": 8192, "num_attention_heads": 32,
+        "num_hidden_layers": 16, "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 131072,
+    }))  # fmt: skip
+    strange = RUN | {"id": "strange", "model": "acme/Llama-9"}
+    code, rows, errors = command({"experiments": [strange, RUN]}, "--model-config", str(tmp_path / "config.json"))
+    ttft_s = {row["experiment"]: row["predicted"] for row in rows if row["metric"] == "ttft_mean_s"}
+    assert (code, errors) == (0, []) and ttft_s["strange"] < ttft_s["plain"]
+
+
+def test_one_bad_row_of_operating_points_leaves_the_others(command):
+    bad = [{"gpu": "TPU-v5"}, {"input_len": "long"}, {"tp": "0"}, {"concurrency": ""}, {"ttft_ms_mean": "fast"}]
+    rows = [POINT | {"engine": "SGLang 0.4"}, *(POINT | changes for changes in bad), POINT]
+    code, played, errors = command(as_csv(rows), name="points.csv")
+    assert code == 0 and {row["stage"] for row in played} == {0, 6}
+    assert errors[0] == "engine 'SGLang 0.4' is not known: played as vLLM"
+    assert len(errors) == 6 and all(line.startswith("not predicted: vllm Llama-3.1-8B") for line in errors[1:])
+
+
+def test_a_log_of_requests_is_played_once_however_many_replications(tmp_path):
+    run = without("stages") | {"measured": {"e2e_mean_s": 1.0, "e2e_p50_s": "about one"}}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    with (tmp_path / "run.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("arrival_s", "input_tokens", "output_tokens"), (0, 100, 10), (0.1, 100, 10)])
+    rows = predict(tmp_path / "run.json", replications=3)
+    assert rows == predict(tmp_path / "run.json", replications=1)
+    assert {row.metric: row.measured for row in rows}["e2e_p50_s"] is None
+    (tmp_path / "run.csv").write_text("arrival_s,input_tokens\n0,1\n")
+    with pytest.raises(ConfigError, match="no run could be played"):
+        predict(tmp_path / "run.json")
