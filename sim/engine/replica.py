@@ -131,7 +131,7 @@ class Replica:
         batch = self._batch
         if not batch.waiting or len(batch.running) >= self._max_num_seqs:
             return bool(batch.waiting)
-        return batch.waiting[0].prompt_tokens > batch.memory.available_blocks * self._block_tokens
+        return not batch.has_room(batch.waiting[0])
 
     @property
     def kv_used_fraction(self) -> float:

@@ -19,13 +19,18 @@ class ReservingScheduler(Scheduler):
         return -(-(s.prompt_tokens + s.left_tokens - 1) // self._block_tokens)
 
     def _admit(self, s: Sequence, budget: int, chunks: list[Chunk]) -> int:
-        blocks = self._whole_blocks(s)
-        if self._reserved_blocks + blocks > self.memory.total_blocks:
+        if not self._has_room_in_the_end(s):
             return 0
         new = super()._admit(s, budget, chunks)
         if new:
-            self._reserved_blocks += blocks
+            self._reserved_blocks += self._whole_blocks(s)
         return new
+
+    def has_room(self, s: Sequence) -> bool:
+        return self._has_room_in_the_end(s) and super().has_room(s)
+
+    def _has_room_in_the_end(self, s: Sequence) -> bool:
+        return self._reserved_blocks + self._whole_blocks(s) <= self.memory.total_blocks
 
     def _free(self, s: Sequence, tokens: int) -> None:
         self._reserved_blocks -= self._whole_blocks(s)

@@ -137,6 +137,10 @@ class Scheduler:
             self._admit_waiting(now, budget, chunks)
         return chunks
 
+    def has_room(self, s: Sequence) -> bool:
+        """Whether a waiting sequence waits for its turn to be computed only, not for memory."""
+        return s.prompt_tokens <= self.memory.available_blocks * self._block_tokens
+
     def steps_to_next_change(self) -> int:
         """Decode steps until a sequence ends, the KV blocks run out or the decision may be another one."""
         if self._may_change:
@@ -206,9 +210,8 @@ class Scheduler:
         holds, hit, idle = memory.find(s.segments, s.prompt_tokens)
         past = hit * size
         reach = min(s.prompt_tokens, past + budget)
-        if -(-reach // size) - hit > memory.available_blocks - idle:
-            return 0
-        if reach < s.prompt_tokens and not self._chunked_prefill:
+        is_cut = reach < s.prompt_tokens
+        if is_cut and not self._chunked_prefill or -(-reach // size) - hit > memory.available_blocks - idle:
             return 0
         s.holds = memory.hold(holds)
         s.shared_blocks = hit
@@ -220,13 +223,10 @@ class Scheduler:
     def _compute(self, s: Sequence, budget: int, chunks: list[Chunk]) -> int:
         """Schedule the next chunk of a prompt, and say how long; 0, changing nothing, if there are no blocks for it."""
         past, total, size, memory = s.computed_tokens, s.prompt_tokens, self._block_tokens, self.memory
-        new = total - past
-        completes = new <= budget
-        if not completes:
-            if not self._chunked_prefill:
-                return 0
-            new = budget
-        reach = past + new
+        reach = min(total, past + budget)
+        new, completes = reach - past, reach == total
+        if not completes and not self._chunked_prefill:
+            return 0
         blocks = -(-reach // size) - -(-past // size)
         if blocks > memory.available_blocks:
             return 0

@@ -142,7 +142,7 @@ def weights(model: str, dtype: str | None = "bfloat16"):
     """(linear layers, experts) as they are played."""
     scenario = server(parse_node(ServerStated, RUN | {"model": model, "dtype": dtype, "tensor_parallel": 8}), Play())
     override = scenario.engine.weight_dtype
-    return scenario.model.dense_dtype_under(override), scenario.model.expert_dtype_under(override)
+    return scenario.model.mlp_dtype_under(override), scenario.model.expert_dtype_under(override)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,19 @@ def test_room_for_whole_answers_lets_the_third_wait_and_nobody_is_preempted():
     assert not any(r.preemptions for r in requests)
 
 
+def test_who_waits_for_room_for_its_whole_answer_shows_as_blocked():
+    env = simpy.Environment()
+    limits = {"kv_blocks": 10, "max_num_seqs": 8, "max_num_batched_tokens": 100, "block_tokens": 4}
+    step_time = AffineStepTime(base_s=1.0)
+    replica = Replica(env, step_time, on_done=lambda _: None, capacity_policy="guaranteed_no_evict", **limits)
+    for i in range(3):
+        call_later(env, 0.0, replica.submit, Request(Task(i, 0.0, (Call(8, 9),)), 0, 0.0))
+    env.run(until=1.5)
+    assert (replica.n_running, replica.n_waiting, replica.is_blocked) == (2, 1, True)
+    env.run(until=9.5)
+    assert (replica.n_running, replica.n_waiting, replica.is_blocked) == (1, 0, False)
+
+
 def test_a_long_prompt_is_cut_or_waits_until_a_step_has_room_for_it():
     """While the first decodes, it takes one token of a step's ten."""
     calls = (Call(2, 5), Call(10, 1))
