@@ -25,9 +25,10 @@ def audit(facts: Facts) -> None:
     _spans_tile_each_life(spans)
     _every_replica_has_its_pool(facts)
     _cold_start_comes_first(spans)
-    _requests_lie_in_paid_life(facts)
-    _batch_stays_within_its_cap(facts)
-    _busy_is_when_somebody_is_there(facts)
+    served, rows = residences(facts)
+    _requests_lie_in_paid_life(facts, served)
+    _batch_stays_within_its_cap(facts, served, rows)
+    _busy_is_when_somebody_is_there(facts, served)
 
 
 def _fail(law: str, numbers: str) -> None:
@@ -192,8 +193,7 @@ def residences(facts: Facts, since: str = "admitted_s") -> tuple[Stretches, np.n
     return Stretches(group, start_s, end_s), rows
 
 
-def _requests_lie_in_paid_life(facts: Facts) -> None:
-    served, _ = residences(facts)
+def _requests_lie_in_paid_life(facts: Facts, served: Stretches) -> None:
     outside = uncovered(served, lives(facts.spans), TOLERANCE_S)
     if len(outside):
         group, start_s, end_s = (column[outside[0]] for column in served)
@@ -207,8 +207,7 @@ def _requests_lie_in_paid_life(facts: Facts) -> None:
         _fail("an admitted fleet request has a replica", _row(facts.requests, nowhere[0], "admitted_s", "replica_id"))
 
 
-def _batch_stays_within_its_cap(facts: Facts) -> None:
-    served, rows = residences(facts)
+def _batch_stays_within_its_cap(facts: Facts, served: Stretches, rows: np.ndarray) -> None:
     # When a preempted sequence was out of the batch is not on record, so only the others are counted: a lower bound.
     served = served.take(facts.requests["preemptions"][rows] == 0)
     pool_of = facts.pool_of(served.group)
@@ -228,12 +227,11 @@ def _every_replica_has_its_pool(facts: Facts) -> None:
         _fail("every replica belongs to a pool", f"replica {lost[0]}, {len(facts.pools)} pools")
 
 
-def _busy_is_when_somebody_is_there(facts: Facts) -> None:
+def _busy_is_when_somebody_is_there(facts: Facts, served: Stretches) -> None:
     spans = facts.spans
     all_spans = Stretches(spans["replica_id"].astype(np.int64), spans["start_s"], spans["end_s"])
     busy = all_spans.take(spans["state"] == ReplicaState.BUSY)
     serving = all_spans.take((spans["state"] == ReplicaState.BUSY) | (spans["state"] == ReplicaState.DRAINING))
-    served, _ = residences(facts)
     unpaid = uncovered(served, serving, TOLERANCE_S)
     if len(unpaid):
         group, start_s, end_s = (column[unpaid[0]] for column in served)

@@ -74,15 +74,21 @@ def peak_overlap(stretches: Stretches, tolerance_s: float) -> tuple[int, int]:
 
     Stretches that touch do not overlap; overlaps shorter than `tolerance_s` are not counted.
     """
-    n = len(stretches.group)
-    if n == 0:
+    if not len(stretches.group):
         return 0, -1
-    end_s = np.maximum(stretches.end_s - tolerance_s, stretches.start_s)
-    group = np.concatenate([stretches.group, stretches.group])
-    order = by_group_and_time(group, np.concatenate([end_s, stretches.start_s]))  # at one instant, ends come first
-    open_now = np.cumsum(np.where(order < n, -1, 1))  # every group returns to zero, so one sum serves all
-    peak = int(np.argmax(open_now))
-    return int(open_now[peak]), int(group[order[peak]])
+    by_group = stretches.take(np.argsort(stretches.group, kind="stable"))
+    groups, first = np.unique(by_group.group, return_index=True)
+    peaks = [
+        _peak(start_s, np.maximum(end_s - tolerance_s, start_s))
+        for start_s, end_s in zip(*(np.split(column, first[1:]) for column in by_group[1:]), strict=True)
+    ]
+    return max(peaks), int(groups[np.argmax(peaks)])
+
+
+def _peak(start_s: np.ndarray, end_s: np.ndarray) -> int:
+    """Most stretches open at the same time; at one instant, ends come first."""
+    begun = np.sort(start_s)
+    return int((np.arange(1, len(begun) + 1) - np.searchsorted(np.sort(end_s), begun, side="right")).max())
 
 
 def _running_max_per_group(group: np.ndarray, value: np.ndarray) -> np.ndarray:
