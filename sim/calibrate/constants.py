@@ -40,6 +40,8 @@ _ALL = (
 one model, work per step and work per layer and step are one number. The spreads are of the size by which published
 fits of engines on one card differ (0.53 to 0.81 of peak, 3 to 69 us per layer, 7 to 35 us per sequence)."""
 
+_FREE = 1e12  # times a figure of the data sheet: what is so fast takes no time
+
 FIELDS = {constant.name: constant for constant in _ALL}
 
 
@@ -70,16 +72,30 @@ class Server:
             return self
         return replace(self, engine=self.engine.model_copy(update={"tensor_parallel": tensor_parallel}))
 
-    def perfect(self) -> Server:
-        """The same card without any loss or overhead: faster than this is impossible."""
-        parts = ("_efficiency", "_fraction")
-        ones = {name: 1.0 for name in Gpu.model_fields if name.endswith(parts)}
-        zeros = {name: 0.0 for name in Gpu.model_fields if name.endswith("_us") or name == "sampling_bytes_per_logit"}
-        engine = {name: 1.0 for name in Engine.model_fields if name.endswith(parts)}
+    def bounds(self) -> tuple[Server, Server]:
+        """This card without loss, if it only computed and if it only read memory: no server is faster than either.
+
+        Apart, because a step in which both overlap at best takes as long as the longer of the two.
+        """
+        gpu = self.gpu
+        lossless = {name: 1.0 for name in Gpu.model_fields if name.endswith(("_efficiency", "_fraction"))}
+        lossless |= {name: 0.0 for name in Gpu.model_fields if name.endswith("_us")}
+        lossless |= {"sampling_bytes_per_logit": 0.0, "elementwise_efficiency": _FREE}  # fused away at best
+        lossless |= {"link_gb_per_s": _FREE, "fp4_dense_tflops": gpu.fp4_dense_tflops or gpu.bf16_dense_tflops}
+        engine = {name: 1.0 for name in Engine.model_fields if name.endswith("_fraction")}
         engine |= {"step_overhead_us": 0.0, "request_overhead_s": 0.0}
-        return replace(
-            self, gpu=self.gpu.model_copy(update=ones | zeros), engine=self.engine.model_copy(update=engine)
+        if draft := self.engine.speculative:
+            engine["speculative"] = draft.model_copy(update={"acceptance_rate": 1.0, "draft_cost_fraction": 0.0})
+        best = replace(
+            self, gpu=gpu.model_copy(update=lossless), engine=self.engine.model_copy(update=engine)
         )
+        return best._faster("_gb_per_s"), best._faster("_tflops")
+
+    def _faster(self, ending: str) -> Server:
+        """With some figures of the data sheet beyond all limits."""
+        figures = {name: getattr(self.gpu, name) for name in Gpu.model_fields if name.endswith(ending)}
+        free = {name: figure and _FREE * figure for name, figure in figures.items()}
+        return replace(self, gpu=self.gpu.model_copy(update=free))
 
     @property
     def constants(self) -> tuple[Constant, ...]:

@@ -97,11 +97,11 @@ def fit(server: Server, points: Sequence[Point], held: Sequence[str] = ()) -> Fi
 
 
 def errors(points: Sequence[Point], predicted: Sequence[Figures]) -> Figures:
-    """Mean absolute relative error of each figure over the points that have it; None where none has."""
+    """Mean absolute relative error of each figure over the points where it tells something; None if nowhere."""
     means = []
     for kind in range(3):
-        pairs = [(p.measured[kind], q[kind]) for p, q in zip(points, predicted, strict=True)]
-        off = [abs(q / p - 1) for p, q in pairs if p is not None and q is not None]
+        pairs = [(p.measured[kind], q[kind]) for p, q in zip(points, predicted, strict=True) if p.tells(kind)]
+        off = [abs(q / p - 1) for p, q in pairs if q is not None]
         means.append(float(np.mean(off)) if off else None)
     return Figures(*means)
 
@@ -159,7 +159,7 @@ class _Problem:
         for i, (point, balance) in enumerate(zip(self._points, self._balances(at), strict=True)):
             form = balance.predict(point)
             for kind, (measured, predicted) in enumerate(zip(point.measured, form, strict=True)):
-                if not _counts(point, kind) or predicted is None:
+                if not point.tells(kind) or predicted is None:
                     continue
                 predicted *= self._factor[i, kind]
                 if kind == 0 and self._waiting[i, 0]:
@@ -180,10 +180,10 @@ class _Problem:
             log(seen[kind] / point.measured[kind]) / NOISE[kind]
             for point, seen in zip(self._points, played, strict=True)
             for kind in range(3)
-            if _counts(point, kind) and seen[kind] is not None
+            if point.tells(kind) and seen[kind] is not None
         ]
         if not data:
-            raise ConfigError("no point could be played on this server: its requests do not fit the KV memory")
+            raise ConfigError("no point could be played on this server: it refuses all requests (KV memory, max_queue)")
         pull = (at - self.start) / self._spread
         return 0.5 * float(np.square(_soften(np.array(data))).sum() + np.square(pull).sum())
 
@@ -201,11 +201,6 @@ class _Problem:
         used = float(np.trace(np.linalg.solve(information + pull, information)))  # constants that the data decided
         scatter = float(np.square(residuals).sum()) / max(len(residuals) - used, 1.0)
         return np.linalg.inv(information / max(scatter, 1.0) + pull)
-
-
-def _counts(point: Point, kind: int) -> bool:
-    """Throughput of a server that keeps up with a rate is the rate: it says nothing."""
-    return point.measured[kind] is not None and not (kind == 2 and point.rate_per_s)
 
 
 def _soften(z: np.ndarray) -> np.ndarray:

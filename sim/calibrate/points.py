@@ -44,12 +44,20 @@ class Point:
         return f"{load}, {self.input_tokens:.0f} -> {self.output_tokens:.0f}{tensor_parallel}"
 
     @property
-    def batch(self) -> float:
-        """Requests inside the server at once, measured: the clients, or rate x time inside (Little's law)."""
+    def batch(self) -> float | None:
+        """Requests inside the server at once: the clients, or rate x measured time inside (Little's law).
+
+        None at a rate without TPOT.
+        """
         if self.concurrency:
             return self.concurrency
-        inside_s = (self.measured.ttft_s or 0.0) + (self.output_tokens - 1) * (self.measured.tpot_s or 0.0)
-        return self.rate_per_s * inside_s
+        ttft_s, tpot_s, _ = self.measured
+        further = self.output_tokens - 1
+        return None if further and tpot_s is None else self.rate_per_s * ((ttft_s or 0.0) + further * (tpot_s or 0.0))
+
+    def tells(self, kind: int) -> bool:
+        """Whether a figure says something of the server: throughput that keeps up with a rate is the rate."""
+        return self.measured[kind] is not None and not (kind == 2 and self.rate_per_s)
 
 
 def positive(value: Any, place: str, what: str = "a number > 0") -> float:

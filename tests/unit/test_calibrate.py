@@ -195,6 +195,34 @@ def test_without_decode_figures_the_message_says_so():
         fit(SERVER, points)
 
 
+RATES = [
+    Point("", "", i, 128, Figures(0.5, None, 128 * rate), rate_per_s=rate, requests=1000)
+    for rate in (0.5, 5, 20, 60)
+    for i in (256, 4096)
+]
+
+
+def test_a_sweep_of_rates_without_tpot_is_told_to_measure_tpot():
+    with pytest.raises(ConfigError) as told:
+        fit(SERVER, RATES)
+    assert "no point has TPOT (throughput at a rate is the rate)" in str(told.value)
+    assert "concurrency" not in str(told.value)
+
+
+def test_throughput_at_a_rate_is_no_figure():
+    """Four rates with TPOT: eight figures with the throughput, and too few without."""
+    loads = [(0.5, 256), (2.0, 256), (60.0, 256), (10.0, 4096)]
+    points = [Point("", "", i, 128, Figures(None, 0.02, 128 * r), rate_per_s=r, requests=1000) for r, i in loads]
+    with pytest.raises(ConfigError, match="4 figures cannot tell 6 constants"):
+        fit(SERVER, points)
+
+
+def test_points_of_unknown_concurrency_are_not_taken_for_concurrency_1():
+    clients = [Point("", "", i, 128, Figures(0.5, 0.02, None), concurrency=64) for i in (256, 4096)]
+    with pytest.raises(ConfigError, match="all points but those at a rate without TPOT have concurrency 64: they"):
+        fit(SERVER, clients + RATES)
+
+
 def test_fewer_figures_than_constants_are_refused():
     points = [Point("", "", i, 128, Figures(None, 0.02, None), concurrency=n) for n, i in ((1, 256), (64, 4096))]
     with pytest.raises(ConfigError, match="2 figures cannot tell 6 constants: measure more"):
@@ -224,6 +252,43 @@ def test_an_unknown_constant_on_hold_is_refused():
 def test_impossible_measurements_are_refused(figures, expected):
     with pytest.raises(TraceError, match="^somewhere: " + expected):
         fit(SERVER, [Point("somewhere", "", 1000, 256, figures, concurrency=16)])
+
+
+def test_nothing_is_called_impossible_that_overlapping_perfectly_could_do():
+    """Where compute and weight reads take as long, the bound is either of them, not their sum or a norm of both."""
+    model, gpu = SERVER.model, SERVER.gpu
+    read_s = 2 * (model.dense_params + model.head_params) / (gpu.memory_bandwidth_gb_per_s * 1e9)
+    prompts = [50, 200, 280, 300, 400, 1500]
+    for prompt in prompts:
+        compute_s = 2 * (model.dense_params * prompt + model.head_params) / (gpu.bf16_dense_tflops * 1e12)
+        bounds = [Balance(b).prompt_s(Point("", "", prompt, 128, UNKNOWN, concurrency=1)) for b in SERVER.bounds()]
+        assert max(bounds) == pytest.approx(max(compute_s, read_s), rel=0.03)  # and attention
+    assert SERVER.bounds()[0].on(8).gpu.link_gb_per_s > 1e9, "links may be hidden as well"
+
+
+@pytest.mark.parametrize(("parallel", "dtype"), [(1, None), (4, "fp8"), (8, "mxfp4")])
+def test_no_server_is_faster_than_its_bounds(parallel, dtype):
+    draft = Engine.model_validate({"speculative": {"draft_tokens": 3, "acceptance_rate": 0.5}}).speculative
+    flags = {"tensor_parallel": parallel, "weight_dtype": dtype, "speculative": draft}
+    server = Server(SERVER.gpu, model_named("mixtral_8x7b"), SERVER.engine.model_copy(update=flags))
+    for prompt in (10, 300, 3000):
+        point = Point("", "", prompt, 128, UNKNOWN, concurrency=1)
+        for bound in map(Balance, server.bounds()):
+            assert bound.prompt_s(point) < Balance(server).prompt_s(point)
+            assert bound.shortest_step_s < Balance(server).shortest_step_s
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"max_model_len": 4096}, "^row 7: requests of 8228 tokens, but llama_3_1_8b takes at most 4096"),
+        ({"kv_cache_blocks": 100}, "^row 7: requests of 8228 tokens, but the KV memory holds 1600"),
+    ],
+)
+def test_requests_that_the_described_server_would_refuse_are_refused(flags, expected):
+    server = replace(SERVER, engine=SERVER.engine.model_copy(update=flags))
+    with pytest.raises(TraceError, match=expected):
+        fit(server, [Point("row 7", "", 8100, 128, Figures(1.0, 0.02, None), concurrency=4)])
 
 
 def test_requests_longer_than_the_engine_takes_are_not_served():
