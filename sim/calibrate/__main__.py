@@ -26,6 +26,7 @@ from sim.calibrate.tables import constants_table, errors_line, points_table, war
 from sim.conf_path import conf_dir
 from sim.engine.architecture import Model
 from sim.engine.hardware import Engine, Gpu, refuse_if_too_big
+from sim.engine.names import model_file, names_fp8
 from sim.schema import ConfigError, Node, SimError, parse_node
 from sim.study.refusals import REFUSABLE, exit_code, one_line, refuse_code_in_arguments
 
@@ -33,7 +34,6 @@ _FLAGS = {
     "tensor_parallel": int, "max_num_seqs": int, "max_num_batched_tokens": int, "gpu_memory_utilization": float,
     "weight_dtype": str, "kv_dtype": str,
 }  # fmt: skip
-_DEFAULT_MODEL = "llama_3_1_8b"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,8 +60,8 @@ class _Parts(Node):
     engine: Engine
 
 
-def _compose(given: argparse.Namespace, model: str) -> Server:
-    """The server that the command line describes."""
+def _compose(given: argparse.Namespace, model: str, model_ids: Sequence[str]) -> Server:
+    """The server that the command line describes; a checkpoint named fp8 is in fp8 unless the command line objects."""
     words = [f"gpu={given.gpu}", f"model={model}", f"engine={given.engine}"]
     flags = {name: getattr(given, name) for name in _FLAGS}
     words += [f"engine.{name}={value}" for name, value in flags.items() if value is not None]
@@ -71,6 +71,8 @@ def _compose(given: argparse.Namespace, model: str) -> Server:
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
         config = compose("config", overrides=words)
         raw = {group: OmegaConf.to_container(config[group], resolve=True) for group in ("gpu", "model", "engine")}
+    if any(map(names_fp8, model_ids)) and raw["model"].get("weight_dtype", "bf16") == "bf16":
+        raw["engine"]["weight_dtype"] = raw["engine"]["weight_dtype"] or "fp8"
     parts = parse_node(_Parts, raw)
     server = Server(parts.gpu, parts.model, parts.engine)
     if server.engine.step_time.kind != "roofline":
@@ -79,25 +81,21 @@ def _compose(given: argparse.Namespace, model: str) -> Server:
 
 
 def _model_name(given: argparse.Namespace, results: Results) -> str:
-    """`--model`, or the conf/model file of the one model that the results name."""
+    """`--model`, or the file of conf/model, or of one's own, of the one model that the results name."""
+    if given.model:
+        return given.model
     named = list(dict.fromkeys(results.model_ids))
-    if given.model or not named:
-        return given.model or _DEFAULT_MODEL
-    folders = [conf_dir() / "model", *([given.config_dir / "model"] if given.config_dir else [])]
-    files = [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
-    known = {_bare(OmegaConf.load(path).get("hugging_face_id", "")): path.stem for path in files}
-    found = {known.get(_bare(name)) for name in named}
-    if len(found) == 1 and None not in found:
+    if not named:
+        raise ConfigError("the results do not say which model was served: say with --model which of conf/model it is")
+    own = (given.config_dir / "model").glob("*.yaml") if given.config_dir else ()
+    of_own = {str(OmegaConf.load(path).get("hugging_face_id")).lower(): path.stem for path in own}
+    try:
+        found = {of_own.get(name.lower()) or model_file(name) for name in named}
+    except ConfigError:
+        found = set()
+    if len(found) == 1:
         return found.pop()
     raise ConfigError(f"the results are of {', '.join(named)}: say with --model which of conf/model has that shape")
-
-
-def _bare(hugging_face_id: str) -> str:
-    """A model's name without owner, tuning and case: what decides its shape."""
-    name = str(hugging_face_id).rsplit("/", 1)[-1].lower()
-    for ending in ("-instruct", "-chat", "-hf", "-it", "-base"):
-        name = name.replace(ending, "")
-    return name
 
 
 def _source_of(group: str, name: str, config_dir: Path | None) -> Path:
@@ -126,13 +124,14 @@ def run(words: Sequence[str]) -> Fit:
     results = read_results(given.results)
     checks = read_results(given.check).points if given.check else []
     model = _model_name(given, results)
-    server = _compose(given, model)
+    server = _compose(given, model, results.model_ids)
     for point in (*results.points, *checks):
         refuse_if_too_big(server.gpu, server.model, server.on(point.tensor_parallel).engine)
     print(
         f"{len(results.points)} operating points of {server.model.name} on {server.gpu.name}, "
         f"tensor parallel {server.engine.tensor_parallel}, max_num_seqs {server.engine.max_num_seqs}, "
         f"max_num_batched_tokens {server.engine.max_num_batched_tokens}"
+        f"{f'; {server.engine.weight_dtype} weights' if server.engine.weight_dtype else ''}"
     )
     for note in results.notes:
         print(f"note: {note}")

@@ -48,7 +48,7 @@ def _missing(points: Sequence[Point], names: set[str]):
     """One sentence for each thing that the points are silent about and that is to be fitted."""
     if not any(point.tells(kind) for point in points for kind in (_TPOT, _THROUGHPUT)):
         if any(point.rate_per_s for point in points):
-            yield "no point has TPOT (throughput at a rate is the rate): they say nothing about decode steps; measure TPOT"
+            yield "no point has TPOT (throughput at a rate is the rate): nothing about decode steps; measure TPOT"
         else:
             yield "no point has TPOT or throughput, so they say nothing about decode steps: measure either"
     batches = [max(1.0, point.batch) for point in points if point.batch is not None]

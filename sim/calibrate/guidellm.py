@@ -10,12 +10,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim.calibrate.points import Figures, Point, mean, positive, whole
+from sim.calibrate.points import AT_ONCE, NO_STEADY_STATE, Figures, Point, keeps_up, mean, positive, whole
 from sim.schema import TraceError
 
 _STARTS = ("request_start_time", "start_time")
 _PROMPTS = ("prompt_tokens", "input_tokens", "prompt_tokens_count")
 _ANSWERS = ("output_tokens", "output_tokens_count")
+
+
+_MODELS = (("args", "model"), ("config", "backend", "model"), ("backend", "model"), ("worker", "backend_model"))
+
+
+def guidellm_models(report: dict[str, Any]) -> list[str]:
+    """The models that a report names, in any of its spellings; none if it names none."""
+    found = [_within(holder, keys) for holder in (report, *report["benchmarks"]) for keys in _MODELS]
+    return [name for name in found if isinstance(name, str) and name]
+
+
+def _within(holder: Any, keys: tuple[str, ...]) -> Any:
+    for key in keys:
+        holder = holder.get(key) if isinstance(holder, dict) else None
+    return holder
 
 
 def guidellm_points(path: str, benchmarks: list[Any]) -> tuple[list[Point], list[str]]:
@@ -30,11 +45,27 @@ def guidellm_points(path: str, benchmarks: list[Any]) -> tuple[list[Point], list
         if not done:
             notes.append(f"{place}: left out, no request succeeded")
             continue
-        points.append(_point(path, place, benchmark, done))
+        answered = [request for request in done if _has_an_answer(request)]
+        if len(answered) < len(done):
+            notes.append(f"{place}: {len(done) - len(answered)} requests without a token are left out")
+        found = _point(path, place, benchmark, answered) if answered else "left out, no request has a token"
+        if isinstance(found, Point):
+            points.append(found)
+        else:
+            notes.append(f"{place}: {found}")
     return points, notes
 
 
-def _point(path: str, place: str, benchmark: dict[str, Any], done: list[dict[str, Any]]) -> Point:
+def _has_an_answer(request: Any) -> bool:
+    """A request may succeed without a token, or without the moment of its first."""
+    if not isinstance(request, dict):
+        return True  # and is refused for it
+    stated = [request[name] for name in (*_ANSWERS, "time_to_first_token_ms") if name in request]
+    return not any(value is None or value == 0 for value in stated)
+
+
+def _point(path: str, place: str, benchmark: dict[str, Any], done: list[dict[str, Any]]) -> Point | str:
+    """The operating point, or why it is left out."""
     lengths, ttfts, tpots, starts, ends = [], [], [], [], []
     for i, request in enumerate(done):
         at = f"{place}, request {i}"
@@ -51,6 +82,11 @@ def _point(path: str, place: str, benchmark: dict[str, Any], done: list[dict[str
     measured = Figures(mean(ttfts), mean(tpots), outputs / span_s)
     inputs = sum(prompt for prompt, _ in lengths)
     load = _load(place, benchmark, inside, n)
+    decode_s = (outputs / n - 1) * (measured.tpot_s or 0.0)
+    if load is None:
+        return f"{AT_ONCE}; measure with the concurrent profile"
+    if "rate_per_s" in load and not keeps_up(n, load["rate_per_s"], span_s, decode_s):
+        return NO_STEADY_STATE
     return Point(place, path, inputs / n, outputs / n, measured, requests=n, lengths=tuple(lengths), **load)
 
 
@@ -62,7 +98,8 @@ def _first(request: dict[str, Any], names: tuple[str, ...], at: str) -> tuple[An
     raise TraceError(f"{at}, key {names[0]!r}: is missing")
 
 
-def _load(place: str, benchmark: dict[str, Any], inside: float, n: int) -> dict[str, Any]:
+def _load(place: str, benchmark: dict[str, Any], inside: float, n: int) -> dict[str, Any] | None:
+    """As `Point` has it; None if everything was sent at once."""
     strategy = _strategy(benchmark)
     kind = strategy.get("type_") or strategy.get("type")
     if kind in ("constant", "poisson", "async") and strategy.get("rate"):
@@ -73,6 +110,8 @@ def _load(place: str, benchmark: dict[str, Any], inside: float, n: int) -> dict[
     streams = strategy.get("streams") or (strategy.get("max_concurrency") if kind == "concurrent" else None)
     if streams:
         return {"concurrency": min(n, whole(streams, f"{place}, key 'strategy.streams'"))}
+    if kind == "throughput" and not strategy.get("max_concurrency"):
+        return None
     return {"concurrency": max(1, round(inside))}
 
 

@@ -8,6 +8,10 @@ from typing import Any, NamedTuple
 
 from sim.schema import TraceError
 
+AT_ONCE = "left out, all requests were sent at once: that is no steady state"
+NO_STEADY_STATE = "left out, the server did not keep up with the rate: that is no steady state"
+_LATE = 1.25
+
 
 class Figures(NamedTuple):
     """What is measured, or predicted, at one operating point; None where it is not stated or has no meaning."""
@@ -58,6 +62,14 @@ class Point:
     def tells(self, kind: int) -> bool:
         """Whether a figure says something of the server: throughput that keeps up with a rate is the rate."""
         return self.measured[kind] is not None and not (kind == 2 and self.rate_per_s)
+
+
+def keeps_up(requests: int, rate_per_s: float, span_s: float, decode_s: float) -> bool:
+    """Whether `requests` sent at a rate ended as a server does that keeps up: when the last of them has been answered.
+
+    `span_s` is from the first request sent to the last one answered, `decode_s` from a first token to its last.
+    """
+    return span_s <= _LATE * (requests / rate_per_s + decode_s)
 
 
 def positive(value: Any, place: str, what: str = "a number > 0") -> float:

@@ -16,9 +16,9 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from sim.calibrate.guidellm import guidellm_points
+from sim.calibrate.guidellm import guidellm_models, guidellm_points
 from sim.calibrate.plain_csv import csv_points
-from sim.calibrate.points import Figures, Point, mean, positive, whole
+from sim.calibrate.points import AT_ONCE, NO_STEADY_STATE, Figures, Point, keeps_up, mean, positive, whole
 from sim.schema import TraceError
 
 _FULL = 0.95  # of max_concurrency busy on average: the clients, not the rate, are the load
@@ -61,6 +61,7 @@ def _read_json(path: str, text: str, results: Results) -> None:
             points, notes = guidellm_points(path, document["benchmarks"])
             results.points += points
             results.notes += notes
+            results.model_ids += guidellm_models(document)
         elif isinstance(document, dict) and ("mean_ttft_ms" in document or "ttfts" in document):
             _read_vllm(path, place, document, results)
         else:
@@ -97,7 +98,10 @@ def _line(path: str, number: int, line: str) -> Any:
 def _read_vllm(path: str, place: str, result: dict[str, Any], results: Results) -> None:
     if isinstance(result.get("model_id"), str):
         results.model_ids.append(result["model_id"])
-    arrays = _detailed(place, result)
+    if not result.get("completed", 1):
+        results.notes.append(f"{place}: left out, no request succeeded")
+        return
+    arrays = _detailed(place, result, results.notes)
     if arrays:
         lengths, ttfts, tpots = arrays
         n = len(lengths)
@@ -114,14 +118,13 @@ def _read_vllm(path: str, place: str, result: dict[str, Any], results: Results) 
         )
     load = _load(result, place, n, measured, output_tokens)
     if load is None:
-        results.notes.append(
-            f"{place}: left out, all requests were sent at once (request_rate = inf, no max_concurrency): that is no "
-            f"steady state; measure with --max-concurrency"
-        )
+        results.notes.append(f"{place}: {AT_ONCE}; measure with --max-concurrency")
         return
-    if load.get("rate_per_s") and (measured.output_tokens_per_s or inf) < 0.8 * load["rate_per_s"] * output_tokens:
-        results.notes.append(f"{place}: left out, the server did not keep up with the rate: that is no steady state")
-        return
+    if rate_per_s := load.get("rate_per_s"):
+        span_s = _optional(result, "duration", place) or n * output_tokens / (measured.output_tokens_per_s or inf)
+        if not keeps_up(n, rate_per_s, span_s, (output_tokens - 1) * (measured.tpot_s or 0.0)):
+            results.notes.append(f"{place}: {NO_STEADY_STATE}")
+            return
     point = Point(place, path, input_tokens, output_tokens, measured, requests=n, lengths=lengths, **load)
     results.points.append(point)
 
@@ -151,7 +154,7 @@ def _load(
     return {"rate_per_s": rate, "burstiness": burstiness}
 
 
-def _detailed(place: str, result: dict[str, Any]):
+def _detailed(place: str, result: dict[str, Any], notes: list[str]):
     """Lengths, TTFTs and TPOTs of the requests that succeeded, from `--save-detailed`; None without those arrays."""
     names = ("input_lens", "output_lens", "ttfts", "itls")
     if not all(isinstance(result.get(name), list) and result[name] for name in names):
@@ -161,15 +164,19 @@ def _detailed(place: str, result: dict[str, Any]):
         sizes = ", ".join(f"{name} {len(column)}" for name, column in zip(names, columns, strict=True))
         raise TraceError(f"{place}: the arrays are not of one length: {sizes}")
     errors = result.get("errors") or [""] * len(columns[0])
-    lengths, ttfts, tpots = [], [], []
+    lengths, ttfts, tpots, n_whole = [], [], [], 0
     for i, (prompt, answer, ttft, itls) in enumerate(zip(*columns, strict=True)):
-        if not answer or (i < len(errors) and errors[i]):
+        if not answer or not ttft or (i < len(errors) and errors[i]):
             continue
         at = f"{place}, request {i}"
         lengths.append((whole(prompt, f"{at}, key 'input_lens'"), whole(answer, f"{at}, key 'output_lens'")))
         ttfts.append(positive(ttft, f"{at}, key 'ttfts'"))
-        if answer > 1:
+        if answer > 1 and not itls:
+            n_whole += 1
+        elif answer > 1:
             tpots.append(positive(_sum(itls, f"{at}, key 'itls'"), f"{at}, key 'itls'") / (answer - 1))
+    if n_whole:
+        notes.append(f"{place}: {n_whole} answers came in one piece and have no TPOT")
     if not lengths:
         raise TraceError(f"{place}: no request succeeded")
     return tuple(lengths), ttfts, tpots

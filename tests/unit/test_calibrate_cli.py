@@ -117,6 +117,58 @@ def test_guidellm(strategy, load, newer, read):
     assert (point.input_tokens, point.output_tokens, point.requests) == (512, 101, 4)
 
 
+@pytest.mark.parametrize("duration_s", [5.0 + 8.0, None])
+def test_the_last_answer_takes_its_time_also_where_the_server_keeps_up(duration_s, read):
+    """20 a second for 5 s, and 8 s for an answer of 800 tokens: throughput over all of it is 38 % of the rate."""
+    calm = VLLM | {
+        "max_concurrency": None, "request_rate": 20.0, "completed": 100, "total_input_tokens": 25_600,
+        "total_output_tokens": 80_000, "output_throughput": 80_000 / 13.0, "duration": duration_s,
+        "mean_ttft_ms": 40.0, "mean_tpot_ms": 10.0,
+    }  # fmt: skip
+    (point,) = read(calm).points
+    assert point.rate_per_s == 20.0
+    drowned = calm | {"output_throughput": 80_000 / 26.0, "duration": duration_s and 26.0}
+    assert "did not keep up" in read([VLLM, drowned]).notes[0]
+
+
+def test_guidellm_results_without_a_steady_state_are_left_out_and_told(read):
+    known = guidellm({"type_": "synchronous"}, True)["benchmarks"]
+    unsteady = (({"type_": "constant", "rate": 50.0}, "did not keep up"), ({"type_": "throughput"}, "at once"))
+    for strategy, why in unsteady:
+        report = guidellm(strategy, True)
+        report["benchmarks"] += known
+        results = read(report)
+        assert len(results.points) == 1 and len(results.notes) == 1 and why in results.notes[0]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"args": {"model": "Qwen/Qwen3-8B"}},
+        {"benchmarks": [{"config": {"backend": {"model": "Qwen/Qwen3-8B"}, "strategy": {"type_": "synchronous"}}}]},
+        {"benchmarks": [{"worker": {"backend_model": "Qwen/Qwen3-8B"}}]},
+    ],
+)
+def test_guidellm_names_its_model(named, read):
+    report = guidellm({"type_": "synchronous"}, True)
+    (benchmark,) = report["benchmarks"]
+    benchmark |= named.get("benchmarks", [{}])[0]
+    assert read(report | {k: v for k, v in named.items() if k != "benchmarks"}).model_ids == ["Qwen/Qwen3-8B"]
+
+
+def test_requests_without_a_token_are_left_out_and_told(read):
+    report = guidellm({"type_": "concurrent", "streams": 2}, True)
+    done = report["benchmarks"][0]["requests"]["successful"]
+    done[0] |= {"output_tokens": 0}
+    done[1] |= {"time_to_first_token_ms": None}
+    results = read(report)
+    assert results.points[0].requests == 2 and "2 requests without a token" in results.notes[0]
+    in_one_piece = DETAILED | {"itls": [[], [], [0.02, 0.02, 0.02, 0.02], []]}
+    results = read([in_one_piece, VLLM | {"completed": 0}])
+    assert results.points[0].requests == 3 and results.points[0].measured.tpot_s == pytest.approx(0.02)
+    assert ["one piece" in results.notes[0], "no request succeeded" in results.notes[1]] == [True, True]
+
+
 def test_plain_csv(read):
     head = "concurrency,input_tokens,output_tokens,ttft_ms,tpot_s,throughput,note\n"
     first, second = read(head + "8,512,128,90,0.01,,x\n\n1,9000,64,,0.007,99,\n", "my.csv").points
@@ -127,6 +179,8 @@ def test_plain_csv(read):
     assert (point.rate_per_s, point.measured) == (2.5, Figures(0.03, 0.04, None))
 
 
+OF_8B = ("--model", "llama_3_1_8b")
+MINE = ("my.csv", *OF_8B)
 HEAD = "concurrency,input_tokens,output_tokens,ttft_s,tpot_s\n"
 
 
@@ -145,7 +199,7 @@ HEAD = "concurrency,input_tokens,output_tokens,ttft_s,tpot_s\n"
         ("", "r: is empty"),
         ('{"a": 1}', "r: is neither a vLLM bench serve result"),
         ('{"a": ', "r, line 1, column 7: is not JSON"),
-        (VLLM | {"completed": 0}, "r, key 'completed': 0 is not a whole number >= 1"),
+        (VLLM | {"completed": 0}, "r: left out, no request succeeded"),
         (VLLM | {"mean_tpot_ms": "x"}, "r, key 'mean_tpot_ms': 'x' is not a number"),
         (VLLM | {"max_concurrency": -1}, "r, key 'max_concurrency': -1 is not"),
         (DETAILED | {"ttfts": [0.1]}, "arrays are not of one length: input_lens 4, output_lens 4, ttfts 1, itls 4"),
@@ -169,7 +223,7 @@ def test_bad_results_are_one_line_naming_the_place(content, expected, read, cali
 
 @pytest.fixture
 def calibrate(tmp_path, monkeypatch, capsys):
-    """`calibrate("my.csv")` runs `python -m sim.calibrate my.csv` in an empty folder."""
+    """`calibrate(*MINE)` runs `python -m sim.calibrate my.csv` in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> Said:
@@ -198,7 +252,7 @@ def my_csv(tmp_path):
 
 def test_the_overlay_is_a_gpu_that_scenarios_can_choose(my_csv, calibrate, request, tmp_path):
     play = request.getfixturevalue("play")  # the command line; here `play` plays a point
-    said = calibrate("my.csv", "--out", "mine/gpu/my_h100.yaml", "--check", "my.csv", "--max-num-seqs", "128")
+    said = calibrate(*MINE, "--out", "mine/gpu/my_h100.yaml", "--check", "my.csv", "--max-num-seqs", "128")
     assert said.code == 0, said.err
     assert "mean absolute error on the points it was fitted to: TTFT" in said.out
     assert "mean absolute error on points it never saw" in said.out
@@ -215,19 +269,19 @@ def test_the_overlay_is_a_gpu_that_scenarios_can_choose(my_csv, calibrate, reque
 
 
 def test_nothing_is_overwritten_unless_asked(my_csv, calibrate, tmp_path):
-    assert calibrate("my.csv", "--gpu", "h100_sxm").code == 0
+    assert calibrate(*MINE, "--gpu", "h100_sxm").code == 0
     written = tmp_path / "mine/gpu/my_h100_sxm.yaml"
     written.write_text("precious")
-    said = calibrate("my.csv")
+    said = calibrate(*MINE)
     assert said.code == 2 and "is there already; --force replaces it" in said.line
     assert written.read_text() == "precious"
-    assert calibrate("my.csv", "--force").code == 0
+    assert calibrate(*MINE, "--force").code == 0
     assert written.read_text() != "precious"
     assert not list(tmp_path.rglob("*.partial*"))
 
 
 def test_a_file_outside_a_group_says_how_to_use_it(my_csv, calibrate, tmp_path):
-    said = calibrate("my.csv", "--out", "my_gpu.yaml")
+    said = calibrate(*MINE, "--out", "my_gpu.yaml")
     assert said.code == 0 and "put my_gpu.yaml in a folder mine/gpu" in said.out
     assert (tmp_path / "my_gpu.yaml").is_file() and (tmp_path / "my_gpu_engine.yaml").is_file()
 
@@ -235,11 +289,12 @@ def test_a_file_outside_a_group_says_how_to_use_it(my_csv, calibrate, tmp_path):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["my.csv", "--gpu", "h200"], "gpu=h200: is not one of"),
+        ([*MINE, "--gpu", "h200"], "gpu=h200: is not one of"),
+        (["my.csv"], "the results do not say which model was served: say with --model"),
         (["my.csv", "--model", "llama"], "model=llama: is not one of"),
         (["my.csv", "--model", "llama_3_1_405b"], "llama_3_1_405b needs"),
-        (["my.csv", "--tensor-parallel", "0"], "engine.tensor_parallel = 0"),
-        (["my.csv", "--engine", "linear_server"], "nothing to calibrate"),
+        ([*MINE, "--tensor-parallel", "0"], "engine.tensor_parallel = 0"),
+        ([*MINE, "--engine", "linear_server"], "nothing to calibrate"),
         (["my.csv", "--out", "x.txt"], "must end in .yaml"),
         (["nowhere.csv"], "nowhere.csv: cannot be read"),
     ],
@@ -253,6 +308,11 @@ def test_bad_arguments_are_one_line_and_leave_nothing(words, expected, my_csv, c
 def test_the_model_is_the_one_the_results_name(calibrate, tmp_path):
     (tmp_path / "r.json").write_text(json.dumps(VLLM))
     assert "on h100_sxm" in calibrate("r.json").out.partition("operating points of llama_3_1_8b ")[2]
+    for name in ("meta-llama/Meta-Llama-3.1-8B-Instruct", "RedHatAI/Meta-Llama-3.1-8B-Instruct-FP8-dynamic"):
+        (tmp_path / "r.json").write_text(json.dumps(VLLM | {"model_id": name}))
+        assert "operating points of llama_3_1_8b " in calibrate("r.json").out
+    assert "; fp8 weights" in calibrate("r.json").out
+    assert "; fp8 weights" not in calibrate("r.json", "--weight-dtype", "bf16").out
     (tmp_path / "r.json").write_text(json.dumps(VLLM | {"model_id": "me/my-model"}))
     said = calibrate("r.json")
     assert said.code == 2 and "the results are of me/my-model: say with --model" in said.line
@@ -261,5 +321,5 @@ def test_the_model_is_the_one_the_results_name(calibrate, tmp_path):
 def test_results_that_no_plausible_server_gives_are_warned_of(calibrate, tmp_path):
     rows = [f"{n},{i},128,{t}" for n, i, t in ((1, 512, 7), (8, 512, 5), (64, 512, 60), (1, 4096, 9), (64, 4096, 20))]
     (tmp_path / "odd.csv").write_text("\n".join(["concurrency,input_tokens,output_tokens,tpot_ms", *rows]) + "\n")
-    said = calibrate("odd.csv", "--hold", "per_sequence_us,layer_overhead_us")
+    said = calibrate("odd.csv", *OF_8B, "--hold", "per_sequence_us,layer_overhead_us")
     assert said.code == 0 and "warning: no plausible constants explain the measured TPOT; check" in said.out
