@@ -150,7 +150,7 @@ class _Rows:
 
     def _prefixes(self, input_tokens: np.ndarray) -> np.ndarray:
         """What each prompt begins with. A text is known by its name and all that stands before it."""
-        texts = self.frame["prefix"].fillna("").astype(str)
+        texts = self.frame["prefix"].astype(object).fillna("").astype(str)
         law = "is not name:tokens (and more, separated by spaces), together at most the input tokens"
         parsed = {text: _segments(text) for text in texts.unique()}
         bad = [parsed[text] is None or sum(n for _, n in parsed[text]) > room
