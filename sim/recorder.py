@@ -18,7 +18,7 @@ from sim.records import (
 )
 from sim.work import Losses, Request, returning_tokens
 
-_CHUNK_ROWS = 1 << 16
+_CHUNK_ROWS = 1 << 13
 _PACKED = {np.int8: "b", np.int32: "i", np.int64: "q", np.float64: "d"}  # struct's letters, standard sizes
 
 
@@ -43,8 +43,15 @@ class _Table:
         return len(self._chunks) * _CHUNK_ROWS + len(self._chunk) // self._dtype.itemsize
 
     def columns(self) -> dict[str, np.ndarray]:
-        blocks = [np.frombuffer(chunk, self._dtype) for chunk in (*self._chunks, self._chunk)]
-        return {name: np.concatenate([block[name] for block in blocks]) for name in self._names}
+        n_rows, begin = len(self), 0
+        columns = {name: np.empty(n_rows, self._dtype[name]) for name in self._names}
+        for chunk in (*self._chunks, self._chunk):  # one after another, so that all columns find it in the cache
+            rows = np.frombuffer(chunk, self._dtype)
+            end = begin + len(rows)
+            for name, column in columns.items():
+                column[begin:end] = rows[name]
+            begin = end
+        return columns
 
 
 class Recorder:

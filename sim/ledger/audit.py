@@ -209,10 +209,10 @@ def _requests_lie_in_paid_life(facts: Facts, served: Stretches) -> None:
 
 def _batch_stays_within_its_cap(facts: Facts, served: Stretches, rows: np.ndarray) -> None:
     # When a preempted sequence was out of the batch is not on record, so only the others are counted: a lower bound.
-    served = served.take(facts.requests["preemptions"][rows] == 0)
+    stayed = facts.requests["preemptions"][rows] == 0
     pool_of = facts.pool_of(served.group)
     for at, pool in enumerate(facts.pools):
-        peak, replica = peak_overlap(served.take(pool_of == at), TOLERANCE_S)
+        peak, replica = peak_overlap(served.take(stayed & (pool_of == at)), TOLERANCE_S)
         if peak > pool.max_num_seqs:
             _fail(
                 "running sequences <= max_num_seqs",

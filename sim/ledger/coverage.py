@@ -76,19 +76,20 @@ def peak_overlap(stretches: Stretches, tolerance_s: float) -> tuple[int, int]:
     """
     if not len(stretches.group):
         return 0, -1
+    if (stretches.group == stretches.group[0]).all():
+        return _peak(stretches, tolerance_s), int(stretches.group[0])
     by_group = stretches.take(np.argsort(stretches.group, kind="stable"))
     groups, first = np.unique(by_group.group, return_index=True)
-    peaks = [
-        _peak(start_s, np.maximum(end_s - tolerance_s, start_s))
-        for start_s, end_s in zip(*(np.split(column, first[1:]) for column in by_group[1:]), strict=True)
-    ]
+    of_each = zip(*(np.split(column, first[1:]) for column in by_group), strict=True)
+    peaks = [_peak(Stretches(*columns), tolerance_s) for columns in of_each]
     return max(peaks), int(groups[np.argmax(peaks)])
 
 
-def _peak(start_s: np.ndarray, end_s: np.ndarray) -> int:
+def _peak(stretches: Stretches, tolerance_s: float) -> int:
     """Most stretches open at the same time; at one instant, ends come first."""
-    begun = np.sort(start_s)
-    return int((np.arange(1, len(begun) + 1) - np.searchsorted(np.sort(end_s), begun, side="right")).max())
+    begun = np.sort(stretches.start_s)
+    ended = np.sort(np.maximum(stretches.end_s - tolerance_s, stretches.start_s))
+    return int((np.arange(1, len(begun) + 1) - np.searchsorted(ended, begun, side="right")).max())
 
 
 def _running_max_per_group(group: np.ndarray, value: np.ndarray) -> np.ndarray:
