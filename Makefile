@@ -10,7 +10,7 @@ BIN := .venv/bin
 	@test -n "$(PY)" || { echo "error: no Python >= 3.11 found; say which with make PY=..." >&2; exit 1; }
 	$(PY) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check $(UV)
-	$(BIN)/uv pip install -q -p .venv --require-hashes -r requirements.lock
+	$(BIN)/uv pip install -q --compile-bytecode -p .venv --require-hashes -r requirements.lock
 	$(BIN)/uv pip install -q -p .venv --no-deps -e .
 	touch $@
 
@@ -23,7 +23,7 @@ run: hot-path      ## the main job: three traffic shapes on five fleets
 test: hot-path      ## the whole test suite
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
-	SIM_INTERPRETED=1 $(BIN)/python -m pytest -n auto --dist worksteal tests/reference tests/golden
+	SIM_INTERPRETED=1 $(BIN)/python -m pytest -n auto --dist worksteal tests/reference
 
 bench: hot-path     ## speed and memory of the simulator on one core
 	$(BIN)/python -m sim.study.bench $(ARGS)
