@@ -46,8 +46,15 @@ def main() -> int:
         return 0
     if not find_spec("mypyc") or not find_spec("setuptools"):
         return _failed("mypy or setuptools is not installed (pip install 'llm-traffic-sim[compile]')")
+    try:
+        return _compile(done)
+    except OSError as error:
+        return 0 if done.is_dir() else _failed(str(error))  # somebody else was faster
+
+
+def _compile(done: Path) -> int:
     done.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=done.parent) as temporary:
+    with tempfile.TemporaryDirectory(dir=done.parent, ignore_cleanup_errors=True) as temporary:
         into = Path(temporary) / "extensions"
         ran = subprocess.run(
             [sys.executable, "-c", f"from sim.compile import build, Path; build(Path({str(into)!r}))"],
