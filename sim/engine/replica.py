@@ -19,7 +19,7 @@ from sim.engine.sequence import Sequence
 from sim.engine.step_time import StepTime
 from sim.work import Outcome, Request, Segment
 
-SCHEDULERS: dict[tuple[str, str], type[Scheduler]] = {
+_SCHEDULERS: dict[tuple[str, str], type[Scheduler]] = {
     ("fcfs", "max_utilization"): Scheduler,
     ("fcfs", "guaranteed_no_evict"): ReservingScheduler,
     ("priority", "max_utilization"): PriorityScheduler,
@@ -65,7 +65,7 @@ class Replica:
         on_idle: Callable[[], None] = lambda: None,
     ):
         self.replica_id = replica_id
-        scheduler = SCHEDULERS["decodes_only" if decodes_only else scheduling_policy, capacity_policy]
+        scheduler = _SCHEDULERS["decodes_only" if decodes_only else scheduling_policy, capacity_policy]
         prefix_caching = prefix_caching and not decodes_only
         self._batch = scheduler(
             kv_blocks, max_num_seqs, max_num_batched_tokens, block_tokens, prefix_caching, decode_tokens,
