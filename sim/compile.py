@@ -19,14 +19,15 @@ _C_FLAGS = "-ffp-contract=off"  # a fused multiply-add rounds once where Python 
 _MYPY = ("--ignore-missing-imports", "--check-untyped-defs", "--follow-imports=silent")
 
 
-def build(into: Path) -> None:
-    """Run mypyc and the C compiler in this process; the extensions end up in `into`."""
+def build(into: str) -> None:
+    """Run mypyc and the C compiler in this process; the extensions end up in the folder `into`."""
     from mypyc.build import mypycify
     from setuptools import setup
 
-    os.chdir(PACKAGE.parent)
+    scratch = Path(into) / "scratch"
+    shutil.copytree(PACKAGE, scratch / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    os.chdir(scratch)  # mypy takes what lies beside a package for part of it, and beside an installed one lies much
     sources = [str(source_of(module).relative_to(PACKAGE.parent)) for module in HOT_PATH]
-    scratch = into / "scratch"
     extensions = mypycify(
         [*_MYPY, f"--cache-dir={scratch}", *sources], opt_level="1", target_dir=str(scratch), group_name="sim_hot_path"
     )
@@ -37,6 +38,7 @@ def build(into: Path) -> None:
         ext_modules=extensions,
         script_args=["build_ext", f"--build-lib={into}", f"--build-temp={scratch}"],
     )
+    os.chdir(into)
     shutil.rmtree(scratch)
 
 
@@ -53,11 +55,10 @@ def main() -> int:
 
 
 def _compile(done: Path) -> int:
-    done.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=done.parent, ignore_cleanup_errors=True) as temporary:
+    with tempfile.TemporaryDirectory() as temporary:
         into = Path(temporary) / "extensions"
         ran = subprocess.run(
-            [sys.executable, "-c", f"from sim.compile import build, Path; build(Path({str(into)!r}))"],
+            [sys.executable, "-c", f"from sim.compile import build; build({str(into)!r})"],
             env=os.environ | {"CFLAGS": _C_FLAGS, "SIM_INTERPRETED": "1"},
             capture_output=True,
             text=True,
@@ -65,11 +66,21 @@ def _compile(done: Path) -> int:
         if ran.returncode:
             said = (ran.stdout + ran.stderr).splitlines() or [f"exit code {ran.returncode}"]
             return _failed(next((line for line in said if "error" in line.lower() and "-Werror" not in line), said[-1]))
-        for stale in done.parent.glob(f"{done.name.rpartition('-')[0]}-*"):
-            shutil.rmtree(stale)
-        into.rename(done)
+        _put(into, done)
     print(f"compiled {len(HOT_PATH)} modules")
     return 0
+
+
+def _put(made: Path, done: Path) -> None:
+    """Move a folder to its place, whole or not at all, and those of earlier sources away."""
+    partial = done.parent / f"partial-{os.getpid()}"
+    try:
+        shutil.copytree(made, partial)
+        partial.rename(done)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    for stale in set(done.parent.glob(f"{done.name.rpartition('-')[0]}-*")) - {done}:
+        shutil.rmtree(stale)
 
 
 def _failed(why: str) -> int:

@@ -11,6 +11,7 @@ import hashlib
 import os
 import sys
 import sysconfig
+from contextlib import suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
@@ -23,7 +24,13 @@ HOT_PATH = (
     "engine.prefix_cache", "engine.scheduler", "engine.priority", "engine.reserving", "engine.handover",
     "engine.roofline", "engine.replica",
 )  # fmt: skip
-"""Modules of `sim` that are compiled, all of them together or none: they know each other's layout."""
+"""Modules of `sim` that are compiled, all of them together or none: they know each other's layout.
+
+What compiling takes away: a class derived from one of theirs must be in one of them; their instances cannot be copied
+or pickled; and a whole number is an `int`, not one of numpy's.
+"""
+
+_TYPES = ("engine.step_time", "engine.loss", "engine.priority_queue", "records")  # theirs are compiled in
 
 
 def source_of(module: str) -> Path:
@@ -34,7 +41,7 @@ def source_of(module: str) -> Path:
 def folder() -> Path:
     """Where the extensions made of exactly the present sources, by this Python, are or would be."""
     digest = hashlib.sha256((PACKAGE / "compile.py").read_bytes())
-    for module in HOT_PATH:
+    for module in (*HOT_PATH, *_TYPES):
         digest.update(source_of(module).read_bytes())
     return PACKAGE / "__pycache__" / f"hot_path-{_PYTHON}-{digest.hexdigest()[:16]}"
 
@@ -54,8 +61,9 @@ class _Extensions(MetaPathFinder):
 
 def use_extensions() -> None:
     """Import the hot path compiled from now on, where that has been done."""
-    if not os.environ.get("SIM_INTERPRETED") and folder().is_dir():
-        sys.meta_path.insert(0, _Extensions(folder()))
+    with suppress(OSError):  # no sources to compare with
+        if not os.environ.get("SIM_INTERPRETED") and folder().is_dir():
+            sys.meta_path.insert(0, _Extensions(folder()))
 
 
 def is_compiled() -> bool:

@@ -20,7 +20,7 @@ class Call(NamedTuple):
     prompt tokens other prompts may share (they may cover less than `input_tokens`; the rest is unique).
     `extends_prefix` says that the generated tokens continue the stream of the last segment, as in an agent loop whose
     next prompt repeats this one and its answer; the segments then cover the whole prompt. `api_quantiles` are this
-    call's own luck with an API, (time to first token, speed), each uniform in (0, 1).
+    call's own luck with an API, (time to first token, speed), each uniform in (0, 1). Tokens are `int`, not numpy's.
     """
 
     input_tokens: int

@@ -185,7 +185,7 @@ class Model(Node):
         return max(rest, 0.0) if rest > -slack else rest
 
     def weight_bytes(self, weight_dtype: str | None = None) -> float:
-        """All weights. `weight_dtype` overrides the published one; layers already narrower stay as they are."""
+        """All weights. `weight_dtype` overrides the published one; experts already narrower stay as they are."""
         attention = self.attention_params * BYTES_PER_PARAM[self.attention_dtype_under(weight_dtype)]
         mlp = self.mlp_params * BYTES_PER_PARAM[self.mlp_dtype_under(weight_dtype)]
         experts = self.expert_params * BYTES_PER_PARAM[self.expert_dtype_under(weight_dtype)]

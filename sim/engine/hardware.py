@@ -110,7 +110,7 @@ class Engine(Node):
         description="who has room: a prompt that fits now, perhaps to be preempted; or one whose whole output will fit",
     )
     chunked_prefill: bool = Field(
-        True, description="long prompts in several steps; if not, requests beyond max_num_batched_tokens are refused"
+        True, description="long prompts in several steps; if not, input + output must be <= max_num_batched_tokens"
     )
     max_model_len: int | None = Field(
         None, gt=0, description="input + output of a request, longer ones are refused; None: the model's context"

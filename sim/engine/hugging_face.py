@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -201,12 +202,19 @@ def _windows(config: _Config, kind: str) -> dict[str, Any]:
 def _dtypes(config: _Config) -> dict[str, Any]:
     quantization = config.get("quantization_config", {})
     kv_cache = quantization.get("kv_cache_quant_algo") or quantization.get("kv_cache_scheme")  # 8-bit floats, if any
-    left_alone = [*(quantization.get("ignore") or ()), *(quantization.get("modules_to_not_convert") or ())]
     return (
         _weight_dtypes(config, quantization)
         | ({"kv_dtype": "fp8"} if kv_cache else {})
-        | ({"attention_dtype": "bf16"} if any("self_attn" in str(module) for module in left_alone) else {})
+        | ({"attention_dtype": "bf16"} if _leaves_attention_alone(config, quantization) else {})
     )
+
+
+def _leaves_attention_alone(config: _Config, quantization: dict[str, Any]) -> bool:
+    """Whether the attention of most layers of the language part is not quantised: by a pattern, or one by one."""
+    named = [*(quantization.get("ignore") or ()), *(quantization.get("modules_to_not_convert") or ())]
+    attention = [str(module) for module in named if "self_attn" in str(module) and "vision" not in str(module)]
+    layers = {found[1] for module in attention if (found := re.search(r"layers\.(\d+)\.", module))}
+    return any(module.startswith("re:") for module in attention) or 2 * len(layers) > config.number("num_hidden_layers")
 
 
 def _weight_dtypes(config: _Config, quantization: dict[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ _VARIANT_WORDS = {
     "instruct", "chat", "it", "base", "hf", "meta", "thinking", "coder", "math", "python", "dynamic", "block", "kv",
     "bf16", "fp16", "fp8", "fp4", "nvfp4", "mxfp4", "turbo",
 }  # fmt: skip
-_VARIANT_FORM = re.compile(r"\d{4}|\d+[km]")  # a date as in 2507, a context as in 200K
+_VARIANT_FORM = re.compile(r"\d{4}|\d+k|\d{1,2}m")  # a date as in 2507, a context as in 200K
 _QWEN3_2507_TOKENS = 262_144  # Hugging Face config.json of Qwen3-*-2507, recalled, not re-fetched
 
 
@@ -86,7 +86,7 @@ def names_context(hugging_face_id: str) -> int | None:
     (204800, 262144)
     """
     words = hugging_face_id.lower().split("-")
-    sized = [word for word in words if re.fullmatch(r"\d+[km]", word)]
+    sized = [word for word in words if re.fullmatch(r"\d+k|\d{1,2}m", word)]
     sizes = [int(word[:-1]) * (1024 if word[-1] == "k" else 1024**2) for word in sized]
     if "2507" in words:
         sizes.append(_QWEN3_2507_TOKENS)

@@ -128,14 +128,18 @@ def main() -> int:
         print(as_text(rows, brief=options.brief))
         if options.out:
             said = [{k: getattr(row, k) for k in ("experiment", "stage", "metric", "predicted")} for row in rows]
-            write_json(options.out, said)
+            _write(options.out, said)
     except SimError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
-        print(f"error: --out = {str(options.out)!r}: {error.strerror or error}", file=sys.stderr)
-        return 2
     return 0
+
+
+def _write(out: Path, said: list[dict[str, Any]]) -> None:
+    try:
+        write_json(out, said)
+    except OSError as error:
+        raise ConfigError(f"--out = {str(out)!r}: {error.strerror or error}") from None
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def server(run: ServerStated, play: Play, *, engine: str = "vllm", own_sampler: 
     model, weight_dtype = checkpoint(run, _model(run.model, play.unknown_model))
     context = flags.max_model_len or names_context(run.model) or 0
     model = model.model_copy(update={"max_context_tokens": max(context, model.max_context_tokens)})
-    options = raw["engine"] | (_server_defaults(gpu, flags) if engine == "vllm" else {})
+    options = raw["engine"] | (_server_defaults(gpu, flags, model.max_context_tokens) if engine == "vllm" else {})
     options |= {"sampler": model.default_sampler} if own_sampler else {}
     options |= {k: getattr(flags, k) for k in _FLAGS if getattr(flags, k) is not None}
     options["block_tokens"] = flags.block_size or options["block_tokens"]
@@ -84,10 +84,15 @@ def _model(hugging_face_id: str, unknown: Model | None) -> Model:
         return unknown.model_copy(update={"hugging_face_id": hugging_face_id, "config_path": None})
 
 
-def _server_defaults(gpu: Gpu, flags: FlagsStated) -> dict[str, int]:
-    """What `vllm serve` takes where it is not told: by the card's memory, A100 apart; each makes room for the other."""
+def _server_defaults(gpu: Gpu, flags: FlagsStated, context_tokens: int) -> dict[str, int]:
+    """What `vllm serve` takes where it is not told: by the card's memory, A100 apart; each makes room for the other.
+
+    A step has room for the longest prompt where prompts are not cut (recalled, not re-fetched).
+    """
     large = gpu.memory_gb >= 70 and not gpu.name.startswith("a100")
     tokens, sequences = _LARGE_CARD if large else _OTHER_CARD
+    if flags.chunked_prefill is False:
+        tokens = max(tokens, context_tokens)
     return {
         "max_num_batched_tokens": max(tokens, flags.max_num_seqs or 0),
         "max_num_seqs": min(sequences, flags.max_num_batched_tokens or tokens),
@@ -122,8 +127,12 @@ def played(scenario: Scenario, replication: int = 0, tell: Callable[[str], None]
     audit(facts)
     n, n_refused = len(facts.requests["outcome"]), int((facts.requests["outcome"] == Outcome.REFUSED).sum())
     if n_refused:
-        cache_tokens = kv_blocks_of(scenario.gpu, scenario.model, scenario.engine) * scenario.engine.block_tokens + 1
-        most, why = min((scenario.max_context_tokens, "the context"), (cache_tokens, "the KV cache"))
+        engine = scenario.engine
+        cache_tokens = kv_blocks_of(scenario.gpu, scenario.model, engine) * engine.block_tokens + 1
+        limits = [(scenario.max_context_tokens, "the context"), (cache_tokens, "the KV cache")]
+        if not engine.chunked_prefill:
+            limits.append((engine.max_num_batched_tokens + 1, "a step, as prompts are not cut"))
+        most, why = min(limits)
         line = f"{n_refused} of {n} requests refused: input + output longer than the {most} tokens of {why}"
         if n_refused == n:
             raise ConfigError(line)

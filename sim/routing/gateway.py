@@ -85,7 +85,7 @@ class Gateway:
         self.requests_started += 1
         choose = self._choose
         backend = choose(request, self)
-        if backend is _FLEET:
+        if backend == _FLEET:
             request.backend = backend
             self.fleet.submit(request)
             return

@@ -104,7 +104,8 @@ def build_calls(
     """The calls of each task as a tuple, lazily."""
     waits = repeat(0.0) if drawn.wait_s is None else drawn.wait_s.tolist()
     luck = repeat((0.5, 0.5)) if quantiles is None else quantiles
-    columns = (drawn.input_tokens.tolist(), drawn.output_tokens.tolist(), waits, segments, extends_prefix, luck)
+    tokens = (column.astype(np.int64, copy=False).tolist() for column in (drawn.input_tokens, drawn.output_tokens))
+    columns = (*tokens, waits, segments, extends_prefix, luck)
     # A Call is a tuple: tuple.__new__ makes it at a third of the cost of Call(...).
     made = map(tuple.__new__, repeat(Call), zip(*columns, strict=False))
     if len(drawn.offsets) == len(drawn.input_tokens) + 1:

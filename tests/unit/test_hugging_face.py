@@ -136,10 +136,12 @@ def test_a_model_that_conf_does_not_have(content, params_b, window_layers, confi
 def test_a_checkpoint_says_what_it_keeps_in_which_bits(config_file):
     quantized = {
         "quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_quant_algo": "FP8",
-        "ignore": ["model.layers.0.self_attn.q_proj", "lm_head"],
+        "ignore": [*(f"model.layers.{i}.self_attn.q_proj" for i in range(32)), "lm_head"],
     }  # fmt: skip
     read = Model.from_hugging_face(config_file(_LLAMA | {"quantization_config": quantized}))
     assert (read.weight_dtype, read.kv_dtype, read.attention_dtype) == ("fp8", "fp8", "bf16")
+    seeing = quantized | {"ignore": ["vision_tower.layers.0.self_attn.k_proj", "model.layers.3.self_attn.q_proj"]}
+    assert Model.from_hugging_face(config_file(_LLAMA | {"quantization_config": seeing})).attention_dtype is None
     in_bf16 = Model.from_hugging_face(config_file(_LLAMA)).weight_bytes()
     assert in_bf16 - read.weight_bytes() == read.mlp_params
 
