@@ -71,6 +71,11 @@ def _compose(given: argparse.Namespace, model: str, model_ids: Sequence[str]) ->
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
         config = compose("config", overrides=words)
         raw = {group: OmegaConf.to_container(config[group], resolve=True) for group in ("gpu", "model", "engine")}
+    if given.weight_dtype is None and len({names_fp8(name) for name in model_ids}) > 1:
+        raise ConfigError(
+            f"the results are of {', '.join(dict.fromkeys(model_ids))}: "
+            "fp8 and other weights in one fit; take one, or say --weight-dtype"
+        )
     if any(map(names_fp8, model_ids)) and raw["model"].get("weight_dtype", "bf16") == "bf16":
         raw["engine"]["weight_dtype"] = raw["engine"]["weight_dtype"] or "fp8"
     parts = parse_node(_Parts, raw)
@@ -80,11 +85,11 @@ def _compose(given: argparse.Namespace, model: str, model_ids: Sequence[str]) ->
     return server
 
 
-def _model_name(given: argparse.Namespace, results: Results) -> str:
+def _model_name(given: argparse.Namespace, model_ids: Sequence[str]) -> str:
     """`--model`, or the file of conf/model, or of one's own, of the one model that the results name."""
     if given.model:
         return given.model
-    named = list(dict.fromkeys(results.model_ids))
+    named = list(dict.fromkeys(model_ids))
     if not named:
         raise ConfigError("the results do not say which model was served: say with --model which of conf/model it is")
     own = (given.config_dir / "model").glob("*.yaml") if given.config_dir else ()
@@ -122,10 +127,10 @@ def run(words: Sequence[str]) -> Fit:
     given = _parser().parse_args(words)
     files = overlay.target(given.out or Path("mine/gpu") / f"my_{given.gpu}.yaml", given.force)
     results = read_results(given.results)
-    checks = read_results(given.check).points if given.check else []
-    model = _model_name(given, results)
-    server = _compose(given, model, results.model_ids)
-    for point in (*results.points, *checks):
+    checks = read_results(given.check) if given.check else Results()
+    model_ids = [*results.model_ids, *checks.model_ids]
+    server = _compose(given, _model_name(given, model_ids), model_ids)
+    for point in (*results.points, *checks.points):
         refuse_if_too_big(server.gpu, server.model, server.on(point.tensor_parallel).engine)
     print(
         f"{len(results.points)} operating points of {server.model.name} on {server.gpu.name}, "
@@ -133,12 +138,12 @@ def run(words: Sequence[str]) -> Fit:
         f"max_num_batched_tokens {server.engine.max_num_batched_tokens}"
         f"{f'; {server.engine.weight_dtype} weights' if server.engine.weight_dtype else ''}"
     )
-    for note in results.notes:
+    for note in (*results.notes, *checks.notes):
         print(f"note: {note}")
     result = fit(server, results.points, [name.strip() for name in given.hold.split(",") if name.strip()])
     _tell(result)
-    if checks:
-        _tell_check(checks, server, result.server)
+    if checks.points:
+        _tell_check(checks.points, server, result.server)
     sources = {"gpu": _source_of("gpu", given.gpu, given.config_dir)}
     sources["engine"] = _source_of("engine", given.engine, given.config_dir)
     overlay.write(files, result, sources, date.today().isoformat(), given.force)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import csv
 import io
 
-from sim.calibrate.points import Figures, Point, positive, whole
+from sim.calibrate.points import NO_STEADY_STATE, Figures, Point, keeps_up, positive, whole
 from sim.schema import TraceError
 
 _SAME = {
@@ -28,16 +28,27 @@ _SAME = {
 }  # fmt: skip
 
 
-def csv_points(path: str, text: str) -> list[Point]:
-    """The rows as operating points. Raises TraceError naming file, line and column."""
+def csv_points(path: str, text: str) -> tuple[list[Point], list[str]]:
+    """The rows as operating points, and notes on those left out. Raises TraceError naming file, line and column."""
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
     try:
         header = [_SAME.get(name.strip(), name.strip()) for name in reader.fieldnames or []]
         _check_header(path, header)
         reader.fieldnames = header
-        return [_point(path, reader.line_num, row) for row in reader if any((v or "").strip() for v in row.values())]
+        found = [_point(path, reader.line_num, row) for row in reader if any((v or "").strip() for v in row.values())]
     except csv.Error as error:
         raise TraceError(f"{path}, line {reader.line_num}: {error}") from None
+    drowned = [point for point in found if not _keeps_up(point)]
+    return [p for p in found if p not in drowned], [f"{p.source}: {NO_STEADY_STATE}" for p in drowned]
+
+
+def _keeps_up(point: Point) -> bool:
+    """Told by throughput, and only where a row says how many requests were measured: the last answer takes its time."""
+    tokens_per_s, n = point.measured.output_tokens_per_s, point.requests
+    if not (point.rate_per_s and tokens_per_s and n):
+        return True
+    decode_s = (point.output_tokens - 1) * (point.measured.tpot_s or 0.0)
+    return keeps_up(n, point.rate_per_s, n * point.output_tokens / tokens_per_s, decode_s)
 
 
 def _check_header(path: str, header: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, NamedTuple
@@ -70,6 +71,17 @@ def keeps_up(requests: int, rate_per_s: float, span_s: float, decode_s: float) -
     `span_s` is from the first request sent to the last one answered, `decode_s` from a first token to its last.
     """
     return span_s <= _LATE * (requests / rate_per_s + decode_s)
+
+
+def usable(place: str, n: int, read: Callable[[int], Any]) -> tuple[list[Any], list[str]]:
+    """What `read` makes of each of `n` requests, and a note on those it raises TraceError for: they are left out."""
+    rows, wrong = [], []
+    for i in range(n):
+        try:
+            rows.append(read(i))
+        except TraceError as error:
+            wrong.append(str(error))
+    return rows, [f"{place}: {len(wrong)} of {n} requests are left out; {wrong[0]}"] if wrong else []
 
 
 def positive(value: Any, place: str, what: str = "a number > 0") -> float:

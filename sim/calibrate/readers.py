@@ -18,7 +18,7 @@ from typing import Any
 
 from sim.calibrate.guidellm import guidellm_models, guidellm_points
 from sim.calibrate.plain_csv import csv_points
-from sim.calibrate.points import AT_ONCE, NO_STEADY_STATE, Figures, Point, keeps_up, mean, positive, whole
+from sim.calibrate.points import AT_ONCE, NO_STEADY_STATE, Figures, Point, keeps_up, mean, positive, usable, whole
 from sim.schema import TraceError
 
 _FULL = 0.95  # of max_concurrency busy on average: the clients, not the rate, are the load
@@ -48,7 +48,9 @@ def read_results(paths: Iterable[str]) -> Results:
         if text.lstrip()[0] in "{[":
             _read_json(path, text, results)
         else:
-            results.points += csv_points(path, text)
+            points, notes = csv_points(path, text)
+            results.points += points
+            results.notes += notes
     if not results.points:
         raise TraceError("no operating point to learn from: " + ("; ".join(results.notes) or "the files hold none"))
     return results
@@ -101,7 +103,13 @@ def _read_vllm(path: str, place: str, result: dict[str, Any], results: Results) 
     if not result.get("completed", 1):
         results.notes.append(f"{place}: left out, no request succeeded")
         return
+    if result.get("ramp_up_strategy"):
+        results.notes.append(f"{place}: left out, a rate that is ramped up is no steady state")
+        return
     arrays = _detailed(place, result, results.notes)
+    if arrays == ():
+        results.notes.append(f"{place}: left out, no request succeeded")
+        return
     if arrays:
         lengths, ttfts, tpots = arrays
         n = len(lengths)
@@ -155,7 +163,10 @@ def _load(
 
 
 def _detailed(place: str, result: dict[str, Any], notes: list[str]):
-    """Lengths, TTFTs and TPOTs of the requests that succeeded, from `--save-detailed`; None without those arrays."""
+    """Lengths, TTFTs and TPOTs of the requests that succeeded, from `--save-detailed`.
+
+    None without those arrays, () if no request is of use.
+    """
     names = ("input_lens", "output_lens", "ttfts", "itls")
     if not all(isinstance(result.get(name), list) and result[name] for name in names):
         return None
@@ -164,22 +175,26 @@ def _detailed(place: str, result: dict[str, Any], notes: list[str]):
         sizes = ", ".join(f"{name} {len(column)}" for name, column in zip(names, columns, strict=True))
         raise TraceError(f"{place}: the arrays are not of one length: {sizes}")
     errors = result.get("errors") or [""] * len(columns[0])
-    lengths, ttfts, tpots, n_whole = [], [], [], 0
-    for i, (prompt, answer, ttft, itls) in enumerate(zip(*columns, strict=True)):
-        if not answer or not ttft or (i < len(errors) and errors[i]):
-            continue
-        at = f"{place}, request {i}"
-        lengths.append((whole(prompt, f"{at}, key 'input_lens'"), whole(answer, f"{at}, key 'output_lens'")))
-        ttfts.append(positive(ttft, f"{at}, key 'ttfts'"))
-        if answer > 1 and not itls:
-            n_whole += 1
-        elif answer > 1:
-            tpots.append(positive(_sum(itls, f"{at}, key 'itls'"), f"{at}, key 'itls'") / (answer - 1))
-    if n_whole:
+    sent = list(zip(*columns, strict=True))
+    answered = [
+        i for i, (_, answer, ttft, _) in enumerate(sent) if answer and ttft and not (i < len(errors) and errors[i])
+    ]
+    rows, odd = usable(place, len(answered), lambda k: _row(f"request {answered[k]}", *sent[answered[k]]))
+    notes += odd
+    if not rows:
+        return ()
+    if n_whole := sum(answer > 1 and tpot is None for _, answer, _, tpot in rows):
         notes.append(f"{place}: {n_whole} answers came in one piece and have no TPOT")
-    if not lengths:
-        raise TraceError(f"{place}: no request succeeded")
-    return tuple(lengths), ttfts, tpots
+    return tuple(row[:2] for row in rows), [row[2] for row in rows], [row[3] for row in rows if row[3] is not None]
+
+
+def _row(at: str, prompt: Any, answer: Any, ttft: Any, itls: Any) -> tuple[int, int, float, float | None]:
+    """Input and output tokens, TTFT and TPOT of one request; an answer in one piece has no TPOT."""
+    prompt, answer = whole(prompt, f"{at}, key 'input_lens'"), whole(answer, f"{at}, key 'output_lens'")
+    ttft = positive(ttft, f"{at}, key 'ttfts'")
+    if answer == 1 or not itls:
+        return prompt, answer, ttft, None
+    return prompt, answer, ttft, positive(_sum(itls, f"{at}, key 'itls'"), f"{at}, key 'itls'") / (answer - 1)
 
 
 def _sum(values: Sequence[Any], place: str) -> float:

@@ -162,11 +162,63 @@ def test_requests_without_a_token_are_left_out_and_told(read):
     done[0] |= {"output_tokens": 0}
     done[1] |= {"time_to_first_token_ms": None}
     results = read(report)
-    assert results.points[0].requests == 2 and "2 requests without a token" in results.notes[0]
+    assert results.points[0].requests == 2
+    assert "r.json, benchmark 0: 2 of 4 requests are left out; request 0" in results.notes[0]
     in_one_piece = DETAILED | {"itls": [[], [], [0.02, 0.02, 0.02, 0.02], []]}
     results = read([in_one_piece, VLLM | {"completed": 0}])
     assert results.points[0].requests == 3 and results.points[0].measured.tpot_s == pytest.approx(0.02)
     assert ["one piece" in results.notes[0], "no request succeeded" in results.notes[1]] == [True, True]
+
+
+@pytest.mark.parametrize("key", ["inter_token_latency_ms", "request_latency", "prompt_tokens"])
+def test_one_odd_request_is_left_out_and_told(key, read):
+    report = guidellm({"type_": "concurrent", "streams": 2}, True)
+    report["benchmarks"][0]["requests"]["successful"][2][key] = None
+    results = read(report)
+    assert results.points[0].requests == 3
+    assert f"1 of 4 requests are left out; request 2, key '{key}': is missing" in results.notes[0]
+    for itls, why in ((["a"], "is not a list of numbers"), ([0.0, 0.0], "0.0 is not a number > 0")):
+        results = read(DETAILED | {"itls": [itls, [], [0.02] * 4, []]})
+        assert results.points[0].requests == 2 and why in results.notes[0]
+
+
+def test_one_failed_run_does_not_refuse_the_others(read):
+    results = read([VLLM, DETAILED | {"errors": ["no"] * 4}, VLLM | {"ramp_up_strategy": "linear"}])
+    assert len(results.points) == 1
+    assert ["no request succeeded" in results.notes[0], "ramped up" in results.notes[1]] == [True, True]
+
+
+@pytest.mark.parametrize("where", [("metrics",), ()])
+@pytest.mark.parametrize(
+    ("strategy", "load"),
+    [({"type_": "constant", "rate": 5.0}, (None, 5.0)), ({"type_": "throughput", "max_concurrency": 99}, (5, None))],
+)
+def test_a_sample_of_the_requests_stands_for_all_of_them(strategy, load, where, read):
+    """500 requests of one second, five a second, of which every fiftieth was saved."""
+    done = [guidellm_request(1000 + i / 5, 1.0, True) for i in range(0, 500, 50)]
+    totals = {"request_totals": {"successful": 500, "incomplete": 0, "errored": 0}}
+    benchmark = {"config": {"strategy": strategy}, "start_time": 1000.0, "end_time": 1100.8}
+    benchmark |= {"requests": {"successful": done}} | ({where[0]: totals} if where else totals)
+    results = read({"benchmarks": [benchmark]})
+    (point,) = results.points
+    assert (point.concurrency, point.rate_per_s, point.requests, len(point.lengths)) == (*load, 500, 10)
+    assert point.measured.output_tokens_per_s == pytest.approx(500 * 101 / 100.8)
+    assert "only 10 of its 500 requests were saved" in results.notes[0]
+
+
+def test_guidellm_traces_are_left_out_and_no_model_is_no_name(read):
+    report = guidellm({"type_": "trace"}, True)
+    report["benchmarks"] += guidellm({"type_": "synchronous"}, True)["benchmarks"]
+    report["benchmarks"][1]["worker"] = {"backend_model": "None"}
+    results = read(report)
+    assert len(results.points) == 1 and "a trace is not one load" in results.notes[0] and not results.model_ids
+
+
+def test_rows_of_a_csv_that_did_not_keep_up_are_left_out_and_told(read):
+    head = "rate_per_s,input_tokens,output_tokens,ttft_s,tpot_s,throughput,requests\n"
+    results = read(head + "50,512,128,60,0.03,512,2000\n1,512,128,0.05,0.01,127,500\n", "my.csv")
+    assert [point.rate_per_s for point in results.points] == [1.0]
+    assert "my.csv, line 2: left out, the server did not keep up" in results.notes[0]
 
 
 def test_plain_csv(read):
@@ -203,8 +255,7 @@ HEAD = "concurrency,input_tokens,output_tokens,ttft_s,tpot_s\n"
         (VLLM | {"mean_tpot_ms": "x"}, "r, key 'mean_tpot_ms': 'x' is not a number"),
         (VLLM | {"max_concurrency": -1}, "r, key 'max_concurrency': -1 is not"),
         (DETAILED | {"ttfts": [0.1]}, "arrays are not of one length: input_lens 4, output_lens 4, ttfts 1, itls 4"),
-        (DETAILED | {"itls": [["a"], [], [], []]}, "r, request 0, key 'itls': is not a list of numbers"),
-        (DETAILED | {"errors": ["no"] * 4}, "r: no request succeeded"),
+        (DETAILED | {"errors": ["no"] * 4}, "r: left out, no request succeeded"),
         ({"benchmarks": [{"metrics": {}}]}, "r, benchmark 0, key 'requests.successful': is missing"),
         ({"benchmarks": [{"requests": {"successful": [{}]}}]}, "request 0, key 'prompt_tokens': is missing"),
     ],
@@ -316,6 +367,17 @@ def test_the_model_is_the_one_the_results_name(calibrate, tmp_path):
     (tmp_path / "r.json").write_text(json.dumps(VLLM | {"model_id": "me/my-model"}))
     said = calibrate("r.json")
     assert said.code == 2 and "the results are of me/my-model: say with --model" in said.line
+
+
+def test_one_fit_is_of_one_model_in_one_number_format(calibrate, tmp_path):
+    other = VLLM | {"model_id": "Qwen/Qwen3-8B"}
+    (tmp_path / "r.json").write_text(json.dumps(VLLM))
+    (tmp_path / "check.json").write_text(json.dumps([other, VLLM | {"completed": 0}]))
+    assert "Qwen/Qwen3-8B: say with --model" in calibrate("r.json", "--check", "check.json").line
+    assert "note: check.json, entry 2: left out" in calibrate("r.json", "--check", "check.json", *OF_8B).out
+    (tmp_path / "r.json").write_text(json.dumps([VLLM, VLLM | {"model_id": "RedHatAI/Llama-3.1-8B-Instruct-FP8"}]))
+    assert "fp8 and other weights in one fit" in calibrate("r.json").line
+    assert "operating points of" in calibrate("r.json", "--weight-dtype", "fp8").out
 
 
 def test_results_that_no_plausible_server_gives_are_warned_of(calibrate, tmp_path):
