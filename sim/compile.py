@@ -29,7 +29,7 @@ def build(into: str) -> None:
     os.chdir(scratch)  # mypy takes what lies beside a package for part of it, and beside an installed one lies much
     sources = [str(source_of(module).relative_to(PACKAGE.parent)) for module in HOT_PATH]
     extensions = mypycify(
-        [*_MYPY, f"--cache-dir={scratch}", *sources], opt_level="1", target_dir=str(scratch), group_name="sim_hot_path"
+        [*_MYPY, f"--cache-dir={scratch}", *sources], opt_level="2", target_dir=str(scratch), group_name="sim_hot_path"
     )
     setup(
         name="sim_hot_path",

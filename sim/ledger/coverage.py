@@ -5,6 +5,7 @@ A stretch is (group, start_s, end_s); three arrays of one length hold many. Grou
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -51,22 +52,16 @@ def union(stretches: Stretches, tolerance_s: float) -> Stretches:
 
 def uncovered(inner: Stretches, outer: Stretches, tolerance_s: float) -> np.ndarray:
     """Rows of `inner` that do not lie within one stretch of the union of `outer`, give or take `tolerance_s`."""
-    if not len(inner.group):
-        return np.empty(0, np.int64)
-    cover = union(outer, tolerance_s)
-    n = len(cover.group)
-    if n == 0:
-        return np.arange(len(inner.group))
-    order = by_group_and_time(
-        np.concatenate([cover.group, inner.group]), np.concatenate([cover.start_s - tolerance_s, inner.start_s])
-    )
-    latest = np.maximum.accumulate(np.where(order < n, order, -1))  # cover is sorted, so its row numbers only grow
-    is_inner = order >= n
-    rows, host = order[is_inner] - n, latest[is_inner]
-    inside = (
-        (host >= 0) & (cover.group[host] == inner.group[rows]) & (inner.end_s[rows] <= cover.end_s[host] + tolerance_s)
-    )
-    return np.sort(rows[~inside])
+    cover, outside = union(outer, tolerance_s), []
+    for group, rows, part in _each_group(inner):
+        first, last = np.searchsorted(cover.group, [group, group + 1])
+        if first == last:
+            outside.append(rows)
+            continue
+        host = np.searchsorted(cover.start_s[first:last] - tolerance_s, part.start_s, side="right") - 1
+        reach_s = cover.end_s[first:last][host] + tolerance_s
+        outside.append(rows[(host < 0) | (part.end_s > reach_s)])
+    return np.sort(np.concatenate(outside)) if outside else np.empty(0, np.int64)
 
 
 def peak_overlap(stretches: Stretches, tolerance_s: float) -> tuple[int, int]:
@@ -74,15 +69,20 @@ def peak_overlap(stretches: Stretches, tolerance_s: float) -> tuple[int, int]:
 
     Stretches that touch do not overlap; overlaps shorter than `tolerance_s` are not counted.
     """
-    if not len(stretches.group):
-        return 0, -1
-    if (stretches.group == stretches.group[0]).all():
-        return _peak(stretches, tolerance_s), int(stretches.group[0])
-    by_group = stretches.take(np.argsort(stretches.group, kind="stable"))
-    groups, first = np.unique(by_group.group, return_index=True)
-    of_each = zip(*(np.split(column, first[1:]) for column in by_group), strict=True)
-    peaks = [_peak(Stretches(*columns), tolerance_s) for columns in of_each]
-    return max(peaks), int(groups[np.argmax(peaks)])
+    peaks = [(_peak(part, tolerance_s), int(group)) for group, _, part in _each_group(stretches)]
+    return max(peaks, key=lambda peak: peak[0], default=(0, -1))
+
+
+def _each_group(stretches: Stretches) -> Iterator[tuple[int, np.ndarray, Stretches]]:
+    """Every group, its rows and its stretches."""
+    group, n = stretches.group, len(stretches.group)
+    if n and (group == group[0]).all():
+        yield group[0], np.arange(n), stretches
+    elif n:
+        order = np.argsort(group, kind="stable")
+        groups, first = np.unique(group[order], return_index=True)
+        for one, rows in zip(groups, np.split(order, first[1:]), strict=True):
+            yield one, rows, stretches.take(rows)
 
 
 def _peak(stretches: Stretches, tolerance_s: float) -> int:

@@ -30,7 +30,7 @@ def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo
     """
     window = facts.window
     rows = of_window(facts.requests, window)
-    mine = {name: column[rows] for name, column in facts.requests.items()}
+    mine = facts.requests if rows.all() else {name: column[rows] for name, column in facts.requests.items()}
     n = len(mine["arrived_s"])
     attained = int(np.count_nonzero(slo.attained(mine)))
     counts = _counts(mine, usage)
