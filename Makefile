@@ -15,7 +15,7 @@ BIN := .venv/bin
 	touch $@
 
 hot-path: .venv/.ok ## what every event passes through, compiled; a moment if it is
-	@$(BIN)/python -m sim.compile || true
+	@$(BIN)/python -m sim.hot_path.build || true
 
 run: hot-path      ## the main job: three traffic shapes on five fleets
 	$(BIN)/python -m sim +experiment=shapes_by_fleets $(ARGS)

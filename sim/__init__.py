@@ -2,22 +2,22 @@
 
 Tasks are drawn from the workload's own random streams, played through a router into backends that know only tokens and
 seconds, leave behind an append-only book of facts, and only then does anyone speak of dollars or percentiles.
-`scenario` is the door in, `simulate` the place where the rooms meet, `study` what runs it many times.
+`scenarios` is the door in, `simulation` the place where the rooms meet, `study` what runs it many times.
 """
 
 from importlib import import_module
 
-from sim.compiled import use_extensions
+from sim.hot_path import use_extensions
 
 use_extensions()
 
 _HOME = {
     "ConfigError": "sim.schema",
-    "Scenario": "sim.scenario",
+    "Scenario": "sim.scenarios",
     "SimError": "sim.schema",
-    "compose_config": "sim.scenario",
-    "kv_blocks": "sim.engine.hardware",
-    "parse": "sim.scenario",
+    "compose_config": "sim.scenarios",
+    "kv_blocks": "sim.hardware.fits",
+    "parse": "sim.scenarios",
     "replicate": "sim.study.replicate",
 }
 __all__ = sorted(_HOME)

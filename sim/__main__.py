@@ -22,7 +22,7 @@ def main() -> None:
 
 
 def _run(words: Sequence[str]) -> None:
-    from sim.study.refusals import REFUSABLE, exit_code, one_line, refuse_code_in_arguments
+    from sim.study.errors import REFUSABLE, exit_code, one_line, refuse_code_in_arguments
 
     try:
         arguments = _arguments(words)

@@ -58,8 +58,6 @@ ON_DEMAND_FROM = REPLICAS_PER_POOL // 2
 """Within a pool, those that are on demand in place of spot are numbered from this on."""
 
 
-
-
 class Backend(IntEnum):
     """Who served a request."""
 

@@ -1,11 +1,14 @@
 """What a configuration can say, and how it says no.
 
-`Node` is the base of everything a config holds; `Kinded` is the base of everything a config can *choose*: the YAML says
-`kind: bursty` and the subclass whose `kind` is "bursty" is built. No config names code.
+`Config` is the base of everything a config holds; `Choice` is the base of everything a config can *choose*: the YAML
+says `kind: bursty` and the subclass whose `kind` is "bursty" is built. No config names code.
 """
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Annotated, Any, Union, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -27,35 +30,49 @@ class AuditError(SimError):
     """A finished run breaks a conservation law: a defect of the simulator, never of the input."""
 
 
-class Node(BaseModel):
+class Config(BaseModel):
     """A typed, frozen piece of configuration: unknown keys, wrong types, NaN and infinity are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Kinded(Node):
+class Choice(Config):
     """A choice within a config group. Concrete subclasses declare `kind: Literal["name"] = "name"`."""
 
     kind: str
 
 
-def kinds_of(base: type[Kinded]) -> dict[str, type[Kinded]]:
-    """Every concrete subclass of `base`, by its kind.
+def kinds_of(base: type[Choice]) -> dict[str, type[Choice]]:
+    """Every concrete subclass of `base`, by its kind: those in any module of the package of `base`, and those imported.
 
-    >>> from sim.workload.arrivals import Arrivals
+    >>> from sim.workload.arrivals.cox import Arrivals
     >>> "bursty" in kinds_of(Arrivals)
     True
     """
-    found: dict[str, type[Kinded]] = {}
+    _import_room(base.__module__.rpartition(".")[0])
+    return _loaded_kinds(base)
+
+
+@cache
+def _import_room(package: str) -> None:
+    """Import every module of a package, so that each kind in it exists. The top of the program is no room."""
+    if "." not in package:
+        return
+    for module in iter_modules(import_module(package).__path__, f"{package}."):
+        import_module(module.name)
+
+
+def _loaded_kinds(base: type[Choice]) -> dict[str, type[Choice]]:
+    found: dict[str, type[Choice]] = {}
     for cls in base.__subclasses__():
         literal = get_args(cls.model_fields["kind"].annotation)
         if literal:
             found[literal[0]] = cls
-        found |= kinds_of(cls)
+        found |= _loaded_kinds(cls)
     return found
 
 
-def one_of(base: type[Kinded]) -> Any:
+def one_of(base: type[Choice]) -> Any:
     """A field type that accepts any concrete subclass of `base`, told apart by `kind`."""
     classes = tuple(kinds_of(base).values())
     if len(classes) == 1:
@@ -63,7 +80,7 @@ def one_of(base: type[Kinded]) -> Any:
     return Annotated[Union[classes], Field(discriminator="kind")]  # noqa: UP007
 
 
-def parse_node(cls: type[Node], raw: Any) -> Any:
+def parse_config(cls: type[Config], raw: Any) -> Any:
     """Validate plain data into `cls`; every violation is listed as `key = value: law`. Raises ConfigError."""
     try:
         return cls.model_validate(raw)

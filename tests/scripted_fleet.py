@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from sim.fleet.scaling import Scaler
+from sim.scaling.scaler import Scaler
 
 
 class ScriptedFleet:

@@ -8,16 +8,16 @@ from types import SimpleNamespace
 import simpy
 
 from sim.engine.replica import Replica
-from sim.engine.step_time import AffineStepTime
-from sim.fleet.cold_start import ColdStart
 from sim.fleet.fleet import Fleet
-from sim.fleet.reliability import Reliability
-from sim.fleet.supply import Supply
-from sim.fleet.victims import LongestIdle
+from sim.fleet.supply.cold_start import ColdStart
+from sim.fleet.supply.reliability import Reliability
+from sim.fleet.supply.supply import Supply
+from sim.fleet.victims.victims import LongestIdle
+from sim.hardware.step_time.affine import AffineStepTime
 from sim.randomness import Streams
 from sim.recorder import Recorder
 from sim.records import ReplicaState
-from sim.schema import parse_node
+from sim.schema import parse_config
 from sim.work import Call, Request, Task
 
 TEN_SECONDS = dict(
@@ -52,8 +52,8 @@ class SmallFleet:
             new_replica=partial(
                 Replica, env, AffineStepTime(base_s=1.0), kv_blocks=1000, max_num_seqs=4, max_num_batched_tokens=1000
             ),
-            supply=Supply(parse_node(ColdStart, TEN_SECONDS | dict(cold_start)), 1e9, Streams(1)),
-            victim=victim or LongestIdle(), reliability=parse_node(Reliability, losses), new_hazards=self._hazards,
+            supply=Supply(parse_config(ColdStart, TEN_SECONDS | dict(cold_start)), 1e9, Streams(1)),
+            victim=victim or LongestIdle(), reliability=parse_config(Reliability, losses), new_hazards=self._hazards,
             max_requests_per_replica=4, patience_s=None, recorder=self.recorder, on_done=self._done,
         )  # fmt: skip
         for at_s, _ in sizes:

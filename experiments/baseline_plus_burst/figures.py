@@ -17,8 +17,8 @@ from sim.ledger.usage import Usage
 from sim.report.figures import DPI, PALETTE
 from sim.report.intervals import student_interval
 from sim.report.verdict import is_yes
-from sim.scenario import Scenario, compose_config, parse
-from sim.simulate import peak_tokens_per_s
+from sim.scenarios import Scenario, compose_config, parse
+from sim.simulation import peak_tokens_per_s
 from sim.study.results import read_usages
 from sim.units import HOUR_S, MINUTE_S
 from sim.workload.workload import Workload

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from experiments.drawing import CI_SUFFIX, PALETTE, measured, panels, save
 from experiments.running import Play, main
 from sim.ledger.breakeven import blended_usd_per_mtok
-from sim.reprice import reprice_folder
-from sim.scenario import compose_config, parse
+from sim.scenarios import compose_config, parse
 from sim.study.collect import collect
+from sim.study.reprice import reprice_folder
 from sim.units import MTOK
 
 SMALL = ("replications=1", "arrivals.exact_tasks=150", "engine.max_num_seqs=8")

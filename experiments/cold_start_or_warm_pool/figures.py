@@ -13,11 +13,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from experiments.running import Play, main
-from sim.engine.hardware import weight_bytes_per_gpu
+from sim.hardware.fits import weight_bytes_per_gpu
 from sim.report.figures import DPI, PALETTE
 from sim.report.intervals import CI_SUFFIX
 from sim.report.verdict import is_yes
-from sim.scenario import compose_config, parse
+from sim.scenarios import compose_config, parse
 from sim.units import DAY_S, HOUR_S, MONTH_S
 
 SMALL = (

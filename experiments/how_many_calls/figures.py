@@ -22,7 +22,7 @@ from sim.ledger.breakeven import (
     usd_per_mtok,
 )
 from sim.report.figures import DPI, PALETTE
-from sim.scenario import compose_config, parse
+from sim.scenarios import compose_config, parse
 from sim.units import HOUR_S
 
 SMALL = (

@@ -13,9 +13,9 @@ from experiments.drawing import CI_SUFFIX, PALETTE, measured, panels, save
 from experiments.running import Play, main
 from sim.ledger.breakeven import serverless_breakeven_duty, usd_per_mtok
 from sim.ledger.ownership import OwnedNode
-from sim.reprice import reprice_folder
-from sim.scenario import compose_config, parse
+from sim.scenarios import compose_config, parse
 from sim.study.collect import collect
+from sim.study.reprice import reprice_folder
 from sim.units import DAY_S, HOUR_S
 
 SMALL = ("replications=1", "arrivals.exact_tasks=100,1000", "engine.max_num_seqs=8")

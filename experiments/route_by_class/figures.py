@@ -8,8 +8,8 @@ import pandas as pd
 
 from experiments.drawing import CI_SUFFIX, PALETTE, measured, panels, save
 from experiments.running import Play, main
-from sim.reprice import reprice_folder
 from sim.study.collect import collect
+from sim.study.reprice import reprice_folder
 
 SMALL = ("replications=1", "horizon_s=1200", "arrivals.exact_tasks=80", "engine.max_num_seqs=4")
 FLEETS = {

@@ -9,7 +9,7 @@ import pandas as pd
 from experiments.drawing import CI_SUFFIX, PALETTE, measured, panels, save
 from experiments.running import Play, main
 from sim.ledger.breakeven import replicas_for, usd_per_mtok
-from sim.scenario import compose_config, parse
+from sim.scenarios import compose_config, parse
 from sim.units import DAY_S, HOUR_S, MONTH_S
 
 SMALL = ("replications=1", "arrivals.exact_tasks=60", "engine.max_num_seqs=4")

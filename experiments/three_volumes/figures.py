@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from experiments.drawing import CI_SUFFIX, PALETTE, panels, save
 from experiments.running import Play, main
 from sim.ledger.breakeven import breakeven_volume, self_hosted_usd_per_month
-from sim.scenario import compose_config, parse
+from sim.scenarios import compose_config, parse
 from sim.units import HOUR_S, MONTH_S, MTOK
 
 SMALL = ("replications=1", "horizon_s=300", "warmup_s=30", "engine.max_num_seqs=16")

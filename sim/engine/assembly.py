@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from sim.engine.architecture import Model
-from sim.engine.hardware import Engine, Gpu, kv_blocks_of, max_context_tokens
 from sim.engine.replica import Replica
+from sim.hardware.engine import Engine
+from sim.hardware.fits import kv_blocks_of
+from sim.hardware.flags import max_context_tokens
+from sim.hardware.gpu import Gpu
+from sim.hardware.model import Model
 
 
 def replica_maker(env, gpu: Gpu, model: Model, engine: Engine) -> partial[Replica]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sim.clock import AFTER_ARRIVALS, Wake
-from sim.engine.batching import leap_s, steps_begun
-from sim.engine.handover import DecodeScheduler
-from sim.engine.loss import Leftover, leftovers
-from sim.engine.priority import PriorityScheduler
-from sim.engine.reserving import ReservingScheduler
+from sim.engine.leap import leap_s, steps_begun
+from sim.engine.leftovers import Leftover, leftovers
 from sim.engine.scheduler import Scheduler
+from sim.engine.schedulers.decode_only import DecodeScheduler
+from sim.engine.schedulers.priority import PriorityScheduler
+from sim.engine.schedulers.reserving import ReservingScheduler
 from sim.engine.sequence import Sequence
-from sim.engine.step_time import StepTime
+from sim.hardware.step_time.protocol import StepTime
 from sim.work import Outcome, Request, Segment
 
 _SCHEDULERS: dict[tuple[str, str], type[Scheduler]] = {
@@ -38,7 +38,7 @@ class Replica:
     `preemptions`, `preempted_s`, `recomputed_tokens` and `outcome` stamped; `on_busy()` and `on_idle()` when it falls
     out of and into having nothing to do. A request that could never fit its KV memory is refused; so is one that finds
     `max_num_seqs + max_queue` requests here. `decode_tokens`: what a decoding sequence takes of the token budget.
-    `decodes_only`: requests arrive with their first token, computed elsewhere (see sim.engine.handover).
+    `decodes_only`: requests arrive with their first token, computed elsewhere (see sim.engine.schedulers.decode_only).
     """
 
     def __init__(

@@ -16,10 +16,10 @@ from collections import deque
 from heapq import heappop, heappush
 from math import inf
 
-from sim.engine.prefix_cache import KvMemory
+from sim.engine.kv_memory import KvMemory
 from sim.engine.priority_queue import PriorityQueue
 from sim.engine.sequence import Sequence
-from sim.engine.step_time import Chunk
+from sim.hardware.step_time.protocol import Chunk
 from sim.work import Request
 
 

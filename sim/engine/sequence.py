@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.engine.prefix_cache import Hold, KvMemory
+from sim.engine.kv_memory import Hold, KvMemory
 from sim.work import Losses, Request, Segment
 
 

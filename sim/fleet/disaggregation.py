@@ -16,15 +16,16 @@ from collections.abc import Callable
 from pydantic import Field
 
 from sim.clock import call_later
-from sim.engine.architecture import Model
-from sim.engine.hardware import Engine, kv_bytes_per_token
 from sim.fleet.fleet import Fleet
-from sim.schema import Node
+from sim.hardware.engine import Engine
+from sim.hardware.fits import kv_bytes_per_token
+from sim.hardware.model import Model
+from sim.schema import Config
 from sim.units import GB
 from sim.work import Outcome, Request
 
 
-class Disaggregation(Node):
+class Disaggregation(Config):
     """How many replicas only prefill, and the link from them to those that decode."""
 
     prefill_replicas: int = Field(ge=1, description="always on, besides those of scaling, which decode")

@@ -10,15 +10,15 @@ from math import inf
 from sim.clock import Wake, call_later
 from sim.engine.priority_queue import PriorityQueue
 from sim.engine.replica import Replica
-from sim.fleet.hazards import Hazards
-from sim.fleet.mortal import MortalFleet
-from sim.fleet.reliability import Reliability
+from sim.fleet.losses import MortalFleet
 from sim.fleet.roster import Member, Roster
-from sim.fleet.scaling import Scaler
-from sim.fleet.supply import Supply
-from sim.fleet.victims import Victim
+from sim.fleet.supply.hazards import Hazards
+from sim.fleet.supply.reliability import Reliability
+from sim.fleet.supply.supply import Supply
+from sim.fleet.victims.victims import Victim
 from sim.recorder import Recorder
 from sim.records import ReplicaState
+from sim.scaling.scaler import Scaler
 from sim.views import ReplicaView
 from sim.work import Outcome, Request
 

@@ -15,19 +15,20 @@ from collections.abc import Callable, Sequence
 
 from pydantic import Field, model_validator
 
-from sim.engine.hardware import Engine, Gpu
-from sim.fleet.cold_start import ColdStart
 from sim.fleet.fleet import Fleet
-from sim.fleet.reliability import Reliability
-from sim.fleet.scalers import Scaler
-from sim.fleet.victims import Victim
+from sim.fleet.supply.cold_start import ColdStart
+from sim.fleet.supply.reliability import Reliability
+from sim.fleet.victims.victims import Victim
+from sim.hardware.engine import Engine
+from sim.hardware.gpu import Gpu
 from sim.records import REPLICAS_PER_POOL
-from sim.schema import Node, one_of
+from sim.scaling.scaler import Scaler
+from sim.schema import Config, one_of
 from sim.views import FleetView
 from sim.work import Request
 
 
-class Spill(Node):
+class Spill(Config):
     """When requests come here instead of joining the pool before: if any trigger given fires there.
 
     A pool that would refuse them fires, too. A router's limits before an API must not be tighter than these: it looks
@@ -54,7 +55,7 @@ class Spill(Node):
         return wait_s is not None and before.predicted_wait_s > wait_s
 
 
-class Pool(Node):
+class Pool(Config):
     """A further pool. What it does not say (None) is as in the first one."""
 
     gpu: Gpu

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sim.clock import Wake, call_later
-from sim.engine.loss import Leftover
+from sim.engine.leftovers import Leftover
 from sim.engine.replica import Replica
-from sim.fleet.hazards import Hazards
-from sim.fleet.nodes import Machine
-from sim.fleet.supply import Stages, Start, Supply
-from sim.fleet.victims import Victim
+from sim.fleet.supply.hazards import Hazards
+from sim.fleet.supply.nodes import Machine
+from sim.fleet.supply.supply import Stages, Start, Supply
+from sim.fleet.victims.victims import Victim
 from sim.recorder import Recorder
 from sim.records import ON_DEMAND_FROM, ReplicaState
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from sim.schema import Node
+from sim.schema import Config
 from sim.units import HOUR_S, MONTH_S
 
 _YEAR_HOURS = 12 * MONTH_S / HOUR_S
 
 
-class OwnedNode(Node):
+class OwnedNode(Config):
     """A server with its GPUs, bought, housed and powered. People are overhead, not in here: nothing is stacked.
 
     capital: annuity(capex) - sinking fund(residual), per year; at no cost of capital capex (1 - residual) / years.

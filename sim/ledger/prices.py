@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from sim.ledger.api_tariffs import ApiTariff, ModelTariff, TokenRates, TokenTariff
-from sim.ledger.gpu_plans import (
+from sim.ledger.lines import Line
+from sim.ledger.overheads.overheads import MonthlyItems, MultiplierOverhead, NoOverhead, Overhead, PercentageOverhead
+from sim.ledger.plans.gpu_plans import (
     CommittedPlan,
     GpuPlan,
     MeteredPlan,
@@ -19,11 +20,10 @@ from sim.ledger.gpu_plans import (
     Serverless,
     Spot,
 )
-from sim.ledger.lines import Line
-from sim.ledger.overheads import MonthlyItems, MultiplierOverhead, NoOverhead, Overhead, PercentageOverhead
+from sim.ledger.tariffs.api_tariffs import ApiTariff, ModelTariff, TokenRates, TokenTariff
 from sim.ledger.usage import Usage
 from sim.records import FIRST_POOL
-from sim.schema import ConfigError, Node, one_of
+from sim.schema import Config, ConfigError, one_of
 
 __all__ = [
     "ApiTariff", "CommittedPlan", "GpuPlan", "MeteredPlan", "ModelTariff", "Monthly", "MonthlyItems",
@@ -35,7 +35,7 @@ ON_DEMAND = "on_demand"
 """The pool of replicas that stand in for missing spot ones; with several pools, <name>_on_demand."""
 
 
-class Prices(Node):
+class Prices(Config):
     """A whole price list: GPUs, an API, and one overhead."""
 
     gpu: one_of(GpuPlan)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.ledger.summing import (
+from sim.ledger.usage_tables import (
     API_COLUMNS,
     CONTEXT_EDGES_TOKENS,
     FLEET_COLUMNS,

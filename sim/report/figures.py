@@ -17,10 +17,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from sim.records import Backend, Facts, ReplicaState
 from sim.report.counting import mean_in_bins, peak_in_bins
+from sim.report.formatting import is_missing, number
 from sim.report.intervals import CI_SUFFIX
 from sim.report.labels import place_labels
 from sim.report.verdict import failure, is_yes
-from sim.report.wording import is_missing, number
 from sim.units import DAY_S, HOUR_S, MINUTE_S
 
 DPI = 140

@@ -6,10 +6,10 @@ import numpy as np
 from pydantic import Field
 
 from sim.records import Outcome
-from sim.schema import Node
+from sim.schema import Config
 
 
-class Slo(Node):
+class Slo(Config):
     """Limits on a single request and the share of all calls that must stay within them.
 
     A request attains the SLO if it finished and met every limit that is set; an unfinished one does not attain it, nor

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sim.report.formatting import half_width, is_missing, number, percent, seconds, usd
 from sim.report.intervals import CI_SUFFIX
 from sim.report.verdict import failure, is_yes, verdicts
-from sim.report.wording import half_width, is_missing, number, percent, seconds, usd
 
 PIPED_WIDTH = 140
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from sim.report.formatting import half_width, is_missing, number, percent, usd
 from sim.report.intervals import CI_SUFFIX, Interval, paired_difference
-from sim.report.wording import half_width, is_missing, number, percent, usd
 from sim.units import MTOK
 
 COST = "usd_total"

@@ -7,14 +7,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from sim.schema import Node
+from sim.schema import Config
 from sim.units import DAY_S, HOUR_S, MTOK
 from sim.work import Outcome, Request
 
 _CENT = 1e-9  # of a cap: sums of prices are rounded
 
 
-class Budget(Node):
+class Budget(Config):
     """So much may be spent per hour or day of simulated time, at these prices.
 
     A request counts in the hour or day in which it is sent: by its prompt and `output_tokens_reserved` while it is

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal, Protocol
 
 from sim.records import Backend
-from sim.schema import Kinded
+from sim.schema import Choice
 from sim.views import SystemView
 from sim.work import Request
 
@@ -25,7 +25,7 @@ class RouterAtWork(Protocol):
         """The API has finished with a request."""
 
 
-class Router(Kinded):
+class Router(Choice):
     """Chooses a backend for every request, as a pure function of the request and what it may see of the system.
 
     Before it asks, the gateway sets `request.backend` to the backend of the task's previous call (meaningless for the

@@ -18,10 +18,10 @@ import simpy
 from rich.console import Console
 from rich.table import Table
 
-from sim.compiled import is_compiled
+from sim.hot_path import is_compiled
 from sim.randomness import Streams
-from sim.scenario import Scenario, compose_config, parse
-from sim.simulate import peak_tokens_per_s
+from sim.scenarios import Scenario, compose_config, parse
+from sim.simulation import peak_tokens_per_s
 from sim.study.folder import write_json
 from sim.study.replicate import replicate
 from sim.workload.workload import Workload

@@ -14,6 +14,8 @@ from typing import Any
 import pandas as pd
 
 from sim.schema import ConfigError, SimError
+from sim.study.competitors import GIVEN, GROUP, LABEL, labelled, question
+from sim.study.errors import exit_code, one_line
 from sim.study.folder import (
     CONFIG,
     MANIFEST,
@@ -25,8 +27,6 @@ from sim.study.folder import (
     replacing,
     write_bytes,
 )
-from sim.study.questions import GIVEN, GROUP, LABEL, labelled, question
-from sim.study.refusals import exit_code, one_line
 
 
 def collect(folder: Path) -> pd.DataFrame:

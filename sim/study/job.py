@@ -14,10 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sim.report.tables import print_summary
-from sim.scenario import Scenario, parse
+from sim.scenarios import Scenario, parse
 from sim.schema import ConfigError, SimError
+from sim.study.errors import exit_code, one_line, refuse_code
 from sim.study.folder import ROW, digest, require_writable, write_json, write_text
-from sim.study.refusals import exit_code, one_line, refuse_code
 from sim.study.replicate import Result, replicate
 from sim.study.results import wants_tables, write_result
 

@@ -13,8 +13,8 @@ from sim.ledger.bill import bill, money
 from sim.ledger.usage import Usage
 from sim.report.intervals import over_replications
 from sim.report.metrics import summarize
-from sim.scenario import Scenario
-from sim.simulate import Run, simulate
+from sim.scenarios import Scenario
+from sim.simulation import Run, simulate
 
 
 @dataclass(frozen=True, eq=False)

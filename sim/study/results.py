@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from sim.ledger.usage import Usage
 from sim.records import Facts
-from sim.scenario import Scenario
+from sim.scenarios import Scenario
 from sim.schema import ConfigError
 from sim.study.folder import (
     BILL,

@@ -15,10 +15,10 @@ from omegaconf import DictConfig
 
 from sim.schema import ConfigError
 from sim.study.collect import collect, tell
+from sim.study.errors import INTERRUPTED, one_line
 from sim.study.folder import MANIFEST, ROW, digest, files_named_in, read_json, require_writable, write_json
 from sim.study.job import clean, failed_row, parsed, plain_config
 from sim.study.progress import progress
-from sim.study.refusals import INTERRUPTED, one_line
 
 
 class Planned(NamedTuple):

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from pydantic import Field, model_validator
 
-from sim.schema import Node
+from sim.schema import Config
 
 Z95 = 1.6448536269514722  # the standard normal's 95th percentile
 
 
-class Spread(Node):
+class Spread(Config):
     """A number drawn anew each time: exp(Normal(ln median, sigma)), redrawn while it falls outside [min, max].
 
     A plain number in the YAML is a Spread with sigma 0. The unit is that of the field that holds it.

@@ -10,9 +10,9 @@ import simpy
 import yaml
 from pydantic import TypeAdapter
 
-from sim.fleet.api import Api, ApiChoice, ApiProvider, NoApi
-from sim.fleet.api_client import Hedge
-from sim.fleet.api_outages import Outages
+from sim.api.client import Hedge
+from sim.api.outages import Outages
+from sim.api.server import Api, ApiChoice, ApiProvider, NoApi
 from sim.schema import one_of
 from sim.work import Call, Outcome, Request, Task
 

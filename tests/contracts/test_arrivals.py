@@ -8,8 +8,8 @@ import pytest
 
 from sim.randomness import Streams
 from sim.units import WEEK_S
-from sim.workload.arrivals import Arrivals, Bursty, Diurnal, Steady
-from sim.workload.pooled import Pooled
+from sim.workload.arrivals.cox import Arrivals, Bursty, Diurnal, Steady
+from sim.workload.arrivals.superposed import Superposed
 from tests.agree import assert_agrees, assert_disagrees
 from tests.contracts.workload_files import load, names
 
@@ -84,12 +84,12 @@ def test_exactly_as_many_as_asked_for(name, n, tmp_path):
         assert (np.diff(times) >= 0).all() and ((times >= 0) & (times < horizon_s)).all()
 
 
-@pytest.mark.parametrize("kind", [Steady, Bursty, Pooled, Diurnal])
+@pytest.mark.parametrize("kind", [Steady, Bursty, Superposed, Diurnal])
 def test_memory_does_not_grow_with_the_horizon(kind):
     more = {
         Steady: {},
         Bursty: {"burst_factor": 3, "mean_burst_s": 5, "burst_time_fraction": 0.2},
-        Pooled: {"burst_factor": 3, "mean_burst_s": 5, "burst_time_fraction": 0.2, "n_sources": 9},
+        Superposed: {"burst_factor": 3, "mean_burst_s": 5, "burst_time_fraction": 0.2, "n_sources": 9},
         Diurnal: {"profile": tuple(range(1, 25))},
     }
     arrivals = kind(rate_per_s=20, **more[kind])

@@ -13,7 +13,7 @@ from sim.ledger.lines import STATES_OF_ITEM
 from sim.ledger.prices import CommittedPlan, MonthlyItems, Prices
 from sim.ledger.usage import Usage
 from sim.report.slo import Slo
-from sim.schema import ConfigError, parse_node
+from sim.schema import ConfigError, parse_config
 from tests.facts_builder import Book, day_of_traffic, part_of, quiet_book, quiet_moment
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ OVERHEADS = {
 
 
 def read(path):
-    return parse_node(Prices, yaml.safe_load(path.read_text()))
+    return parse_config(Prices, yaml.safe_load(path.read_text()))
 
 
 def names(prices):
@@ -49,7 +49,7 @@ def path(request):
 @pytest.fixture(params=OVERHEADS)
 def prices(path, request):
     """Every list with every overhead."""
-    return parse_node(Prices, yaml.safe_load(path.read_text()) | {"overhead": OVERHEADS[request.param]})
+    return parse_config(Prices, yaml.safe_load(path.read_text()) | {"overhead": OVERHEADS[request.param]})
 
 
 def test_zero_use_costs_the_stated_commitment(prices):
@@ -201,4 +201,4 @@ def test_sourced_rows_are_the_prices_collected():
 
 @pytest.mark.parametrize("slo", sorted((ROOT / "conf/slo").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_slo_parses(slo):
-    assert parse_node(Slo, yaml.safe_load(slo.read_text())).ttft_s > 0
+    assert parse_config(Slo, yaml.safe_load(slo.read_text())).ttft_s > 0

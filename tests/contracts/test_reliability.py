@@ -10,12 +10,12 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from sim.fleet.victims import Victim
+from sim.fleet.victims.victims import Victim
 from sim.ledger.audit import audit
 from sim.records import Outcome
-from sim.scenario import compose_config, parse
+from sim.scenarios import compose_config, parse
 from sim.schema import one_of
-from sim.simulate import simulate
+from sim.simulation import simulate
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 RELIABILITY = sorted(path.stem for path in (CONF / "reliability").glob("*.yaml"))

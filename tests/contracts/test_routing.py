@@ -15,9 +15,8 @@ import yaml
 from pydantic import TypeAdapter
 
 from sim.records import Backend
-from sim.routing.placement import LoadBased
-from sim.routing.placements import Placement
-from sim.scenario import compose_config, parse
+from sim.routing.placement.placement import LoadBased, Placement
+from sim.scenarios import compose_config, parse
 from sim.schema import one_of
 from sim.work import NO_PROFILE, Call, Request, Task, TaskProfile
 

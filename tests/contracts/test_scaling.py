@@ -9,9 +9,9 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from sim.fleet.cold_start import STAGES, ColdStart
-from sim.fleet.scalers import Scaler
-from sim.schema import one_of, parse_node
+from sim.fleet.supply.cold_start import STAGES, ColdStart
+from sim.scaling.scaler import Scaler
+from sim.schema import one_of, parse_config
 from sim.units import WEEK_S
 from tests.scripted_fleet import ScriptedFleet
 
@@ -177,7 +177,7 @@ def test_a_fleet_that_nobody_needs_returns_to_its_floor(scaler):
 
 @pytest.fixture(params=COLD_STARTS, ids=lambda path: path.stem)
 def cold_start(request):
-    return parse_node(ColdStart, yaml.safe_load(request.param.read_text()))
+    return parse_config(ColdStart, yaml.safe_load(request.param.read_text()))
 
 
 def test_a_cold_start_goes_through_its_stages_in_order(cold_start):

@@ -1,4 +1,4 @@
-"""Every step time the conf files can build keeps the contract of `sim.engine.step_time.StepTime`."""
+"""Every step time the conf files can build keeps the contract of `sim.hardware.step_time.protocol.StepTime`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import pytest
 import yaml
 
 from sim.conf_path import conf_dir
-from sim.engine.hardware import Engine, gpu_named, kv_blocks_of, model_named
-from sim.engine.step_time import AffineModel, AffineStepTime
-from sim.schema import ConfigError, parse_node
+from sim.hardware.engine import Engine
+from sim.hardware.fits import kv_blocks_of
+from sim.hardware.gpu import gpu_named
+from sim.hardware.model import model_named
+from sim.hardware.step_time.affine import AffineModel, AffineStepTime
+from sim.schema import ConfigError, parse_config
 
 GPUS = sorted(p.stem for p in (conf_dir() / "gpu").glob("*.yaml"))
 MODELS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml") if p.stem != "hugging_face")
@@ -84,7 +87,7 @@ def test_splitting_a_prompt_into_chunks_does_the_same_attention_and_never_saves_
 
 @pytest.mark.parametrize("path", ENGINES, ids=lambda p: p.stem)
 def test_every_engine_file_builds_a_step_time(path):
-    engine = parse_node(Engine, yaml.safe_load(path.read_text()))
+    engine = parse_config(Engine, yaml.safe_load(path.read_text()))
     step = engine.step_time.build(gpu_named("h100_sxm"), model_named("llama_3_1_8b"), engine)
     assert 1e-3 < step.decode_s(1) < 20e-3
 
@@ -101,7 +104,7 @@ def test_affine_step_time_is_what_it_says():
 
 def test_an_affine_step_that_takes_no_time_is_refused():
     with pytest.raises(ConfigError, match="a step takes time"):
-        parse_node(AffineModel, {"kind": "affine", "per_prefill_token_s": 1.0})
+        parse_config(AffineModel, {"kind": "affine", "per_prefill_token_s": 1.0})
 
 
 def test_a_mixed_step_is_priced_in_a_few_microseconds():

@@ -4,8 +4,8 @@ import pytest
 
 from sim.randomness import Streams
 from sim.work import Call
-from sim.workload.lengths import Fixed
-from sim.workload.tasks import SHARED_KEY, Tasks
+from sim.workload.lengths.lengths import Fixed
+from sim.workload.tasks.shapes import SHARED_KEY, Tasks
 from tests.agree import assert_agrees, assert_disagrees
 from tests.contracts.workload_files import load, names
 

@@ -7,7 +7,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from sim.schema import one_of
-from sim.workload.sample_log import write_sample_log
+from sim.workload.logs.sample_log import write_sample_log
 
 ROOT = Path(__file__).parents[2]
 

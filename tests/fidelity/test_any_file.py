@@ -8,13 +8,13 @@ import re
 
 import pytest
 
-from sim.engine.hardware import model_named
-from sim.fidelity import staged
-from sim.fidelity.__main__ import main, predict
-from sim.fidelity.points import scenario_of
-from sim.fidelity.server import Play, server
-from sim.fidelity.stated import ServerStated, StagedRun, StageStated
-from sim.schema import ConfigError, parse_node
+from sim.cli.fidelity import main, predict
+from sim.hardware.model import model_named
+from sim.measured import staged_runs
+from sim.measured.operating_points import scenario_of
+from sim.measured.server import Play, server
+from sim.measured.stated import ServerStated, StagedRun, StageStated
+from sim.schema import ConfigError, parse_config
 
 STAGE = {"stage": 0, "rate_rps": 5.0, "duration_s": 4, "prompt_tokens": 300, "output_tokens": 20}
 RUN = {
@@ -110,7 +110,7 @@ def test_nothing_could_be_played(command):
     ],
 )
 def test_what_cannot_be_done_is_refused_before_any_work(options, words, command, monkeypatch):
-    monkeypatch.setattr("sim.fidelity.server.simulate", None)
+    monkeypatch.setattr("sim.measured.server.simulate", None)
     code, rows, errors = command({"experiments": [RUN]}, *options)
     assert (code, rows) == (2, None) and len(errors) == 1 and errors[0].startswith(words)
 
@@ -129,7 +129,7 @@ def test_a_single_stage_has_its_overall_too(command):
 
 
 def lasts_s(**changes) -> float:
-    return parse_node(StageStated, {"prompt_tokens": 10, "output_tokens": 10} | changes).lasts_s
+    return parse_config(StageStated, {"prompt_tokens": 10, "output_tokens": 10} | changes).lasts_s
 
 
 def test_a_stage_is_sent_at_once_only_if_it_says_so_or_says_nothing_else():
@@ -140,7 +140,7 @@ def test_a_stage_is_sent_at_once_only_if_it_says_so_or_says_nothing_else():
 
 def weights(model: str, dtype: str | None = "bfloat16"):
     """(linear layers, experts) as they are played."""
-    scenario = server(parse_node(ServerStated, RUN | {"model": model, "dtype": dtype, "tensor_parallel": 8}), Play())
+    scenario = server(parse_config(ServerStated, RUN | {"model": model, "dtype": dtype, "tensor_parallel": 8}), Play())
     override = scenario.engine.weight_dtype
     return scenario.model.mlp_dtype_under(override), scenario.model.expert_dtype_under(override)
 
@@ -167,7 +167,7 @@ def test_weights_are_in_the_format_that_dtype_and_name_say(model, dtype, played)
 
 
 def test_natively_quantised_models_stay_so_whatever_they_compute_in():
-    run = parse_node(ServerStated, RUN | {"model": "deepseek-ai/DeepSeek-R1", "gpu": "B200", "tensor_parallel": 8})
+    run = parse_config(ServerStated, RUN | {"model": "deepseek-ai/DeepSeek-R1", "gpu": "B200", "tensor_parallel": 8})
     scenario = server(run, Play())
     assert (scenario.model.weight_dtype, scenario.engine.weight_dtype) == ("fp8", None)
 
@@ -184,7 +184,7 @@ def test_the_server_said_how_long_a_request_may_be(command):
 
 def test_flags_not_stated_are_those_of_vllm_on_that_card():
     def limits(gpu: str, **flags):
-        engine = server(parse_node(ServerStated, RUN | {"gpu": gpu, "engine": flags}), Play()).engine
+        engine = server(parse_config(ServerStated, RUN | {"gpu": gpu, "engine": flags}), Play()).engine
         return engine.max_num_batched_tokens, engine.max_num_seqs
 
     assert limits("H100-SXM-80GB") == (8192, 1024) and limits("A100-SXM4-80GB") == limits("L40S") == (2048, 256)
@@ -203,8 +203,8 @@ def test_what_is_played_otherwise_than_it_ran_is_told_once(command):
 
 def test_clients_that_ask_for_nothing_get_the_tokens_their_model_would_pick(tmp_path):
     def sampler(model: str, **flags) -> str:
-        run = parse_node(StagedRun, RUN | {"model": model, "tensor_parallel": 4, "engine": flags})
-        return staged._scenario(run, Play(), tmp_path / "log.csv").engine.sampler
+        run = parse_config(StagedRun, RUN | {"model": model, "tensor_parallel": 4, "engine": flags})
+        return staged_runs._scenario(run, Play(), tmp_path / "log.csv").engine.sampler
 
     assert sampler("meta-llama/Llama-2-7b-hf") == "top_p" and sampler("openai/gpt-oss-20b") == "random"
     assert sampler("meta-llama/Llama-2-7b-hf", sampler="greedy") == "greedy"
@@ -213,10 +213,10 @@ def test_clients_that_ask_for_nothing_get_the_tokens_their_model_would_pick(tmp_
 
 def test_clients_of_an_overloaded_stage_give_up(tmp_path):
     def patience_s(**stage) -> float | None:
-        run = parse_node(StagedRun, RUN | {"stages": [STAGE, STAGE | stage]})
-        return staged._scenario(run, Play(), tmp_path / "log.csv").queue.patience_s
+        run = parse_config(StagedRun, RUN | {"stages": [STAGE, STAGE | stage]})
+        return staged_runs._scenario(run, Play(), tmp_path / "log.csv").queue.patience_s
 
-    assert patience_s() is None and patience_s(overloaded=True) == staged.CLIENT_GIVES_UP_S
+    assert patience_s() is None and patience_s(overloaded=True) == staged_runs.CLIENT_GIVES_UP_S
 
 
 def test_a_config_file_stands_for_a_model_not_known(command, tmp_path):

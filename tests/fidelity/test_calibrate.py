@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from sim.calibrate.constants import Server
-from sim.calibrate.fit import errors, fit
-from sim.calibrate.play import play
-from sim.calibrate.points import Figures, Point
-from sim.engine.hardware import Engine, gpu_named, model_named
+from sim.hardware.engine import Engine
+from sim.hardware.gpu import gpu_named
+from sim.hardware.model import model_named
+from sim.measured.constants import Server
+from sim.measured.fit import errors, fit
+from sim.measured.play import play
+from sim.measured.points import Figures, Point
 
 MEASURED = Path(__file__).resolve().parents[3] / "shared" / "fidelity" / "benchmarks.csv"
 NAMES = {"H100-SXM": "h100_sxm", "A100-SXM-80GB": "a100_80gb_sxm"}
@@ -50,9 +52,7 @@ def point(row: dict[str, str], spread: bool) -> Point:
 def held_out(server: Server, known: list[Point], unseen: list[Point], title: str) -> tuple[Figures, Figures]:
     """Errors on `unseen` before and after a fit to `known`."""
     found = fit(server, known)
-    before, after = (
-        errors(unseen, [play(s.on(p.tensor_parallel), p) for p in unseen]) for s in (server, found.server)
-    )
+    before, after = (errors(unseen, [play(s.on(p.tensor_parallel), p) for p in unseen]) for s in (server, found.server))
     print(f"\n{title}: fitted to {len(known)}, held out {len(unseen)}: {percent(before)} -> {percent(after)}")
     print("  " + ", ".join(f"{f.constant.name} {f.before:.3g} -> {f.after:.3g}" for f in found.constants if f.learned))
     return before, after

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sim.scenario import compose_config, parse
-from sim.simulate import simulate
+from sim.scenarios import compose_config, parse
+from sim.simulation import simulate
 
 MEASURED_TOK_PER_S = {1: 155, 64: 7_296, 256: 15_964, 1024: 16_471}
 

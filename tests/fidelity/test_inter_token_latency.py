@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sim.engine.hardware import Engine, gpu_named, model_named
+from sim.hardware.engine import Engine
+from sim.hardware.gpu import gpu_named
+from sim.hardware.model import model_named
 
 MEASURED = Path(__file__).resolve().parents[3] / "shared" / "fidelity" / "experiments.json"
 NAMES = {"meta-llama/Llama-2-7b-hf": "llama_2_7b", "meta-llama/Llama-2-70b-hf": "llama_2_70b"}

@@ -1,7 +1,7 @@
 """Measured runs of real servers, played again by the whole program: the fast part of `make fidelity`.
 
 The bounds are what is asked of the model, not what it happens to reach. Nearly all of these runs were used to set
-constants (`sim.fidelity.tuned_on` says which); the A100 rows of the NIM sweep were not.
+constants (`sim.measured.tuned_on` says which); the A100 rows of the NIM sweep were not.
 
 Known not to agree, and therefore not among the bounds: the five bursts of Qwen3-32B in benchmarks.csv, 88 % off in
 throughput on the H100 SXM their source names. Played on an H100 PCIe, as the pace of their decode suggests: 18 %.
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from sim.fidelity.__main__ import predict
-from sim.fidelity.table import mean_absolute_errors
+from sim.cli.fidelity import predict
+from sim.measured.prediction import mean_absolute_errors
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "fidelity"
 

@@ -7,17 +7,18 @@ import json
 import numpy as np
 import pytest
 
-from sim.engine.names import gpu_file, model_file, names_context, names_fp8
-from sim.fidelity import staged
-from sim.fidelity.__main__ import main, predict
-from sim.fidelity.burst import sent_requests
-from sim.fidelity.points import scenario_of
-from sim.fidelity.server import Play, Sent, server, write_requests
-from sim.fidelity.stated import ServerStated, StageStated
-from sim.fidelity.table import Prediction, mean_absolute_errors
+from sim.cli.fidelity import main, predict
+from sim.hardware.names import gpu_file, model_file, names_context, names_fp8
+from sim.measured import staged_runs
+from sim.measured.logged_runs import sent_requests
+from sim.measured.operating_points import scenario_of
+from sim.measured.prediction import Prediction, mean_absolute_errors
+from sim.measured.server import Play, Sent, server, write_requests
+from sim.measured.stated import ServerStated, StageStated
 from sim.randomness import Streams
-from sim.schema import ConfigError, TraceError, parse_node
-from sim.workload import Replay, Workload
+from sim.schema import ConfigError, TraceError, parse_config
+from sim.workload.arrivals.replay import Replay
+from sim.workload.workload import Workload
 
 LOADED = {
     "stage": 0, "rate_rps": 5.0, "duration_s": 600, "n_requests": 3000, "arrival": "poisson",
@@ -33,7 +34,7 @@ RUN = {
         LOADED | {"duration_s": 20, "n_requests": 100}, LOADED | {"stage": 1, "duration_s": 10, "n_requests": 90},
     ],
 }  # fmt: skip
-STAGE = parse_node(StageStated, LOADED)
+STAGE = parse_config(StageStated, LOADED)
 
 
 @pytest.mark.parametrize(
@@ -111,29 +112,29 @@ def test_a_longer_context_may_be_in_the_name():
 
 
 def test_flags_and_logged_blocks_reach_the_engine():
-    run = parse_node(ServerStated, RUN | {"tensor_parallel": 2, "dtype": "fp8"})
+    run = parse_config(ServerStated, RUN | {"tensor_parallel": 2, "dtype": "fp8"})
     engine = server(run, Play()).engine
     assert (engine.max_num_seqs, engine.max_num_batched_tokens, engine.kv_cache_blocks) == (128, 4096, 12345)
     assert (engine.tensor_parallel, engine.weight_dtype) == (2, "fp8")
 
 
 def test_a_stage_sends_exactly_its_requests_with_exponential_gaps():
-    times_s = staged._moments(STAGE, 3000, np.random.default_rng(1))
+    times_s = staged_runs._moments(STAGE, 3000, np.random.default_rng(1))
     gaps_s = np.diff(times_s)
     assert len(times_s) == 3000 and times_s[0] == 0 and times_s[-1] < 600
     assert gaps_s.mean() == pytest.approx(0.2, rel=0.01)
     assert gaps_s.std() / gaps_s.mean() == pytest.approx(1.0, abs=0.06)  # three standard errors of an exponential's CV
-    even = parse_node(StageStated, LOADED | {"arrival": "constant"})
-    assert np.diff(staged._moments(even, 3000, None)) == pytest.approx(np.full(2999, 0.2))
+    even = parse_config(StageStated, LOADED | {"arrival": "constant"})
+    assert np.diff(staged_runs._moments(even, 3000, None)) == pytest.approx(np.full(2999, 0.2))
 
 
 def test_prompts_repeat_round_robin_and_groups_begin_alike():
-    sent = staged._requests(STAGE, np.random.default_rng(1), 0.0, 0, None)
+    sent = staged_runs._requests(STAGE, np.random.default_rng(1), 0.0, 0, None)
     assert all(a[1:] == b[1:] for a, b in zip(sent, sent[100:], strict=False))
     assert len({s.prefix for s in sent}) == 100 and len({s.prefix.split()[0] for s in sent}) == 10
     lengths = np.array([s.input_tokens for s in sent])
     assert lengths.mean() == pytest.approx(591.63, abs=0.5) and lengths.min() >= 579 and lengths.max() <= 605
-    later = staged._requests(STAGE, np.random.default_rng(1), 0.0, 40, None)
+    later = staged_runs._requests(STAGE, np.random.default_rng(1), 0.0, 40, None)
     assert later[0][1:] == sent[40][1:]  # a later stage goes on with the same prompts
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from sim.scenario import compose_config, parse
+from sim.scenarios import compose_config, parse
 from sim.study.replicate import replicate
 
 GOLDEN = Path(__file__).with_name("golden.json")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from sim.compiled import HOT_PATH, PACKAGE, is_compiled, source_of
+from sim.hot_path import HOT_PATH, PACKAGE, is_compiled, source_of
 from tests.golden.scenarios import SCENARIOS, numbers
 
 if not is_compiled():
-    pytest.skip("NOT CHECKED: the hot path is interpreted here (see python -m sim.compile)", allow_module_level=True)
+    pytest.skip("NOT CHECKED: the hot path is interpreted here (see sim.hot_path)", allow_module_level=True)
 
 
 def python(*words: str, cwd: Path, interpreted: str = "") -> str:
@@ -40,7 +40,7 @@ def test_the_same_numbers_to_the_last_bit(name, interpreted):
 
 def test_an_edited_source_is_interpreted(tmp_path):
     shutil.copytree(PACKAGE, tmp_path / "sim")
-    program = "import sim.engine.replica, sim.compiled; print(sim.compiled.is_compiled(), sim.engine.replica.__file__)"
+    program = "import sim.engine.replica, sim.hot_path; print(sim.hot_path.is_compiled(), sim.engine.replica.__file__)"
     compiled, file = python("-c", program, cwd=tmp_path).split()
     assert compiled == "True" and Path(file).suffix == ".so"
     with (tmp_path / "sim/engine/scheduler.py").open("a") as source:

@@ -8,8 +8,8 @@ import pytest
 from sim.ledger.audit import audit
 from sim.ledger.bill import bill
 from sim.ledger.usage import Usage
-from sim.scenario import compose_config, parse
-from sim.simulate import simulate
+from sim.scenarios import compose_config, parse
+from sim.simulation import simulate
 
 BASE = [
     "fleet=api_only", "model=llama_3_3_70b", "tasks=support", "arrivals.rate_per_s=0.5", "horizon_s=3600",

@@ -8,8 +8,11 @@ from __future__ import annotations
 import pytest
 
 from sim.conf_path import conf_dir
-from sim.engine.hardware import Engine, gpu_named, kv_blocks_of, model_named
-from sim.engine.step_time import AffineStepTime
+from sim.hardware.engine import Engine
+from sim.hardware.fits import kv_blocks_of
+from sim.hardware.gpu import gpu_named
+from sim.hardware.model import model_named
+from sim.hardware.step_time.affine import AffineStepTime
 
 GPUS = sorted(p.stem for p in (conf_dir() / "gpu").glob("*.yaml"))
 MODELS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml") if p.stem != "hugging_face")

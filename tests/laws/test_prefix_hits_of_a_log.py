@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from sim.randomness import Streams
-from sim.scenario import compose_config, parse
-from sim.simulate import simulate
-from sim.workload.replay import Replay
+from sim.scenarios import compose_config, parse
+from sim.simulation import simulate
+from sim.workload.arrivals.replay import Replay
 from sim.workload.workload import Workload
 
 LOG = Path(__file__).parents[3] / "shared" / "traces" / "mooncake_conversation.jsonl"

@@ -4,8 +4,8 @@ import pytest
 
 from sim.ledger.audit import audit
 from sim.ledger.usage import Usage
-from sim.scenario import compose_config, parse
-from sim.simulate import simulate
+from sim.scenarios import compose_config, parse
+from sim.simulation import simulate
 from sim.study.replicate import replicate
 
 SMALL = ["arrivals.rate_per_s=0.02", "horizon_s=900", "warmup_s=0"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sim.engine.prefix_cache import KvMemory
+from sim.engine.kv_memory import KvMemory
 from tests.reference.worlds import draw_world, play_replica
 
 SYSTEM = ("system prompt", 8)

@@ -1,7 +1,7 @@
 """The leaping replica gives every request the stamps that the plain step-by-step engine gives it.
 
 Hundreds of small random worlds (`worlds.py`), each played by both. Where the plain engine holds two blocks of equal
-content (`BlockPool.copies`) the replica is allowed its known limit, see `sim.engine.prefix_cache`.
+content (`BlockPool.copies`) the replica is allowed its known limit, see `sim.engine.kv_memory`.
 
 What looks inside the replica, or makes it wrong on purpose, needs it interpreted: `SIM_INTERPRETED=1 pytest`.
 """
@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sim.compiled import is_compiled
-from sim.engine.prefix_cache import KvMemory
-from sim.engine.priority import PriorityScheduler
+from sim.engine.kv_memory import KvMemory
 from sim.engine.priority_queue import PriorityQueue
 from sim.engine.replica import Replica
-from sim.engine.reserving import ReservingScheduler
 from sim.engine.scheduler import Scheduler
+from sim.engine.schedulers.priority import PriorityScheduler
+from sim.engine.schedulers.reserving import ReservingScheduler
+from sim.hot_path import is_compiled
 from sim.work import Call, Outcome, Task
 from tests.reference.worlds import (
     Played,

@@ -12,7 +12,8 @@ import simpy
 
 from sim.clock import call_later
 from sim.engine.replica import Replica
-from sim.engine.speculation import Speculation, SpeculativeStepTime
+from sim.hardware.speculation import Speculation
+from sim.hardware.step_time.speculative import SpeculativeStepTime
 from sim.work import Call, Outcome, Request, Task
 from tests.reference.stepping import SteppingEngine
 

@@ -2,7 +2,10 @@
 
 import pytest
 
-from sim.engine.hardware import Engine, gpu_named, kv_blocks_of, model_named
+from sim.hardware.engine import Engine
+from sim.hardware.fits import kv_blocks_of
+from sim.hardware.gpu import gpu_named
+from sim.hardware.model import model_named
 
 A100, LLAMA_70B = gpu_named("a100_80gb_sxm"), model_named("llama_3_3_70b")
 

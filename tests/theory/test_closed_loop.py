@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.scenario import compose_config, parse
-from sim.simulate import simulate
+from sim.scenarios import compose_config, parse
+from sim.simulation import simulate
 from tests.agree import assert_agrees, assert_disagrees
 
 CLIENTS, THINK_S, SERVICE_S = 20, 10.0, 1.0

@@ -14,7 +14,7 @@ from math import exp
 
 import pytest
 
-from sim.scenario import compose_config, parse
+from sim.scenarios import compose_config, parse
 from sim.study.replicate import replicate
 from tests.agree import assert_agrees, assert_disagrees
 

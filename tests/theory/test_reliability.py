@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import simpy
 
-from sim.fleet.cold_start import ColdStart
-from sim.fleet.hazards import Hazards
-from sim.fleet.reliability import Reliability, SpotMarket
-from sim.fleet.supply import Supply
+from sim.fleet.supply.cold_start import ColdStart
+from sim.fleet.supply.hazards import Hazards
+from sim.fleet.supply.reliability import Reliability, SpotMarket
+from sim.fleet.supply.supply import Supply
 from sim.randomness import Streams
 from sim.records import ReplicaState
-from sim.scenario import compose_config, parse
-from sim.simulate import simulate
+from sim.scenarios import compose_config, parse
+from sim.simulation import simulate
 from tests.agree import assert_agrees, assert_disagrees
 from tests.theory.test_idle_timeout import RATE_PER_S, SERVICE_S, SETUP_S, TIMEOUT_S
 

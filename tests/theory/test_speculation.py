@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import simpy
 
-from sim.engine.hardware import Engine, gpu_named, model_named
 from sim.engine.replica import Replica
-from sim.engine.speculation import Speculation, SpeculativeStepTime
-from sim.engine.step_time import AffineModel, AffineStepTime
+from sim.hardware.engine import Engine
+from sim.hardware.gpu import gpu_named
+from sim.hardware.model import model_named
+from sim.hardware.speculation import Speculation
+from sim.hardware.step_time.affine import AffineModel, AffineStepTime
+from sim.hardware.step_time.speculative import SpeculativeStepTime
 from sim.work import Call, Request, Task
 from tests.agree import assert_agrees, assert_disagrees
 

@@ -17,9 +17,10 @@ import simpy
 
 from sim.clock import Wake
 from sim.engine.replica import Replica
-from sim.engine.step_time import AffineStepTime
+from sim.hardware.step_time.affine import AffineStepTime
 from sim.randomness import Streams
-from sim.routing.placements import LeastLoaded, PowerOfTwo, Random
+from sim.routing.placement.placement import LeastLoaded
+from sim.routing.placement.spreading import PowerOfTwo, Random
 from sim.work import Call, Request, Task
 from tests.agree import assert_agrees, assert_disagrees
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import sim.__main__
-import sim.reprice
 import sim.study.collect
+import sim.study.reprice
 from tests.unit.cli import Said
 
 
@@ -21,8 +21,8 @@ def play(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def reprice(tmp_path, monkeypatch, capsys):
-    """`reprice("outputs/x", "prices=aws_2026_03")` runs `python -m sim.reprice ...` in the same folder."""
-    return _player(sim.reprice.main, tmp_path, monkeypatch, capsys)
+    """`reprice("outputs/x", "prices=aws_2026_03")` runs `python -m sim.study.reprice ...` in the same folder."""
+    return _player(sim.study.reprice.main, tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture

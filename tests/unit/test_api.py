@@ -7,9 +7,9 @@ import math
 import pytest
 import simpy
 
-from sim.fleet.api import Api, ApiProvider, PromptCache
+from sim.api.server import Api, ApiProvider, PromptCache
 from sim.records import Backend
-from sim.schema import ConfigError, parse_node
+from sim.schema import ConfigError, parse_config
 from sim.work import Call, Outcome, Request, Task
 
 PLAIN = dict(ttft_median_s=1, output_tokens_per_s=1)
@@ -188,4 +188,4 @@ def test_memory_of_prompts_is_bounded_by_their_time_to_live():
 )
 def test_nonsense_is_refused_by_name(wrong, said):
     with pytest.raises(ConfigError, match=said):
-        parse_node(ApiProvider, PLAIN | wrong)
+        parse_config(ApiProvider, PLAIN | wrong)

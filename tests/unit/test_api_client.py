@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.fleet.api import Api
-from sim.fleet.api_client import Retry, luck
-from sim.fleet.provider import ApiProvider
-from sim.schema import ConfigError, parse_node
+from sim.api.client import Retry, luck
+from sim.api.provider import ApiProvider
+from sim.api.server import Api
+from sim.schema import ConfigError, parse_config
 from sim.work import Call, Outcome
 from tests.unit.test_api import PLAIN, play, stamps
 
@@ -189,4 +189,4 @@ def test_the_first_token_may_wait_for_the_prompt_but_not_for_its_cached_part():
 )
 def test_nonsense_is_refused_by_name(wrong, said):
     with pytest.raises(ConfigError, match=said):
-        parse_node(ApiProvider, PLAIN | wrong)
+        parse_config(ApiProvider, PLAIN | wrong)

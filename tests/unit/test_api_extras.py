@@ -12,7 +12,7 @@ from sim.recorder import Recorder
 from sim.records import API_EXTRA_COLUMNS
 from sim.report.metrics import summarize
 from sim.report.slo import Slo
-from sim.schema import parse_node
+from sim.schema import parse_config
 from sim.work import ApiExtra, Call, Outcome, Request, Task
 from tests.facts_builder import Book
 
@@ -32,7 +32,7 @@ def extras(*rows):
 def priced(book, api_extras, **api):
     facts = book.facts(api_extras=api_extras)
     usage = Usage.from_facts(facts)
-    prices = parse_node(Prices, {"gpu": GPU, "api": API | api})
+    prices = parse_config(Prices, {"gpu": GPU, "api": API | api})
     lines = bill(usage, prices, None, None)
     for split in (bill_by_hour, bill_by_application):
         assert split(usage, prices, None, None)["usd"].sum() == pytest.approx(lines["usd"].sum())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sim.fleet.prompt_cache import PromptCache
+from sim.api.prompt_cache import PromptCache
 from sim.work import Call, Outcome
 from tests.unit.test_api import PLAIN, play
 

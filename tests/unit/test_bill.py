@@ -8,7 +8,7 @@ import pytest
 from sim.ledger.bill import SHARED, bill, bill_by_application, bill_by_hour, money
 from sim.ledger.prices import Prices
 from sim.ledger.usage import Usage
-from sim.schema import ConfigError, parse_node
+from sim.schema import ConfigError, parse_config
 from tests.facts_builder import Book, quiet_book
 
 TOKENS = {
@@ -21,7 +21,7 @@ NODE = {"gpus": 8, "capex_usd": 210_240.0, "years": 3, "kw": 8.0, "pue": 1.5, "u
 
 def price_list(overhead=None, **gpu):
     plan = {"kind": "on_demand", "provider": "Acme", "as_of": "2026-01", "usd_per_gpu_hour": {"h100_sxm": 3.6}} | gpu
-    return parse_node(Prices, {"gpu": plan, "api": TOKENS} | ({"overhead": overhead} if overhead else {}))
+    return parse_config(Prices, {"gpu": plan, "api": TOKENS} | ({"overhead": overhead} if overhead else {}))
 
 
 def lines_of(book, prices):
@@ -92,7 +92,7 @@ def test_serverless_is_priced_by_the_second():
     raw = price_list().model_dump()
     del raw["gpu"]["usd_per_gpu_hour"]
     raw["gpu"] |= plan
-    assert lines_of(quiet_book(), parse_node(Prices, raw))[1]["usd_total"] == pytest.approx(0.180)
+    assert lines_of(quiet_book(), parse_config(Prices, raw))[1]["usd_total"] == pytest.approx(0.180)
 
 
 def test_tokens_of_the_api():
@@ -110,7 +110,7 @@ def test_without_a_cache_price_cached_tokens_cost_the_full_price():
     raw["api"]["usd_per_mtok_cached_input"] = None
     raw["api"]["usd_per_request"] = 0.01
     book = Book(gpus_per_replica=0).api(1, 2, 3, input_tokens=1000, cached_input_tokens=900, output_tokens=0)
-    usd, _ = lines_of(book, parse_node(Prices, raw))
+    usd, _ = lines_of(book, parse_config(Prices, raw))
     assert usd["api input"] + usd["api cached input"] == pytest.approx(0.001)
     assert usd["api requests"] == 0.01
 
@@ -167,7 +167,7 @@ def committed(kind="reserved", api=None, **terms):
         "owned": {"nodes": {"h100_sxm": NODE}},
     }[kind]
     plan = {"kind": kind, "provider": "Acme", "as_of": "2026-01"} | price | terms
-    return parse_node(Prices, {"gpu": plan, "api": TOKENS | (api or {})})
+    return parse_config(Prices, {"gpu": plan, "api": TOKENS | (api or {})})
 
 
 def hour_of_two():

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from sim import compose_config, parse
-from sim.calibrate.balance import Balance
-from sim.calibrate.constants import FIELDS, Server
-from sim.calibrate.fit import Fit, errors, fit
-from sim.calibrate.play import play
-from sim.calibrate.points import Figures, Point
-from sim.engine.hardware import Engine, gpu_named, model_named
+from sim.hardware.engine import Engine
+from sim.hardware.gpu import gpu_named
+from sim.hardware.model import model_named
+from sim.measured.closed_form import Balance
+from sim.measured.constants import FIELDS, Server
+from sim.measured.fit import Fit, errors, fit
+from sim.measured.play import play
+from sim.measured.points import Figures, Point
 from sim.schema import ConfigError, TraceError
-from sim.simulate import simulate
+from sim.simulation import simulate
 
 UNKNOWN = Figures(None, None, None)
 SERVER = Server(gpu_named("h100_sxm"), model_named("llama_3_1_8b"), Engine(request_overhead_s=0.007))

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-import sim.calibrate.__main__
-from sim.calibrate.play import play
-from sim.calibrate.points import Figures, Point
-from sim.calibrate.readers import read_results
-from sim.engine.hardware import gpu_named
+import sim.cli.calibrate
+from sim.hardware.gpu import gpu_named
+from sim.measured.play import play
+from sim.measured.points import Figures, Point
+from sim.measured.readers.vllm import read_results
 from sim.schema import TraceError
 from tests.unit.cli import Said
 from tests.unit.test_calibrate import SERVER, TRUTH, UNKNOWN
@@ -274,14 +274,14 @@ def test_bad_results_are_one_line_naming_the_place(content, expected, read, cali
 
 @pytest.fixture
 def calibrate(tmp_path, monkeypatch, capsys):
-    """`calibrate(*MINE)` runs `python -m sim.calibrate my.csv` in an empty folder."""
+    """`calibrate(*MINE)` runs `python -m sim.cli.calibrate my.csv` in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> Said:
         monkeypatch.setattr(sys, "argv", ["calibrate", *words])
         code = 0
         try:
-            sim.calibrate.__main__.main()
+            sim.cli.calibrate.main()
         except SystemExit as stop:
             code = stop.code or 0
         return Said(code, *capsys.readouterr())

@@ -7,8 +7,8 @@ import simpy
 
 from sim.clock import call_later
 from sim.engine.replica import Replica
-from sim.engine.step_time import AffineStepTime
-from sim.scenario import compose_config, parse
+from sim.hardware.step_time.affine import AffineStepTime
+from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError
 from sim.work import Call, Outcome, Request, Task
 

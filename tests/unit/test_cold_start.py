@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from sim.fleet.cold_start import ColdStart
+from sim.fleet.supply.cold_start import ColdStart
 from sim.records import ReplicaState
-from sim.schema import ConfigError, parse_node
+from sim.schema import ConfigError, parse_config
 
 STEADY = dict(
     allocation_s=5, image_s=60, storage_tier="nvme", bandwidth_gb_per_s=4, engine_start_s=30, spread_sigma=0
@@ -17,7 +17,7 @@ STEADY = dict(
 
 
 def test_without_spread_every_start_takes_the_medians():
-    start = parse_node(ColdStart, STEADY)
+    start = parse_config(ColdStart, STEADY)
     assert start.draw(np.random.default_rng(1), 16e9) == (
         (ReplicaState.ALLOCATION, 5.0),
         (ReplicaState.IMAGE, 60.0),
@@ -28,7 +28,7 @@ def test_without_spread_every_start_takes_the_medians():
 
 
 def test_spread_leaves_the_median_and_lifts_the_mean_of_every_stage():
-    start = parse_node(ColdStart, STEADY | {"spread_sigma": 0.5})
+    start = parse_config(ColdStart, STEADY | {"spread_sigma": 0.5})
     rng = np.random.default_rng(3)
     drawn = np.array([[s for _, s in start.draw(rng, 16e9)] for _ in range(20_000)])
     assert np.median(drawn, axis=0) == pytest.approx([5, 60, 4, 30], rel=0.02)
@@ -38,14 +38,14 @@ def test_spread_leaves_the_median_and_lifts_the_mean_of_every_stage():
 
 
 def test_a_restored_snapshot_reads_no_weights():
-    start = parse_node(ColdStart, STEADY | {"storage_tier": "snapshot", "bandwidth_gb_per_s": None})
+    start = parse_config(ColdStart, STEADY | {"storage_tier": "snapshot", "bandwidth_gb_per_s": None})
     assert start.median_s(140e9) == start.median_s(0.0) == 95.0
 
 
 def test_two_tiers_share_their_luck():
     """Common random numbers: a faster disk shortens the same cold start, it does not draw another."""
-    slow = parse_node(ColdStart, STEADY | {"spread_sigma": 0.4, "bandwidth_gb_per_s": 1})
-    fast = parse_node(ColdStart, STEADY | {"spread_sigma": 0.4, "image_s": 0})
+    slow = parse_config(ColdStart, STEADY | {"spread_sigma": 0.4, "bandwidth_gb_per_s": 1})
+    fast = parse_config(ColdStart, STEADY | {"spread_sigma": 0.4, "image_s": 0})
     a, b = np.random.default_rng(8), np.random.default_rng(8)
     for _ in range(3):
         (_, alloc), (_, image), (_, weights), (_, engine) = slow.draw(a, 16e9)
@@ -66,4 +66,4 @@ def test_two_tiers_share_their_luck():
 )
 def test_nonsense_is_refused_by_name(wrong, said):
     with pytest.raises(ConfigError, match=said):
-        parse_node(ColdStart, STEADY | wrong)
+        parse_config(ColdStart, STEADY | wrong)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.engine.hardware import Engine, model_named
 from sim.fleet.disaggregation import Disaggregation
+from sim.hardware.engine import Engine
+from sim.hardware.model import model_named
 from sim.ledger.audit import audit, residences
 from sim.records import Outcome
-from sim.scenario import compose_config, parse
+from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError
-from sim.simulate import simulate
+from sim.simulation import simulate
 
 CLOCK = [
     "engine=linear_server", "engine.step_time.base_s=1", "engine.step_time.per_sequence_s=0",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sim.scenario import compose_config, parse
+from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError
-from sim.simulate import simulate
+from sim.simulation import simulate
 from sim.study.replicate import replicate
 from sim.work import Outcome
 

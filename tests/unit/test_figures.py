@@ -11,11 +11,11 @@ from rich.console import Console
 
 from sim.report.counting import mean_in_bins, peak_in_bins
 from sim.report.figures import cost_against_tail_latency, timeline
+from sim.report.formatting import half_width, number, percent, seconds, usd
 from sim.report.intervals import over_replications
 from sim.report.labels import place_labels
 from sim.report.tables import print_comparison, print_summary
 from sim.report.verdict import verdicts
-from sim.report.wording import half_width, number, percent, seconds, usd
 from tests.facts_builder import Book, day_of_traffic
 from tests.unit.sweeps import INF, WORLD, run, sweep
 

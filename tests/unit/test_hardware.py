@@ -8,21 +8,20 @@ import pytest
 import yaml
 
 from sim.conf_path import conf_dir
-from sim.engine.architecture import Model, Sampler
-from sim.engine.hardware import (
-    Engine,
-    gpu_named,
+from sim.hardware.engine import Engine
+from sim.hardware.fits import (
     kv_blocks,
     kv_blocks_of,
     kv_bytes_per_token,
     kv_memory_bytes,
-    model_named,
     refuse_if_too_big,
     weight_bytes_per_gpu,
     window_bytes_per_sequence,
 )
-from sim.engine.roofline import SAMPLER_PASSES, Roofline
-from sim.schema import ConfigError, parse_node
+from sim.hardware.gpu import gpu_named
+from sim.hardware.model import Model, Sampler, model_named
+from sim.hardware.step_time.roofline import SAMPLER_PASSES, Roofline
+from sim.schema import ConfigError, parse_config
 
 GPUS = sorted(p.stem for p in (conf_dir() / "gpu").glob("*.yaml"))
 MODELS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml") if p.stem != "hugging_face")
@@ -160,17 +159,17 @@ def test_an_unknown_name_lists_the_known_ones():
 )
 def test_a_shape_that_cannot_be_is_refused(change, law):
     with pytest.raises(ConfigError, match=law):
-        parse_node(Model, model_named("llama_3_1_8b").model_dump() | change)
+        parse_config(Model, model_named("llama_3_1_8b").model_dump() | change)
 
 
 def test_an_efficiency_above_one_is_refused():
     with pytest.raises(Exception, match="less than or equal to 1"):
-        parse_node(type(gpu_named("h100_sxm")), gpu_named("h100_sxm").model_dump() | {"gemm_efficiency": 1.1})
+        parse_config(type(gpu_named("h100_sxm")), gpu_named("h100_sxm").model_dump() | {"gemm_efficiency": 1.1})
 
 
 def test_a_budget_smaller_than_the_batch_is_refused():
     with pytest.raises(ConfigError, match="max_num_batched_tokens = 64 must be >= max_num_seqs = 128"):
-        parse_node(Engine, {"max_num_batched_tokens": 64, "max_num_seqs": 128})
+        parse_config(Engine, {"max_num_batched_tokens": 64, "max_num_seqs": 128})
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from sim.engine.architecture import Model
-from sim.engine.hardware import kv_blocks, model_named
-from sim.scenario import compose_config, parse
+from sim.hardware.fits import kv_blocks
+from sim.hardware.model import Model, model_named
+from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError
 
 _LLAMA = {

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sim.records import Outcome
-from sim.scenario import compose_config, parse
-from sim.simulate import simulate
+from sim.scenarios import compose_config, parse
+from sim.simulation import simulate
 
 LONG = ["lengths=fixed", "lengths.output_tokens=96", "horizon_s=50", "arrivals.rate_per_s=1", "model=llama_2_7b"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.fleet.victims import FewestOutstanding, LeastCached, LongestIdle, Newest, Oldest
+from sim.fleet.victims.victims import FewestOutstanding, LeastCached, LongestIdle, Newest, Oldest
 from sim.ledger.audit import audit
 from sim.ledger.bill import bill
 from sim.ledger.usage import Usage
-from sim.scenario import compose_config, parse
+from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError
-from sim.simulate import simulate
+from sim.simulation import simulate
 from sim.work import Outcome
 from tests.small_fleet import SmallFleet
 

@@ -11,7 +11,7 @@ from sim.ledger.usage import Usage
 from sim.records import Outcome, Window
 from sim.report.metrics import finite_or_none, percentile, summarize
 from sim.report.slo import Slo
-from sim.schema import ConfigError, parse_node
+from sim.schema import ConfigError, parse_config
 from tests.facts_builder import Book, day_of_traffic, quiet_book
 
 NAN, INF = float("nan"), float("inf")
@@ -159,7 +159,7 @@ def test_slo_limits_must_all_be_met(limits, share):
 def test_an_impossible_slo_is_refused():
     for wrong in ({"ttft_s": 0}, {"ttft_s": 1, "attainment_fraction": 1.1}, {}):
         with pytest.raises(ConfigError):
-            parse_node(Slo, wrong)
+            parse_config(Slo, wrong)
 
 
 def test_percentiles_agree_with_numpy_where_it_can_judge():

@@ -10,11 +10,11 @@ import pytest
 from sim.ledger.usage import Usage
 from sim.randomness import Streams
 from sim.records import Backend
-from sim.scenario import compose_config, parse
-from sim.schema import ConfigError, parse_node
-from sim.simulate import simulate
-from sim.workload.lengths import Fixed
-from sim.workload.mixed import Mixed
+from sim.scenarios import compose_config, parse
+from sim.schema import ConfigError, parse_config
+from sim.simulation import simulate
+from sim.workload.lengths.lengths import Fixed
+from sim.workload.tasks.mixed import Mixed
 from sim.workload.workload import Workload
 
 AGENT = dict(kind="agent_loop", shared_prefix_tokens=50, calls_per_task=4, first_input_tokens=100, new_input_tokens=10,
@@ -55,9 +55,9 @@ def test_routers_know_name_and_expected_calls_and_not_more():
 
 def test_shares_make_a_whole():
     with pytest.raises(ConfigError, match="the sum of the shares must be 1"):
-        parse_node(Mixed, {"applications": {"chat": PARTS["chat"]}})
+        parse_config(Mixed, {"applications": {"chat": PARTS["chat"]}})
     with pytest.raises(ConfigError, match="belong to the applications"):
-        parse_node(Mixed, {"applications": PARTS, "shared_prefix_tokens": 9})
+        parse_config(Mixed, {"applications": PARTS, "shared_prefix_tokens": 9})
 
 
 @pytest.mark.parametrize("router", ["by_application", "by_calls"])

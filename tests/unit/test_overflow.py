@@ -9,15 +9,16 @@ import pytest
 import simpy
 
 from sim.engine.replica import Replica
-from sim.engine.step_time import AffineStepTime
+from sim.hardware.step_time.affine import AffineStepTime
 from sim.ledger.audit import audit
 from sim.records import Backend
 from sim.routing.budget import Budget
+from sim.routing.by_task import ByTask
 from sim.routing.forecast import predicted_ttft_s
-from sim.routing.routers import ByTask, Overflow
-from sim.scenario import compose_config, parse
-from sim.schema import ConfigError, parse_node
-from sim.simulate import simulate
+from sim.routing.overflow import Overflow
+from sim.scenarios import compose_config, parse
+from sim.schema import ConfigError, parse_config
+from sim.simulation import simulate
 from sim.work import Call, Outcome, Request, Task, TaskProfile
 from tests.unit.test_placements import Shown
 
@@ -317,7 +318,7 @@ def test_applications_are_told_apart_by_name_and_the_rest_has_a_router_of_its_ow
     went = [at_work.choose(request(profile=CODING), system(n_waiting=n)) for n in (6, 4, 2, 4)]
     assert went == [API, API, FLEET, FLEET] and at_work.choose(request(profile=CHAT), system()) is API
     with pytest.raises(ConfigError, match="nothing would go to the API"):
-        parse_node(ByTask, {})
+        parse_config(ByTask, {})
 
 
 def test_a_router_is_told_what_its_tasks_are_like():

@@ -9,18 +9,12 @@ import numpy as np
 import pytest
 import simpy
 
-from sim.routing.placements import (
-    CacheAware,
-    LeastKv,
-    LeastLoaded,
-    PowerOfTwo,
-    PrefixScored,
-    Random,
-    SessionAffinity,
-)
-from sim.scenario import compose_config, parse
-from sim.schema import ConfigError, parse_node
-from sim.simulate import simulate
+from sim.routing.placement.placement import LeastLoaded
+from sim.routing.placement.scored import CacheAware, PrefixScored
+from sim.routing.placement.spreading import LeastKv, PowerOfTwo, Random, SessionAffinity
+from sim.scenarios import compose_config, parse
+from sim.schema import ConfigError, parse_config
+from sim.simulation import simulate
 from sim.work import Call, Request, Task
 
 PROMPT = (("text", 100),)
@@ -141,7 +135,7 @@ def test_the_other_scorers_of_llm_d():
         load.choose(request(), replicas({"n_waiting": 128, "held": 9}, {"n_waiting": 900, "held": 10})).replica_id == 1
     )
     with pytest.raises(ConfigError, match="at least one weight"):
-        parse_node(PrefixScored, dict.fromkeys(LLM_D, 0))
+        parse_config(PrefixScored, dict.fromkeys(LLM_D, 0))
 
 
 SGLANG = CacheAware(cache_threshold=0.3, balance_abs_threshold=64, balance_rel_threshold=1.5)

@@ -19,9 +19,9 @@ from sim.ledger.prices import Prices
 from sim.ledger.usage import Usage
 from sim.records import REPLICAS_PER_POOL, Backend, Outcome, ReplicaState
 from sim.report.metrics import summarize
-from sim.scenario import compose_config, parse
-from sim.schema import AuditError, ConfigError, parse_node
-from sim.simulate import simulate
+from sim.scenarios import compose_config, parse
+from sim.schema import AuditError, ConfigError, parse_config
+from sim.simulation import simulate
 from sim.study.folder import digest, read_json
 from sim.work import Call, Request, Task
 from tests.facts_builder import Book
@@ -334,7 +334,7 @@ def test_there_is_a_first_pool():
 def test_the_first_pool_keeps_its_name():
     raw = {"gpu": {"kind": "on_demand", "provider": "x", "as_of": "x", "usd_per_gpu_hour": {}}, "api": {"kind": "none"}}
     with pytest.raises(ConfigError, match="pools.baseline: the first pool is paid for by prices.gpu"):
-        parse_node(Prices, raw | {"pools": {"baseline": raw["gpu"]}, "api": {
+        parse_config(Prices, raw | {"pools": {"baseline": raw["gpu"]}, "api": {
             "kind": "token_tariff", "provider": "x", "as_of": "x", "usd_per_mtok_input": 1, "usd_per_mtok_output": 1,
         }})  # fmt: skip
 

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from sim.records import Backend
-from sim.routing.placement import FillFirst, LeastLoaded, PrefixAware, RoundRobin, TaskAffinity
-from sim.routing.routers import ApiOnly, FleetOnly, Overflow
-from sim.schema import ConfigError, parse_node
+from sim.routing.overflow import Overflow
+from sim.routing.placement.placement import FillFirst, LeastLoaded, PrefixAware, RoundRobin, TaskAffinity
+from sim.routing.router import ApiOnly, FleetOnly
+from sim.schema import ConfigError, parse_config
 from sim.work import Call, Request, Task
 
 FLEET, API = Backend.FLEET, Backend.API
@@ -73,7 +74,7 @@ def test_a_task_that_moved_to_the_api_stays_there_if_asked_to():
 
 def test_overflow_without_a_trigger_is_refused():
     with pytest.raises(ConfigError, match="nothing would ever overflow"):
-        parse_node(Overflow, {})
+        parse_config(Overflow, {})
 
 
 TIE_BREAKERS = [LeastLoaded(), TaskAffinity(), FillFirst(target_requests_per_replica=2)]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from sim.fleet.scaling import AlwaysOn, NoReplicas, QueueScaleOut, ScaleToZero
 from sim.records import ReplicaState
-from sim.scenario import compose_config, parse
-from sim.schema import ConfigError, parse_node
-from sim.simulate import simulate
+from sim.scaling.scaler import AlwaysOn, NoReplicas, QueueScaleOut, ScaleToZero
+from sim.scenarios import compose_config, parse
+from sim.schema import ConfigError, parse_config
+from sim.simulation import simulate
 from tests.contracts.test_scaling import StandInFleet as Fleet
 
 ZERO = ScaleToZero(max_replicas=3, idle_timeout_s=60, target_requests_per_replica=10)
@@ -111,7 +111,7 @@ def test_a_buffer_is_kept_above_the_load_while_there_is_any():
 )  # fmt: skip
 def test_nonsense_is_refused_by_name(kind, raw, said):
     with pytest.raises(ConfigError, match=said):
-        parse_node(kind, raw)
+        parse_config(kind, raw)
 
 
 @pytest.mark.parametrize("scaling", ["warm_floor", "modal"])

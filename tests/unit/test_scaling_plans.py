@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from sim.engine.capacity import requests_per_s
-from sim.engine.step_time import AffineStepTime
-from sim.fleet.scaling_memory import Extreme, RequestsInWindow
+from sim.hardware.capacity import requests_per_s
+from sim.hardware.step_time.affine import AffineStepTime
 from sim.records import ReplicaState
-from sim.scenario import compose_config, parse
+from sim.scaling.windows import Extreme, RequestsInWindow
+from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError
-from sim.simulate import requests_per_s_on_paper, simulate
+from sim.simulation import requests_per_s_on_paper, simulate
 from tests.scripted_fleet import play
 from tests.unit.test_scaling_trajectories import conf
 

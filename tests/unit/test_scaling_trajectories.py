@@ -5,19 +5,19 @@ from __future__ import annotations
 import yaml
 
 from sim.conf_path import conf_dir
-from sim.fleet.scalers import Scaler
-from sim.schema import Node, one_of, parse_node
+from sim.scaling.scaler import Scaler
+from sim.schema import Config, one_of, parse_config
 from tests.scripted_fleet import play
 
 
-class _Any(Node):
+class _Any(Config):
     scaling: one_of(Scaler)
 
 
 def conf(name: str, **changes) -> Scaler:
     """conf/scaling/<name>.yaml, with changes."""
     raw = yaml.safe_load((conf_dir() / "scaling" / f"{name}.yaml").read_text())
-    return parse_node(_Any, {"scaling": raw | changes}).scaling
+    return parse_config(_Any, {"scaling": raw | changes}).scaling
 
 
 KPA = dict(target_requests_per_replica=10, max_replicas=10)  # 7 per replica; windows of 60 and 6 s, a tick of 2 s

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from sim.schema import TraceError
-from sim.workload.sample_log import main as sample_log
-from sim.workload.traces import read_log
+from sim.workload.logs.request_log import read_log
+from sim.workload.logs.sample_log import main as sample_log
 
 TRACES = Path(__file__).parents[3] / "shared" / "traces"
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n"

@@ -11,7 +11,7 @@ from sim.ledger.usage import Usage
 from sim.records import Outcome
 from sim.report.metrics import summarize
 from sim.report.slo import Slo
-from sim.schema import ConfigError, parse_node
+from sim.schema import ConfigError, parse_config
 from tests.facts_builder import Book
 from tests.small_fleet import TEN_SECONDS, ColdStart, SmallFleet
 
@@ -133,7 +133,7 @@ def test_a_kept_sleeper_may_be_lost_too():
     assert fleet.play(40) == {0: [("idle", 0.0, 5.0), ("asleep", 5.0, 8.0)]}
 
 
-PRICES = parse_node(
+PRICES = parse_config(
     Prices,
     dict(
         gpu=dict(kind="on_demand", provider="p", as_of="never", usd_per_gpu_hour={"g": 36.0}),
@@ -174,4 +174,4 @@ def test_refused_attempts_are_waited_for_and_not_paid():
 )
 def test_nonsense_is_refused_by_name(wrong, said):
     with pytest.raises(ConfigError, match=said):
-        parse_node(ColdStart, TEN_SECONDS | wrong)
+        parse_config(ColdStart, TEN_SECONDS | wrong)

@@ -11,10 +11,14 @@ from pydantic import ValidationError
 from sim.randomness import Streams
 from sim.schema import ConfigError, TraceError
 from sim.work import Call, Task
-from sim.workload import AgentLoop, Bursty, Diurnal, Empirical, Fixed, Lognormal, Replay, SingleCall, Steady, Workload
-from sim.workload.sample_log import main as sample_log
-from sim.workload.sample_log import write_sample_log
+from sim.workload.arrivals.cox import Bursty, Diurnal, Steady
+from sim.workload.arrivals.replay import Replay
+from sim.workload.lengths.lengths import Empirical, Fixed, Lognormal
+from sim.workload.logs.sample_log import main as sample_log
+from sim.workload.logs.sample_log import write_sample_log
 from sim.workload.spread import Spread
+from sim.workload.tasks.shapes import AgentLoop, SingleCall
+from sim.workload.workload import Workload
 
 TRACES = Path(__file__).parents[3] / "shared" / "traces"
 CHAT = Lognormal.model_validate(

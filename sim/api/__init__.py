@@ -1,0 +1,1 @@
+"""PAY PER TOKEN: what a provider promises (`provider`), and that provider at work in one run (`server`)."""

@@ -1,0 +1,288 @@
+"""A pay-per-token provider at work in one run: limits, outages, latency, and the client that keeps asking."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from itertools import chain
+from math import inf
+
+from numpy.random import Generator
+
+from sim.api.client import luck
+from sim.api.limits import CLOCK_S, Limits
+from sim.api.outages import OutageClock
+from sim.api.prompt_cache import PromptCache, SeenPrompts
+from sim.api.provider import ApiChoice, ApiProvider, NoApi
+from sim.clock import call_later
+from sim.records import Backend
+from sim.work import ApiExtra, Outcome, Request
+
+__all__ = ["Api", "ApiChoice", "ApiProvider", "NoApi", "PromptCache"]
+
+_HEDGE_TTFT, _HEDGE_SPEED, _TURNAROUND, _JITTER = range(4)  # draws of a call's further luck; jitters from the last on
+
+
+class Api:
+    """A provider at work in one run: a `Server` that gateways submit to, and the `ApiView` that routers read.
+
+    A request is let in when every limit allows and no outage is on, then takes exactly as long as its own quantiles
+    say: the same under every policy. One event per request served at once. Over a limit it waits (first come, first
+    served), is tried again, or is refused; a client that has waited `patience_s` leaves (ABANDONED). A request of more
+    than `max_context_tokens` is always refused. `rng` is for outages by chance.
+    """
+
+    def __init__(
+        self,
+        env,
+        provider: ApiProvider,
+        on_done: Callable[[Request], None],
+        patience_s: float | None = None,
+        rng: Generator | None = None,
+        max_context_tokens: float = inf,
+    ):
+        self._max_context_tokens = max_context_tokens
+        self.env = env
+        self.provider = provider
+        self.on_done = on_done
+        self.patience_s = inf if patience_s is None else patience_s
+        self._serving: dict[Request, float] = {}  # -> first token; a dict keeps the order of admission
+        self._waiting: deque[tuple[float, Request, int]] = deque()  # (deadline, request, attempt)
+        self._refused: dict[Request, None] = {}  # decided, and told to the client in the next event
+        self._retrying: dict[Request, None] = {}  # between two attempts
+        self._batched: dict[Request, None] = {}
+        self._copies = 0  # second copies that hold a slot, and losers after their request has its first token
+        self._wake_s: float | None = None
+        self._max_serving = provider.max_concurrency or inf
+        self._seen = SeenPrompts(provider.prompt_cache) if provider.prompt_cache else None
+        self._limits = Limits(provider, self._cached_tokens)
+        self._outages = OutageClock(provider.outages, rng) if provider.outages else None
+        self._unlimited = not self._limits and provider.max_concurrency is None
+        self._hedge_after_s = provider.hedge.after_s if provider.hedge else inf
+        self._batch_from = provider.batch.from_priority if provider.batch else inf
+        self._waiting_tokens = 0
+        self._served = 0
+        self._served_s = 0.0
+
+    @property
+    def n_outstanding(self) -> int:
+        """Requests it is serving or holding back; batch work is not among them."""
+        return len(self._serving) + len(self._waiting) + len(self._retrying)
+
+    @property
+    def expected_wait_s(self) -> float:
+        """How long limits would hold back a small request sent now.
+
+        Buckets: until they have refilled for everyone ahead. Concurrency: slots are freed at max_concurrency over the
+        mean service time of the requests finished so far (0 before the first). Outages are not foreseen.
+        """
+        if self._unlimited:
+            return 0.0
+        ahead = len(self._waiting)
+        wait_s = max(0.0, self._limits.wait_s(ahead, self._waiting_tokens, self.env.now))
+        if self._served and self._slots_taken >= self._max_serving:
+            wait_s = max(wait_s, (ahead + 1) * self._served_s / self._served / self._max_serving)
+        return wait_s
+
+    def submit(self, request: Request) -> None:
+        """Take a request; `on_done` reports its outcome in a later event."""
+        request.backend = Backend.API
+        request.replica_id = -1
+        if _tokens_of(request) > self._max_context_tokens:
+            self._refuse(request)
+        elif request.task.priority >= self._batch_from:
+            self._take_as_batch(request)
+        elif self._unlimited and self._outages is None:
+            self._admit(request)
+        else:
+            self._attempt(request, 1, self.env.now + self.patience_s)
+
+    def unfinished(self) -> list[Request]:
+        """Requests that have no outcome yet, with the stamps that have happened so far."""
+        for request, first_token_s in self._serving.items():
+            if first_token_s <= self.env.now:
+                request.first_token_s = first_token_s
+        waiting = (request for _, request, _ in self._waiting)
+        return list(chain(self._serving, waiting, self._retrying, self._refused, self._batched))
+
+    # --- being let in -------------------------------------------------------------------------------------------------
+
+    def _attempt(self, request: Request, attempt: int, deadline_s: float) -> None:
+        """The request is sent for the `attempt`-th time: it is let in, waits in line, is tried again, or refused."""
+        now_s, on_limit = self.env.now, self.provider.on_limit
+        if self._outages is not None and self._outages.is_down(now_s):
+            _extra_of(request).failed_attempts += 1
+            return self._again(request, attempt, deadline_s, self.provider.outages.error_after_s)
+        fits = self._limits.fits(request, now_s)
+        ready_s = self._ready_s(request)
+        if fits and not self._waiting and ready_s <= now_s + CLOCK_S:
+            self._admit(request)
+        elif fits and on_limit == "wait":
+            self._waiting.append((deadline_s, request, attempt))
+            self._waiting_tokens += _tokens_of(request)
+            if len(self._waiting) == 1:
+                self._wake_at(min(ready_s, deadline_s))
+        else:
+            _extra_of(request).throttled_attempts += 1
+            if fits and on_limit == "retry":
+                self._again(request, attempt, deadline_s, retry_after_s=ready_s - now_s if ready_s < inf else 0.0)
+            else:
+                self._refuse(request)
+
+    def _again(
+        self, request: Request, attempt: int, deadline_s: float, failed_in_s: float = 0.0, retry_after_s: float = 0.0
+    ) -> None:
+        """The `attempt`-th attempt fails in so many seconds: wait and try again, unless it was the last."""
+        retry = self.provider.retry
+        if attempt >= retry.max_attempts:
+            return self._refuse(request, failed_in_s)
+        wait_s = failed_in_s + retry.wait_s(attempt, luck(request.call, _JITTER + attempt), retry_after_s)
+        self._retrying[request] = None
+        left_s = max(0.0, deadline_s - self.env.now)
+        call_later(self.env, min(wait_s, left_s), self._next_attempt, request, attempt + 1, deadline_s, wait_s < left_s)
+
+    def _next_attempt(self, request: Request, attempt: int, deadline_s: float, in_time: bool) -> None:
+        del self._retrying[request]
+        if in_time:
+            self._attempt(request, attempt, deadline_s)
+        else:
+            self._turn_away(request, Outcome.ABANDONED)
+
+    def _refuse(self, request: Request, in_s: float = 0.0) -> None:
+        self._refused[request] = None
+        call_later(self.env, in_s, self._refusal, request)
+
+    def _refusal(self, request: Request) -> None:
+        del self._refused[request]
+        self._turn_away(request, Outcome.REFUSED)
+
+    def _turn_away(self, request: Request, outcome: Outcome) -> None:
+        request.finished_s = self.env.now
+        request.outcome = outcome
+        self.on_done(request)
+
+    @property
+    def _slots_taken(self) -> int:
+        return len(self._serving) + self._copies
+
+    def _ready_s(self, request: Request) -> float:
+        """The moment at which the limits would let this request in; inf when only a departure can."""
+        if self._slots_taken >= self._max_serving:
+            return inf
+        return self._limits.ready_s(request, self.env.now)
+
+    def _let_in(self) -> None:
+        """Admit from the head of the line whom the limits allow, dismiss who is out of patience, set the alarm."""
+        waiting = self._waiting
+        now_s = self.env.now + CLOCK_S
+        while waiting:
+            deadline_s, request, attempt = waiting[0]
+            ready_s = self._ready_s(request)
+            if ready_s > now_s and deadline_s > now_s:
+                return self._wake_at(min(ready_s, deadline_s))
+            waiting.popleft()
+            self._waiting_tokens -= _tokens_of(request)
+            if ready_s > now_s:
+                self._turn_away(request, Outcome.ABANDONED)
+            elif self._outages is not None and self._outages.is_down(self.env.now):
+                self._attempt(request, attempt, deadline_s)
+            else:
+                self._admit(request)
+
+    def _wake_at(self, wake_s: float) -> None:
+        wake_s = min(wake_s, self._limits.next_change_s(self.env.now))
+        if wake_s < inf and (self._wake_s is None or wake_s < self._wake_s):
+            self._wake_s = wake_s
+            call_later(self.env, max(0.0, wake_s - self.env.now), self._wake, wake_s)
+
+    def _wake(self, wake_s: float) -> None:
+        if wake_s == self._wake_s:  # otherwise an earlier alarm has taken over
+            self._wake_s = None
+            self._let_in()
+
+    # --- being served -------------------------------------------------------------------------------------------------
+
+    def _admit(self, request: Request) -> None:
+        provider, call, now_s = self.provider, request.call, self.env.now
+        if self._limits:
+            self._limits.take(request, now_s)
+        if self._seen is not None:
+            if call.segments:
+                request.cached_input_tokens = min(self._seen.cached_tokens(call.segments, now_s), request.input_tokens)
+            request.cache_write_tokens = self._seen.cache.written_tokens(request)
+        ttft_quantile, speed_quantile = call.api_quantiles
+        ttft_s = provider.ttft_s(ttft_quantile, request.input_tokens - request.cached_input_tokens)
+        request.admitted_s = now_s
+        self._serving[request] = now_s + ttft_s
+        if ttft_s > self._hedge_after_s:
+            call_later(self.env, self._hedge_after_s, self._hedge, request)
+        else:
+            service_s = ttft_s + provider.decode_s(speed_quantile, request.output_tokens)
+            call_later(self.env, service_s, self._finish, request)
+
+    def _hedge(self, request: Request) -> None:
+        """The first token is late: send a second copy, if there is room, and see who wins."""
+        env, provider, call = self.env, self.provider, request.call
+        now_s, first_s = env.now, self._serving[request]
+        speed, tokens = call.api_quantiles[1], request.output_tokens
+        down = self._outages is not None and self._outages.is_down(now_s)
+        if down or self._waiting or self._ready_s(request) > now_s + CLOCK_S:
+            call_later(env, first_s - now_s + provider.decode_s(speed, tokens), self._finish, request)
+            return
+        self._limits.take(request, now_s)
+        uncached_tokens = request.input_tokens - request.cached_input_tokens  # the first copy is not in the cache yet
+        copy_s = now_s + provider.ttft_s(luck(call, _HEDGE_TTFT), uncached_tokens)
+        loser_s, its_speed = copy_s, luck(call, _HEDGE_SPEED)
+        if copy_s < first_s:
+            self._serving[request], loser_s, first_s = copy_s, first_s, copy_s
+            speed, its_speed = its_speed, speed
+        extra, cancels = _extra_of(request), provider.hedge.cancels_loser
+        extra.is_hedged = 1
+        extra.lost_input_tokens, extra.lost_cached_input_tokens = request.input_tokens, request.cached_input_tokens
+        extra.lost_cache_write_tokens, extra.lost_output_tokens = request.cache_write_tokens, 0 if cancels else tokens
+        self._copies += 1
+        lost_s = first_s if cancels else loser_s + provider.decode_s(its_speed, tokens)
+        call_later(env, lost_s - now_s, self._end_copy)
+        call_later(env, first_s - now_s + provider.decode_s(speed, tokens), self._finish, request)
+
+    def _end_copy(self) -> None:
+        self._copies -= 1
+        if self._waiting:
+            self._let_in()
+
+    def _finish(self, request: Request) -> None:
+        request.first_token_s = self._serving.pop(request)
+        request.finished_s = now_s = self.env.now
+        request.outcome = Outcome.FINISHED
+        self._served += 1
+        self._served_s += now_s - request.admitted_s
+        if self._waiting:
+            self._let_in()
+        self.on_done(request)
+
+    def _take_as_batch(self, request: Request) -> None:
+        _extra_of(request).is_batch = 1
+        request.admitted_s = self.env.now
+        self._batched[request] = None
+        call_later(self.env, self.provider.turnaround_s(luck(request.call, _TURNAROUND)), self._answer_batch, request)
+
+    def _answer_batch(self, request: Request) -> None:
+        del self._batched[request]
+        request.first_token_s = request.finished_s = self.env.now
+        request.outcome = Outcome.FINISHED
+        self.on_done(request)
+
+    def _cached_tokens(self, request: Request, now_s: float) -> int:
+        if self._seen is None or not request.call.segments:
+            return 0
+        return min(self._seen.look(request.call.segments, now_s), request.input_tokens)
+
+
+def _extra_of(request: Request) -> ApiExtra:
+    if request.api_extra is None:
+        request.api_extra = ApiExtra()
+    return request.api_extra
+
+
+def _tokens_of(request: Request) -> int:
+    return request.input_tokens + request.output_tokens

@@ -1,0 +1,1 @@
+"""ONE PROGRAM: the verbs of the command line."""

@@ -1,1 +1,0 @@
-"""Fidelity: measured runs of real servers, played again and set beside what was measured."""

@@ -1,0 +1,126 @@
+"""How long a replica takes from request to first token: the stages of a cold start, and what shortens them."""
+
+from __future__ import annotations
+
+from math import exp, inf
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from sim.fleet.supply.nodes import Nodes, StorageTier, kept_for_s
+from sim.records import ReplicaState
+from sim.schema import Config
+from sim.units import GB
+
+STAGES = (ReplicaState.ALLOCATION, ReplicaState.IMAGE, ReplicaState.WEIGHTS, ReplicaState.ENGINE_START)
+
+
+class Snapshot(Config):
+    """A picture of a process that has started, weights included, from which later ones are restored.
+
+    It holds the file system, too: neither image nor weights are fetched. Starts ordered before `after_starts` have
+    become ready in the run are full ones; replicas warm from the beginning do not count.
+    """
+
+    after_starts: int = Field(ge=0, description="full cold starts before there is one to restore")
+    restore_s: float = Field(ge=0, description="median seconds to restore it, once the GPU is there")
+
+
+class Sleep(Config):
+    """A replica too many is put to sleep, its weights kept in host RAM, instead of being given up (vLLM, level 1).
+
+    KV memory is lost. The next replica wanted is the one that fell asleep last, if any. A shared GPU serves somebody
+    else meanwhile: nothing is paid while asleep, and waking may be refused as any start may (`p_unavailable`). A kept
+    one is paid for, and wakes at once. Host RAM costs nothing here.
+    """
+
+    wake_s: float = Field(ge=0, description="median seconds from the order to accepting requests")
+    fall_asleep_s: float = Field(0.0, ge=0, description="until the GPU is free; paid for, and too early to be woken")
+    keep_s: float | None = Field(None, ge=0, description="asleep for so long, it is given up; null: never")
+    gpu: Literal["kept", "shared"] = Field(description="whether the GPU of a sleeping replica stays paid for")
+
+
+class ColdStart(Config):
+    """The stages of a cold start: allocation, image, weights, engine start; one after the other.
+
+    Each is lognormal about its median m with log-standard-deviation sigma = `spread_sigma`, independently: mean
+    m * exp(sigma^2 / 2). The weights' median is their bytes over the bandwidth of the tier they are read from; without
+    a bandwidth they are in place already (a restored snapshot).
+    """
+
+    allocation_s: float = Field(ge=0, description="median seconds until a GPU and its node are there")
+    image_s: float = Field(ge=0, description="median seconds to pull the container image; 0 when cached")
+    storage_tier: StorageTier = Field(description="where the weights are read from: names what the bandwidth is of")
+    bandwidth_gb_per_s: float | None = Field(
+        gt=0, description="median GB of weights read per second by one replica; null: no read"
+    )
+    engine_start_s: float = Field(ge=0, description="median seconds from weights in memory to accepting requests")
+    first_request_s: float = Field(
+        0.0, ge=0, description="median extra seconds of the first request; part of the engine start: ready is after it"
+    )
+    spread_sigma: float = Field(ge=0, le=3, description="log-standard-deviation of every stage; 0 = deterministic")
+    p_unavailable: float = Field(
+        0.0, ge=0, lt=1, description="that an attempt to get a GPU is refused; nothing is paid until one is not"
+    )
+    retry_s: float = Field(60.0, gt=0, description="seconds from a refusal to the next attempt")
+    nodes: Nodes | None = Field(None, description="nodes that remember what ran there; null: every start is the same")
+    snapshot: Snapshot | None = Field(None, description="null: none is taken")
+    sleep: Sleep | None = Field(None, description="null: replicas too many are given up")
+
+    @model_validator(mode="after")
+    def _bandwidth_unless_restored(self) -> ColdStart:
+        if self.bandwidth_gb_per_s is None and self.storage_tier != "snapshot":
+            raise ValueError(f"storage_tier = {self.storage_tier} needs bandwidth_gb_per_s: only a snapshot has none")
+        return self
+
+    def draw(self, rng: np.random.Generator, weight_bytes: float) -> tuple[tuple[ReplicaState, float], ...]:
+        """The stages of one cold start in order, each with its seconds. Always takes four normals from `rng`."""
+        sigma = self.spread_sigma
+        luck = rng.standard_normal(len(STAGES)).tolist()
+        medians = self.stage_medians_s(weight_bytes)
+        return tuple((stage, m * exp(sigma * z)) for stage, m, z in zip(STAGES, medians, luck, strict=True))
+
+    def stage_medians_s(self, weight_bytes: float) -> tuple[float, float, float, float]:
+        """Median seconds of each of STAGES."""
+        bandwidth = self.bandwidth_gb_per_s
+        weights_s = 0.0 if bandwidth is None else weight_bytes / (bandwidth * GB)
+        return self.allocation_s, self.image_s, weights_s, self.engine_start_s + self.first_request_s
+
+    def median_s(self, weight_bytes: float) -> float:
+        """Sum of the stage medians: a cold start in which no stage is lucky or unlucky."""
+        return sum(self.stage_medians_s(weight_bytes))
+
+    def mean_s(self, weight_bytes: float) -> float:
+        """Expected seconds from the GPU's being granted to ready."""
+        return self.median_s(weight_bytes) * exp(self.spread_sigma**2 / 2)
+
+    @property
+    def mean_refused_s(self) -> float:
+        """Expected seconds until an attempt is not refused: the number of refusals is geometric."""
+        return self.retry_s * self.p_unavailable / (1 - self.p_unavailable)
+
+    def warmed(self, away_s: float | None) -> ColdStart:
+        """The start on a node that a replica of this model left `away_s` ago (0: has not left); None: never there."""
+        if self.nodes is None or away_s is None:
+            return self
+        return self.model_copy(update=self._found_on(self.nodes, away_s))
+
+    def _found_on(self, nodes: Nodes, away_s: float) -> dict[str, Any]:
+        """The fields of this cold start that are better on a node whose last replica left `away_s` ago."""
+        if away_s > kept_for_s(nodes.up.keep_s):
+            return {}
+        found: dict[str, Any] = {"allocation_s": min(self.allocation_s, nodes.up.found_s)}
+        for field, kept in (("image_s", nodes.image), ("engine_start_s", nodes.compile_cache)):
+            if away_s <= kept_for_s(kept.keep_s):
+                found[field] = min(getattr(self, field), kept.found_s)
+        copies = [copy for copy in nodes.weights if away_s <= kept_for_s(copy.keep_s)]
+        fastest = max(copies, key=lambda copy: copy.bandwidth_gb_per_s, default=None)
+        if fastest is not None and fastest.bandwidth_gb_per_s > (self.bandwidth_gb_per_s or inf):
+            found |= dict(storage_tier=fastest.storage_tier, bandwidth_gb_per_s=fastest.bandwidth_gb_per_s)
+        return found
+
+    def restored(self) -> ColdStart:
+        """The start from the snapshot."""
+        parts = dict(image_s=0.0, storage_tier="snapshot", bandwidth_gb_per_s=None, first_request_s=0.0)
+        return self.model_copy(update=parts | dict(engine_start_s=self.snapshot.restore_s))

@@ -1,0 +1,90 @@
+"""Where replicas come from: the wait for a GPU, the node it is on, and the cold start that follows."""
+
+from __future__ import annotations
+
+from math import exp
+from typing import NamedTuple
+
+from sim.fleet.supply.cold_start import ColdStart, Sleep
+from sim.fleet.supply.nodes import Machine, Machines
+from sim.randomness import Streams
+from sim.records import ReplicaState
+
+Stages = tuple[tuple[ReplicaState, float], ...]
+
+
+class Start(NamedTuple):
+    """What an order for a replica leads to."""
+
+    wait_s: float  # until a GPU is granted; not paid for
+    stages: Stages
+    mean_s: float  # from the order to ready, as one could expect
+
+
+class Supply:
+    """Cold starts of one run, each drawn when it is ordered.
+
+    The streams "cold_start", "capacity", "nodes" and "wake" are its own, so that two fleets that order equally many
+    replicas have the same luck, whichever tier they find.
+    """
+
+    def __init__(self, cold_start: ColdStart, weight_bytes: float, streams: Streams):
+        self._cold = cold_start
+        self._weight_bytes = weight_bytes
+        self._rng = streams.generator("cold_start")
+        self._capacity_rng = streams.generator("capacity")
+        self._wake_rng = streams.generator("wake")
+        nodes = cold_start.nodes
+        self._machines = None if nodes is None else Machines(nodes, streams.generator("nodes"))
+        self._started = 0
+        self._refused_s = cold_start.mean_refused_s
+
+    @property
+    def sleep(self) -> Sleep | None:
+        return self._cold.sleep
+
+    def mean_s(self, now_s: float) -> float:
+        """What a start ordered now is expected to take on the warmest node."""
+        away_s = None if self._machines is None else self._machines.best_away_s(now_s)
+        return self._refused_s + self._kind(away_s).mean_s(self._weight_bytes)
+
+    def order(self, machine: Machine | None, now_s: float) -> Start:
+        """A replica that is to start now on the node that `place` named."""
+        cold = self._kind(None if machine is None else machine.away_s(now_s))
+        stages = cold.draw(self._rng, self._weight_bytes)
+        return Start(self._wait_s(), stages, self._refused_s + cold.mean_s(self._weight_bytes))
+
+    def wake(self) -> Start:
+        """A replica that is to wake up now."""
+        sleep, sigma = self._cold.sleep, self._cold.spread_sigma
+        stages = ((ReplicaState.ENGINE_START, sleep.wake_s * exp(sigma * float(self._wake_rng.standard_normal()))),)
+        wait_s, mean_wait_s = (0.0, 0.0) if sleep.gpu == "kept" else (self._wait_s(), self._refused_s)
+        return Start(wait_s, stages, mean_wait_s + sleep.wake_s * exp(sigma**2 / 2))
+
+    def place(self, now_s: float) -> Machine | None:
+        """A node for a replica that is ordered now; None if nodes are not told apart."""
+        return None if self._machines is None else self._machines.place(now_s)
+
+    def ready(self, machine: Machine | None, has_started: bool = True) -> None:
+        """A replica has become ready on its node."""
+        self._started += has_started
+        if machine is not None:
+            machine.n_ready += 1
+
+    def gone(self, machine: Machine | None, was_ready: bool, now_s: float) -> None:
+        """A replica has left its node, from which it served or not."""
+        if machine is None:
+            return
+        machine.n_replicas -= 1
+        if was_ready:
+            machine.n_ready -= 1
+            machine.left_s = now_s
+
+    def _kind(self, away_s: float | None) -> ColdStart:
+        cold = self._cold.warmed(away_s)
+        snapshot = cold.snapshot
+        return cold.restored() if snapshot is not None and self._started >= snapshot.after_starts else cold
+
+    def _wait_s(self) -> float:
+        p = self._cold.p_unavailable
+        return self._cold.retry_s * int(self._capacity_rng.geometric(1 - p) - 1) if p else 0.0

@@ -1,0 +1,1 @@
+"""ON PAPER: cards, models, engine flags, what fits, and how long a step takes. No clock runs here."""

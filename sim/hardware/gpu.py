@@ -1,0 +1,81 @@
+"""Gpu: one card, as its data sheet states it and as an engine really gets it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from sim.hardware.names import conf_entry
+from sim.schema import Config, parse_config
+
+_TFLOP = 1e12
+
+
+class Gpu(Config):
+    """One GPU: the figures of its data sheet, and how much of each an engine really gets.
+
+    Every efficiency is a fraction of the data sheet's figure, in (0, 1]: nothing is faster than the card.
+    """
+
+    name: str
+    bf16_dense_tflops: float = Field(gt=0, description="dense, without sparsity")
+    fp8_dense_tflops: float | None = Field(None, gt=0, description="None: fp8 weights are computed in bf16")
+    fp4_dense_tflops: float | None = Field(None, gt=0, description="None: fp4 weights are computed in bf16")
+    memory_gb: float = Field(gt=0, description="nominal")
+    device_total_gb: float = Field(gt=0, description="as the driver reports it, 1e9 bytes")
+    memory_bandwidth_gb_per_s: float = Field(gt=0)
+    link_gb_per_s: float = Field(gt=0, description="to the other GPUs of a node, per direction")
+    link_kind: Literal["nvlink", "pcie", "pcie_no_p2p"]
+
+    gemm_efficiency: float = Field(gt=0, le=1, description="large bf16 matrix products, fraction of peak")
+    fp8_gemm_efficiency: float = Field(gt=0, le=1, description="large fp8 or fp4 products, fraction of that peak")
+    expert_gemm_fraction: float = Field(gt=0, le=1, description="grouped expert products against dense ones")
+    weight_read_efficiency: float = Field(gt=0, le=1, description="weight streaming, fraction of memory bandwidth")
+    overlap_norm: float = Field(ge=1, description="p of the norm that joins compute and weight read; 1 = sum")
+    kv_read_efficiency: float = Field(gt=0, le=1, description="decode attention, fraction of memory bandwidth")
+    fp8_kv_read_efficiency: float = Field(gt=0, le=1, description="the same with an fp8 KV cache")
+    prefill_attention_efficiency: float = Field(gt=0, le=1, description="fraction of bf16 peak")
+    elementwise_efficiency: float = Field(gt=0, le=1, description="norms, activations, sampler: fraction of bandwidth")
+    layer_overhead_us: float = Field(ge=0, description="launch and ramp of the kernels of one layer")
+    quantized_layer_overhead_us: float = Field(ge=0, description="more per layer to quantise activations")
+    moe_layer_overhead_us: float = Field(ge=0, description="more per layer to route, sort and combine tokens")
+    per_sequence_us: float = Field(ge=0, description="host work per resident sequence and step")
+    sampling_bytes_per_logit: float = Field(ge=0, description="memory traffic of random sampling per vocabulary entry")
+    all_reduce_latency_us: float = Field(ge=0, description="one all-reduce of few bytes")
+    all_reduce_hop_us: float = Field(ge=0, description="more for every GPU of the group beyond the first")
+    all_reduce_two_shot_us: float = Field(ge=0, description="more for messages too large to send whole to all")
+    all_reduce_bandwidth_fraction: float = Field(gt=0, le=1, description="of link_gb_per_s")
+
+    def _narrow_tflops(self, dtype: str) -> float | None:
+        """Dense peak of the units for a type narrower than bf16; None if the card has none."""
+        return {"fp8": self.fp8_dense_tflops, "mxfp4": self.fp4_dense_tflops, "nvfp4": self.fp4_dense_tflops}.get(dtype)
+
+    def quantizes_activations_to(self, dtype: str) -> bool:
+        """Whether products with weights of `dtype` run on units for that type, which want narrow activations, too."""
+        return self._narrow_tflops(dtype) is not None
+
+    def peak_flops_per_s(self, dtype: str) -> float:
+        """Dense peak for weights of `dtype`; types the card has no units for are computed in bf16."""
+        return (self._narrow_tflops(dtype) or self.bf16_dense_tflops) * _TFLOP
+
+    def gemm_flops_per_s(self, dtype: str) -> float:
+        """What large matrix products reach with weights of `dtype`."""
+        narrow = self.quantizes_activations_to(dtype)
+        return self.peak_flops_per_s(dtype) * (self.fp8_gemm_efficiency if narrow else self.gemm_efficiency)
+
+    def kv_read_efficiency_of(self, kv_dtype: str) -> float:
+        return self.kv_read_efficiency if kv_dtype == "bf16" else self.fp8_kv_read_efficiency
+
+    @model_validator(mode="after")
+    def _driver_total_is_plausible(self) -> Gpu:
+        if not 0.9 < self.device_total_gb / self.memory_gb < 1.1:
+            raise ValueError(
+                f"device_total_gb = {self.device_total_gb} must be within 10 % of memory_gb = {self.memory_gb}"
+            )
+        return self
+
+
+def gpu_named(gpu: str | Gpu) -> Gpu:
+    """The GPU of conf/gpu/<name>.yaml; a Gpu is returned as it is. Raises ConfigError for an unknown name."""
+    return gpu if isinstance(gpu, Gpu) else parse_config(Gpu, conf_entry("gpu", gpu))

@@ -1,0 +1,26 @@
+"""StepTimeModel: where the step times of an engine come from, as a config can choose it."""
+
+from __future__ import annotations
+
+from sim.hardware.flags import EngineFlags
+from sim.hardware.gpu import Gpu
+from sim.hardware.model import Model
+from sim.hardware.step_time.protocol import StepTime
+from sim.hardware.step_time.speculative import SpeculativeStepTime
+from sim.schema import Choice
+
+
+class StepTimeModel(Choice):
+    """A way to get step times for a GPU, a model and an engine."""
+
+    def plain(self, gpu: Gpu, model: Model, engine: EngineFlags, decode_tokens: int = 1) -> StepTime:
+        """The step time where a decode step computes `decode_tokens` tokens of every sequence."""
+        raise NotImplementedError
+
+    def build(self, gpu: Gpu, model: Model, engine: EngineFlags) -> StepTime:
+        """The step time of this engine, speculative if it is."""
+        plain = self.plain(gpu, model, engine)
+        if engine.speculative is None:
+            return plain
+        verifying = self.plain(gpu, model, engine, engine.tokens_per_decode)
+        return SpeculativeStepTime(plain, verifying, engine.speculative)

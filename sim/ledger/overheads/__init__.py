@@ -1,0 +1,1 @@
+"""WHAT COMES ON TOP of GPUs and tokens: people, networks, everything else."""

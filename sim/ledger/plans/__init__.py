@@ -1,0 +1,1 @@
+"""WHAT A GPU COSTS: the ways a provider bills the seconds of one."""

@@ -1,0 +1,1 @@
+"""WHAT TOKENS COST at an API."""

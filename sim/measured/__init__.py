@@ -1,0 +1,1 @@
+"""WHAT WAS MEASURED on real servers: read, played again, compared, and constants fitted to it."""

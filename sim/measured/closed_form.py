@@ -1,0 +1,88 @@
+"""An operating point in closed form: a balance of sequences, steps and prompts, without simulation.
+
+With n sequences decoding, a step takes d(n) at the mean context, and a prompt adds c(n) to the steps that carry it.
+If x prompts enter per step, the mean step is T = d + x c; a request decodes for D = output - 1 steps, so Little's law
+gives n = x D; and N clients complete X = x / T = N / (time in the server) requests per second, bounded by the slots,
+the KV memory and the token budget. TTFT of a closed loop is what Little's law leaves: N / X - D T.
+
+It neglects waves (clients with equal lengths stay in step) and spread of lengths: `fit` corrects it by the simulator.
+"""
+
+from __future__ import annotations
+
+from sim.hardware.fits import kv_blocks_of
+from sim.measured.constants import Server
+from sim.measured.points import Figures, Point
+
+_ROUNDS = 200
+_CLOSE = 1e-9
+
+
+class Balance:
+    """Predicts operating points of one server. Steps are built once per server, so keep it while its constants last."""
+
+    def __init__(self, server: Server):
+        self._engine = engine = server.engine
+        self._step = engine.step_time.build(server.gpu, server.model, engine)
+        self._kv_tokens = kv_blocks_of(server.gpu, server.model, engine) * engine.block_tokens
+
+    @property
+    def shortest_step_s(self) -> float:
+        """One sequence, no context."""
+        return self._step.decode_s(1)
+
+    def prompt_s(self, point: Point, n: float = 0.0) -> float:
+        """What one prompt adds to the steps that carry it, beside n decoding sequences."""
+        context, prompt = n * (point.input_tokens + point.output_tokens / 2), max(1, round(point.input_tokens))
+        budget = max(1, int(self._engine.max_num_batched_tokens - n * self._engine.tokens_per_decode))
+        plain_s = self._decode_s(n, context)
+        past, total_s = 0, 0.0
+        while past < prompt:
+            new = min(budget, prompt - past)
+            chunk = (new, past, past + new >= prompt)
+            total_s += self._step.step_s(int(n), context, [chunk]) - self._decode_s(int(n), context)
+            past += new
+        return total_s if n else total_s + plain_s
+
+    def _decode_s(self, n: float, context: float) -> float:
+        below = int(n)
+        low = self._step.decode_s(below) if below else 0.0
+        high = self._step.decode_s(below + 1)
+        base = high if n < 1 and n > 0 else low + (n - below) * (high - low)
+        return base + self._step.context_s * context
+
+    def predict(self, point: Point) -> Figures:
+        """Figures of the steady state."""
+        engine, steps = self._engine, max(point.output_tokens - 1, 0.0)
+        mean_context = point.input_tokens + point.output_tokens / 2
+        slots = max(1.0, min(engine.max_num_seqs, self._kv_tokens / mean_context))
+        ready_s, clients = engine.request_overhead_s, point.concurrency
+        n, busy = (min(clients, slots), 1 - 1 / clients) if clients else (1.0, 1.0)
+        step_s, rate, inside_s = self._decode_s(n, n * mean_context), 0.0, 0.0
+        for _ in range(_ROUNDS):
+            decode_s = self._decode_s(n, n * mean_context)
+            prompt_s = self.prompt_s(point, n)
+            begin_s = busy * (0.5 + engine.async_scheduling) * step_s + prompt_s + (decode_s if n >= 1 else 0.0)
+            inside_s = begin_s + steps * step_s
+            if clients:
+                rate = min(clients / (ready_s + inside_s), slots / inside_s)
+            else:
+                rate = min(point.rate_per_s, slots / inside_s)
+                busy = min(1.0, rate * inside_s)
+            per_step = rate * step_s
+            fits = (engine.max_num_batched_tokens - n * engine.tokens_per_decode) / point.input_tokens
+            if per_step > fits > 0:
+                per_step = fits
+                rate = per_step / step_s
+            after_s = decode_s + busy * per_step * prompt_s  # nobody decodes beside its own prompt
+            after_n = min(slots, max(per_step * steps, 1.0 if steps else 0.0))
+            settled = abs(after_s - step_s) < _CLOSE * step_s and abs(after_n - n) < _CLOSE * max(n, 1.0)
+            step_s, n = 0.5 * (step_s + after_s), 0.5 * (n + after_n)
+            if settled:
+                break
+        if clients:
+            ttft_s = max(clients / rate - steps * step_s, ready_s + prompt_s)
+        else:
+            load = min(rate * prompt_s, 0.95)
+            ttft_s = ready_s + begin_s + 0.5 * prompt_s * load / (1 - load)
+        return Figures(ttft_s, step_s if steps else None, rate * point.output_tokens)

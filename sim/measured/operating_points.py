@@ -1,0 +1,153 @@
+"""Operating points (CSV, one a row): closed loops of so many clients, and bursts of all requests at once."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from sim.measured.prediction import Prediction
+from sim.measured.server import Play, means, played, seen_by_clients, server
+from sim.measured.stated import MOST, ServerStated, Stated
+from sim.measured.tuned_on import is_tuned_on
+from sim.scenarios import Scenario
+from sim.schema import TraceError, parse_config
+
+_MEASURED = {
+    "ttft_ms_mean": ("ttft_mean_s", 1e-3), "ttft_ms_p50": ("ttft_p50_s", 1e-3), "ttft_ms_p99": ("ttft_p99_s", 1e-3),
+    "tpot_ms_mean": ("tpot_mean_s", 1e-3), "tpot_ms_p50": ("tpot_p50_s", 1e-3), "tpot_ms_p99": ("tpot_p99_s", 1e-3),
+    "e2e_s_p50": ("e2e_p50_s", 1.0), "out_tok_s": ("output_tok_per_s", 1.0), "total_tok_s": ("total_tok_per_s", 1.0),
+}  # fmt: skip
+_TASKS_PER_CLIENT = 10  # as the closed-loop sweeps state
+_SHAREGPT_TASKS = 200  # per client, not stated: enough that the lengths drawn have their mean
+_SHAREGPT_CV = {"input": 1.2, "output": 1.0}  # not stated by these runs; about what ShareGPT samples show
+
+_ENGINES = {"NIM": "trt_llm_2024", "vllm v0.11": "vllm_0_11"}  # files in conf/engine, by how an engine's name begins
+SWEEP_OVERHEAD_S = 0.024  # what each request costs the vLLM of the closed-loop sweeps, as their description says
+_AT_ONCE = r"all (\d+) requests sent at once"
+_ASYNC_SINCE = "2026"  # vLLM schedules asynchronously by default from 0.14 on
+
+
+class _Point(Stated):
+    """What a row needs to be played; the cells are read as text where they are used."""
+
+    source: str
+    engine: str
+    gpu: str
+    model: str
+    tp: float = Field(1, gt=0)
+    input_len: float = Field(gt=0, le=MOST)
+    output_len: float = Field(gt=0, le=MOST)
+    concurrency: float | None = Field(None, ge=1, le=100_000)
+
+
+def predictions(row: dict[str, str], stage: int, play: Play) -> Iterator[Prediction]:
+    """Every metric of a row; its stage is the row's number, from 0. Raises SimError."""
+    parse_config(_Point, row)
+    name, scenario, measured = name_of(row), scenario_of(row, play), _measured(row)
+    found = [
+        seen_by_clients(played(scenario, k, lambda line: play.tell(f"{name} {stage}: {line}")))
+        for k in range(play.replications)
+    ]
+    tuned_on = is_tuned_on(row["source"], row["gpu"])
+    for metric, predicted in means(found).items():
+        yield Prediction(name, stage, metric, predicted, measured.get(metric), False, tuned_on, family_of(row))
+
+
+def _measured(row: dict[str, str]) -> dict[str, float]:
+    try:
+        return {metric: float(row[column]) * unit for column, (metric, unit) in _MEASURED.items() if row.get(column)}
+    except ValueError as error:
+        raise TraceError(f"a measured column: {error}") from None
+
+
+def name_of(row: dict[str, str]) -> str:
+    """Model, number format, card, tensor parallelism, lengths and load, in a few words."""
+    at_once = re.search(_AT_ONCE, row.get("notes", ""))
+    burst = f"burst of {at_once[1] if at_once else '?'}"
+    load = f"c{_whole(row['concurrency'])}" if row.get("concurrency") else burst
+    shape = f"{_whole(row['input_len'])}x{_whole(row['output_len'])}"
+    model = row["model"].rpartition("/")[2]
+    return f"{_first_word(row['engine'])} {model} {row['dtype']} {row['gpu']} tp{_whole(row['tp'])} {shape} {load}"
+
+
+def family_of(row: dict[str, str]) -> str:
+    """Rows of one engine, model and card; bursts apart from closed loops."""
+    kind = "" if row.get("concurrency") else " burst"
+    return f"{_first_word(row['engine'])} {row['model'].rpartition('/')[2]} {row['gpu']}{kind}"
+
+
+def scenario_of(row: dict[str, str], play: Play) -> Scenario:
+    """The row as a Scenario: its clients, its lengths, its server; no prompt repeats another."""
+    n_clients = int(float(row["concurrency"])) if row.get("concurrency") else None
+    per_client = _TASKS_PER_CLIENT if "ShareGPT" not in row.get("notes", "") else _SHAREGPT_TASKS
+    n_tasks = per_client * n_clients if n_clients else _burst(row)
+    engine, flags = _engine(row)
+    stated = {"gpu": row["gpu"], "model": row["model"], "dtype": row.get("dtype"), "tensor_parallel": row.get("tp")}
+    run = parse_config(ServerStated, stated | {"engine": {"name": row["engine"]} | flags})
+    arrivals = {"kind": "closed_loop", "n_clients": n_clients or n_tasks, "n_tasks": n_tasks}
+    return server(run, play, engine=engine, arrivals=arrivals, lengths=_lengths(row), horizon_s=None)
+
+
+def _engine(row: dict[str, str]) -> tuple[str, dict[str, Any]]:
+    """The file in conf/engine, and how the row's server differed from it."""
+    for begins, file in _ENGINES.items():
+        if row["engine"].startswith(begins):
+            return file, {"prefix_caching": False}
+    notes, flags = row.get("notes", ""), {"prefix_caching": False}
+    dated = re.search(r"\b20\d\d-\d\d-\d\d\b", notes)
+    flags["async_scheduling"] = bool(dated) and dated[0] >= _ASYNC_SINCE
+    if "sweep" in notes:
+        flags["request_overhead_s"] = SWEEP_OVERHEAD_S
+    return "vllm", flags
+
+
+def _lengths(row: dict[str, str]) -> dict[str, Any]:
+    bounds = [max(1.0, float(row[name])) for name in ("input_len", "output_len")]
+    if "ShareGPT" in row.get("notes", ""):
+        spreads = (
+            {"mean_tokens": mean, "cv": cv, "max_tokens": 4096}
+            for mean, cv in zip(bounds, _SHAREGPT_CV.values(), strict=True)
+        )
+        return {"kind": "lognormal", **dict(zip(("input", "output"), spreads, strict=True))}
+    low = 0.8 if "uniform in [0.8L,L]" in row.get("notes", "") else 1.0
+    longest = [round(bound) for bound in bounds]
+    return {"kind": "uniform", "max_input_tokens": longest[0], "max_output_tokens": longest[1], "low_fraction": low}
+
+
+def _burst(row: dict[str, str]) -> int:
+    found = re.search(_AT_ONCE, row.get("notes", ""))
+    if not found:
+        raise TraceError("has neither a concurrency nor a number of requests sent at once")
+    return int(found[1])
+
+
+def _first_word(text: str) -> str:
+    return text.split(maxsplit=1)[0] if text.strip() else "?"
+
+
+def _whole(text: str | None) -> str:
+    try:
+        return f"{float(text or 1):g}"
+    except ValueError:
+        return str(text)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """The rows of the file, blank where a cell is missing. Raises TraceError."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(file)]
+    except OSError as error:
+        raise TraceError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, csv.Error) as error:
+        raise TraceError(f"{path}: is not a CSV of text: {error}") from None
+    needed = ("source", "engine", "gpu", "model", "dtype", "tp", "input_len", "output_len")
+    missing = [name for name in needed if not rows or name not in rows[0]]
+    if missing:
+        raise TraceError(f"{path}: column {missing[0]!r}: is missing")
+    return rows

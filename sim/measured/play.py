@@ -1,0 +1,92 @@
+"""An operating point played by the engine itself: the same clients or arrivals, the same lengths, as many requests."""
+
+from __future__ import annotations
+
+from itertools import cycle, islice
+
+import numpy as np
+import simpy
+
+from sim.clock import call_later
+from sim.engine.assembly import replica_maker
+from sim.measured.constants import Server
+from sim.measured.points import Figures, Point
+from sim.work import Call, Outcome, Request, Task
+
+_ROUNDS = 10  # requests per client where a file does not say how many it measured
+_LEAST, _MOST = 200, 20_000  # requests of an open loop without a number; of any point
+_SEED = 0
+
+
+def play(server: Server, point: Point) -> Figures:
+    """The point's figures as the simulator has them, over every request from the first to the last.
+
+    A closed loop starts with all its clients at once and ends when the last request has, as benchmarks do. Raises
+    nothing for requests that the server refuses: they have no figures, and all refused gives figures of None.
+    """
+    return _Benchmark(server, point).run()
+
+
+class _Benchmark:
+    """The load generator: clients or timed arrivals, HTTP and tokenising, then the replica."""
+
+    def __init__(self, server: Server, point: Point):
+        engine = server.engine
+        self._point = point
+        self._ready_s = engine.request_overhead_s
+        self._env = env = simpy.Environment()
+        new_replica = replica_maker(env, server.gpu, server.model, engine)
+        self._replica = new_replica(prefix_caching=False, on_done=self._done)  # every prompt is unique
+        n = point.requests or (_ROUNDS * point.concurrency if point.concurrency else _LEAST)
+        self._n = min(max(n, point.concurrency or 1), _MOST)
+        own = point.lengths or ((max(1, round(point.input_tokens)), max(1, round(point.output_tokens))),)
+        self._lengths = islice(cycle(own), self._n)
+        self._requests: list[Request] = []
+        self._left = self._n
+        self._over = env.event()
+
+    def run(self) -> Figures:
+        if self._point.concurrency:
+            for _ in range(min(self._point.concurrency, self._n)):
+                self._send()
+        else:
+            self._env.process(self._arrivals())
+        self._env.run(until=self._over)
+        return self._figures()
+
+    def _arrivals(self):
+        gaps = np.ones(self._n)
+        if self._point.burstiness is not None:
+            shape = self._point.burstiness
+            gaps = np.random.default_rng(_SEED).gamma(shape, 1 / shape, self._n)
+            gaps *= self._n / gaps.sum()  # the rate is what was measured, not what was drawn
+        for gap in gaps / self._point.rate_per_s:
+            yield self._env.timeout(gap)
+            self._send()
+
+    def _send(self) -> None:
+        lengths = next(self._lengths, None)
+        if lengths is None:
+            return
+        request = Request(Task(len(self._requests), self._env.now, (Call(*lengths),)), 0, self._env.now)
+        self._requests.append(request)
+        # Not at once even if that takes no time: the replica may be at work on the request that has just ended.
+        call_later(self._env, self._ready_s, self._replica.submit, request)
+
+    def _done(self, request: Request) -> None:
+        self._left -= 1
+        if not self._left:
+            self._over.succeed()
+        elif self._point.concurrency:
+            self._send()
+
+    def _figures(self) -> Figures:
+        served = [r for r in self._requests if r.outcome is Outcome.FINISHED]
+        if not served:
+            return Figures(None, None, None)
+        ttft_s = float(np.mean([r.first_token_s - r.arrived_s for r in served]))
+        several = [r for r in served if r.output_tokens > 1]
+        tpots_s = [(r.finished_s - r.first_token_s) / (r.output_tokens - 1) for r in several]
+        tokens = sum(r.output_tokens for r in served)
+        span_s = max(r.finished_s for r in served) - min(r.arrived_s for r in served)
+        return Figures(ttft_s, float(np.mean(tpots_s)) if tpots_s else None, tokens / span_s)

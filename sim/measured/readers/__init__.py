@@ -1,0 +1,1 @@
+"""READERS of benchmark results: one file per format, operating points come out."""

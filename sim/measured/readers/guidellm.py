@@ -1,0 +1,150 @@
+"""GuideLLM results: `benchmarks[].requests.successful[]`, in older and newer spellings.
+
+Of each request: `prompt_tokens`, `output_tokens`, `time_to_first_token_ms`, `inter_token_latency_ms`,
+`request_latency` (s) and `request_start_time` (older: `start_time`). The load is the benchmark's `strategy`:
+`synchronous` (one client), `concurrent` (`streams`), `constant` or `poisson` (`rate`), `throughput`
+(`max_concurrency`); if it is not stated, the mean number of requests under way. `request_totals` tells how many
+requests there were where a file keeps a sample of them: some versions keep ten unless told otherwise.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+from sim.measured.points import AT_ONCE, NO_STEADY_STATE, Figures, Point, keeps_up, mean, positive, usable, whole
+from sim.schema import TraceError
+
+_STARTS = ("request_start_time", "start_time")
+_PROMPTS = ("prompt_tokens", "input_tokens", "prompt_tokens_count")
+_ANSWERS = ("output_tokens", "output_tokens_count")
+
+
+_MODELS = (
+    ("args", "model"), ("config", "backend", "model"), ("backend", "model"), ("worker", "backend_model"),
+    ("benchmarker", "backend", "model"), ("config", "spec", "backend", "model"),
+)  # fmt: skip
+
+
+def guidellm_models(report: dict[str, Any]) -> list[str]:
+    """The models that a report names, in any of its spellings; none if it names none."""
+    found = [_within(holder, keys) for holder in (report, *report["benchmarks"]) for keys in _MODELS]
+    return [name for name in found if isinstance(name, str) and name not in ("", "None")]
+
+
+def _within(holder: Any, keys: tuple[str, ...]) -> Any:
+    for key in keys:
+        holder = holder.get(key) if isinstance(holder, dict) else None
+    return holder
+
+
+def guidellm_points(path: str, benchmarks: list[Any]) -> tuple[list[Point], list[str]]:
+    """One operating point per benchmark, and notes on those left out. Raises TraceError naming benchmark and key."""
+    points, notes = [], []
+    for i, benchmark in enumerate(benchmarks):
+        place = f"{path}, benchmark {i}"
+        requests = benchmark.get("requests") if isinstance(benchmark, dict) else None
+        done = requests.get("successful") if isinstance(requests, dict) else None
+        if not isinstance(done, list):
+            raise TraceError(f"{place}, key 'requests.successful': is missing; save the requests, not only statistics")
+        if not done:
+            notes.append(f"{place}: left out, no request succeeded")
+            continue
+        rows, odd = usable(place, len(done), partial(_request, done))
+        notes += odd
+        if not rows:
+            continue
+        found = _point(path, place, benchmark, rows, len(done), notes)
+        if isinstance(found, Point):
+            points.append(found)
+        else:
+            notes.append(f"{place}: {found}")
+    return points, notes
+
+
+class _Row(NamedTuple):
+    """One request that was answered."""
+
+    input_tokens: int
+    output_tokens: int
+    ttft_s: float
+    tpot_s: float | None
+    start_s: float
+    inside_s: float
+
+
+def _request(done: list[Any], i: int) -> _Row:
+    request, at = done[i], f"request {i}"
+    prompt, answer = (whole(*_first(request, names, at)) for names in (_PROMPTS, _ANSWERS))
+    ttft_s = positive(*_first(request, ("time_to_first_token_ms",), at)) / 1e3
+    tpot_s = positive(*_first(request, ("inter_token_latency_ms",), at)) / 1e3 if answer > 1 else None
+    start_s = positive(*_first(request, _STARTS, at))
+    return _Row(prompt, answer, ttft_s, tpot_s, start_s, positive(*_first(request, ("request_latency",), at)))
+
+
+def _point(
+    path: str, place: str, benchmark: dict[str, Any], rows: list[_Row], n_saved: int, notes: list[str]
+) -> Point | str:
+    """The operating point, or why it is left out. What was sampled stands for all."""
+    n_all = _n_succeeded(benchmark, n_saved)
+    n, span_s = len(rows), max(r.start_s + r.inside_s for r in rows) - min(r.start_s for r in rows)
+    if n_all > n_saved:
+        notes.append(f"{place}: only {n_saved} of its {n_all} requests were saved, and stand for all; better save all")
+        n, span_s = n_all, _duration_s(benchmark) or span_s
+    inputs, outputs, ttft_s, inside_s = (mean([r[k] for r in rows]) for k in (0, 1, 2, 5))
+    tpot_s = mean([r.tpot_s for r in rows if r.tpot_s is not None])
+    load = _load(place, benchmark, n * inside_s / span_s, n)
+    if isinstance(load, str):
+        return load
+    if "rate_per_s" in load and not keeps_up(n, load["rate_per_s"], span_s, (outputs - 1) * (tpot_s or 0.0)):
+        return NO_STEADY_STATE
+    measured = Figures(ttft_s, tpot_s, n * outputs / span_s)
+    lengths = tuple((r.input_tokens, r.output_tokens) for r in rows)
+    return Point(place, path, inputs, outputs, measured, requests=n, lengths=lengths, **load)
+
+
+def _n_succeeded(benchmark: dict[str, Any], n_saved: int) -> int:
+    """Requests that succeeded, also those a file does not keep."""
+    stated = [_within(benchmark, (*where, "request_totals", "successful")) for where in ((), ("metrics",))]
+    return max([n_saved, *(count for count in stated if isinstance(count, int))])
+
+
+def _duration_s(benchmark: dict[str, Any]) -> float | None:
+    start_s, end_s = benchmark.get("start_time"), benchmark.get("end_time")
+    known = isinstance(start_s, float | int) and isinstance(end_s, float | int) and end_s > start_s
+    return end_s - start_s if known else None
+
+
+def _first(request: dict[str, Any], names: tuple[str, ...], at: str) -> tuple[Any, str]:
+    """The value of the first of `names` that is there, and the place to name if it is no good."""
+    for name in names:
+        if isinstance(request, dict) and request.get(name) is not None:
+            return request[name], f"{at}, key {name!r}"
+    raise TraceError(f"{at}, key {names[0]!r}: is missing")
+
+
+def _load(place: str, benchmark: dict[str, Any], inside: float, n: int) -> dict[str, Any] | str:
+    """As `Point` has it, or why there is none."""
+    strategy = _strategy(benchmark)
+    kind = strategy.get("type_") or strategy.get("type")
+    if kind in ("constant", "poisson", "async") and strategy.get("rate"):
+        rate = positive(strategy["rate"], f"{place}, key 'strategy.rate'")
+        return {"rate_per_s": rate, "burstiness": 1.0 if kind == "poisson" else None}
+    if kind == "synchronous":
+        return {"concurrency": 1}
+    streams = strategy.get("streams") or (strategy.get("max_concurrency") if kind == "concurrent" else None)
+    if streams:
+        return {"concurrency": min(n, whole(streams, f"{place}, key 'strategy.streams'"))}
+    if kind == "throughput" and not strategy.get("max_concurrency"):
+        return f"{AT_ONCE}; measure with the concurrent profile"
+    if kind == "trace":
+        return "left out, a trace is not one load; measure with the concurrent profile"
+    return {"concurrency": max(1, round(inside))}
+
+
+def _strategy(benchmark: dict[str, Any]) -> dict[str, Any]:
+    """The load of one benchmark: `config.strategy` in newer files, `args.strategy` in older ones."""
+    for holder in (benchmark.get("config"), benchmark.get("args"), benchmark.get("scheduler"), benchmark):
+        if isinstance(holder, dict) and isinstance(holder.get("strategy"), dict):
+            return holder["strategy"]
+    return {}

@@ -1,0 +1,133 @@
+"""How long to keep a replica warm: by what a cold start costs, or by how long the pauses were so far."""
+
+from __future__ import annotations
+
+from collections import deque
+from math import ceil, sqrt
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from sim.scaling.scaler import Controller, OnDemand, Scaler, kept
+from sim.scaling.windows import EPSILON_S
+from sim.units import HOUR_S
+from sim.views import FleetView
+
+
+class SkiRental(OnDemand):
+    """On demand; an idle replica is kept for as long as it takes to cost what a cold start would.
+
+    The deterministic rule of the ski-rental problem: whatever the traffic, waiting costs at most twice the optimum of
+    someone who knows the next arrival (Karlin, Manasse, Rudolph and Sleator 1988). A cold start costs its own seconds
+    and `penalty_usd_per_cold_start` for those who wait.
+    """
+
+    kind: Literal["ski_rental"] = "ski_rental"
+    cold_start_s: float = Field(ge=0, description="paid seconds of a cold start")
+    usd_per_replica_hour: float = Field(gt=0, description="of an idle or starting replica")
+    penalty_usd_per_cold_start: float = Field(ge=0, description="what the wait is worth to those who wait")
+
+    @property
+    def idle_timeout_s(self) -> float:
+        return self.cold_start_s + self.penalty_usd_per_cold_start / self.usd_per_replica_hour * HOUR_S
+
+
+class HybridHistogram(Scaler):
+    """Warm when the next request is likely, by a histogram of the pauses so far.
+
+    A pause lasts from the moment the fleet is empty to the next arrival. When it begins, the last replica leaves until
+    the `head` percentile of past pauses is near, then one is started and kept until the `tail` percentile is over; a
+    head in the first bin keeps the replica. That needs enough pauses, and their counts per bin must vary (coefficient
+    of variation): else keep-alive is fixed. If most pauses are longer than the histogram, the next is expected to be
+    the mean of those. While requests are there: one replica per `target_requests_per_replica`; those beyond leave when
+    idle for the fixed keep-alive.
+
+    Shahrad et al., Serverless in the Wild, USENIX ATC 2020, section 4. They forecast long pauses by ARIMA, here it is
+    their mean, and they keep the replica for the histogram's whole range when it says nothing.
+    """
+
+    kind: Literal["hybrid_histogram"] = "hybrid_histogram"
+    asks_on_arrival: ClassVar[bool] = True
+    asks_on_idle: ClassVar[bool] = True
+    min_replicas: ClassVar[int] = 0
+    initial_replicas: ClassVar[int] = 0
+
+    max_replicas: int = Field(ge=1, description="replicas at most")
+    tick_s: float = Field(gt=0, description="seconds between two looks at the clock")
+    target_requests_per_replica: float = Field(gt=0, description="requests, waiting or running, wanted per replica")
+    bin_s: float = Field(gt=0)
+    n_bins: int = Field(ge=2)
+    head_fraction: float = Field(ge=0, le=1, description="quantile of the pauses before which nothing is kept")
+    tail_fraction: float = Field(ge=0, le=1, description="quantile of the pauses after which nothing is kept")
+    margin_fraction: float = Field(ge=0, lt=1, description="head earlier and tail later by")
+    min_variation: float = Field(ge=0, description="coefficient of variation of the counts per bin")
+    min_pauses: int = Field(ge=1, description="before the histogram is believed")
+    forecast_margin_fraction: float = Field(ge=0, lt=1, description="around the forecast of a pause beyond the bins")
+    idle_timeout_s: float = Field(ge=0, description="the fixed keep-alive, where the histogram says nothing")
+
+    def controller(self) -> Controller:
+        return _HybridHistogram(self)
+
+
+class _HybridHistogram:
+    __slots__ = (
+        "_rule", "_counts", "_n", "_squares", "_beyond", "_n_beyond", "_empty_s", "_warm_from_s", "_warm_until_s",
+    )  # fmt: skip
+
+    def __init__(self, rule: HybridHistogram):
+        self._rule = rule
+        self._counts = [0] * rule.n_bins
+        self._n = self._squares = self._n_beyond = 0
+        self._beyond: deque[float] = deque(maxlen=20)
+        self._empty_s: float | None = None  # since when the fleet is empty; None: it is not, or nobody has come yet
+        self._warm_from_s = self._warm_until_s = 0.0  # into the present pause
+
+    def target_replicas(self, view: FleetView) -> int:
+        rule, now_s = self._rule, view.now_s
+        if view.n_outstanding:
+            if self._empty_s is not None:
+                self._learn(now_s - self._empty_s)
+                self._empty_s = None
+            wanted = ceil(view.n_outstanding / rule.target_requests_per_replica)
+            return min(max(wanted, kept(view, rule.idle_timeout_s, rule.max_replicas)), rule.max_replicas)
+        if not view.arrived_requests:
+            return 0
+        if self._empty_s is None:
+            self._empty_s = now_s
+            self._warm_from_s, self._warm_until_s = self._warm_between()
+        paused_s = now_s - self._empty_s + EPSILON_S
+        return 1 if self._warm_from_s <= paused_s < self._warm_until_s else 0
+
+    def _learn(self, pause_s: float) -> None:
+        i = int(pause_s / self._rule.bin_s)
+        if i >= len(self._counts):
+            self._beyond.append(pause_s)
+            self._n_beyond += 1
+            return
+        self._squares += 2 * self._counts[i] + 1
+        self._counts[i] += 1
+        self._n += 1
+
+    def _warm_between(self) -> tuple[float, float]:
+        """Seconds into the pause that begins, from which and until which a replica is wanted."""
+        rule = self._rule
+        if self._n + self._n_beyond < rule.min_pauses:
+            return 0.0, rule.idle_timeout_s
+        if self._n_beyond > self._n:
+            expected_s = sum(self._beyond) / len(self._beyond)
+            around_s = expected_s * rule.forecast_margin_fraction
+            return expected_s - around_s, expected_s + around_s
+        mean = self._n / rule.n_bins
+        if sqrt(max(0.0, self._squares / rule.n_bins - mean * mean)) < rule.min_variation * mean:
+            return 0.0, rule.idle_timeout_s
+        head, tail = self._bin_of(rule.head_fraction), self._bin_of(rule.tail_fraction)
+        return head * rule.bin_s * (1 - rule.margin_fraction), (tail + 1) * rule.bin_s * (1 + rule.margin_fraction)
+
+    def _bin_of(self, fraction: float) -> int:
+        """The first bin at which at least this share of the pauses in the histogram has been counted."""
+        needed, seen = max(1, ceil(fraction * self._n - 1e-9)), 0
+        for i, count in enumerate(self._counts):
+            seen += count
+            if seen >= needed:
+                return i
+        return len(self._counts) - 1

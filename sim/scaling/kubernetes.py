@@ -1,0 +1,178 @@
+"""The autoscalers of Kubernetes: the HPA, and KEDA, which takes it to zero and back."""
+
+from __future__ import annotations
+
+from collections import deque
+from math import ceil
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from sim.scaling.scaler import Controller, FromFloor
+from sim.scaling.windows import EPSILON_S, Extreme, whole_replicas
+from sim.schema import Config
+from sim.views import FleetView
+
+
+class Policy(Config):
+    """How far replicas may move within a period: by a number of `pods`, or by so many `percent`."""
+
+    type: Literal["pods", "percent"]
+    value: int = Field(gt=0)
+    period_s: float = Field(gt=0, le=1800)
+
+
+class Behavior(Config):
+    """HPAScalingRules of one direction. Of several policies the one that allows the most (`max`) or least counts."""
+
+    stabilization_s: float = Field(ge=0, le=3600, description="stabilizationWindowSeconds")
+    select: Literal["max", "min", "disabled"] = "max"
+    policies: tuple[Policy, ...] = Field(min_length=1)
+
+
+class KubernetesHpa(FromFloor):
+    """ceil(metric / target per replica) every sync period, with tolerance, stabilization and limits of pace.
+
+    The metric is a total shared by the replicas (External or Object with an AverageValue target): the requests in the
+    fleet, or those of them that have not begun. Nothing happens while metric / (target * replicas) is within
+    `tolerance` of 1. Scale-down goes to the highest recommendation of its stabilization window, scale-up to the lowest
+    of its own; the first recommendation is the number there is. Then the policies bound the step.
+
+    After kubernetes/kubernetes: pkg/controller/podautoscaler (replica_calculator.go, horizontal.go). For such a metric
+    all replicas count, ready or not; the rules for unready pods belong to metrics per pod and are not modelled.
+    """
+
+    kind: Literal["kubernetes_hpa"] = "kubernetes_hpa"
+    calls_off_starting: ClassVar[bool] = True  # a ReplicaSet deletes pods that are not ready first
+    idle_timeout_s: ClassVar[None] = None
+
+    min_replicas: int = Field(ge=1, description="minReplicas; an HPA alone does not go to zero")
+    tick_s: float = Field(gt=0, description="--horizontal-pod-autoscaler-sync-period")
+    metric: Literal["requests", "waiting_requests"] = Field(description="in the fleet, or not begun")
+    target_per_replica: float = Field(gt=0, description="averageValue of the metric")
+    tolerance: float = Field(ge=0, lt=1, description="--horizontal-pod-autoscaler-tolerance")
+    scale_up: Behavior
+    scale_down: Behavior
+
+    def measured(self, view: FleetView) -> int:
+        """The metric now."""
+        return view.n_outstanding if self.metric == "requests" else view.n_waiting
+
+    def controller(self) -> Controller:
+        return _Hpa(self)
+
+
+class Keda(KubernetesHpa):
+    """An HPA between one replica and many; between none and one, whether the trigger is active.
+
+    Every `polling_s`: with the metric above `activation`, a fleet at zero goes to one. After `cooldown_s` without an
+    active poll it goes back to zero, if `min_replicas` is 0.
+
+    After kedacore/keda: pkg/scaling/executor/scale_scaledobjects.go. A poll happens at the first sync of the HPA at or
+    after it is due.
+    """
+
+    kind: Literal["keda"] = "keda"
+    min_replicas: int = Field(ge=0, description="minReplicaCount")
+    polling_s: float = Field(gt=0, description="pollingInterval")
+    cooldown_s: float = Field(ge=0, description="cooldownPeriod")
+    activation: float = Field(ge=0, description="activation threshold of the trigger")
+
+    def controller(self) -> Controller:
+        return _Keda(self)
+
+
+class _Pace:
+    """How far the policies allow a move, given the moves so far."""
+
+    __slots__ = ("_up", "_down", "_moves")
+
+    def __init__(self, up: Behavior, down: Behavior):
+        self._up, self._down = up, down
+        self._moves: deque[tuple[float, int]] = deque()  # when, replicas added (> 0) or removed (< 0)
+
+    def limit(self, now_s: float, current: int, wanted: int) -> int:
+        """`wanted`, or as near to it as may be; remembered as done."""
+        if wanted > current:
+            target = min(wanted, max(current, self._farthest(now_s, current, self._up, 1)))
+        else:
+            target = max(wanted, min(current, self._farthest(now_s, current, self._down, -1)))
+        if target != current:
+            self._moves.append((now_s, target - current))
+        return target
+
+    def _farthest(self, now_s: float, current: int, rules: Behavior, way: int) -> int:
+        if rules.select == "disabled":
+            return current
+        ends = []
+        for policy in rules.policies:
+            moves = (n for at_s, n in self._moves if at_s > now_s - policy.period_s + EPSILON_S)
+            start = current - sum(moves)
+            if policy.type == "pods":
+                ends.append(start + way * policy.value)
+            elif way > 0:
+                ends.append(ceil(start * (100 + policy.value) / 100))
+            else:
+                ends.append(int(start * (100 - policy.value) / 100))
+        return max(ends) if (rules.select == "max") == (way > 0) else min(ends)
+
+    def forget(self, now_s: float) -> None:
+        """Drop the moves that no policy looks at any more."""
+        longest_s = max(policy.period_s for rules in (self._up, self._down) for policy in rules.policies)
+        while self._moves and self._moves[0][0] <= now_s - longest_s:
+            self._moves.popleft()
+
+
+class _Hpa:
+    __slots__ = ("_rule", "_floor", "_lowest", "_highest", "_pace", "_began")
+
+    def __init__(self, rule: KubernetesHpa):
+        self._rule = rule
+        self._floor = max(1, rule.min_replicas)
+        self._lowest = Extreme(rule.scale_up.stabilization_s, -1)
+        self._highest = Extreme(rule.scale_down.stabilization_s)
+        self._pace = _Pace(rule.scale_up, rule.scale_down)
+        self._began = False
+
+    def target_replicas(self, view: FleetView) -> int:
+        now_s, current = view.now_s, view.n_ready + view.n_starting
+        if not self._floor <= current <= self._rule.max_replicas:
+            return max(self._floor, min(current, self._rule.max_replicas))
+        if not self._began:
+            self._began = True
+            self._lowest.say(now_s, current)
+            self._highest.say(now_s, current)
+        recommended = self._recommended(self._rule.measured(view), current)
+        wanted = max(current, self._lowest.say(now_s, recommended))
+        wanted = min(wanted, self._highest.say(now_s, recommended))
+        self._pace.forget(now_s)
+        bounded = max(self._floor, min(wanted, self._rule.max_replicas))
+        return max(self._floor, min(self._pace.limit(now_s, current, bounded), self._rule.max_replicas))
+
+    def _recommended(self, metric: float, current: int) -> int:
+        target = self._rule.target_per_replica
+        if abs(metric / (target * current) - 1) <= self._rule.tolerance:
+            return current
+        return whole_replicas(metric / target)
+
+
+class _Keda:
+    __slots__ = ("_rule", "_hpa", "_next_poll_s", "_active_s")
+
+    def __init__(self, rule: Keda):
+        self._rule = rule
+        self._hpa = _Hpa(rule)
+        self._next_poll_s = rule.polling_s
+        self._active_s = 0.0
+
+    def target_replicas(self, view: FleetView) -> int:
+        rule, now_s, current = self._rule, view.now_s, view.n_ready + view.n_starting
+        if now_s >= self._next_poll_s - EPSILON_S:
+            self._next_poll_s = now_s + rule.polling_s
+            if rule.measured(view) > rule.activation:
+                self._active_s = now_s
+                if not current:
+                    return 1
+            elif not rule.min_replicas and now_s - self._active_s >= rule.cooldown_s - EPSILON_S:
+                return 0
+        return self._hpa.target_replicas(view) if current else rule.min_replicas

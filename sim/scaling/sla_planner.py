@@ -1,0 +1,82 @@
+"""A planner that predicts the next interval and sizes the fleet from what a replica can do within the SLA."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from sim.scaling.scaler import Controller, FromFloor
+from sim.scaling.windows import EPSILON_S, whole_replicas
+from sim.views import FleetView
+
+
+class SlaPlanner(FromFloor):
+    """ceil(predicted requests per second / requests per second of one replica at the ITL of the SLA), every interval.
+
+    Predicted are the number of requests and their mean prompt and output, each from the intervals so far: the last one
+    (`constant`), the mean of the last `window_intervals`, or the straight line through them (`trend`). What one replica
+    serves comes from its own step times (`view.replica_requests_per_s`). An interval without a request predicts
+    none; outputs are known when requests finish, and before any has, `output_tokens` is taken.
+
+    NVIDIA Dynamo's SLA planner, for replicas that prefill and decode: one size instead of two, no correction by
+    observed over expected latency, and no ARIMA or Prophet.
+    """
+
+    kind: Literal["sla_planner"] = "sla_planner"
+    counts_tokens: ClassVar[bool] = True
+    idle_timeout_s: ClassVar[None] = None
+
+    min_replicas: int = Field(ge=1, description="min_endpoint")
+    tick_s: float = Field(gt=0, description="adjustment interval")
+    predictor: Literal["constant", "mean", "trend"]
+    window_intervals: int = Field(ge=1, description="that mean and trend look at")
+    itl_s: float = Field(gt=0, description="SLA on the mean time between tokens")
+    capacity_fraction: float = Field(gt=0, le=1, description="of a replica's requests per second, planned with")
+    input_tokens: float = Field(gt=0, description="mean prompt before anybody has come")
+    output_tokens: float = Field(gt=0, description="mean output before any request has finished")
+
+    def controller(self) -> Controller:
+        return _SlaPlanner(self)
+
+
+class _SlaPlanner:
+    __slots__ = ("_rule", "_seen", "_since_s", "_series", "_input_tokens", "_output_tokens")
+
+    def __init__(self, rule: SlaPlanner):
+        self._rule = rule
+        self._seen = (0, 0, 0, 0)
+        self._since_s = 0.0
+        self._series: deque[float] = deque(maxlen=rule.window_intervals)
+        self._input_tokens, self._output_tokens = rule.input_tokens, rule.output_tokens
+
+    def target_replicas(self, view: FleetView) -> int:
+        rule, current = self._rule, view.n_ready + view.n_starting
+        interval_s = view.now_s - self._since_s
+        if interval_s <= EPSILON_S:
+            return rule.clamp(current)
+        now = (
+            view.arrived_requests, view.arrived_input_tokens, view.finished_requests, view.finished_output_tokens,
+        )  # fmt: skip
+        arrived, input_tokens, finished, output_tokens = (a - b for a, b in zip(now, self._seen, strict=True))
+        self._seen, self._since_s = now, view.now_s
+        if arrived:
+            self._input_tokens = input_tokens / arrived
+        if finished:
+            self._output_tokens = output_tokens / finished
+        self._series.append(arrived / interval_s)
+        one = rule.capacity_fraction * view.replica_requests_per_s(self._input_tokens, self._output_tokens, rule.itl_s)
+        return rule.clamp(whole_replicas(self._predicted() / one))
+
+    def _predicted(self) -> float:
+        series, predictor = self._series, self._rule.predictor
+        n = len(series)
+        if predictor == "constant" or n == 1:
+            return series[-1]
+        mean = sum(series) / n
+        if predictor == "mean":
+            return mean
+        middle = (n - 1) / 2
+        slope = sum((i - middle) * y for i, y in enumerate(series)) / sum((i - middle) ** 2 for i in range(n))
+        return max(0.0, mean + slope * (n - middle))

@@ -1,0 +1,163 @@
+"""Replicas by the clock on the wall: business hours."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from math import ceil
+from typing import ClassVar, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator, model_validator
+
+from sim.scaling.scaler import Controller, Scaler, kept
+from sim.schema import Config
+from sim.views import FleetView
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_HOUR_MINUTE = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
+_OFFSET = re.compile(r"([+-])(0\d|1[0-4]):([0-5]\d)")
+_MINUTE_S = 60
+
+
+class Bounds(Config):
+    """How few and how many replicas there may be."""
+
+    min_replicas: int = Field(ge=0)
+    max_replicas: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Bounds:
+        if self.max_replicas < self.min_replicas:
+            raise ValueError(f"max_replicas = {self.max_replicas} must be >= min_replicas = {self.min_replicas}")
+        return self
+
+
+class Period(Bounds):
+    """The bounds on some days of the week between two times of day, the second not included."""
+
+    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = Field(min_length=1)
+    start: str = Field(description="HH:MM, local")
+    end: str = Field(description="HH:MM, local, at most 24:00; a night is two periods")
+
+    @field_validator("start", "end")
+    @classmethod
+    def _a_time_of_day(cls, text: str) -> str:
+        if not _HOUR_MINUTE.fullmatch(text):
+            raise ValueError("must be HH:MM, in quotes")
+        return text
+
+    @model_validator(mode="after")
+    def _starts_before_it_ends(self) -> Period:
+        if self.end <= self.start:
+            raise ValueError(f"end = {self.end} must be later than start = {self.start}; a night is two periods")
+        return self
+
+    def covers(self, day: str, hour_minute: str) -> bool:
+        """Whether a local moment is in it."""
+        return day in self.days and self.start <= hour_minute < self.end
+
+
+class Timetable(Scaler):
+    """Bounds by period of the week; between them, one replica per so many requests, and an idle timeout.
+
+    The simulated clock begins at `start`, a moment in UTC; 2024-05-13 is a Monday, as the arrivals' own start_day is by
+    default. Periods are local: summer time follows the zone's rules on that date. A period's replicas are ordered
+    `lead_s` early, so that they have started when it begins. Where the bounds fall, replicas above them are drained.
+
+    AIBrix's scheduled bounds (HH:MM, time zone, days; no midnight within a period, no overlap).
+    """
+
+    kind: Literal["timetable"] = "timetable"
+    asks_on_arrival: ClassVar[bool] = True
+    asks_on_idle: ClassVar[bool] = True
+    tick_s: ClassVar[float] = float(_MINUTE_S)  # a timetable speaks in minutes
+
+    start: datetime = Field(description="UTC date and minute at which the simulated clock begins")
+    time_zone: str = Field(description="a zone of the IANA database (Europe/Berlin), or an offset (+02:00)")
+    periods: tuple[Period, ...] = Field(min_length=1)
+    otherwise: Bounds
+    lead_s: float = Field(ge=0, description="replicas of a period are ordered so much earlier")
+    target_requests_per_replica: float | None = Field(gt=0, description="None: exactly min_replicas of the period")
+    idle_timeout_s: float = Field(ge=0, description="idle seconds after which a replica above the floor leaves")
+
+    @field_validator("start")
+    @classmethod
+    def _a_whole_minute_in_utc(cls, start: datetime) -> datetime:
+        if start.second or start.microsecond:
+            raise ValueError("must be a whole minute")
+        if start.tzinfo is not None and start.utcoffset():
+            raise ValueError("must be UTC; time_zone says where the periods are")
+        return start.replace(tzinfo=UTC)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _a_known_zone(cls, name: str) -> str:
+        _zone(name)
+        return name
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Timetable:
+        for i, period in enumerate(self.periods):
+            for other in self.periods[:i]:
+                if set(period.days) & set(other.days) and period.start < other.end and other.start < period.end:
+                    raise ValueError(f"periods {other.start}-{other.end} and {period.start}-{period.end} overlap")
+        if not self.max_replicas:
+            raise ValueError("max_replicas must be > 0 at some time of the week")
+        return self
+
+    @property
+    def min_replicas(self) -> int:
+        return min(bounds.min_replicas for bounds in (*self.periods, self.otherwise))
+
+    @property
+    def max_replicas(self) -> int:
+        return max(bounds.max_replicas for bounds in (*self.periods, self.otherwise))
+
+    @property
+    def initial_replicas(self) -> int:
+        return self.bounds_at(0.0)[0]
+
+    def bounds_at(self, now_s: float) -> tuple[int, int]:
+        """Fewest and most replicas at a simulated time, those of a period ahead included."""
+        now, ahead = self._bounds(now_s), self._bounds(now_s + self.lead_s)
+        return max(now.min_replicas, ahead.min_replicas), max(now.max_replicas, ahead.max_replicas)
+
+    def _bounds(self, now_s: float) -> Bounds:
+        local = (self.start + timedelta(seconds=now_s)).astimezone(_zone(self.time_zone))
+        day, hour_minute = _DAYS[local.weekday()], f"{local:%H:%M}"
+        return next((period for period in self.periods if period.covers(day, hour_minute)), self.otherwise)
+
+    def controller(self) -> Controller:
+        return _Timetable(self)
+
+
+class _Timetable:
+    """Remembers the bounds until the minute is over: many requests arrive in one."""
+
+    __slots__ = ("_rule", "_until_s", "_fewest", "_most")
+
+    def __init__(self, rule: Timetable):
+        self._rule = rule
+        self._until_s = -1.0
+
+    def target_replicas(self, view: FleetView) -> int:
+        rule, now_s = self._rule, view.now_s
+        if now_s >= self._until_s:
+            self._fewest, self._most = rule.bounds_at(now_s)
+            self._until_s = (now_s // _MINUTE_S + 1) * _MINUTE_S
+        if rule.target_requests_per_replica is None:
+            return self._fewest
+        wanted = ceil(view.n_outstanding / rule.target_requests_per_replica)
+        return max(self._fewest, min(max(wanted, kept(view, rule.idle_timeout_s, self._most)), self._most))
+
+
+def _zone(name: str) -> tzinfo:
+    offset = _OFFSET.fullmatch(name)
+    if offset:
+        sign = -1 if offset[1] == "-" else 1
+        return timezone(sign * timedelta(hours=int(offset[2]), minutes=int(offset[3])))
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("is neither a zone of the IANA database nor an offset like +02:00") from None

@@ -1,0 +1,228 @@
+"""Scenario: all that one simulation needs to know, typed and checked; `parse` is the one door into the program."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+from pydantic import Field, model_validator
+
+from sim.api.provider import ApiChoice, ApiProvider
+from sim.conf_path import conf_dir
+from sim.fleet.disaggregation import Disaggregation
+from sim.fleet.pools import Pool
+from sim.fleet.supply.cold_start import ColdStart
+from sim.fleet.supply.reliability import Reliability
+from sim.fleet.victims.victims import LongestIdle, Victim
+from sim.hardware.engine import Engine
+from sim.hardware.fits import refuse_if_too_big
+from sim.hardware.flags import max_context_tokens
+from sim.hardware.gpu import Gpu
+from sim.hardware.model import Model
+from sim.ledger.prices import ON_DEMAND, Prices
+from sim.records import FIRST_POOL
+from sim.report.slo import Slo
+from sim.routing.placement.placement import Placement
+from sim.routing.router import Router
+from sim.scaling.scaler import Scaler
+from sim.schema import Config, ConfigError, one_of, parse_config
+from sim.workload.arrivals.cox import Source
+from sim.workload.lengths.lengths import Lengths
+from sim.workload.tasks.shapes import Tasks
+
+
+class Queue(Config):
+    """How requests wait for a replica."""
+
+    max_requests_per_replica: int | None = Field(
+        None,
+        ge=1,
+        description="in a replica at once, the rest wait in the fleet's queue; None: engine.max_num_seqs, "
+        "or any number if the engine refuses some itself (engine.max_queue)",
+    )
+    max_waiting_requests: int | None = Field(
+        None, ge=0, description="in the fleet's queue at once, the rest are refused; None: any number"
+    )
+    patience_s: float | None = Field(
+        None, gt=0, description="a client whose request has not begun after this long gives up; None: never"
+    )
+
+
+PoolName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
+
+
+class Output(Config):
+    """What is written beside summary.json and config.yaml. A single run writes all of it; a sweep what is asked for."""
+
+    dir: str = "outputs"
+    study: str | None = Field(None, description="folder of a sweep below dir; None: named after what is varied")
+    folder: str | None = Field(None, description="of one scenario of a sweep below study; the sweep sets it")
+    requests: bool = False
+    spans: bool = False
+    figures: bool = False
+
+
+class Scenario(Config):
+    """One question: this traffic, on this fleet or API, at these prices, judged by this SLO.
+
+    The run lasts `horizon_s` (None: as long as a replayed log, or until a closed loop has done its tasks), then up to
+    `drain_s` more so that the tasks that began before can end. The tasks that begin between `warmup_s` and the horizon
+    are reported on, with all their calls; paid for are the GPU seconds between these two, and those that work goes on
+    after them.
+    """
+
+    name: str = "scenario"
+    seed: int = Field(0, ge=0)
+    replications: int = Field(1, ge=1, description="independent repetitions, each with its own random streams")
+    horizon_s: float | None = Field(None, gt=0, description="None: as long as the traffic lasts")
+    warmup_s: float = Field(0.0, ge=0)
+    drain_s: float = Field(3600.0, ge=0)
+    arrivals: one_of(Source)
+    lengths: one_of(Lengths)
+    tasks: one_of(Tasks)
+    gpu: Gpu
+    model: Model
+    engine: Engine
+    scaling: one_of(Scaler)
+    cold_start: ColdStart
+    victim: one_of(Victim) = LongestIdle()
+    reliability: Reliability = Reliability()
+    routing: one_of(Router)
+    placement: one_of(Placement)
+    disaggregation: Disaggregation | None = Field(None, description="prefill on replicas of its own; None: on any")
+    pools: dict[PoolName, Pool] = Field(
+        {}, description="behind the first, which the keys above describe; in order of preference"
+    )
+    queue: Queue = Queue()
+    api: one_of(ApiChoice)
+    prices: Prices
+    slo: Slo
+    output: Output = Output()
+
+    @property
+    def has_fleet(self) -> bool:
+        return self.scaling.max_replicas > 0
+
+    @property
+    def has_api(self) -> bool:
+        return isinstance(self.api, ApiProvider)
+
+    def of_pool(self, name: str) -> Scenario:
+        """This scenario with the hardware, scaling and losses of one of its `pools`, where that has its own."""
+        pool = self.pools[name]
+        own = {key: getattr(pool, key) for key in Pool.model_fields if key in Scenario.model_fields}
+        return self.model_copy(update={key: value for key, value in own.items() if value is not None})
+
+    @property
+    def max_context_tokens(self) -> int:
+        """Input and output that one request may have: longer ones are refused, by replicas and API alike."""
+        return max_context_tokens(self.model, self.engine)
+
+    @property
+    def on_demand_pools(self) -> dict[str, int]:
+        """What stands in for pools of spot GPUs where there are none, by name, and the places of those pools."""
+        scenarios = [self, *map(self.of_pool, self.pools)] if self.has_fleet else []
+        spots = {at: s.reliability.spot for at, s in enumerate(scenarios)}
+        names = [ON_DEMAND, *(f"{name}_{ON_DEMAND}" for name in self.pools)]
+        return {names[at]: at for at, spot in spots.items() if spot is not None and spot.on_demand_fallback}
+
+    @model_validator(mode="after")
+    def _somebody_serves(self) -> Scenario:
+        if not self.has_fleet and not self.has_api:
+            raise ValueError(
+                f"scaling.max_replicas = 0 and api.kind = {self.api.kind}: nobody would serve a request; "
+                "choose a scaling or an api"
+            )
+        if self.routing.needs_fleet and not self.has_fleet:
+            raise ValueError(f"routing.kind = {self.routing.kind}: needs a fleet, but scaling allows no replicas")
+        if self.routing.needs_api and not self.has_api:
+            raise ValueError(f"routing.kind = {self.routing.kind}: needs an api, but api.kind = {self.api.kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_may_wake_the_fleet(self) -> Scenario:
+        at_zero = [pool.scaling.min_replicas == 0 for pool in (self, *self.pools.values())]
+        if self.has_fleet and any(at_zero) and self.queue.max_waiting_requests == 0:
+            raise ValueError("queue.max_waiting_requests = 0: only a request that waits wakes a fleet at zero")
+        return self
+
+    @model_validator(mode="after")
+    def _pools_behind_a_first(self) -> Scenario:
+        if not self.pools:
+            return self
+        if not self.has_fleet:
+            raise ValueError("pools: need a first pool before them, but scaling.max_replicas = 0")
+        if self.disaggregation is not None:
+            raise ValueError("pools: cannot be had together with disaggregation")
+        if FIRST_POOL in self.pools:
+            raise ValueError(f"pools.{FIRST_POOL}: is what the first pool is called")
+        for name in self.on_demand_pools.keys() & self.pools.keys():
+            raise ValueError(f"pools.{name}: is what the replicas on demand in place of spot ones are called")
+        for name, pool in self.pools.items():
+            for trigger in ("queue_per_replica", "predicted_wait_s"):
+                most, own = getattr(self.routing, trigger, None), getattr(pool.spill, trigger)
+                if most is not None and own is not None and own > most:
+                    raise ValueError(
+                        f"pools.{name}.spill.{trigger} = {own:g}: must be <= routing.{trigger} = {most:g}, or "
+                        "the API takes what should come to this pool"
+                    )
+            if pool.engine is not None and pool.engine.block_tokens != self.engine.block_tokens:
+                raise ValueError(
+                    f"pools.{name}.engine.block_tokens = {pool.engine.block_tokens}: must be the first's, "
+                    f"{self.engine.block_tokens}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _pools_that_can_be_split(self) -> Scenario:
+        if self.disaggregation is not None:
+            if self.scaling.kind != "always_on":
+                raise ValueError(f"disaggregation: needs scaling.kind = always_on, not {self.scaling.kind}")
+            if self.engine.scheduling_policy != "fcfs":
+                raise ValueError("disaggregation: needs engine.scheduling_policy = fcfs")
+            if self.engine.capacity_policy != "max_utilization":
+                raise ValueError("disaggregation: needs engine.capacity_policy = max_utilization")
+            if self.reliability.takes_replicas:
+                raise ValueError("disaggregation: needs reliability without failures and spot")
+        return self
+
+    @model_validator(mode="after")
+    def _the_window_is_not_empty(self) -> Scenario:
+        if self.horizon_s is not None and self.warmup_s >= self.horizon_s:
+            raise ValueError(f"warmup_s = {self.warmup_s} must be < horizon_s = {self.horizon_s}")
+        if self.horizon_s is None and not self.arrivals.ends_by_itself:
+            raise ValueError(f"horizon_s: is required, arrivals.kind = {self.arrivals.kind} goes on forever")
+        return self
+
+
+def compose_config(*overrides: str) -> DictConfig:
+    """conf/config.yaml with overrides, as `python -m sim` would compose it: for notebooks, tests and benchmarks.
+
+    >>> parse(compose_config("arrivals=bursty", "replications=3")).arrivals.kind
+    'bursty'
+    """
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
+def parse(cfg: DictConfig | dict[str, Any]) -> Scenario:
+    """The Scenario of a composed config. Raises ConfigError, one line per violation."""
+    raw = cfg
+    if isinstance(cfg, DictConfig):
+        raw = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    raw = {key: value for key, value in raw.items() if key != "hydra"}
+    scenario = parse_config(Scenario, raw)
+    if scenario.has_fleet:
+        for pool in (scenario, *map(scenario.of_pool, scenario.pools)):
+            refuse_if_too_big(pool.gpu, pool.model, pool.engine)
+    gpus = {name: pool.gpu.name for name, pool in scenario.pools.items()}
+    try:
+        scenario.prices.check(
+            scenario.gpu.name if scenario.has_fleet else None,
+            scenario.model.name if scenario.has_api else None,
+            gpus | {name: [scenario.gpu.name, *gpus.values()][at] for name, at in scenario.on_demand_pools.items()},
+        )
+    except ConfigError as error:
+        raise ConfigError(f"prices: {error}") from None
+    return scenario

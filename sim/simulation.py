@@ -1,0 +1,281 @@
+"""simulate: the only place where the rooms meet."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+
+import simpy
+
+from sim.api.server import Api
+from sim.engine.assembly import replica_maker
+from sim.engine.replica import Replica
+from sim.engine.saturation import most_tokens_per_s
+from sim.fleet.disaggregation import DisaggregatedFleet
+from sim.fleet.fleet import Fleet
+from sim.fleet.pools import PooledFleet
+from sim.fleet.supply.hazards import Hazards
+from sim.fleet.supply.supply import Supply
+from sim.hardware.capacity import requests_per_s
+from sim.hardware.fits import kv_blocks_of, weight_bytes_per_gpu
+from sim.randomness import Streams
+from sim.recorder import Recorder
+from sim.records import Facts, PoolFacts, Window
+from sim.routing.gateway import Gateway
+from sim.scenarios import Scenario
+from sim.schema import ConfigError
+from sim.work import Outcome, Request
+from sim.workload.arrivals.closed_loop import ClosedLoop, ClosedLoopTraffic
+from sim.workload.traffic import Traffic
+from sim.workload.workload import Workload
+
+_DRAIN_SLICE_S = 5.0
+_SATURATION_SEED = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One replication of a scenario, played."""
+
+    scenario: Scenario
+    seed: int
+    replication: int
+    facts: Facts
+    notes: tuple[str, ...]  # what a reader of the results should know
+
+
+def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, measure_peak: bool = True) -> Run:
+    """Play one replication. The same scenario, seed and replication give the same facts on every machine.
+
+    `seed` defaults to the scenario's. Without `measure_peak` the facts lack the saturated throughput. Raises TraceError
+    if a log cannot be read.
+    """
+    seed = scenario.seed if seed is None else seed
+    workload = Workload(scenario.arrivals, scenario.lengths, scenario.tasks)
+    horizon_s = scenario.horizon_s or workload.default_horizon_s
+    world = _World(scenario, Streams(seed, replication))
+    if horizon_s is not None:
+        _refuse_endless_warmup(scenario, horizon_s)
+    all_ended = world.attach(workload, horizon_s)
+    with _no_cycle_collection():
+        horizon_s = world.play(all_ended if horizon_s is None else horizon_s, scenario.drain_s)
+    _refuse_endless_warmup(scenario, horizon_s)
+    wants_peak = measure_peak and scenario.has_fleet
+    facts = Facts(
+        requests=world.recorder.requests(),
+        applications=workload.application_names,
+        spans=world.recorder.spans(),
+        api_extras=world.recorder.api_extras(),
+        window=Window(scenario.warmup_s, horizon_s),
+        gpus_per_replica=scenario.engine.tensor_parallel if scenario.has_fleet else 0,
+        max_num_seqs=scenario.engine.max_num_seqs,
+        peak_tokens_per_s=peak_tokens_per_s(scenario, workload) if wants_peak else None,
+        tasks_started=world.gateway.tasks_started,
+        requests_started=world.gateway.requests_started,
+        block_tokens=scenario.engine.block_tokens,
+        further_pools=tuple(_further_pools(scenario, workload, measure_peak)),
+        stays=world.recorder.stays(),
+        replicas_lost=world.recorder.replicas_lost,
+    )
+    return Run(scenario, seed, replication, facts, (*workload.notes, *_notes(scenario, facts, world.gateway)))
+
+
+def _further_pools(scenario: Scenario, workload: Workload, measure_peak: bool) -> Iterator[PoolFacts]:
+    scenarios = [scenario, *map(scenario.of_pool, scenario.pools)]
+    further = [(name, at, None) for at, name in enumerate(scenario.pools, start=1)]
+    for name, at, stands_in_for in (*further, *((name, at, at) for name, at in scenario.on_demand_pools.items())):
+        pool = scenarios[at]
+        peak = peak_tokens_per_s(pool, workload) if measure_peak else None
+        size, max_num_seqs = pool.engine.tensor_parallel, pool.engine.max_num_seqs
+        yield PoolFacts(name, pool.gpu.name, size, max_num_seqs, peak, stands_in_for)
+
+
+def _notes(scenario: Scenario, facts: Facts, gateway: Gateway) -> Iterator[str]:
+    if gateway.tasks_running:
+        cut = f"{gateway.tasks_running} of {gateway.tasks_started} tasks"
+        yield f"{cut} were still running drain_s = {scenario.drain_s:g} s after the traffic's end and were cut short"
+    asked, most = facts.requests["input_tokens"] + facts.requests["output_tokens"], scenario.max_context_tokens
+    if too_long := int((asked > most).sum()):
+        yield f"{too_long} of {len(asked)} requests were refused: longer than {scenario.model.name}'s {most} tokens"
+
+
+def _refuse_endless_warmup(scenario: Scenario, horizon_s: float) -> None:
+    if scenario.warmup_s >= horizon_s:
+        raise ConfigError(f"warmup_s = {scenario.warmup_s}: must be < the traffic's length of {horizon_s:.0f} s")
+
+
+@contextmanager
+def _no_cycle_collection() -> Iterator[None]:
+    """A run makes millions of objects and hardly a reference cycle: looking for them costs an eighth of its time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+class _World:
+    """The rooms, wired up around one clock."""
+
+    def __init__(self, scenario: Scenario, streams: Streams):
+        self.env = env = simpy.Environment()
+        self.streams = streams
+        self.recorder = Recorder()
+        ingress_s = scenario.engine.request_overhead_s if scenario.has_fleet else 0.0
+        self.gateway = Gateway(env, scenario.routing, self.recorder, ingress_s)
+        self.fleet = self.api = None
+        if scenario.has_fleet:
+            self.fleet = self.gateway.fleet = _fleet(env, scenario, streams, self.recorder, self.gateway.fleet_done)
+        if scenario.has_api:
+            self.api = self.gateway.api = Api(
+                env,
+                scenario.api,
+                self.gateway.api_done,
+                patience_s=scenario.queue.patience_s,
+                rng=streams.generator("api_outages"),
+                max_context_tokens=scenario.max_context_tokens,
+            )
+
+    def attach(self, workload: Workload, horizon_s: float | None) -> simpy.Event:
+        """Let the tasks come. The event happens when a closed loop has no task left; for other traffic, never."""
+        env, gateway, all_ended = self.env, self.gateway, self.env.event()
+        if isinstance(workload.arrivals, ClosedLoop):
+            traffic = ClosedLoopTraffic(
+                env, workload.arrivals, workload.endless_kinds(self.streams, self.api is not None),
+                self.streams.generator("think_s"), gateway.begin,
+                priorities=workload.priorities(self.streams), delay_s=gateway.ingress_s,
+                until_s=horizon_s, on_finished=all_ended.succeed,
+            )  # fmt: skip
+            gateway.on_task_end = traffic.task_ended
+        else:
+            blocks = workload.task_blocks(self.streams, horizon_s, api=self.api is not None)
+            Traffic(env, blocks, gateway.begin, delay_s=gateway.ingress_s)
+        return all_ended
+
+    def play(self, until: float | simpy.Event, drain_s: float) -> float:
+        """Run to the horizon, then until every task begun has ended or `drain_s` is over; leave no request out.
+
+        Returns the horizon: `until`, or when it happened.
+        """
+        env = self.env
+        if isinstance(until, simpy.Event):
+            env.run(until=until)
+            horizon_s = env.now
+        else:
+            horizon_s = until
+            env.run(until=horizon_s + self.gateway.ingress_s)
+        end_s = horizon_s + drain_s
+        while env.now < end_s and self.gateway.tasks_running:
+            env.run(until=min(env.now + _DRAIN_SLICE_S, end_s))
+        for request in self._inside():
+            request.outcome = Outcome.UNFINISHED
+            self.recorder.request(request)
+        if self.fleet is not None:
+            self.fleet.close()
+        return horizon_s
+
+    def _inside(self) -> list[Request]:
+        return [request for server in (self.fleet, self.api) if server is not None for request in server.unfinished()]
+
+
+def _new_replica(env, scenario: Scenario) -> partial[Replica]:
+    return replica_maker(env, scenario.gpu, scenario.model, scenario.engine)
+
+
+def requests_per_s_on_paper(scenario: Scenario, input_tokens: float, output_tokens: float, itl_s: float) -> float:
+    """What one replica of the scenario serves of such requests, from its step times (`sim/hardware/capacity.py`)."""
+    engine = scenario.engine
+    return requests_per_s(
+        engine.step_time.build(scenario.gpu, scenario.model, engine),
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        itl_s=itl_s,
+        max_num_seqs=engine.max_num_seqs,
+        max_num_batched_tokens=engine.max_num_batched_tokens,
+        kv_tokens=kv_blocks_of(scenario.gpu, scenario.model, engine) * engine.block_tokens,
+    )
+
+
+def _fleet(
+    env, scenario: Scenario, streams: Streams, recorder: Recorder, on_done
+) -> Fleet | PooledFleet | DisaggregatedFleet:
+    engine, split = scenario.engine, scenario.disaggregation
+    pool = partial(_pool, env, scenario, streams, recorder)
+    if scenario.pools:
+        further = [
+            partial(_pool, env, scenario.of_pool(name), streams.within(name), recorder, on_done=on_done)
+            for name in scenario.pools
+        ]
+        return PooledFleet([partial(pool, on_done=on_done), *further], [p.spill for p in scenario.pools.values()])
+    if split is None:
+        return pool(on_done=on_done)
+    decoder = partial(_new_replica(env, scenario), decodes_only=True, max_queue=None)
+    return DisaggregatedFleet(
+        env,
+        new_prefill=partial(pool, scaler=scenario.scaling.model_copy(update={"n_replicas": split.prefill_replicas})),
+        new_decode=partial(
+            pool,
+            new_replica=decoder,
+            first_replica_id=split.prefill_replicas,
+            max_waiting_requests=None,
+            patience_s=None,
+        ),
+        transfer_s=partial(split.transfer_s, scenario.model, engine),
+        capacity_tokens=min(
+            kv_blocks_of(scenario.gpu, scenario.model, engine) * engine.block_tokens, scenario.max_context_tokens - 1
+        ),
+        on_done=on_done,
+    )
+
+
+def _pool(env, scenario: Scenario, streams: Streams, recorder: Recorder, on_done, **changes) -> Fleet:
+    weight_bytes = weight_bytes_per_gpu(scenario.model, scenario.engine) * scenario.engine.tensor_parallel
+    options = dict(
+        scaler=scenario.scaling,
+        choose=scenario.placement.chooser(env, streams.generator("placement")),
+        new_replica=_new_replica(env, scenario),
+        supply=Supply(scenario.cold_start, weight_bytes, streams),
+        victim=scenario.victim,
+        reliability=scenario.reliability,
+        new_hazards=partial(Hazards, env, scenario.reliability, scenario.engine.tensor_parallel, streams),
+        max_requests_per_replica=_room_of_a_replica(scenario),
+        max_waiting_requests=scenario.queue.max_waiting_requests,
+        by_priority=scenario.engine.scheduling_policy == "priority",
+        replica_requests_per_s=partial(requests_per_s_on_paper, scenario),
+        patience_s=scenario.queue.patience_s,
+        recorder=recorder,
+        on_done=on_done,
+    )
+    return Fleet(env, **(options | changes))
+
+
+def _room_of_a_replica(scenario: Scenario) -> float:
+    """Requests that the fleet hands to one replica at once."""
+    own_limit = inf if scenario.engine.max_queue is not None else scenario.engine.max_num_seqs
+    return scenario.queue.max_requests_per_replica or own_limit
+
+
+_peaks: dict[str, float] = {}
+
+
+def peak_tokens_per_s(scenario: Scenario, workload: Workload) -> float:
+    """Input and output tokens per second that one replica serves when never short of work; measured, once per mix.
+
+    See `sim/engine/saturation.py`.
+    """
+    hardware = [part.model_dump() for part in (scenario.gpu, scenario.model, scenario.engine)]
+    key = json.dumps([*hardware, workload.mix_description()], sort_keys=True, default=str)
+    if key not in _peaks:
+        _peaks[key] = most_tokens_per_s(
+            lambda env, **hooks: _new_replica(env, scenario)(**hooks, max_queue=None),
+            lambda: workload.saturating_tasks(Streams(_SATURATION_SEED)),
+            scenario.engine.max_num_seqs,
+        )
+    return _peaks[key]

@@ -1,0 +1,1 @@
+"""MANY RUNS: replications, sweeps, tables of them, and other prices for what was simulated."""

@@ -1,0 +1,248 @@
+"""Other prices for what was already simulated: `python -m sim.study.reprice OUTPUT prices=NAME [prices.key=value ...]`.
+
+OUTPUT is the folder of a run or of a whole sweep. The new bills go to OUTPUT/repriced/<prices>/; nothing is overwritten
+but an earlier re-pricing of the same name, and nothing is simulated. `--by hour` and `--by application` write the same
+bill in these parts beside it, bill_by_hour.csv and bill_by_application.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from sim.conf_path import conf_dir
+from sim.ledger.bill import bill, bill_by_application, bill_by_hour, money
+from sim.ledger.prices import Prices
+from sim.report.formatting import usd
+from sim.report.intervals import over_replications
+from sim.report.verdict import verdicts
+from sim.schema import Config, ConfigError, SimError, parse_config
+from sim.study import collect
+from sim.study.errors import REFUSABLE, exit_code, one_line, refuse_code, refuse_code_in_arguments
+from sim.study.folder import (
+    BILL,
+    CONFIG,
+    MANIFEST,
+    REPLICATIONS,
+    ROW,
+    SUMMARY,
+    USAGE,
+    read_json,
+    require_writable,
+    write_json,
+    write_text,
+)
+from sim.study.results import read_usages, write_bills
+
+BY = {"hour": bill_by_hour, "application": bill_by_application}
+SHOWN = ("usd_total", "usd_gpu", "usd_api", "usd_per_mtok_total")
+
+
+class _Priced(Config):
+    prices: Prices  # so that a violation is told with its full key
+
+
+def reprice_folder(output: Path, words: Sequence[str], config_dir: Path | None = None, by: Sequence[str] = ()) -> Path:
+    """Bill a finished run, or every finished scenario of a sweep, anew. Returns the new folder.
+
+    `words` are `prices=NAME` (a file of conf/prices; without it the run's own prices), `prices/overhead=NAME` (a file
+    of conf/prices/overhead), `prices.key=value` for a key that is there, and `+prices.key=value` for one that need not
+    be; `by` names keys of BY. With `by`, `words` may be empty.
+    A scenario that the list cannot price becomes a failed row; raises ConfigError, with nothing written, if none can.
+    """
+    runs = _finished_runs(output)
+    asked = _read_words(words, may_be_none=bool(by))
+    named = _named(asked, config_dir)
+    folder = output / "repriced" / asked.folder_name
+    require_writable(folder)
+    done: dict[Path, dict[str, Any] | ConfigError] = {}
+    for run in runs:
+        try:
+            config = OmegaConf.load(run / CONFIG)
+            config.prices = _changed(config.prices, named, asked)
+            done[run] = _priced(run, OmegaConf.to_container(config), by)
+        except ConfigError as error:
+            done[run] = error
+    if all(isinstance(d, ConfigError) for d in done.values()):
+        raise next(iter(done.values()))
+    for run, outcome in done.items():
+        _write(run, folder if run == output else folder / run.name, outcome)
+    if runs != [output]:
+        write_json(folder / MANIFEST, {"digests": _priced_or_missing(output, runs)})
+    return folder
+
+
+def _finished_runs(output: Path) -> list[Path]:
+    listed = [output] if (output / USAGE).is_file() else [path.parent for path in collect.row_files(output)]
+    runs = [run for run in listed if (read_json(run / ROW) or {}).get("status") == "ok" and (run / USAGE).is_file()]
+    if not runs:
+        raise ConfigError(f"{output}: is not the folder of a finished run or sweep")
+    return runs
+
+
+def _priced_or_missing(output: Path, runs: list[Path]) -> list[str]:
+    """The scenarios of a sweep but those that failed: what a sweep did not get to is missing from its prices too."""
+    priced = [run.name for run in runs]
+    listed = collect.scenarios_of(output)
+    return [name for name in listed if name in priced or not (output / name / ROW).is_file()] or priced
+
+
+class _Request(NamedTuple):
+    """What was asked for: a price list and an overhead by name, and changed keys; `added` may be new ones."""
+
+    listed: str | None
+    overhead: str | None
+    changes: dict[str, Any]
+    added: frozenset[str]
+
+    @property
+    def folder_name(self) -> str:
+        parts = [part for part in (self.listed, self.overhead) if part] or ["changed" if self.changes else "unchanged"]
+        if self.changes:
+            parts.append(hashlib.sha256(repr(sorted(self.changes.items())).encode()).hexdigest()[:6])
+        return "-".join(parts)
+
+
+def _read_words(words: Sequence[str], may_be_none: bool) -> _Request:
+    found: dict[str, Any] = {}
+    added = set()
+    for override in OverridesParser.create().parse_overrides(list(words)):
+        key = override.get_key_element().lstrip("+")
+        if override.is_sweep_override():
+            raise ConfigError(f"{override.input_line}: one value at a time")
+        if key not in ("prices", "prices/overhead") and not key.startswith("prices."):
+            raise ConfigError(f"{override.input_line}: only prices can be changed after a run")
+        found[key] = override.value()
+        if override.is_add() or override.is_force_add():
+            added.add(key)
+    if not found and not may_be_none:
+        raise ConfigError("say which prices: prices=NAME or prices.key=value")
+    return _Request(found.pop("prices", None), found.pop("prices/overhead", None), found, frozenset(added))
+
+
+def _named(asked: _Request, config_dir: Path | None) -> dict[str, Any]:
+    """The price list and the overhead that were asked for by name, as composed from the config groups."""
+    words = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
+    words += [f"prices={asked.listed}"] if asked.listed else []
+    words += [f"+prices/overhead={asked.overhead}"] if asked.overhead else []
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+        prices = OmegaConf.to_container(compose("config", overrides=words).prices)
+    kept = {} if asked.listed is None else {"prices": prices}
+    return kept | ({} if asked.overhead is None else {"prices.overhead": prices["overhead"]})
+
+
+def _changed(prices: Any, named: dict[str, Any], asked: _Request) -> dict[str, Any]:
+    tree = OmegaConf.create({"prices": prices})
+    for key, value in named.items():
+        OmegaConf.update(tree, key, value, merge=False)
+    for key, value in asked.changes.items():
+        if key not in asked.added:
+            _require_known(tree, key)
+        OmegaConf.update(tree, key, value, merge=False)
+    plain = OmegaConf.to_container(tree, resolve=True)
+    refuse_code(plain)
+    return plain["prices"]
+
+
+def _require_known(tree: DictConfig, key: str) -> None:
+    """Raise ConfigError, with the keys near it, if `key` is not in the tree: a mistyped price would change nothing."""
+    absent = object()
+    if OmegaConf.select(tree, key, default=absent) is not absent:
+        return
+    parent, _, last = key.rpartition(".")
+    while parent and not OmegaConf.is_config(OmegaConf.select(tree, parent)):
+        parent, _, last = parent.rpartition(".")
+    siblings = [str(name) for name in OmegaConf.select(tree, parent)]
+    near = difflib.get_close_matches(last, siblings, n=3) or siblings
+    hint = f"; +{key}=... would add it" if key == f"{parent}.{last}" else ""
+    raise ConfigError(f"{key}: is not in the price list; {parent} has {', '.join(near)}{hint}")
+
+
+def _priced(run: Path, config: dict[str, Any], by: Sequence[str]) -> dict[str, Any]:
+    prices = parse_config(_Priced, {"prices": config["prices"]}).prices
+    gpu, model, usages = read_usages(run / USAGE)
+    bills = [bill(usage, prices, gpu, model) for usage in usages]
+    figures = [money(lines, usage) for lines, usage in zip(bills, usages, strict=True)]
+    parts = {f"bill_by_{name}.csv": [BY[name](usage, prices, gpu, model) for usage in usages] for name in by}
+    return {"config": config, "bills": bills, "figures": figures, "parts": parts}
+
+
+def _write(run: Path, folder: Path, outcome: dict[str, Any] | ConfigError) -> None:
+    row = read_json(run / ROW)
+    if isinstance(outcome, ConfigError):
+        error = one_line(outcome).removeprefix("error: ")
+        write_json(folder / ROW, row | {"status": "failed", "error": error, "summary": {}})
+        return
+    before, figures = row["summary"], outcome["figures"]
+    after = before | over_replications(figures)
+    each = [old | new for old, new in zip(read_json(run / REPLICATIONS), figures, strict=True)]
+    write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(outcome["config"])))
+    for name, bills in ({BILL: outcome["bills"]} | outcome["parts"]).items():
+        write_bills(folder / name, bills)
+    write_json(folder / REPLICATIONS, each)
+    write_json(folder / SUMMARY, {k: None if v == "inf" else v for k, v in after.items()})
+    write_json(folder / ROW, row | {"summary": after, "before": {key: before.get(key) for key in SHOWN}})
+
+
+def tell(folder: Path) -> bool:
+    """Print the bills before and after, and who is cheapest now; write a sweep's table. True if all could be priced."""
+    if not (folder / MANIFEST).is_file():
+        _print_before_and_after([("", read_json(folder / ROW))])
+        return True
+    table = collect.collect(folder)
+    collect.write_table(table, folder)
+    named = collect.labelled(table, folder)
+    rows = map(read_json, collect.row_files(folder))
+    labels = named[collect.GROUP] + " " + named[collect.LABEL]
+    _print_before_and_after(list(zip(labels, rows, strict=True)))
+    lacking = collect.missing(table, folder)
+    if lacking:
+        print(lacking)
+    each = collect.replications(named, folder)
+    for line in verdicts(named, each, collect.GROUP, collect.LABEL, complete=not lacking):
+        print(line)
+    return bool((table["status"] == "ok").all())
+
+
+def _print_before_and_after(rows: list[tuple[str, dict[str, Any]]]) -> None:
+    width = max(len(label) for label, _ in rows) + 2
+    print(" " * width + "".join(f"{key:>24}" for key in SHOWN))
+    for label, row in rows:
+        if row["status"] != "ok":
+            print(f"{label:{width}}failed: {row['error']}")
+            continue
+        pairs = [f"{usd(row['before'][key])} -> {usd(row['summary'][key])}" for key in SHOWN]
+        print(f"{label:{width}}" + "".join(f"{pair:>24}" for pair in pairs))
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0, 1 some scenarios could not be priced, 2 bad input."""
+    parser = argparse.ArgumentParser(prog="python -m sim.study.reprice", description=__doc__, add_help=True)
+    parser.add_argument("output", type=Path, help="folder of a finished run or sweep")
+    parser.add_argument("words", nargs="*", metavar="prices=NAME", help="or prices.key=value")
+    parser.add_argument("--config-dir", type=Path, help="a folder with your own prices/NAME.yaml")
+    parser.add_argument("--by", action="append", choices=BY, default=[], help="the bill in parts, too; may be repeated")
+    given = parser.parse_args()
+    try:
+        refuse_code_in_arguments(given.words, [given.config_dir] if given.config_dir else [])
+        folder = reprice_folder(given.output, given.words, given.config_dir, given.by)
+        complete = tell(folder)
+        print(f"-> {folder}")
+    except (*REFUSABLE, SimError) as error:
+        print(one_line(error), file=sys.stderr)
+        raise SystemExit(exit_code(error)) from None
+    if not complete:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

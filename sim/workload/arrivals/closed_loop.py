@@ -1,0 +1,98 @@
+"""Closed loop: a fixed number of clients, each of which begins its next task when the one before has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import repeat
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from sim.clock import call_later
+from sim.work import Call, Outcome, Request, Task, TaskProfile
+from sim.workload.arrivals.cox import Source
+from sim.workload.spread import Spread
+
+RETRY_S = 1.0
+"""A client that was turned away does not come back sooner: at once would be an endless loop within one moment."""
+
+
+class ClosedLoop(Source):
+    """`n_clients` clients, all there at time 0; each thinks for `think_s` between the end of a task and the next.
+
+    Law (Lavenberg and Reiser, 1980, after Little): X = n_clients / (R + Z), with X tasks per second, R the mean time a
+    task takes and Z the mean think time. The load follows the server: nobody ever waits behind more than n_clients - 1
+    others, so a closed loop cannot show what an open stream does to a server that falls behind. With `n_tasks` tasks in
+    all, the run may go without a horizon: it ends with its last task. n_clients = n_tasks is one burst.
+    """
+
+    kind: Literal["closed_loop"] = "closed_loop"
+    n_clients: int = Field(ge=1, description="tasks under way at any time")
+    n_tasks: int | None = Field(None, ge=1, description="in all; null = as many as fit before the horizon")
+    think_s: Spread = Spread(median=0.0)
+
+    @property
+    def ends_by_itself(self) -> bool:
+        return self.n_tasks is not None
+
+
+class ClosedLoopTraffic:
+    """Plays a closed loop: `begin(task)` is called `delay_s` after a client has sent it.
+
+    Its owner calls `task_ended(request)` with the last request of every task. After `until_s` no client begins another.
+    Once every client has stopped, `on_finished()` is called. The k-th task begun has the k-th of `kinds` (calls,
+    application, profile) and `priorities`.
+    """
+
+    def __init__(
+        self,
+        env,
+        loop: ClosedLoop,
+        kinds: Iterator[tuple[tuple[Call, ...], int, TaskProfile]],
+        rng: np.random.Generator,
+        begin: Callable[[Task], None],
+        *,
+        priorities: Iterator[int] | None = None,
+        delay_s: float = 0.0,
+        until_s: float | None = None,
+        on_finished: Callable[[], None] = lambda: None,
+    ):
+        self._env, self._loop, self._kinds, self._rng = env, loop, kinds, rng
+        self._begin, self._delay_s, self._until_s, self._on_finished = begin, delay_s, until_s, on_finished
+        self._n_begun, self._priorities = 0, priorities or repeat(0)
+        self._n_clients = min(loop.n_clients, loop.n_tasks or loop.n_clients)
+        for _ in range(self._n_clients):
+            self._next_task()
+
+    def task_ended(self, request: Request) -> None:
+        """A client's task is over, one way or another: it thinks, then sends the next; or it stops if there is none."""
+        if self._none_left():
+            self._stop()
+            return
+        pause_s = float(self._loop.think_s.draw(self._rng, 1)[0])
+        if request.outcome is Outcome.REFUSED:
+            pause_s = max(pause_s, RETRY_S)
+        if pause_s > 0:
+            call_later(self._env, pause_s, self._next_task)
+        else:
+            self._next_task()
+
+    def _next_task(self) -> None:
+        if self._none_left():
+            self._stop()
+            return
+        calls, application, profile = next(self._kinds)
+        task = Task(self._n_begun, self._env.now, calls, application, next(self._priorities), profile)
+        self._n_begun += 1
+        # Not at once: the backend whose request has just ended is still at work on that.
+        call_later(self._env, self._delay_s, self._begin, task)
+
+    def _none_left(self) -> bool:
+        over = self._until_s is not None and self._env.now >= self._until_s
+        return over or self._n_begun == self._loop.n_tasks
+
+    def _stop(self) -> None:
+        self._n_clients -= 1
+        if self._n_clients == 0:
+            self._on_finished()

@@ -1,0 +1,123 @@
+"""Several kinds of task in one stream of traffic: chats and coding agents, say, each an application with its share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import repeat
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.random import Generator
+from pydantic import Field, field_validator, model_validator
+
+from sim.schema import Config
+from sim.work import Segment, TaskProfile
+from sim.workload.lengths.lengths import Lengths
+from sim.workload.tasks.shapes import AgentLoop, Drawn, SingleCall, Tasks
+
+ApplicationName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
+
+
+class Part(Config):
+    """One application of a mixture."""
+
+    share: float = Field(gt=0, le=1, description="of the tasks, not of the calls")
+    tasks: SingleCall | AgentLoop = Field(discriminator="kind")
+
+
+class Mixed(Tasks):
+    """Tasks of several applications, each drawn by its share. Applications share no prompt text with one another.
+
+    Single calls have their tokens from the lengths group. Applications are numbered in the order in which they stand;
+    routers and bills know them by name.
+    """
+
+    kind: Literal["mixed"] = "mixed"
+    applications: dict[ApplicationName, Part] = Field(min_length=1)
+
+    @field_validator("applications")
+    @classmethod
+    def _shares_are_a_whole(cls, parts: dict[str, Part]) -> dict[str, Part]:
+        if abs(sum(part.share for part in parts.values()) - 1) > 1e-9:
+            raise ValueError("the sum of the shares must be 1")
+        return parts
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Mixed:
+        if self.shared_prefix_tokens or any(part.tasks.priority_shares for part in self.applications.values()):
+            raise ValueError("shared_prefix_tokens belong to the applications, priority_shares to the mixture")
+        return self
+
+    @property
+    def parts(self) -> tuple[Tasks, ...]:
+        """The kinds of task, by number."""
+        return tuple(part.tasks for part in self.applications.values())
+
+    @property
+    def uses_lengths(self) -> bool:
+        return any(tasks.uses_lengths for tasks in self.parts)
+
+    @property
+    def application_names(self) -> tuple[str, ...]:
+        return tuple(self.applications)
+
+    @property
+    def mean_calls_per_task(self) -> float:
+        return sum(part.share * part.tasks.mean_calls_per_task for part in self.applications.values())
+
+    @property
+    def profile(self) -> TaskProfile:
+        raise NotImplementedError("every task of a mixture has the profile of its application")
+
+    def profiles(self, drawn: Drawn) -> Iterable[TaskProfile]:
+        known = [part.tasks.profile._replace(application=name) for name, part in self.applications.items()]
+        return map(known.__getitem__, drawn.application.tolist())
+
+    def draw(self, rng: Generator, lengths_rng: Generator, lengths: Lengths | None, n: int) -> Drawn:
+        shares = [part.share for part in self.applications.values()]
+        application = rng.choice(len(shares), n, p=np.array(shares) / sum(shares))
+        counts, columns = np.ones(n, np.int64), []
+        for i, tasks in enumerate(self.parts):
+            mine = application == i
+            drawn = tasks.draw(rng, lengths_rng, lengths, int(mine.sum())) if mine.any() else None
+            columns.append(drawn)
+            if drawn is not None:
+                counts[mine] = np.diff(drawn.offsets)
+        owner, total = np.repeat(application, counts), int(counts.sum())
+        merged = {name: np.zeros(total, kind) for name, kind in _COLUMNS.items()}
+        for i, drawn in enumerate(columns):
+            for name in merged if drawn is not None else ():
+                if getattr(drawn, name) is not None:
+                    merged[name][owner == i] = getattr(drawn, name)
+        return Drawn(np.concatenate(([0], np.cumsum(counts))), **merged, application=application)
+
+    def segments(self, drawn: Drawn, first_task_id: int) -> Iterator[tuple[Segment, ...]]:
+        owner = np.repeat(drawn.application, np.diff(drawn.offsets)).tolist()
+        own = [
+            _named(name, part.tasks, _only(drawn, i), first_task_id)
+            for i, (name, part) in enumerate(self.applications.items())
+        ]
+        return (next(own[i]) for i in owner)
+
+    def extended(self, drawn: Drawn) -> Iterable[bool]:
+        extends = [tasks.extends_prefix for tasks in self.parts]
+        return map(extends.__getitem__, np.repeat(drawn.application, np.diff(drawn.offsets)).tolist())
+
+
+_COLUMNS = {"input_tokens": np.int64, "output_tokens": np.int64, "wait_s": np.float64, "contexts": np.int64}
+
+
+def _only(drawn: Drawn, application: int) -> Drawn:
+    """The tasks of one application, end to end."""
+    mine, counts = drawn.application == application, np.diff(drawn.offsets)
+    calls = np.repeat(mine, counts)
+    offsets = np.concatenate(([0], np.cumsum(counts[mine])))
+    return Drawn(offsets, drawn.input_tokens[calls], drawn.output_tokens[calls], None, drawn.contexts[calls])
+
+
+def _named(name: str, tasks: Tasks, drawn: Drawn, first_task_id: int) -> Iterator[tuple[Segment, ...]]:
+    """The segments of one application's prompts, under keys that no other has."""
+    if not len(drawn.input_tokens):
+        return iter(())
+    segments = zip(repeat(None, len(drawn.input_tokens)), tasks.segments(drawn, first_task_id), strict=False)
+    return (tuple(((name, key), tokens) for key, tokens in found) for _, found in segments)
