@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -16,6 +16,7 @@ from sim.workload.arrivals.weekly_rate import WeeklyRate
 
 _POINTS = 4096
 _SOJOURNS = 1024
+_MOST_PATHS = 200_000
 RatePath = Iterator[tuple[np.ndarray, np.ndarray]]
 """Chunks of a piecewise constant rate: edges in seconds (m + 1) and the expected number of tasks between them (m)."""
 
@@ -52,12 +53,15 @@ class Arrivals(Source):
 class Cox(Arrivals):
     """A Poisson process whose rate is itself a path in time (Cox 1955).
 
-    With `exact_tasks` = n, the process is conditioned on n tasks in the horizon: given the rate path, the n moments are
+    With `exact_tasks` = n, the process of mean rate n / horizon is conditioned on n tasks in the horizon; `rate_per_s`
+    plays no part. Shapes as different as steady and bursty then carry the same n tasks, hence the same tokens. Given
+    N = n, a rate path of mass M (its integral) has density proportional to M^n e^-M; given the path, the n moments are
     independent with density proportional to the rate (counts of time slices multinomial, order statistics within each).
-    So shapes as different as steady and bursty carry exactly the same n tasks, hence exactly the same tokens. Then
-    `rate_per_s` no longer matters but for the ratio of the rate to itself at other times, and the index of dispersion,
-    stated for the unconditioned process, is lower over windows that are a notable share of the horizon.
+    So a burst keeps its multiple of the mean rate to within 1 / sqrt(n). The index of dispersion, stated for the
+    unconditioned process, is lower over windows that are a notable share of the horizon.
     """
+
+    has_random_path: ClassVar[bool] = False  # two draws of `_rate_path` may differ in their mass
 
     rate_per_s: float = Field(gt=0, description="mean number of tasks per second")
     exact_tasks: int | None = Field(None, ge=0, description="exactly this many tasks in the horizon; null = random")
@@ -72,20 +76,38 @@ class Cox(Arrivals):
 
     def times(self, rng: np.random.Generator, horizon_s: float) -> Iterator[np.ndarray]:
         path_seed, point_seed = rng.integers(2**63, size=2).tolist()
-
-        def path() -> RatePath:
-            return self._rate_path(np.random.Generator(np.random.PCG64(path_seed)), horizon_s)
-
         points = np.random.Generator(np.random.PCG64(point_seed))
-        if self.exact_tasks is None:
-            return _on_path(_poisson_points(points), path(), horizon_s)
-        total = 0.0
-        for _, masses in path():
-            total = float(np.add.accumulate(np.concatenate(([total], masses)))[-1])
-        if total == 0 and self.exact_tasks:
+        n_tasks = self.exact_tasks
+        if n_tasks is None:
+            return _on_path(_poisson_points(points), self._path(path_seed, horizon_s), horizon_s)
+        if n_tasks and self.has_random_path:
+            path_seed = self._seed_of_conditioned_path(path_seed, n_tasks, horizon_s)
+        mass = _mass(self._path(path_seed, horizon_s))
+        if mass == 0 and n_tasks:
             law = f"needs a rate above 0 somewhere in the {horizon_s:g} s horizon"
-            raise ConfigError(f"arrivals.exact_tasks = {self.exact_tasks}: {law}")
-        return _on_path(_exact_points(points, self.exact_tasks, total), path(), horizon_s)
+            raise ConfigError(f"arrivals.exact_tasks = {n_tasks}: {law}")
+        return _on_path(_exact_points(points, n_tasks, mass), self._path(path_seed, horizon_s), horizon_s)
+
+    def _path(self, seed: int, horizon_s: float) -> RatePath:
+        return self._rate_path(np.random.Generator(np.random.PCG64(seed)), horizon_s)
+
+    def _seed_of_conditioned_path(self, seed: int, n_tasks: int, horizon_s: float) -> int:
+        """The seed of a path drawn with density proportional to M^n e^-M, M scaled so that its mean is n.
+
+        Exact, by rejection: the density is largest at M = n, so a path is kept with probability (M/n)^n e^(n-M).
+        Raises ConfigError where hardly any path has a mass near n.
+        """
+        draws = np.random.Generator(np.random.PCG64(seed))
+        expected = self.mean_rate_per_s * horizon_s
+        for _ in range(_MOST_PATHS):
+            candidate, chance = int(draws.integers(2**63)), draws.random()
+            relative = _mass(self._path(candidate, horizon_s)) / expected
+            if relative > 0 and chance < math.exp(n_tasks * (math.log(relative) - relative + 1)):
+                return candidate
+        raise ConfigError(
+            f"arrivals.exact_tasks = {n_tasks}: none of {_MOST_PATHS} paths of this process comes near so many tasks in "
+            f"{horizon_s:g} s; choose a longer horizon_s, or leave exact_tasks out"
+        )
 
 
 class Steady(Cox):
@@ -108,6 +130,7 @@ class Bursty(Cox):
     """
 
     kind: Literal["bursty"] = "bursty"
+    has_random_path: ClassVar[bool] = True
     burst_factor: float = Field(ge=1, description="rate during a burst over the mean rate")
     mean_burst_s: float = Field(gt=0, description="mean length of a burst")
     burst_time_fraction: float = Field(gt=0, lt=1, description="share of time spent in bursts")
@@ -221,6 +244,14 @@ class Diurnal(Cox):
             edges = np.append(np.arange(begin_s, end_s, MINUTE_S), end_s)
             yield edges, np.diff(rate.integral(self.start_s + edges))
             begin_s = end_s
+
+
+def _mass(path: RatePath) -> float:
+    """The expected number of tasks of a whole rate path."""
+    total = 0.0
+    for _, masses in path:
+        total = float(np.add.accumulate(np.concatenate(([total], masses)))[-1])
+    return total
 
 
 def _poisson_points(rng: np.random.Generator) -> Iterator[np.ndarray]:
