@@ -105,7 +105,7 @@ class Cox(Arrivals):
             if relative > 0 and chance < math.exp(n_tasks * (math.log(relative) - relative + 1)):
                 return candidate
         raise ConfigError(
-            f"arrivals.exact_tasks = {n_tasks}: none of {_MOST_PATHS} paths of this process comes near so many tasks in "
+            f"arrivals.exact_tasks = {n_tasks}: none of {_MOST_PATHS} paths of this process comes near that in "
             f"{horizon_s:g} s; choose a longer horizon_s, or leave exact_tasks out"
         )
 
