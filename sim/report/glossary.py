@@ -1,0 +1,297 @@
+"""What every reported number means: the keys of summary.json and the columns of the tables that a run writes.
+
+The reference pages are generated from this file, and a test holds it to real output: every key is defined here, and
+no definition is without a key. A part of a name in angle brackets, as in `pool_<pool>_usd_gpu`, stands for any name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sim.report.intervals import CI_SUFFIX
+
+
+class Definition(NamedTuple):
+    """One reported number: its unit ("" for names, states and numbers that have none) and its meaning, a sentence."""
+
+    unit: str
+    meaning: str
+
+
+Glossary = Mapping[str, Definition]
+"""Definitions by key, column or pattern of keys."""
+
+
+def _latency(statistic: str, what: str, over: str) -> Definition:
+    return Definition("s", f"{statistic} {what} of {over}.")
+
+
+_TTFT = "time to first token, from arrival, so that queueing and cold starts are inside,"
+_TPOT = "time per output token, (finished - first token) / (output tokens - 1),"
+_E2E = "end-to-end latency, from arrival to the last token,"
+_SENT = "all requests sent; infinite if that many never had one"
+_LONG = "all requests sent that ask for more than one output token; infinite if that many never finished"
+_SERVED = "the requests that have one"
+
+SUMMARY: Glossary = {
+    "replications": Definition("count", "Independent replications that the means and intervals are taken over."),
+    # What arrived, and what became of it.
+    "requests": Definition("requests", "Requests sent by the tasks that began in the window, whatever their outcome."),
+    "requests_finished": Definition("requests", "Requests of these whose last token was delivered."),
+    "requests_refused": Definition(
+        "requests", "Requests turned away: too long for the model, or by a full queue or a limit."
+    ),
+    "requests_abandoned": Definition("requests", "Requests whose client gave up waiting before service began."),
+    "requests_unfinished": Definition("requests", "Requests still under way when the simulation ended."),
+    "requests_failed": Definition(
+        "requests", "Requests whose replica was lost, or whose API failed, once no further attempt was left."
+    ),
+    "requests_never_sent": Definition(
+        "requests", "Calls that tasks never sent, because a call before them did not finish; they miss the SLO."
+    ),
+    "tasks": Definition("tasks", "Tasks whose first call arrived in the window; all metrics are about these tasks."),
+    "tasks_finished": Definition("tasks", "Tasks of these whose every call finished, in the window or after it."),
+    "input_tokens": Definition("tokens", "Prompt tokens of the finished requests, cached ones included."),
+    "cached_input_tokens": Definition("tokens", "Prompt tokens of the finished requests that a prefix cache supplied."),
+    "output_tokens": Definition("tokens", "Tokens that were generated for the finished requests."),
+    # How long it took.
+    "ttft_mean_s": _latency("Mean", _TTFT, _SERVED),
+    "ttft_p50_s": _latency("Median", _TTFT, _SENT),
+    "ttft_p95_s": _latency("95th percentile of", _TTFT, _SENT),
+    "ttft_p99_s": _latency("99th percentile of", _TTFT, _SENT),
+    "tpot_mean_s": _latency("Mean", _TPOT, _SERVED),
+    "tpot_p50_s": _latency("Median", _TPOT, _LONG),
+    "tpot_p99_s": _latency("99th percentile of", _TPOT, _LONG),
+    "e2e_mean_s": _latency("Mean", _E2E, _SERVED),
+    "e2e_p50_s": _latency("Median", _E2E, _SENT),
+    "e2e_p95_s": _latency("95th percentile of", _E2E, _SENT),
+    "e2e_p99_s": _latency("99th percentile of", _E2E, _SENT),
+    "task_mean_s": Definition(
+        "s", "Mean time from the arrival of a task's first call to the end of its last, over the tasks that finished."
+    ),
+    "task_p95_s": Definition(
+        "s", "95th percentile of the same time over all tasks; infinite if more than 5 % of them did not finish."
+    ),
+    "slo_attainment_fraction": Definition(
+        "fraction", "Calls that finished within the limits of the SLO / all calls of these tasks, sent or not."
+    ),
+    "meets_slo": Definition(
+        "yes/no", "Whether slo_attainment_fraction is at least slo.attainment_fraction, in every replication."
+    ),
+    # How paid GPU time was used.
+    "busy_fraction_of_paid": Definition(
+        "fraction", "GPU time in which a request was on the replica (draining included) / GPU time paid for."
+    ),
+    "token_fraction_of_peak": Definition(
+        "fraction",
+        "Input and output tokens of the requests that the fleet finished / those that saturated replicas would give in "
+        "the GPU time paid for; what articles on cost call utilization.",
+    ),
+    "batch_fill_fraction": Definition("fraction", "Mean number of running sequences of busy replicas / max_num_seqs."),
+    "gpu_hours_paid": Definition(
+        "GPU-hours",
+        "GPU time paid for: all in the window and, except idle time, after it; before any rounding by the price list.",
+    ),
+    "gpu_hours_after_window": Definition(
+        "GPU-hours", "Part of gpu_hours_paid that lies after the window's end, to finish what began in it."
+    ),
+    "cold_starts": Definition("count", "Starts of replicas, and wakings from sleep, since the window's start."),
+    "cold_start_wait_p95_s": Definition(
+        "s", "95th percentile, over all requests, of the time that they waited for a replica that was starting."
+    ),
+    "cold_start_request_fraction": Definition(
+        "fraction", "Requests that waited for a replica that was starting / all requests."
+    ),
+    "preemptions": Definition(
+        "count", "Times that a running sequence lost its KV memory to others and had to be computed again."
+    ),
+    "replicas_lost": Definition("replicas", "Replicas that failed or that their provider took back, in the whole run."),
+    "requests_retried": Definition(
+        "requests", "Requests that were tried again, because a replica was lost under them or the fleet was full."
+    ),
+    "prefix_hit_fraction": Definition("fraction", "cached_input_tokens / input_tokens."),
+    "evicted_while_thinking_fraction": Definition(
+        "fraction",
+        "Calls that came back to the replica of their task's previous call and found part of the context evicted from "
+        "KV memory / all calls that came back.",
+    ),
+    "recomputed_tokens": Definition(
+        "tokens",
+        "Tokens that the fleet computed again, after a preemption, or because a task's context was evicted or was on "
+        "another replica.",
+    ),
+    # What went to the API.
+    "api_request_fraction": Definition("fraction", "Requests sent to the API / all requests."),
+    "api_429s": Definition("count", "Attempts that the API refused because of a rate limit (HTTP 429)."),
+    "api_errors": Definition("count", "Attempts that failed because they were made during an outage of the API."),
+    "api_attempts_per_request": Definition(
+        "attempts per request",
+        "All attempts at the API, those that were refused or failed and hedges included / requests sent there.",
+    ),
+    "api_hedged_fraction": Definition(
+        "fraction", "Requests sent to the API a second time because the first token was late / requests sent there."
+    ),
+    # What it cost.
+    "usd_total": Definition("USD", "Cost of the window: usd_gpu + usd_api + usd_overhead."),
+    "usd_gpu": Definition("USD", "Cost of GPUs, what lies unused of a commitment and metered power included."),
+    "usd_idle": Definition("USD", "Part of usd_gpu for the time in which replicas were idle or asleep."),
+    "usd_cold_start": Definition("USD", "Part of usd_gpu for the time in which replicas were starting."),
+    "usd_api": Definition("USD", "Cost of the API's tokens and requests."),
+    "usd_overhead": Definition("USD", "Cost of the fleet beyond its GPUs, as prices.overhead states it."),
+    "usd_per_mtok_output": Definition("USD per Mtok", "usd_total / million output tokens of finished requests."),
+    "usd_per_mtok_total": Definition(
+        "USD per Mtok", "usd_total / million tokens of finished requests, input (cached or not) and output together."
+    ),
+    "usd_per_request": Definition("USD per request", "usd_total / requests_finished."),
+    "usd_per_task": Definition("USD per task", "usd_total / tasks_finished."),
+    "usd_per_month": Definition("USD per month", "usd_total scaled from the length of the window to 730 h."),
+    # Each pool, where a deployment has several.
+    "pool_<pool>_busy_fraction_of_paid": Definition("fraction", "busy_fraction_of_paid of this pool."),
+    "pool_<pool>_token_fraction_of_peak": Definition("fraction", "token_fraction_of_peak of this pool."),
+    "pool_<pool>_batch_fill_fraction": Definition("fraction", "batch_fill_fraction of this pool."),
+    "pool_<pool>_gpu_hours_paid": Definition("GPU-hours", "gpu_hours_paid of this pool."),
+    "pool_<pool>_request_fraction": Definition(
+        "fraction", "Requests that a replica of this pool served or began to serve / all requests."
+    ),
+    "pool_<pool>_usd_gpu": Definition("USD", "Part of usd_gpu that this pool costs."),
+}
+"""Keys of summary.json and, but for `replications`, of each entry of replications.json. Undefined values are null: a
+mean over no request, a fleet metric without a fleet; so are, in both files, infinite ones. Every key with a number has
+a companion `<key>_ci95` in summary.json, the half-width of its 95 % interval."""
+
+BILL: Glossary = {
+    "replication": Definition("", "Number of the replication, from 0."),
+    "pool": Definition("", "Name of the pool that the line belongs to, empty for none; only with several pools."),
+    "payee": Definition("", "Who is paid, as the price list names it."),
+    "item": Definition("", "What is paid for; see the items of a bill."),
+    "quantity": Definition("see unit", "How much of it."),
+    "unit": Definition("", "Unit of `quantity`."),
+    "usd": Definition("USD", "Cost of the line; never negative, 0 where the price list makes it free."),
+}
+"""Columns of bill.csv."""
+
+BILL_ITEMS: Glossary = {
+    "gpu busy": Definition("GPU-hour", "Time in which a request was on the replica."),
+    "gpu draining": Definition("GPU-hour", "Time in which a replica finished its requests and accepted no others."),
+    "gpu idle": Definition("GPU-hour", "Time in which a replica was ready and had no request."),
+    "gpu cold start": Definition("GPU-hour", "Time from the order of a replica, or its waking, until it was ready."),
+    "gpu asleep": Definition("GPU-hour", "Time in which a replica slept, its weights in host memory, its GPUs paid."),
+    "gpu rounding and minimum": Definition(
+        "GPU-hour", "What the plan bills beyond the lives of replicas: rounding up, and the minimum per replica."
+    ),
+    "gpu committed but unused": Definition("GPU-hour", "Time that was committed to and in which no replica existed."),
+    "gpu surcharge beyond commitment": Definition(
+        "GPU-hour", "Use beyond the commitment, at the difference between its price and the committed one."
+    ),
+    "gpu power": Definition("kWh", "Metered electricity of owned GPUs."),
+    "api input": Definition("Mtok", "Prompt tokens that were neither read from nor written to a priced prompt cache."),
+    "api cached input": Definition("Mtok", "Prompt tokens that were read from the API's prompt cache."),
+    "api cache write": Definition("Mtok", "Prompt tokens written to the prompt cache, where writes have a price."),
+    "api output": Definition("Mtok", "Tokens that the API generated."),
+    "api requests": Definition("request", "Requests, where each has a price of its own."),
+    "overhead": Definition("% of GPU rent or times GPU rent", "One overhead on the GPU rent."),
+    "overhead: <name>": Definition("month", "A monthly cost of having a fleet, prorated at 730 h a month."),
+}
+"""Items of a bill. Those of an API may be followed by what sets their price apart: ", batch tier", ", lost hedges",
+", prompts over <tokens> tokens", or hours of the week."""
+
+RESULTS: Glossary = {
+    "<key>": Definition("", "A configuration key that the sweep gives, with the value given."),
+    "given_<key>": Definition("", "The same for a key that has the name of a metric, as `tasks` has."),
+    "status": Definition("", "ok, or failed."),
+    "error": Definition("", "Why a failed scenario has no numbers; empty otherwise."),
+    "digest": Definition("", "Name of the scenario's folder: a digest of its configuration and of the program."),
+}
+"""Columns of results.csv and results.parquet in front of those of SUMMARY. Here infinite values are kept (inf)."""
+
+
+REQUESTS: Glossary = {
+    "replication": Definition("", "Number of the replication, from 0."),
+    "pool": Definition("", "Name of the pool that served the request, empty for none; only with several pools."),
+    "task_id": Definition("", "Number of the task, from 0 in the order of arrival."),
+    "call_index": Definition("", "Place of this request among the calls of its task, from 0."),
+    "calls_in_task": Definition("calls", "Calls that the task makes if all of them finish."),
+    "application": Definition("", "Number of the application that the task belongs to, from 0."),
+    "backend": Definition("", "Where the request was sent: 0 the fleet, 1 the API."),
+    "replica_id": Definition("", "Number of the replica that served the request; -1 if none did."),
+    "outcome": Definition("", "0 finished, 1 refused, 2 abandoned, 3 unfinished, 4 failed."),
+    "task_arrived_s": Definition("s", "When the first call of the task arrived."),
+    "arrived_s": Definition("s", "When the request arrived."),
+    "admitted_s": Definition("s", "When service began, the first time if it began anew elsewhere; NaN if never."),
+    "first_token_s": Definition("s", "When the first token was delivered; NaN if never."),
+    "finished_s": Definition("s", "When the request had its outcome, whatever it was; NaN if it is unfinished."),
+    "input_tokens": Definition("tokens", "Length of the prompt, cached tokens included."),
+    "cached_input_tokens": Definition("tokens", "Leading tokens of the prompt that a prefix cache supplied."),
+    "output_tokens": Definition("tokens", "Tokens asked for; finished requests alone have got them all."),
+    "preemptions": Definition("count", "Times that the running sequence lost its KV memory to others."),
+    "preempted_s": Definition("s", "Time out of the batch after preemptions or losses of a replica."),
+    "cold_start_wait_s": Definition("s", "Time that the request waited for a replica that was starting."),
+    "priority": Definition("", "Priority of the task; a higher number is less urgent."),
+    "recomputed_tokens": Definition("tokens", "Tokens that were computed again because of preemptions."),
+    "returning_tokens": Definition(
+        "tokens", "Leading tokens of the prompt that the task's previous call had left in KV memory, wherever that was."
+    ),
+    "prefill_replica_id": Definition(
+        "", "Number of the replica that computed the prompt, if that is another than `replica_id`; else -1."
+    ),
+    "decode_admitted_s": Definition("s", "When `replica_id` began to decode a prompt computed elsewhere; else NaN."),
+    "retries": Definition("count", "Times that the request was tried again, its replica lost or the fleet full."),
+    "cache_write_tokens": Definition("tokens", "Prompt tokens that were written to the prompt cache of an API."),
+    "throttled_attempts": Definition("count", "Attempts that the API refused because of a rate limit (HTTP 429)."),
+    "failed_attempts": Definition("count", "Attempts that failed because they were made during an outage of the API."),
+    "is_batch": Definition("", "1 if the API took the request as batch work, else 0."),
+    "is_hedged": Definition("", "1 if the request was sent a second time because the first token was late, else 0."),
+    "lost_input_tokens": Definition("tokens", "Prompt tokens billed for the slower copy of a hedged request."),
+    "lost_cached_input_tokens": Definition("tokens", "Those of `lost_input_tokens` read from the prompt cache."),
+    "lost_cache_write_tokens": Definition("tokens", "Those of `lost_input_tokens` written to the prompt cache."),
+    "lost_output_tokens": Definition("tokens", "Output tokens billed for the slower copy of a hedged request."),
+}
+"""Columns of requests.parquet, one row per request. Moments are seconds of simulated time."""
+
+SPANS: Glossary = {
+    "replication": Definition("", "Number of the replication, from 0."),
+    "pool": Definition("", "Name of the replica's pool; only with several pools."),
+    "replica_id": Definition("", "Number of the replica."),
+    "state": Definition(
+        "",
+        "0 allocation, 1 image, 2 weights, 3 engine start (the stages of a cold start), 4 idle, 5 busy, 6 draining, "
+        "7 asleep.",
+    ),
+    "start_s": Definition("s", "When the replica entered the state."),
+    "end_s": Definition("s", "When the replica left the state."),
+}
+"""Columns of spans.parquet, one row per stretch of a replica's life. The spans of a replica tile its life, from its
+order to its release. Moments are seconds of simulated time."""
+
+
+def defined(key: str, glossary: Glossary = SUMMARY) -> Definition | None:
+    """The definition of a key, or of what matches a pattern; None if there is none. Knows `<key>_ci95`, too.
+
+    >>> defined("pool_spot_usd_gpu")
+    Definition(unit='USD', meaning='Part of usd_gpu that this pool costs.')
+    >>> defined("usd_gpu_ci95").meaning
+    'Half-width of the 95 % interval of the mean of usd_gpu over replications (Student t).'
+    """
+    if (name := name_in(key, glossary)) is not None:
+        return glossary[name]
+    mean = key.removesuffix(CI_SUFFIX)
+    if mean == key or (found := defined(mean, glossary)) is None:
+        return None
+    return Definition(
+        found.unit, f"Half-width of the 95 % interval of the mean of {mean} over replications (Student t)."
+    )
+
+
+def name_in(key: str, glossary: Glossary) -> str | None:
+    """The entry, or the pattern, under which a key is defined; a plain entry goes before a pattern."""
+    if key in glossary:
+        return key
+    return next((name for name in glossary if "<" in name and _pattern(name).fullmatch(key)), None)
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile(
+        "".join(".+" if part.startswith("<") else re.escape(part) for part in re.split("(<[^>]+>)", name))
+    )
