@@ -26,7 +26,7 @@ from sim.report.slo import Slo
 from sim.routing.placement.placement import Placement
 from sim.routing.router import Router
 from sim.scaling.scaler import Scaler
-from sim.schema import Config, ConfigError, one_of, parse_config
+from sim.schema import Config, ConfigError, OneOf, parse_config
 from sim.workload.arrivals.cox import Source
 from sim.workload.lengths.lengths import Lengths
 from sim.workload.tasks.shapes import Tasks
@@ -78,24 +78,24 @@ class Scenario(Config):
     horizon_s: float | None = Field(None, gt=0, description="None: as long as the traffic lasts")
     warmup_s: float = Field(0.0, ge=0)
     drain_s: float = Field(3600.0, ge=0)
-    arrivals: one_of(Source)
-    lengths: one_of(Lengths)
-    tasks: one_of(Tasks)
+    arrivals: OneOf[Source]
+    lengths: OneOf[Lengths]
+    tasks: OneOf[Tasks]
     gpu: Gpu
     model: Model
     engine: Engine
-    scaling: one_of(Scaler)
+    scaling: OneOf[Scaler]
     cold_start: ColdStart
-    victim: one_of(Victim) = LongestIdle()
+    victim: OneOf[Victim] = LongestIdle()
     reliability: Reliability = Reliability()
-    routing: one_of(Router)
-    placement: one_of(Placement)
+    routing: OneOf[Router]
+    placement: OneOf[Placement]
     disaggregation: Disaggregation | None = Field(None, description="prefill on replicas of its own; None: on any")
     pools: dict[PoolName, Pool] = Field(
         {}, description="behind the first, which the keys above describe; in order of preference"
     )
     queue: Queue = Queue()
-    api: one_of(ApiChoice)
+    api: OneOf[ApiChoice]
     prices: Prices
     slo: Slo
     output: Output = Output()

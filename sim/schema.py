@@ -6,12 +6,24 @@ says `kind: bursty` and the subclass whose `kind` is "bursty" is built. No confi
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
+from inspect import get_annotations
 from pkgutil import iter_modules
-from typing import Annotated, Any, Union, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
+
+T = TypeVar("T")
+ConfigT = TypeVar("ConfigT", bound="Config")
+ChoiceT = TypeVar("ChoiceT", bound="Choice")
+
+PLUGINS = "llm_traffic_sim.plugins"
+"""Entry-point group of installed packages that add kinds: each entry point names a module to import."""
 
 
 class SimError(Exception):
@@ -39,18 +51,34 @@ class Config(BaseModel):
 class Choice(Config):
     """A choice within a config group. Concrete subclasses declare `kind: Literal["name"] = "name"`."""
 
+    default_kind: ClassVar[str | None] = None
+    """The kind of a configuration that names none. None: `kind` is required."""
+
     kind: str
 
 
-def kinds_of(base: type[Choice]) -> dict[str, type[Choice]]:
-    """Every concrete subclass of `base`, by its kind: those in any module of the package of `base`, and those imported.
+def kinds_of(base: type[ChoiceT]) -> dict[str, type[ChoiceT]]:
+    """The concrete subclasses of `base` by kind: in the package of `base`, in plugins, and defined elsewhere so far.
+
+    A class is concrete if it declares a `kind` itself; one that inherits its kind is a variant for Python code and has
+    no name in a configuration. Raises ConfigError if two classes claim one kind, or if a plugin cannot be imported.
 
     >>> from sim.workload.arrivals.cox import Arrivals
     >>> "bursty" in kinds_of(Arrivals)
     True
     """
     _import_room(base.__module__.rpartition(".")[0])
-    return _loaded_kinds(base)
+    load_plugins()
+    found: dict[str, type[ChoiceT]] = {}
+    for cls in _subclasses(base):
+        if "kind" not in get_annotations(cls):
+            continue
+        for kind in get_args(cls.model_fields["kind"].annotation):
+            other = found.get(kind)
+            if other is not None and _full_name(other) != _full_name(cls):
+                raise ConfigError(f"kind = {kind!r}: is claimed by both {_full_name(other)} and {_full_name(cls)}")
+            found[kind] = cls  # of two classes with one full name, the later one: a notebook cell that was run again
+    return found
 
 
 @cache
@@ -62,51 +90,128 @@ def _import_room(package: str) -> None:
         import_module(module.name)
 
 
-def _loaded_kinds(base: type[Choice]) -> dict[str, type[Choice]]:
-    found: dict[str, type[Choice]] = {}
+@cache
+def load_plugins() -> None:
+    """Import the modules that installed packages name under the entry-point group `llm_traffic_sim.plugins`, once.
+
+    Raises ConfigError, naming the package, if one cannot be imported.
+    """
+    for entry in entry_points(group=PLUGINS):
+        try:
+            import_module(entry.module)
+        except Exception as error:
+            package = entry.dist.name if entry.dist is not None else "an installed package"
+            raise ConfigError(
+                f"plugin {entry.name!r} of {package}: cannot be imported: {type(error).__name__}: {error}"
+            ) from error
+
+
+def _subclasses(base: type[ChoiceT]) -> Iterator[type[ChoiceT]]:
     for cls in base.__subclasses__():
-        literal = get_args(cls.model_fields["kind"].annotation)
-        if literal:
-            found[literal[0]] = cls
-        found |= _loaded_kinds(cls)
-    return found
+        yield cls
+        yield from _subclasses(cls)
 
 
-def one_of(base: type[Choice]) -> Any:
-    """A field type that accepts any concrete subclass of `base`, told apart by `kind`."""
-    classes = tuple(kinds_of(base).values())
-    if len(classes) == 1:
-        return classes[0]
-    return Annotated[Union[classes], Field(discriminator="kind")]  # noqa: UP007
+def _full_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def parse_config(cls: type[Config], raw: Any) -> Any:
+class _ByKind:
+    """Validates a field whose type is the base of a choice; see `OneOf`."""
+
+    def __get_pydantic_core_schema__(self, base: type[Choice], handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(lambda value: _choose(base, value), metadata={"base": base})
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        base = schema["metadata"]["base"]  # type: ignore[typeddict-item]
+        return {"oneOf": [handler(cls.__pydantic_core_schema__) for cls in kinds_of(base).values()]}
+
+
+OneOf = Annotated[T, _ByKind()]
+"""A field type: `OneOf[Base]` takes an instance of `Base` as it is, and a mapping by its `kind` (see `kinds_of`).
+
+Kinds are looked up when a value is validated, so a class counts that was defined after the config that holds the field.
+"""
+
+
+def _choose(base: type[Choice], value: Any) -> Choice:
+    if isinstance(value, base):
+        return value
+    if not isinstance(value, Mapping):
+        names = {"base": base.__name__, "given": type(value).__name__}
+        raise PydanticCustomError("choice", "must be a mapping with a kind or a {base}, but is of type {given}", names)
+    kinds = kinds_of(base)
+    kind = value.get("kind", base.default_kind)
+    if isinstance(kind, str) and kind in kinds:
+        return kinds[kind].model_validate(value)
+    words = {"names": ", ".join(sorted(kinds)), "hint": _did_you_mean(str(kind), kinds)}
+    if kind is None:
+        error = PydanticCustomError("kind_missing", "is required; one of {names}", words)
+    else:
+        error = PydanticCustomError("kind_unknown", "is not one of {names}{hint}", words)
+    raise ValidationError.from_exception_data(
+        base.__name__, [InitErrorDetails(type=error, loc=("kind",), input=value.get("kind", value))]
+    )
+
+
+def _did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
+    near = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
+
+
+def parse_config(cls: type[ConfigT], raw: Any) -> ConfigT:
     """Validate plain data into `cls`; every violation is listed as `key = value: law`. Raises ConfigError."""
     try:
         return cls.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError("\n".join(_violation(raw, e) for e in error.errors())) from None
+        raise ConfigError("\n".join(_violation(cls, raw, e) for e in error.errors())) from None
 
 
-def _violation(raw: Any, error: Any) -> str:
-    path, at = [], raw
+def _violation(cls: type[Config], raw: Any, error: Any) -> str:
+    path, value = [], raw
     for part in error["loc"]:
-        if isinstance(at, dict) and part not in at and at.get("kind") == part:
-            continue  # the tag of a chosen kind: not a key the user wrote
+        if isinstance(value, dict) and part not in value and value.get("kind") == part:
+            continue  # pydantic puts the tag of a discriminated union into the path; it is no key of the user's
         path.append(str(part))
-        if isinstance(at, dict):
-            at = at.get(part)
+        if isinstance(value, dict):
+            value = value.get(part)
         else:
-            at = at[part] if isinstance(at, list) and isinstance(part, int) else None
+            value = value[part] if isinstance(value, list) and isinstance(part, int) else None
     key = ".".join(path) or "configuration"
     law = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if error["type"] == "missing":
         return f"{key}: is required"
     if error["type"] == "extra_forbidden":
-        return f"{key} = {_short(error['input'])}: is not a known key"
+        where = "".join(f"{part}." for part in path[:-1])
+        hint = _did_you_mean(path[-1], _known_keys(cls, raw, path[:-1]), where)
+        return f"{key} = {_short(error['input'])}: is not a known key{hint}"
     if isinstance(error["input"], dict):
         return f"{key}: {law}"
     return f"{key} = {_short(error['input'])}: {law}"
+
+
+def _known_keys(cls: type[Config], raw: Any, path: Sequence[str]) -> set[str]:
+    """The keys that a configuration of class `cls`, given as plain data `raw`, may have at a path."""
+    classes, value = {cls}, raw
+    for part in path:
+        fields = [c.model_fields[part] for c in classes if part in c.model_fields]
+        if fields:  # otherwise the part is the key of a mapping or the place in a list of the same configs
+            classes = {found for field in fields for found in _configs_in(field.annotation)}
+        value = value.get(part) if isinstance(value, dict) else value[int(part)] if isinstance(value, list) else None
+        if isinstance(value, dict):
+            classes = {_chosen(c, value) if issubclass(c, Choice) else c for c in classes}
+    return {key for c in classes for key in c.model_fields}
+
+
+def _chosen(base: type[Choice], value: dict[str, Any]) -> type[Choice]:
+    return kinds_of(base).get(str(value.get("kind", base.default_kind)), base)
+
+
+def _configs_in(annotation: Any) -> Iterator[type[Config]]:
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _configs_in(part)
 
 
 def _short(value: Any) -> str:

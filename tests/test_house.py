@@ -206,7 +206,8 @@ def choosable() -> list[type[Choice]]:
     for module in pkgutil.walk_packages(sim.__path__, "sim."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    return [cls for base in Choice.__subclasses__() for cls in kinds_of(base).values()]
+    bases = [base for base in Choice.__subclasses__() if base.__module__.startswith("sim.")]  # not those of tests
+    return [cls for base in bases for cls in kinds_of(base).values() if cls.__module__.startswith("sim.")]
 
 
 def kinds_named(value) -> set[str]:

@@ -23,7 +23,7 @@ from sim.hardware.engine import Engine
 from sim.hardware.gpu import Gpu
 from sim.records import REPLICAS_PER_POOL
 from sim.scaling.scaler import Scaler
-from sim.schema import Config, one_of
+from sim.schema import Config, OneOf
 from sim.views import FleetView
 from sim.work import Request
 
@@ -60,9 +60,9 @@ class Pool(Config):
 
     gpu: Gpu
     engine: Engine | None = None
-    scaling: one_of(Scaler)
+    scaling: OneOf[Scaler]
     cold_start: ColdStart | None = None
-    victim: one_of(Victim) | None = None
+    victim: OneOf[Victim] | None = None
     reliability: Reliability | None = None
     spill: Spill
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from sim.hardware.flags import EngineFlags
 from sim.hardware.step_time.from_roofline import RooflineModel
 from sim.hardware.step_time.model import StepTimeModel
-from sim.schema import one_of
+from sim.schema import OneOf
 
 
 class Engine(EngineFlags):
     """A serving engine for one replica: its flags, and where its step times come from."""
 
-    step_time: one_of(StepTimeModel) = RooflineModel()
+    step_time: OneOf[StepTimeModel] = RooflineModel()

@@ -23,7 +23,7 @@ from sim.ledger.plans.gpu_plans import (
 from sim.ledger.tariffs.api_tariffs import ApiTariff, ModelTariff, TokenRates, TokenTariff
 from sim.ledger.usage import Usage
 from sim.records import FIRST_POOL
-from sim.schema import Config, ConfigError, one_of
+from sim.schema import Config, ConfigError, OneOf
 
 __all__ = [
     "ApiTariff", "CommittedPlan", "GpuPlan", "MeteredPlan", "ModelTariff", "Monthly", "MonthlyItems",
@@ -38,12 +38,12 @@ ON_DEMAND = "on_demand"
 class Prices(Config):
     """A whole price list: GPUs, an API, and one overhead."""
 
-    gpu: one_of(GpuPlan)
-    pools: dict[str, one_of(GpuPlan)] = Field(
+    gpu: OneOf[GpuPlan]
+    pools: dict[str, OneOf[GpuPlan]] = Field(
         {}, description="how further pools are paid for, by their names; one that is not named, like the first"
     )
-    api: one_of(ApiTariff)
-    overhead: one_of(Overhead) = NoOverhead()
+    api: OneOf[ApiTariff]
+    overhead: OneOf[Overhead] = NoOverhead()
 
     @model_validator(mode="after")
     def _the_first_pool_has_its_place(self) -> Prices:

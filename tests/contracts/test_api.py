@@ -13,14 +13,14 @@ from pydantic import TypeAdapter
 from sim.api.client import Hedge
 from sim.api.outages import Outages
 from sim.api.server import Api, ApiChoice, ApiProvider, NoApi
-from sim.schema import one_of
+from sim.schema import OneOf
 from sim.work import Call, Outcome, Request, Task
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "conf" / "api").glob("*.yaml"))
 
 
 def load(path):
-    return TypeAdapter(one_of(ApiChoice)).validate_python(yaml.safe_load(path.read_text()))
+    return TypeAdapter(OneOf[ApiChoice]).validate_python(yaml.safe_load(path.read_text()))
 
 
 @pytest.fixture(params=[path for path in FILES if path.stem != "none"], ids=lambda path: path.stem)

@@ -14,7 +14,7 @@ from sim.fleet.victims.victims import Victim
 from sim.ledger.audit import audit
 from sim.records import Outcome
 from sim.scenarios import compose_config, parse
-from sim.schema import one_of
+from sim.schema import OneOf
 from sim.simulation import simulate
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -37,7 +37,7 @@ def some_fleets():
 
 @pytest.mark.parametrize("path", VICTIM, ids=lambda path: path.stem)
 def test_a_victim_is_one_of_the_offer_whatever_its_order_if_none_is_idle(path):
-    victim = TypeAdapter(one_of(Victim)).validate_python(yaml.safe_load(path.read_text()))
+    victim = TypeAdapter(OneOf[Victim]).validate_python(yaml.safe_load(path.read_text()))
     for ready, idle in some_fleets():
         chosen = victim.choose(ready, idle)
         assert chosen in ready and victim.choose(ready, idle) is chosen

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from sim.records import Backend
 from sim.routing.placement.placement import LoadBased, Placement
 from sim.scenarios import compose_config, parse
-from sim.schema import one_of
+from sim.schema import OneOf
 from sim.work import NO_PROFILE, Call, Request, Task, TaskProfile
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -133,7 +133,7 @@ def router(request):
 
 @pytest.fixture(params=PLACEMENT, ids=lambda path: path.stem)
 def placement(request):
-    return TypeAdapter(one_of(Placement)).validate_python(yaml.safe_load(request.param.read_text()))
+    return TypeAdapter(OneOf[Placement]).validate_python(yaml.safe_load(request.param.read_text()))
 
 
 def test_a_router_names_a_backend_it_said_it_needs_and_changes_nothing(router):

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from sim.fleet.supply.cold_start import STAGES, ColdStart
 from sim.scaling.scaler import Scaler
-from sim.schema import one_of, parse_config
+from sim.schema import OneOf, parse_config
 from sim.units import WEEK_S
 from tests.scripted_fleet import ScriptedFleet
 
@@ -89,7 +89,7 @@ def some_fleets(max_replicas, n=300):
 
 @pytest.fixture(params=SCALING, ids=lambda path: path.stem)
 def scaler(request):
-    return TypeAdapter(one_of(Scaler)).validate_python(yaml.safe_load(request.param.read_text()))
+    return TypeAdapter(OneOf[Scaler]).validate_python(yaml.safe_load(request.param.read_text()))
 
 
 def test_there_are_files_to_test():

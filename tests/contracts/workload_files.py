@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from sim.schema import one_of
+from sim.schema import OneOf
 from sim.workload.logs.sample_log import write_sample_log
 
 ROOT = Path(__file__).parents[2]
@@ -24,4 +24,4 @@ def load(base: type, group: str, name: str, tmp_path: Path, **changes: Any):
     if raw.get("path") == "???":
         raw["path"] = str(tmp_path / "log.csv")
         write_sample_log(raw["path"], requests=4000, seed=3)
-    return TypeAdapter(one_of(base)).validate_python(raw)
+    return TypeAdapter(OneOf[base]).validate_python(raw)

@@ -6,12 +6,12 @@ import yaml
 
 from sim.conf_path import conf_dir
 from sim.scaling.scaler import Scaler
-from sim.schema import Config, one_of, parse_config
+from sim.schema import Config, OneOf, parse_config
 from tests.scripted_fleet import play
 
 
 class _Any(Config):
-    scaling: one_of(Scaler)
+    scaling: OneOf[Scaler]
 
 
 def conf(name: str, **changes) -> Scaler:
