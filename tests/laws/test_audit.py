@@ -60,6 +60,24 @@ def test_a_slot_may_be_taken_over_at_the_very_instant_it_is_given_up():
     audit(book.request(0, 0, 1, 10).request(0, 10, 11, 20).request(0, 20, 21, 30).facts())
 
 
+@pytest.mark.parametrize(
+    ("law", "table", "cell"),
+    [
+        ("arrived_s <= admitted_s", "requests", {"admitted_s": (1, 20.999)}),
+        ("admitted_s <= first_token_s", "requests", {"first_token_s": (0, 19.999)}),
+        ("a replica with a resident sequence is busy", "requests", {"finished_s": (1, 40.001)}),
+        ("tile its life: .* a gap of 0.001 s", "spans", {"start_s": (3, 20.001)}),
+        ("tile its life: .* an overlap of 0.001 s", "spans", {"end_s": (3, 40.001)}),
+    ],
+)
+def test_a_violation_of_a_millisecond_is_found_and_one_of_rounding_is_not(law, table, cell):
+    facts = quiet_book().facts()
+    with pytest.raises(AuditError, match=law):
+        audit(broken(facts, table, **cell))
+    ((column, (row, value)),) = cell.items()
+    audit(broken(facts, table, **{column: (row, round(value) + (value - round(value)) * 1e-4)}))
+
+
 def test_unfinished_requests_hold_their_replica_to_the_end_of_its_life():
     book = Book().replica(0, ("idle", 0, 60), ("busy", 60, 100))
     audit(book.request(60, 60, 62, NAN, outcome=Outcome.UNFINISHED).facts())

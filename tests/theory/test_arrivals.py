@@ -197,6 +197,19 @@ def test_thinned_logs_come_closer_to_poisson(bursty_log):
     assert_disagrees(measured, dispersion_of_replay(log, 1, 10.0), within=0.05)
 
 
+def test_a_log_of_strong_bursts_says_beforehand_how_dispersed_its_thinned_replay_will_be(tmp_path):
+    """Twenty requests every hundred seconds: in windows of 50 s the counts are 20 and 0 in turn, so that D is 10."""
+    path = tmp_path / "waves.csv"
+    rows = "".join(f"{100 * wave + 0.1 * i:.1f},10,5\n" for wave in range(400) for i in range(20))
+    path.write_text("arrived_s,input_tokens,output_tokens\n" + rows)
+    log, thinned = Replay(path=str(path)), Replay(path=str(path), rate_scale=0.3, rescale="thin")
+    assert log.index_of_dispersion(50.0) == pytest.approx(10, rel=0.01)
+    measured = [dispersion_of_replay(thinned, seed, 50.0) for seed in range(10)]
+    assert_agrees(measured, thinned.index_of_dispersion(50.0), within=0.05)
+    for wrong in (log.index_of_dispersion(50.0), 0.3 * log.index_of_dispersion(50.0), 1.0):
+        assert_disagrees(measured, wrong, within=0.05)
+
+
 def test_superposed_logs_keep_their_dispersion(bursty_log):
     log, more = Replay(path=bursty_log), Replay(path=bursty_log, rate_scale=4, rescale="superpose")
     measured = [dispersion_of_replay(more, seed, 10.0) for seed in range(10)]

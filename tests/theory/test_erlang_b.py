@@ -82,8 +82,3 @@ def test_the_share_refused_is_not_what_other_formulas_say(refused):
     assert_disagrees(refused, erlang_c(SLOTS, OFFERED), within=0.06)
     assert_disagrees(refused, erlang_b(SLOTS + 1, OFFERED), within=0.06)
     assert_disagrees(refused, erlang_b(SLOTS, OFFERED * math.exp(-0.5)), within=0.06)  # a median taken for a mean
-
-
-def test_the_formula_itself_knows_its_simplest_case():
-    assert erlang_b(1, 1.0) == pytest.approx(1 / 2)
-    assert erlang_b(2, 1.0) == pytest.approx(1 / 5)

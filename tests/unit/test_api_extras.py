@@ -113,3 +113,12 @@ def test_work_that_can_wait_has_a_deadline_instead_of_a_first_token():
     slo = Slo(ttft_s=5, deadline_from_priority=7, deadline_s=3600)
     assert slo.attained(facts.requests).tolist() == [True, False, True, False]
     assert Slo(ttft_s=5).attained(facts.requests).tolist() == [True, False, False, False]
+
+
+def test_work_with_a_deadline_must_be_finished_not_just_ended_by_then():
+    """A refused, an abandoned and a failed request have an end, too, and it comes well before the deadline."""
+    book = Book(window=(0, 10), gpus_per_replica=0, peak_tokens_per_s=None).api(1, 50, 60, priority=7)
+    for outcome in (Outcome.REFUSED, Outcome.ABANDONED, Outcome.FAILED):
+        book.request(1, finished_s=2, outcome=outcome, priority=7)
+    slo = Slo(ttft_s=5, deadline_from_priority=7, deadline_s=3600)
+    assert slo.attained(book.facts().requests).tolist() == [True, False, False, False]

@@ -185,6 +185,14 @@ def test_a_commitment_shows_what_lay_unused(kind):
     assert said["usd_total"] == said["usd_gpu"] == pytest.approx(4.0) and said["usd_idle"] == pytest.approx(0.5)
 
 
+def test_work_that_ends_after_the_window_uses_none_of_the_commitment():
+    """One GPU of two works for the last half hour and the half hour after: 1.5 of the 2 GPU-hours lay unused."""
+    book = Book(window=(0, 3600)).replica(0, ("busy", 1800, 5400)).request(1800, 1800, 1801, 5400)
+    usd, said = lines_of(book, committed(gpus=2))
+    assert usd["gpu busy"] == pytest.approx(1.0) and usd["gpu committed but unused"] == pytest.approx(1.5)
+    assert said["usd_total"] == pytest.approx(2.0 + 0.5), "two GPUs for an hour, and what was worked after it"
+
+
 def test_use_beyond_a_commitment_pays_the_price_of_demand():
     """One GPU held for a dollar; the second runs for a quarter of an hour at three dollars an hour."""
     usd, said = lines_of(hour_of_two(), committed(gpus=1, usd_per_gpu_hour_beyond={"h100_sxm": 3.0}))
