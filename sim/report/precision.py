@@ -1,0 +1,91 @@
+"""How many replications are enough: add them until the named metrics are as sure as asked for, or a cap is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sim.report.attainment import INDIFFERENCE, Judgement, Verdict
+from sim.report.estimators import Interval, Sureness
+from sim.report.formatting import number
+
+ATTAINMENT = "slo_attainment_fraction"
+STOPPING_CONFIDENCE = 0.96
+"""What intervals are computed at while replications are added, to be the 95 % that they are called.
+
+Replications are added until the interval is narrow, which happens a little too often where it is narrow by chance: at
+a nominal 95 % such intervals cover 0.92 to 0.95 of the time, at 96 % they cover 0.93 to 0.97 (docs/why/coverage.md).
+"""
+
+_SKEWNESS_PER_REPLICATION = 4.0
+"""No stop before 4 * skewness^2 replications: a skewed sample without its rare large values looks narrow (after
+Cochran, Sampling Techniques, 1977, 2.15, who asks for 25 where nothing corrects the interval for skewness)."""
+
+
+class Shortfall(NamedTuple):
+    """A metric that is not as sure as asked for: how far its interval reaches, and how far it may."""
+
+    metric: str
+    half_width: float | None
+    allowed: float
+
+
+def allowed_half_width(metric: str, mean: float, precision: float) -> float:
+    """Absolute for fractions, relative to the mean for all else."""
+    return precision if metric.endswith("_fraction") else precision * abs(mean)
+
+
+def shortfalls(
+    intervals: Mapping[str, Interval], precision: Mapping[str, float], judgement: Judgement | None = None
+) -> list[Shortfall]:
+    """The metrics of `precision` that need more replications, in its order; none: they may stop here.
+
+    `intervals` are those of all named metrics at STOPPING_CONFIDENCE. Attainment is sure enough, too, once the
+    sequential `judgement` of the SLO is decided: how far a fleet that misses it is off is seldom the question. A metric
+    without a finite mean, as a cost per task where no task finished, is not waited for: more replications do not mend
+    that.
+    """
+    found = []
+    for metric, wanted in precision.items():
+        interval = intervals[metric]
+        if interval.mean is None or abs(interval.mean) == float("inf"):
+            continue
+        if metric == ATTAINMENT and judgement is not None and _decided(judgement):
+            continue
+        allowed, width = allowed_half_width(metric, interval.mean, wanted), interval.half_width
+        too_few = interval.replications < _SKEWNESS_PER_REPLICATION * interval.skewness**2
+        if width is None or width > allowed or too_few:
+            found.append(Shortfall(metric, width, allowed))
+    return found
+
+
+def zone(precision: Mapping[str, float]) -> float:
+    """The indifference zone of the SLO's sequential test: the precision asked of attainment."""
+    return precision.get(ATTAINMENT, INDIFFERENCE)
+
+
+def reason(replications: int, before: list[Shortfall], now: list[Shortfall], intervals: Mapping[str, Interval]) -> str:
+    """Why no more replications are added, in one line: which metric was the last to be sure, or which are not.
+
+    `before` are the shortfalls at the look before, `now` those at this last one.
+    """
+    if now:
+        unsure = ", ".join(_unsure(shortfall, intervals[shortfall.metric]) for shortfall in now)
+        return f"{replications} replications, the most allowed: {unsure}"
+    if not before:
+        return f"{replications} replications: every metric of study.precision was sure enough at once"
+    last = ", ".join(shortfall.metric for shortfall in before)
+    return f"{replications} replications: {last} was the last to be sure enough"
+
+
+def _decided(judgement: Judgement) -> bool:
+    return judgement.verdict in (Verdict.MEETS, Verdict.MISSES)
+
+
+def _unsure(shortfall: Shortfall, interval: Interval) -> str:
+    if interval.sureness is not Sureness.KNOWN:
+        return f"{shortfall.metric} is {interval.sureness}"
+    if shortfall.half_width is not None and shortfall.half_width <= shortfall.allowed:
+        return f"{shortfall.metric} rests on a few large values"
+    wanted = number(shortfall.allowed, 2)
+    return f"{shortfall.metric} is known to ±{number(shortfall.half_width, 2)}, not to ±{wanted}"
