@@ -15,7 +15,7 @@ BIN := .venv/bin
 	touch $@
 
 hot-path: .venv/.ok ## what every event passes through, compiled; a moment if it is
-	@$(BIN)/python -m sim.hot_path.build || true
+	@$(BIN)/python -m sim compile || true
 
 run: hot-path      ## the main job: three traffic shapes on five fleets
 	$(BIN)/python -m sim +experiment=shapes_by_fleets $(ARGS)
@@ -26,7 +26,7 @@ test: hot-path      ## the whole test suite
 	SIM_INTERPRETED=1 $(BIN)/python -m pytest -n auto --dist worksteal tests/reference
 
 bench: hot-path     ## speed and memory of the simulator on one core
-	$(BIN)/python -m sim.study.bench $(ARGS)
+	$(BIN)/python -m sim bench $(ARGS)
 
 fidelity: hot-path  ## measured runs of real servers, played again: predicted beside measured
 	$(BIN)/python -m tests.fidelity $(ARGS)

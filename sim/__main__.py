@@ -1,68 +1,115 @@
-"""`python -m sim`: Hydra in, one output folder out. Every refusal is one line and exit code 2."""
+"""The command line: `llm-traffic-sim VERB ...`, or `python -m sim VERB ...`; without a verb, `run`.
+
+Every verb is a module of `sim.cli` with a function `main(argv)` that returns the exit code. Whatever a verb refuses is
+told in one line on standard error.
+"""
 
 from __future__ import annotations
 
+import ast
+import difflib
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+
+PROGRAM = "llm-traffic-sim"
+DEFAULT_VERB = "run"
+INTERRUPTED = 130
 
 
-def main() -> None:
-    """Run `sys.argv`. Exit codes: 1 a scenario of a sweep failed, 2 bad input, 3 a broken law, 130 Ctrl-C."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach this function instead of being printed on the way
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; `argv` defaults to the words after the program's name. Returns the exit code.
+
+    0: done. 1: a scenario of a sweep failed, or the reader of a pipe left. 2: bad input. 3: a broken conservation law,
+    which is a defect of the simulator. 130: Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    _replace_what_a_terminal_cannot_show()
     try:
-        _run(sys.argv[1:])
-    except KeyboardInterrupt:  # also while modules load, so they load inside
-        _leave("interrupted", 130)
+        code = _dispatch(words)
+        sys.stdout.flush()  # so that a pipe that is closed by now is noticed here and not when Python exits
+        return code
+    except KeyboardInterrupt:
+        return _refused("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it exits
+        return 1
+    except Exception as error:
+        from sim.study.errors import REFUSABLE, exit_code, one_line
+
+        if not isinstance(error, REFUSABLE):
+            raise
+        return _refused(one_line(error, _groups()), exit_code(error))
 
 
-def _run(words: Sequence[str]) -> None:
-    from sim.study.errors import REFUSABLE, exit_code, one_line, refuse_code_in_arguments
+def verbs() -> dict[str, str]:
+    """Each verb and the first line of what it does, read off the files of `sim.cli`: none of them is imported.
+
+    >>> verbs()["sample-log"]
+    'Write a small request log to try replay on.'
+    """
+    files = sorted(Path(__file__).with_name("cli").glob("[!_]*.py"))
+    documented = {path.stem: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) for path in files}
+    return {name.replace("_", "-"): (text or "").partition("\n")[0] for name, text in documented.items()}
+
+
+def _dispatch(words: list[str]) -> int:
+    first = words[0] if words else ""
+    if first in ("--version", "-V"):
+        print(f"{PROGRAM} {_version()}")
+        return 0
+    if first in ("--help", "-h", "help"):
+        print(_help())
+        return 0
+    known = verbs()
+    if first in known:
+        verb, rest = first, words[1:]
+    elif first == "" or first[0] in "-+~" or "=" in first:  # a flag, or key=value: what `run` takes
+        verb, rest = DEFAULT_VERB, words
+    else:
+        return _refused(_unknown_verb(first, list(known)), 2)
+    return import_module(f"sim.cli.{verb.replace('-', '_')}").main(rest)
+
+
+def _unknown_verb(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    hint = f"did you mean {PROGRAM} {near[0]}?" if near else f"the verbs are {', '.join(known)}"
+    return f"error: {word!r}: is not a verb, and is not of the form key=value; {hint}"
+
+
+def _help() -> str:
+    described = verbs()
+    order = sorted(described, key=lambda verb: (verb != DEFAULT_VERB, verb))
+    lines = [f"  {verb:<16}{described[verb]}" for verb in order]
+    return "\n".join([
+        f"usage: {PROGRAM} [VERB] ...       the same: python -m sim [VERB] ...",
+        "",
+        "What does it cost to serve this traffic on this fleet, and how long do its users wait?",
+        "",
+        *lines,
+        "",
+        f"Without a verb: {DEFAULT_VERB}. `{PROGRAM} VERB --help` has the words of a verb;",
+        f"`{PROGRAM} {DEFAULT_VERB} --help` lists the traffic, fleets, GPUs, models, APIs and prices there are.",
+        "",
+        "Examples",
+        f"  {PROGRAM} arrivals=bursty fleet=hybrid_overflow",
+        f"  {PROGRAM} -m gpu=l4,l40s fleet=always_on,api_only replications=5",
+        f"  {PROGRAM} reprice outputs/by_fleet_and_gpu prices=aws_2026_03",
+        "",
+        "  --version       the version, and nothing else",
+        "  -h, --help      this text",
+    ])  # fmt: skip
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
 
     try:
-        arguments = _arguments(words)
-        refuse_code_in_arguments(arguments.overrides, _config_folders(arguments))
-        from sim.study.job import job  # after the cheap refusals: this loads the simulator
-
-        _hydra_main()(job)()
-    except REFUSABLE as error:
-        _leave(one_line(error, _groups()), exit_code(error))
-
-
-def _hydra_main():
-    import hydra
-
-    from sim.conf_path import conf_dir
-
-    return hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
-
-
-def _arguments(words: Sequence[str]):
-    from hydra._internal.utils import get_args_parser
-
-    parser = get_args_parser()
-    parser.error = _refuse_flag
-    return parser.parse_args(list(words))
-
-
-def _refuse_flag(message: str) -> NoReturn:
-    from sim.schema import ConfigError
-
-    raise ConfigError(f"{message}; see python -m sim --help")
-
-
-def _config_folders(arguments) -> list[Path]:
-    """The folders of the user's own YAML files, wherever Hydra is told to find them."""
-    named = [arguments.config_dir, arguments.config_path]
-    for override in arguments.overrides:
-        if override.lstrip("+").startswith("hydra.searchpath="):
-            named += [word.removeprefix("file://") for word in override.partition("=")[2].strip("[]").split(",")]
-    return [Path(name) for name in named if name and Path(name).is_dir()]
+        return version(PROGRAM)
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 def _groups() -> list[str]:
@@ -71,10 +118,18 @@ def _groups() -> list[str]:
     return [p.name for p in conf_dir().iterdir() if p.is_dir() and p.name != "hydra"]
 
 
-def _leave(line: str, code: int) -> NoReturn:
+def _replace_what_a_terminal_cannot_show() -> None:
+    """A terminal in ASCII or in a Windows code page gets `?` for a character that it lacks, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+
+
+def _refused(line: str, code: int) -> int:
     print(line, file=sys.stderr)
-    raise SystemExit(code)
+    return code
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -197,7 +197,7 @@ class Scenario(Config):
 
 
 def compose_config(*overrides: str) -> DictConfig:
-    """conf/config.yaml with overrides, as `python -m sim` would compose it: for notebooks, tests and benchmarks.
+    """conf/config.yaml with overrides, as `llm-traffic-sim` would compose it: for notebooks, tests and benchmarks.
 
     >>> parse(compose_config("arrivals=bursty", "replications=3")).arrivals.kind
     'bursty'

@@ -29,7 +29,7 @@ FLOORS = (
     {"report"},
     {"scenarios", "simulation"},
     {"measured", "study"},
-    {"cli", "__main__", ""},
+    {"cli", "__main__", "", "calibrate", "compile", "fidelity", "reprice"},  # the last four: names of version 0.1
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 STRANGERS = FLOORS[1]

@@ -40,4 +40,4 @@ def test_a_fresh_environment_from_the_lock_file_runs_the_main_job(tmp_path):
     assert len(table) == 15 and (table["status"] == "ok").all()
     assert set(table["tasks"]) == {200}  # every shape and fleet was given the same tasks
     assert len(list((elsewhere / "outputs/shapes_by_fleets/timelines").iterdir())) == 15
-    assert "usage" in run(python, "-m", "sim.study.reprice", "--help", cwd=elsewhere)
+    assert "usage" in run(python, "-m", "sim", "reprice", "--help", cwd=elsewhere)

@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+PROGRAMS = ("python", "python3", "llm-traffic-sim")
 TARGETS = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
 
 
@@ -29,6 +30,7 @@ def commands(text: str) -> list[list[str]]:
 
 def play(words: list[str], folder: Path) -> subprocess.CompletedProcess:
     words = [sys.executable if word in ("python", "python3") else word for word in words]
+    words = [sys.executable, "-m", "sim", *words[1:]] if words[0] == "llm-traffic-sim" else words
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return subprocess.run(
         words, cwd=folder, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=300
@@ -46,7 +48,9 @@ def test_every_command_works(tmp_path):
         if words[0] == "make":  # what the targets do, the tests of the command line check
             assert words[1] in TARGETS, f"{' '.join(words)}: the Makefile has no such target"
             continue
-        assert words[0] in ("python", "python3"), f"{' '.join(words)}: not a command this test knows how to play"
+        assert words[0] in ("python", "python3", "llm-traffic-sim"), (
+            f"{' '.join(words)}: not a command this test knows how to play"
+        )
         done = play(words, tmp_path)
         assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
 

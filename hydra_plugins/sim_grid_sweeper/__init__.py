@@ -1,4 +1,4 @@
-"""`python -m sim -m ...`: hands the grid to `sim.study.sweep`. Hydra accepts plugins from `hydra_plugins` only."""
+"""`llm-traffic-sim -m ...`: hands the grid to `sim.study.sweep`. Hydra accepts plugins from `hydra_plugins` only."""
 
 from typing import Any
 

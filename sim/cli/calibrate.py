@@ -1,4 +1,4 @@
-"""Calibrate a GPU to your own server: fit the step-time model's few constants to benchmark results.
+"""Fit the constants of a GPU to benchmark results of your own server.
 
 RESULTS are vLLM `bench serve` JSON (better with --save-detailed), GuideLLM JSON, or a CSV with the columns
 concurrency or rate_per_s, input_tokens, output_tokens, ttft_s or ttft_ms, tpot_s or tpot_ms, throughput. Measure at
@@ -8,7 +8,6 @@ concurrency 1 to 4 and at 64 or more, with a short and a long prompt, without pr
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -29,8 +28,8 @@ from sim.measured.fit import Fit, fit
 from sim.measured.play import play
 from sim.measured.points import Point
 from sim.measured.readers.vllm import Results, read_results
-from sim.schema import Config, ConfigError, SimError, parse_config
-from sim.study.errors import REFUSABLE, exit_code, one_line, refuse_code_in_arguments
+from sim.schema import Config, ConfigError, parse_config
+from sim.study.errors import refuse_code_in_arguments
 
 _FLAGS = {
     "tensor_parallel": int, "max_num_seqs": int, "max_num_batched_tokens": int, "gpu_memory_utilization": float,
@@ -153,14 +152,7 @@ def run(words: Sequence[str]) -> Fit:
     return result
 
 
-def main() -> None:
-    """Run the command line. Exit codes: 0, 2 bad input."""
-    try:
-        run(sys.argv[1:])
-    except (*REFUSABLE, SimError) as error:
-        print(one_line(error), file=sys.stderr)
-        raise SystemExit(exit_code(error)) from None
-
-
-if __name__ == "__main__":
-    main()
+def main(argv: Sequence[str]) -> int:
+    """Calibrate. Raises SimError for anything that is wrong with the input."""
+    run(argv)
+    return 0

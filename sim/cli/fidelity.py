@@ -1,4 +1,4 @@
-"""`llm-traffic-sim fidelity FILE [--out predictions.json]`: play measured runs again and print how far off we are."""
+"""Play measured runs of real servers again and print predicted beside measured."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -112,7 +112,8 @@ def _refuse_bad_out(out: Path | None) -> None:
         raise ConfigError(f"--out = {str(out)!r}: its folder cannot be written to")
 
 
-def main() -> int:
+def main(argv: Sequence[str]) -> int:
+    """Predict, print and write. Raises SimError for a file that holds no measured runs."""
     parser = argparse.ArgumentParser(prog="llm-traffic-sim fidelity", description=__doc__)
     parser.add_argument("file", type=Path, help="measured runs: JSON, or CSV of operating points")
     parser.add_argument("--out", type=Path, help="write every prediction to this JSON file")
@@ -121,18 +122,14 @@ def main() -> int:
     parser.add_argument("--as-sent", action="store_true", help="send times of requests/<id>.csv, not random ones")
     parser.add_argument("--model-config", type=Path, help="config.json that stands for models not in conf/model")
     parser.add_argument("--brief", action="store_true", help="print the mean errors only")
-    options = parser.parse_args()
-    try:
-        _refuse_bad_out(options.out)
-        unknown = Model.from_hugging_face(options.model_config) if options.model_config else None
-        rows = predict(options.file, options.replications, options.only, options.as_sent, unknown)
-        print(as_text(rows, brief=options.brief))
-        if options.out:
-            said = [{k: getattr(row, k) for k in ("experiment", "stage", "metric", "predicted")} for row in rows]
-            _write(options.out, said)
-    except SimError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    options = parser.parse_args(argv)
+    _refuse_bad_out(options.out)
+    unknown = Model.from_hugging_face(options.model_config) if options.model_config else None
+    rows = predict(options.file, options.replications, options.only, options.as_sent, unknown)
+    print(as_text(rows, brief=options.brief))
+    if options.out:
+        said = [{k: getattr(row, k) for k in ("experiment", "stage", "metric", "predicted")} for row in rows]
+        _write(options.out, said)
     return 0
 
 
@@ -141,7 +138,3 @@ def _write(out: Path, said: list[dict[str, Any]]) -> None:
         write_json(out, said)
     except OSError as error:
         raise ConfigError(f"--out = {str(out)!r}: {error.strerror or error}") from None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -28,7 +28,7 @@ class Target(NamedTuple):
         if self.gpu.parent.name != "gpu":
             return f"to use it, put {self.gpu.name} in a folder mine/gpu and add: --config-dir mine gpu={self.gpu.stem}"
         folder = self.gpu.parent.parent
-        return f"python -m sim --config-dir {folder} gpu={self.gpu.stem} engine={self.engine.stem}"
+        return f"llm-traffic-sim --config-dir {folder} gpu={self.gpu.stem} engine={self.engine.stem}"
 
 
 def target(out: Path, force: bool) -> Target:

@@ -1,4 +1,4 @@
-"""A small benchmark of a made-up server, to try calibration on: `python -m sim.measured.sample_results OUT.csv`.
+"""A small benchmark of a made-up server, to try calibration on: `llm-traffic-sim sample-results OUT.csv`.
 
 The server is Llama-3.1-8B on an H100 that reads weights more slowly and does more work per layer and sequence than
 conf/gpu/h100_sxm.yaml says; the figures are the simulator's own with a few per cent of noise.
@@ -6,8 +6,6 @@ conf/gpu/h100_sxm.yaml says; the figures are the simulator's own with a few per 
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +20,8 @@ _LOADS = [(clients, shape) for clients in (1, 4, 16, 64, 128) for shape in ((256
 _NOISE = (0.03, 0.01, 0.01)  # of TTFT, TPOT and throughput
 
 
-def write_sample_results(path: str | Path, seed: int = 1) -> None:
-    """Write the benchmark as CSV. Raises OSError if it cannot be written."""
+def write_sample_results(path: str | Path, seed: int = 1) -> int:
+    """Write the benchmark as CSV; returns the number of operating points. Raises OSError if it cannot be written."""
     usual = parse(compose_config("gpu=h100_sxm", "model=llama_3_1_8b"))
     server = Server(usual.gpu, usual.model, usual.engine).with_values(_TRUTH)
     rng = np.random.default_rng(seed)
@@ -36,21 +34,4 @@ def write_sample_results(path: str | Path, seed: int = 1) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
-
-
-def main() -> int:
-    """The command line; returns the exit code: 0, or 2 where the file cannot be written."""
-    parser = argparse.ArgumentParser(prog="python -m sim.measured.sample_results", description=__doc__.splitlines()[0])
-    parser.add_argument("path", metavar="OUT.csv", help="file to write")
-    path = parser.parse_args().path
-    try:
-        write_sample_results(path)
-    except OSError as error:
-        print(f"{path}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    print(f"{path}: {len(_LOADS)} operating points")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return len(_LOADS)

@@ -1,21 +1,19 @@
 """A sweep into one table: read every row file, write results.csv and results.parquet, say what came out.
 
-`python -m sim.study.collect DIR` does it again for a folder whose sweep was cut short.
+`llm-traffic-sim collect DIR` does it again for a folder whose sweep was cut short.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sim.schema import ConfigError, SimError
+from sim.schema import ConfigError
 from sim.study.competitors import GIVEN, GROUP, LABEL, labelled, question
-from sim.study.errors import exit_code, one_line
 from sim.study.folder import (
     CONFIG,
     MANIFEST,
@@ -138,20 +136,3 @@ def _flat(row: dict[str, Any], taken: set[str]) -> dict[str, Any]:
     given = {GIVEN + key if key in taken else key: value for key, value in row["overrides"].items()}
     figures = {k: float("inf") if v == "inf" else v for k, v in row.get("summary", {}).items()}
     return given | {k: row.get(k) for k in ("status", "error", "digest")} | figures
-
-
-def main() -> None:
-    """Rebuild the table of the folder named on the command line."""
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        print("usage: python -m sim.study.collect DIR    rebuilds the table of a sweep from its row files")
-        raise SystemExit(0 if sys.argv[1:] in (["-h"], ["--help"]) else 2)
-    folder = Path(sys.argv[1])
-    try:
-        tell(collect(folder), folder)
-    except SimError as error:
-        print(one_line(error), file=sys.stderr)
-        raise SystemExit(exit_code(error)) from None
-
-
-if __name__ == "__main__":
-    main()

@@ -69,7 +69,7 @@ def _unknown(key: str, groups: Iterable[str]) -> str:
     near = difflib.get_close_matches(key.split(".")[0], known, n=1)
     if "." not in key and known and key not in known:
         return f"{key}: is not a known key; " + (f"did you mean {near[0]}?" if near else f"groups: {', '.join(known)}")
-    return f"{key}: is not a known key; `python -m sim --cfg job` shows them all"
+    return f"{key}: is not a known key; `llm-traffic-sim --cfg job` shows them all"
 
 
 def _flat(text: str) -> str:

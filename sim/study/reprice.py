@@ -1,16 +1,12 @@
-"""Other prices for what was already simulated: `python -m sim.study.reprice OUTPUT prices=NAME [prices.key=value ...]`.
+"""Other prices for what was already simulated: `llm-traffic-sim reprice OUTPUT prices=NAME [prices.key=value ...]`.
 
-OUTPUT is the folder of a run or of a whole sweep. The new bills go to OUTPUT/repriced/<prices>/; nothing is overwritten
-but an earlier re-pricing of the same name, and nothing is simulated. `--by hour` and `--by application` write the same
-bill in these parts beside it, bill_by_hour.csv and bill_by_application.csv.
+The new bills go to OUTPUT/repriced/<prices>/; nothing is overwritten but an earlier re-pricing of the same name.
 """
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import hashlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,9 +21,9 @@ from sim.ledger.prices import Prices
 from sim.report.formatting import usd
 from sim.report.intervals import over_replications
 from sim.report.verdict import verdicts
-from sim.schema import Config, ConfigError, SimError, parse_config
+from sim.schema import Config, ConfigError, parse_config
 from sim.study import collect
-from sim.study.errors import REFUSABLE, exit_code, one_line, refuse_code, refuse_code_in_arguments
+from sim.study.errors import one_line, refuse_code
 from sim.study.folder import (
     BILL,
     CONFIG,
@@ -222,27 +218,3 @@ def _print_before_and_after(rows: list[tuple[str, dict[str, Any]]]) -> None:
             continue
         pairs = [f"{usd(row['before'][key])} -> {usd(row['summary'][key])}" for key in SHOWN]
         print(f"{label:{width}}" + "".join(f"{pair:>24}" for pair in pairs))
-
-
-def main() -> None:
-    """Run the command line. Exit codes: 0, 1 some scenarios could not be priced, 2 bad input."""
-    parser = argparse.ArgumentParser(prog="python -m sim.study.reprice", description=__doc__, add_help=True)
-    parser.add_argument("output", type=Path, help="folder of a finished run or sweep")
-    parser.add_argument("words", nargs="*", metavar="prices=NAME", help="or prices.key=value")
-    parser.add_argument("--config-dir", type=Path, help="a folder with your own prices/NAME.yaml")
-    parser.add_argument("--by", action="append", choices=BY, default=[], help="the bill in parts, too; may be repeated")
-    given = parser.parse_args()
-    try:
-        refuse_code_in_arguments(given.words, [given.config_dir] if given.config_dir else [])
-        folder = reprice_folder(given.output, given.words, given.config_dir, given.by)
-        complete = tell(folder)
-        print(f"-> {folder}")
-    except (*REFUSABLE, SimError) as error:
-        print(one_line(error), file=sys.stderr)
-        raise SystemExit(exit_code(error)) from None
-    if not complete:
-        raise SystemExit(1)
-
-
-if __name__ == "__main__":
-    main()

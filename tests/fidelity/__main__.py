@@ -1,4 +1,4 @@
-"""`make fidelity`: plays every file of measured runs that is at hand; arguments go to `python -m sim.cli.fidelity`."""
+"""`make fidelity`: plays every file of measured runs that is at hand; arguments go to `llm-traffic-sim fidelity`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ FOLDER = Path(__file__).resolve().parents[3] / "shared" / "fidelity"
 def main() -> int:
     files = [*sorted(FOLDER.glob("*.json")), *FOLDER.glob("benchmarks.csv")]
     if not files:
-        print("error: no measured runs are here; give a file to python -m sim.cli.fidelity", file=sys.stderr)
+        print("error: no measured runs are here; give a file to llm-traffic-sim fidelity", file=sys.stderr)
         return 2
     for file in files:
         print(file.name, flush=True)
-        subprocess.run([sys.executable, "-m", "sim.cli.fidelity", str(file), *sys.argv[1:]], check=True)
+        subprocess.run([sys.executable, "-m", "sim", "fidelity", str(file), *sys.argv[1:]], check=True)
     return 0
 
 

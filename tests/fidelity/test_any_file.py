@@ -8,7 +8,8 @@ import re
 
 import pytest
 
-from sim.cli.fidelity import main, predict
+from sim.__main__ import main
+from sim.cli.fidelity import predict
 from sim.hardware.model import model_named
 from sim.measured import staged_runs
 from sim.measured.operating_points import scenario_of
@@ -39,15 +40,15 @@ def with_stage(**changes) -> dict:
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
+def command(tmp_path, capsys):
     """Plays some content as a file; gives the exit code, what was written, and the lines on stderr."""
 
     def run(content, *options: str, name: str = "runs.json"):
         file, out = tmp_path / name, tmp_path / "predictions.json"
         file.write_text(content if isinstance(content, str) else json.dumps(content))
         out.unlink(missing_ok=True)
-        monkeypatch.setattr("sys.argv", ["fidelity", str(file), "--out", str(out), "--replications", "1", *options])
-        code, said = main(), capsys.readouterr()
+        code = main(["fidelity", str(file), "--out", str(out), "--replications", "1", *options])
+        said = capsys.readouterr()
         return code, json.loads(out.read_text()) if out.exists() else None, said.err.splitlines()
 
     return run

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from sim.cli.fidelity import main, predict
+from sim.__main__ import main
+from sim.cli.fidelity import predict
 from sim.hardware.names import gpu_file, model_file, names_context, names_fp8
 from sim.measured import staged_runs
 from sim.measured.logged_runs import sent_requests
@@ -189,11 +190,11 @@ def test_errors_leave_out_overload_and_what_nobody_measured():
     assert mean_absolute_errors(rows) == {"m": pytest.approx(0.15)}
 
 
-def test_one_command_takes_any_file_of_the_schema(tmp_path, monkeypatch, capsys):
+def test_one_command_takes_any_file_of_the_schema(tmp_path, capsys):
     file, out = tmp_path / "runs.json", tmp_path / "predictions.json"
     file.write_text(json.dumps({"schema": "", "units": "", "experiments": [RUN]}))
-    monkeypatch.setattr("sys.argv", ["fidelity", str(file), "--out", str(out), "--replications", "1"])
-    assert main() == 0
+    words = ["fidelity", str(file), "--out", str(out), "--replications", "1"]
+    assert main(words) == 0
     rows = json.loads(out.read_text())
     assert {tuple(row) for row in rows} == {("experiment", "stage", "metric", "predicted")}
     assert {row["stage"] for row in rows} == {0, 1, "overall"}
@@ -202,11 +203,11 @@ def test_one_command_takes_any_file_of_the_schema(tmp_path, monkeypatch, capsys)
     assert "made-up 1" in capsys.readouterr().out
     strange = RUN | {"id": "strange", "model": "acme/Llama-9"}
     file.write_text(json.dumps({"experiments": [strange, RUN]}))
-    assert main() == 0
+    assert main(words) == 0
     assert capsys.readouterr().err.startswith("not predicted: strange: model = 'acme/Llama-9'")
     assert json.loads(out.read_text()) == rows
     file.write_text(json.dumps({"experiments": [strange]}))
-    assert main() == 2
+    assert main(words) == 2
 
 
 def test_the_same_run_gives_the_same_predictions(tmp_path):

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 
-import sim.cli.calibrate
 from sim.hardware.gpu import gpu_named
 from sim.measured.play import play
 from sim.measured.points import Figures, Point
 from sim.measured.readers.vllm import read_results
 from sim.schema import TraceError
-from tests.unit.cli import Said
 from tests.unit.test_calibrate import SERVER, TRUTH, UNKNOWN
 
 VLLM = {
@@ -273,23 +270,6 @@ def test_bad_results_are_one_line_naming_the_place(content, expected, read, cali
 
 
 @pytest.fixture
-def calibrate(tmp_path, monkeypatch, capsys):
-    """`calibrate(*MINE)` runs `python -m sim.cli.calibrate my.csv` in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["calibrate", *words])
-        code = 0
-        try:
-            sim.cli.calibrate.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        return Said(code, *capsys.readouterr())
-
-    return run
-
-
-@pytest.fixture
 def my_csv(tmp_path):
     """A CSV of a server with the constants TRUTH."""
     rows = ["concurrency,input_tokens,output_tokens,ttft_ms,tpot_ms,throughput,requests,comment"]
@@ -307,7 +287,7 @@ def test_the_overlay_is_a_gpu_that_scenarios_can_choose(my_csv, calibrate, reque
     assert said.code == 0, said.err
     assert "mean absolute error on the points it was fitted to: TTFT" in said.out
     assert "mean absolute error on points it never saw" in said.out
-    assert "python -m sim --config-dir mine gpu=my_h100 engine=my_h100" in said.out
+    assert "llm-traffic-sim --config-dir mine gpu=my_h100 engine=my_h100" in said.out
     text = (tmp_path / "mine/gpu/my_h100.yaml").read_text()
     (line,) = (line for line in text.splitlines() if line.startswith("gemm_efficiency"))
     assert "fitted to my.csv, 6 points, 20" in line and f"was {gpu_named('h100_sxm').gemm_efficiency}" in line

@@ -119,9 +119,9 @@ def test_an_experiment_sweeps_by_itself_and_gives_way_to_arguments(play):
 
 
 def test_help_is_worth_reading(play):
-    said = play("--help")
+    said = play("run", "--help")
     assert said.code == 0 and "Traceback" not in said.err
-    for word in ("arrivals: bursty", "scale_to_zero", "python -m sim.study.reprice", "+experiment=shapes_by_fleets"):
+    for word in ("arrivals: bursty", "scale_to_zero", "llm-traffic-sim reprice", "+experiment=shapes_by_fleets"):
         assert word in said.out
     assert len(said.out.splitlines()) < 60
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sim.cli.sample_log import main as sample_log
 from sim.schema import TraceError
 from sim.workload.logs.request_log import read_log
-from sim.workload.logs.sample_log import main as sample_log
 
 TRACES = Path(__file__).parents[3] / "shared" / "traces"
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n"

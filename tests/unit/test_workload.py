@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from sim.cli.sample_log import main as sample_log
 from sim.randomness import Streams
 from sim.schema import ConfigError, TraceError
 from sim.work import Call, Task
 from sim.workload.arrivals.cox import Bursty, Diurnal, Steady
 from sim.workload.arrivals.replay import Replay
 from sim.workload.lengths.lengths import Empirical, Fixed, Lognormal
-from sim.workload.logs.sample_log import main as sample_log
 from sim.workload.logs.sample_log import write_sample_log
 from sim.workload.spread import Spread
 from sim.workload.tasks.shapes import AgentLoop, SingleCall

@@ -1,17 +1,14 @@
 """A small request log in Azure's format, drawn from the project's own workload.
 
-For trying out replay without anybody's data. The file is a function of --requests and --seed.
+For trying out replay without a log of one's own (`llm-traffic-sim sample-log`).
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from sim.randomness import Streams
-from sim.schema import SimError
 from sim.workload.arrivals.cox import Bursty
 from sim.workload.lengths.lengths import Lognormal, TokenSpread
 from sim.workload.logs.request_log import AZURE_COLUMNS
@@ -39,25 +36,3 @@ def write_sample_log(path: str | Path, requests: int = 2000, seed: int = 1) -> N
     partial = path.with_name(path.name + ".partial")
     partial.write_text("\n".join(lines) + "\n")
     partial.replace(path)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit code: 0, or 2 where the file cannot be written."""
-    parser = argparse.ArgumentParser(prog="python -m sim.workload.logs.sample_log", description=__doc__.splitlines()[0])
-    parser.add_argument("path", metavar="OUT.csv", help="file to write")
-    parser.add_argument("--requests", type=int, default=2000, help="number of rows (default 2000)")
-    parser.add_argument("--seed", type=int, default=1, help="another seed, another log (default 1)")
-    args = parser.parse_args(argv)
-    if args.requests < 1 or args.seed < 0:
-        parser.error(f"--requests must be >= 1 and --seed >= 0, not {args.requests} and {args.seed}")
-    try:
-        write_sample_log(args.path, args.requests, args.seed)
-    except (OSError, SimError) as error:
-        print(f"{args.path}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
-        return 2
-    print(f"{args.path}: {args.requests} requests")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

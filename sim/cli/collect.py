@@ -1,0 +1,21 @@
+"""Rebuild the table, verdict and figures of a sweep from the rows in its folder.
+
+For a folder whose sweep was cut short, or whose table was lost. Nothing is simulated.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(argv: Sequence[str]) -> int:
+    """Rebuild. Raises ConfigError if the folder holds no finished scenario."""
+    parser = argparse.ArgumentParser(prog="llm-traffic-sim collect", description=__doc__)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a sweep")
+    folder = parser.parse_args(argv).folder
+    from sim.study.collect import collect, tell
+
+    tell(collect(folder), folder)
+    return 0
