@@ -8,6 +8,7 @@ who expects another one by now ignores it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 AFTER_ARRIVALS = 2
 """Priority of engine step boundaries: a request that arrives at the very moment of a boundary is seen by it."""
@@ -24,9 +25,9 @@ class Wake:
 
     def __init__(self, callback: Callable[[Wake], None]):
         self._callbacks = (callback,)
-        self.callbacks: tuple | None = None
+        self.callbacks: tuple[Any, ...] | None = None
 
-    def schedule(self, env, delay_s: float, priority: int = NORMAL) -> None:
+    def schedule(self, env: Any, delay_s: float, priority: int = NORMAL) -> None:
         """Fire after `delay_s`. A wake may be in the schedule only once at a time."""
         self.callbacks = self._callbacks
         env.schedule(self, priority, delay_s)
@@ -37,7 +38,7 @@ class _Call(Wake):
 
     __slots__ = ("function", "arguments")
 
-    def __init__(self, function: Callable, arguments: tuple):
+    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]):
         self.callbacks = _MAKE_THE_CALL
         self.function = function
         self.arguments = arguments
@@ -46,6 +47,6 @@ class _Call(Wake):
 _MAKE_THE_CALL = (lambda call: call.function(*call.arguments),)
 
 
-def call_later(env, delay_s: float, function: Callable, *arguments) -> None:
+def call_later(env: Any, delay_s: float, function: Callable[..., Any], *arguments: Any) -> None:
     """Call `function(*arguments)` after `delay_s`."""
     env.schedule(_Call(function, arguments), NORMAL, delay_s)

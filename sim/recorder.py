@@ -57,7 +57,7 @@ class _Table:
 class Recorder:
     """Takes down what happened, at the moment it happened."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._requests = _Table(REQUEST_COLUMNS)
         self._spans = _Table(SPAN_COLUMNS)
         self._stays = _Table(STAY_COLUMNS)

@@ -109,7 +109,7 @@ class Losses:
 
     __slots__ = ("retries", "generated_tokens", "computed_tokens", "lost_s", "resumed_s", "stays")
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.retries = 0
         self.generated_tokens = 0  # that the client has and need not be generated again
         self.computed_tokens = 0  # in the KV memory that was lost
@@ -129,7 +129,7 @@ class ApiExtra:
         "lost_input_tokens", "lost_cached_input_tokens", "lost_cache_write_tokens", "lost_output_tokens",
     )  # fmt: skip
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.throttled_attempts = self.failed_attempts = self.is_batch = self.is_hedged = 0
         self.lost_input_tokens = self.lost_cached_input_tokens = 0
         self.lost_cache_write_tokens = self.lost_output_tokens = 0
