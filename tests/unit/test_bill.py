@@ -225,7 +225,7 @@ def test_owned_gpus_cost_capital_always_and_power_while_on():
 
 
 def test_claim_001_a_request_of_2_3_s_is_billed_as_3_s_where_seconds_are_rounded_up():
-    """The article says per millisecond; RunPod rounds up to whole seconds."""
+    """The claim of billing per millisecond fails: RunPod rounds up to whole seconds, 2.3 s cost 3."""
     book = Book().replica(0, ("busy", 0, 2.3))
     assert lines_of(book, price_list())[1]["usd_total"] == pytest.approx(0.003)
     assert lines_of(book, price_list(billing_granularity_s=0.001))[1]["usd_total"] == pytest.approx(0.0023)
@@ -265,6 +265,7 @@ def test_writing_to_a_cache_costs_more_than_input():
 
 
 def test_batches_at_half_the_price():
+    """Twice the use costs twice the price per token by definition; only a tier, as of batches, changes that."""
     book = Book(gpus_per_replica=0).api(1, 2, 3, input_tokens=1_000_000, output_tokens=50_000)
     assert lines_of(book, committed(api={"batch_multiplier": 0.5}))[1]["usd_api"] == pytest.approx(0.6)
 

@@ -71,6 +71,7 @@ def test_every_number_carries_its_source(path):
 
 
 def test_a_model_that_cannot_fit_is_refused_with_the_arithmetic():
+    """The claim that a card of 24 GB is too small for a 70B model holds: it needs 142 GB."""
     with pytest.raises(ConfigError) as refusal:
         refuse_if_too_big("rtx_4090", "llama_3_3_70b", Engine())
     words = str(refusal.value)
