@@ -50,3 +50,19 @@ _MAKE_THE_CALL = (lambda call: call.function(*call.arguments),)
 def call_later(env: Any, delay_s: float, function: Callable[..., Any], *arguments: Any) -> None:
     """Call `function(*arguments)` after `delay_s`."""
     env.schedule(_Call(function, arguments), NORMAL, delay_s)
+
+
+class Clock:
+    """The simulated time of one run, as policies have it."""
+
+    def __init__(self, env):
+        self._env = env
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the run began."""
+        return self._env.now
+
+    def call_later(self, delay_s: float, function: Callable, *arguments) -> None:
+        """Call `function(*arguments)` after `delay_s`, unless the run ends before."""
+        call_later(self._env, delay_s, function, *arguments)

@@ -129,7 +129,7 @@ class _World:
         self.streams = streams
         self.recorder = Recorder()
         ingress_s = scenario.engine.request_overhead_s if scenario.has_fleet else 0.0
-        self.gateway = Gateway(env, scenario.routing, self.recorder, ingress_s)
+        self.gateway = Gateway(env, scenario.routing, streams.generator("routing"), self.recorder, ingress_s)
         self.fleet = self.api = None
         if scenario.has_fleet:
             self.fleet = self.gateway.fleet = _fleet(env, scenario, streams, self.recorder, self.gateway.fleet_done)
@@ -239,10 +239,11 @@ def _pool(env, scenario: Scenario, streams: Streams, recorder: Recorder, on_done
     weight_bytes = weight_bytes_per_gpu(scenario.model, scenario.engine) * scenario.engine.tensor_parallel
     options = dict(
         scaler=scenario.scaling,
-        choose=scenario.placement.chooser(env, streams.generator("placement")),
+        placement=scenario.placement,
         new_replica=_new_replica(env, scenario),
         supply=Supply(scenario.cold_start, weight_bytes, streams),
         victim=scenario.victim,
+        streams=streams,
         reliability=scenario.reliability,
         new_hazards=partial(Hazards, env, scenario.reliability, scenario.engine.tensor_parallel, streams),
         max_requests_per_replica=_room_of_a_replica(scenario),

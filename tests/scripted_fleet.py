@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from sim.scaling.scaler import Scaler
+from tests.at_work import start
 
 
 class ScriptedFleet:
@@ -15,7 +16,7 @@ class ScriptedFleet:
     """
 
     def __init__(self, scaler: Scaler, n_ready: int | None = None, start_s: float = 0.0, capacity=None):
-        self.scaler, self.controller = scaler, scaler.controller()
+        self.scaler, self.at_work = scaler, start(scaler)
         self.now_s = self.outstanding_request_seconds = 0.0
         self.n_outstanding = self.n_waiting = self.arrived_requests = 0
         self.arrived_input_tokens = self.finished_requests = self.finished_output_tokens = 0
@@ -91,7 +92,7 @@ class ScriptedFleet:
 
     def _ask(self) -> None:
         before = self.n_ready + self.n_starting
-        target = self.controller.target_replicas(self)
+        target = self.at_work.target_replicas(self)
         assert isinstance(target, int) and self.scaler.min_replicas <= target <= self.scaler.max_replicas
         if target > before:
             self.ready_at_s += [self.now_s + self.start_s] * (target - before)

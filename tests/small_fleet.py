@@ -17,6 +17,7 @@ from sim.hardware.step_time.affine import AffineStepTime
 from sim.randomness import Streams
 from sim.recorder import Recorder
 from sim.records import ReplicaState
+from sim.routing.placement.placement import LeastLoaded
 from sim.schema import parse_config
 from sim.work import Call, Request, Task
 
@@ -48,7 +49,7 @@ class SmallFleet:
         self.recorder, self.done = Recorder(), []
         losses = dict(gpu_mtbf_hours=1.0) | reliability
         self.fleet = Fleet(
-            env, scaler=_scaler(env, n_replicas, sizes), choose=_fewest,
+            env, scaler=_scaler(env, n_replicas, sizes), placement=LeastLoaded(), streams=Streams(0),
             new_replica=partial(
                 Replica, env, AffineStepTime(base_s=1.0), kv_blocks=1000, max_num_seqs=4, max_num_batched_tokens=1000
             ),
@@ -97,11 +98,7 @@ def _scaler(env, n_replicas, sizes):
         return [n for at_s, n in ((0.0, n_replicas), *sizes) if at_s <= env.now][-1]
 
     return SimpleNamespace(
-        controller=lambda: SimpleNamespace(target_replicas=target), initial_replicas=n_replicas, tick_s=None,
+        start=lambda clock, rng: SimpleNamespace(target_replicas=target), initial_replicas=n_replicas, tick_s=None,
         idle_timeout_s=None, asks_on_arrival=False, asks_on_idle=False, asks_at_zero=False, counts_tokens=False,
         calls_off_starting=False,
     )  # fmt: skip
-
-
-def _fewest(request, replicas):
-    return min(replicas, key=lambda r: r.n_outstanding)

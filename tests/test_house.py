@@ -20,7 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted(ROOT.glob("sim/**/*.py"))
 YAMLS = sorted(ROOT.glob("conf/**/*.yaml"))
 
-NOUNS = {"schema", "units", "randomness", "work", "views", "records", "recorder", "conf_path", "clock", "hot_path"}
+NOUNS = {
+    "schema", "units", "randomness", "work", "views", "records", "recorder", "conf_path", "clock", "policy", "hot_path",
+}  # fmt: skip
 FLOORS = (
     NOUNS,
     {"workload", "routing", "scaling", "api", "ledger", "hardware"},  # none knows another

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from math import inf
 
-from sim.clock import Wake, call_later
+from sim.clock import Clock, Wake, call_later
 from sim.engine.priority_queue import PriorityQueue
 from sim.engine.replica import Replica
 from sim.fleet.losses import MortalFleet
@@ -16,10 +16,11 @@ from sim.fleet.supply.hazards import Hazards
 from sim.fleet.supply.reliability import Reliability
 from sim.fleet.supply.supply import Supply
 from sim.fleet.victims.victims import Victim
+from sim.randomness import Streams
 from sim.recorder import Recorder
 from sim.records import ReplicaState
+from sim.routing.placement.placement import Placement
 from sim.scaling.scaler import Scaler
-from sim.views import ReplicaView
 from sim.work import Outcome, Request
 
 
@@ -27,7 +28,7 @@ class Fleet(MortalFleet):
     """Replicas behind one queue; implements `FleetView` and `Server`.
 
     A request goes at once to a ready replica that has room (fewer than `max_requests_per_replica` in it), picked by
-    `choose`; otherwise it waits in the fleet's queue, first come first served or `by_priority`, for whichever replica
+    `placement`; otherwise it waits in the fleet's queue, first come first served or `by_priority`, for the replica that
     has room first; one that finds `max_waiting_requests` in that queue is refused. `patience_s`: a client that has
     waited this long for its first step gives up.
     """
@@ -37,10 +38,11 @@ class Fleet(MortalFleet):
         env,
         *,
         scaler: Scaler,
-        choose: Callable[[Request, list[ReplicaView]], ReplicaView],
+        placement: Placement,
         new_replica: Callable[..., Replica],
         supply: Supply,
         victim: Victim,
+        streams: Streams,
         reliability: Reliability,
         new_hazards: Callable[..., Hazards],
         max_requests_per_replica: float,
@@ -54,10 +56,11 @@ class Fleet(MortalFleet):
     ):
         self._env = env
         self._scaler = scaler
-        self._controller = scaler.controller()
+        clock = Clock(env)
+        self._scaler_at_work = scaler.start(clock, streams.generator("scaling"))
         self._asks_on_arrival = scaler.asks_on_arrival
         self._counts_tokens = scaler.counts_tokens
-        self._choose = choose
+        self._choose = placement.start(clock, streams.generator("placement")).choose
         self._supply = supply
         self._reliability = reliability
         self._recorder = recorder
@@ -79,7 +82,7 @@ class Fleet(MortalFleet):
             env,
             new_replica=lambda **hooks: new_replica(on_done=self._replica_done, **hooks),
             supply=supply,
-            victim=victim,
+            victim=victim.start(clock, streams.generator("victim")),
             hazards=new_hazards(fail=self._lose, warn=self._warn) if reliability.takes_replicas else None,
             recorder=recorder,
             on_ready=self._refill,
@@ -196,7 +199,7 @@ class Fleet(MortalFleet):
         if self._asking:
             return
         self._asking = True
-        self._wanted = wanted = self._controller.target_replicas(self)
+        self._wanted = wanted = self._scaler_at_work.target_replicas(self)
         missing = wanted - self.n_ready - self.n_starting
         for _ in range(missing):
             self._roster.start()

@@ -11,7 +11,7 @@ from sim.engine.replica import Replica
 from sim.fleet.supply.hazards import Hazards
 from sim.fleet.supply.nodes import Machine
 from sim.fleet.supply.supply import Stages, Start, Supply
-from sim.fleet.victims.victims import Victim
+from sim.fleet.victims.victims import VictimAtWork
 from sim.recorder import Recorder
 from sim.records import ON_DEMAND_FROM, ReplicaState
 
@@ -44,7 +44,7 @@ class Roster:
         *,
         new_replica: Callable[..., Replica],
         supply: Supply,
-        victim: Victim,
+        victim: VictimAtWork,
         hazards: Hazards | None,
         recorder: Recorder,
         on_ready: Callable[[Member], None],

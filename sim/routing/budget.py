@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from sim.clock import Clock
 from sim.schema import Config
 from sim.units import DAY_S, HOUR_S, MTOK
 from sim.work import Outcome, Request
@@ -43,10 +44,10 @@ class Budget(Config):
 class Spending:
     """What has been spent and reserved in the present period of one run."""
 
-    __slots__ = ("_env", "_budget", "_period", "_usd", "_reserved")
+    __slots__ = ("_clock", "_budget", "_period", "_usd", "_reserved")
 
-    def __init__(self, env, budget: Budget):
-        self._env, self._budget = env, budget
+    def __init__(self, clock: Clock, budget: Budget):
+        self._clock, self._budget = clock, budget
         self._period, self._usd = 0, 0.0
         self._reserved: dict[Request, tuple[int, float]] = {}  # request -> (its period, USD)
 
@@ -73,7 +74,7 @@ class Spending:
             )  # fmt: skip
 
     def _now(self) -> int:
-        period = floor(self._env.now / self._budget.period_s)
+        period = floor(self._clock.now_s / self._budget.period_s)
         if period != self._period:
             self._period, self._usd = period, 0.0
         return period

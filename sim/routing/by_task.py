@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
+from sim.clock import Clock
 from sim.records import Backend
 from sim.routing.overflow import Overflow
 from sim.routing.router import FleetOnly, Router, RouterAtWork
@@ -52,8 +54,8 @@ class ByTask(Router):
         made = 0 if self.stay_with_task else request.call_index
         return self.api_below_calls is not None and profile.calls_to_come(made) < self.api_below_calls
 
-    def controller(self, env) -> RouterAtWork:
-        rest = self.rest.controller(env)
+    def start(self, clock: Clock, rng: np.random.Generator) -> RouterAtWork:
+        rest = self.rest.start(clock, rng)
         return self if rest is self.rest else _ByTaskAtWork(self, rest)
 
     def is_demand(self, request: Request) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sim.clock import call_later
+from sim.clock import Clock, call_later
 from sim.recorder import Recorder
 from sim.records import Backend
 from sim.routing.router import Router
@@ -24,13 +24,13 @@ class Gateway:
     Implements `SystemView`. A task whose call is refused or abandoned ends there, unless the router sends the call to
     the API when the fleet has turned it away. Wire it up in two steps, since the backends are built with `fleet_done`
     and `api_done` as their callbacks: set `fleet` and `api` before the first task. `ingress_s`: what HTTP and
-    tokenising take from a request's arrival until it gets here.
+    tokenising take from a request's arrival until it gets here. `rng`: numpy's generator for the router.
     """
 
-    def __init__(self, env, router: Router, recorder: Recorder, ingress_s: float = 0.0):
+    def __init__(self, env, router: Router, rng, recorder: Recorder, ingress_s: float = 0.0):
         self._env = env
         self._is_demand = router.is_demand
-        self._router: Any = router.controller(env)
+        self._router: Any = router.start(Clock(env), rng)
         self._choose: Callable[[Request, Any], Backend] = self._router.choose
         self._missed: dict[Request, Callable[[int], None]] = {}  # on the API as no replica was ready; whom to tell
         self.fleet_done = self._turned_away_or_done if router.retries else self.done

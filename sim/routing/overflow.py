@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
+from sim.clock import Clock
 from sim.records import Backend
 from sim.routing.budget import Budget, Spending
 from sim.routing.forecast import predicted_ttft_s
@@ -64,14 +66,14 @@ class Overflow(Router):
         return self.on_refusal
 
     def choose(self, request: Request, view: SystemView) -> Backend:
-        """As if nothing had overflowed or been spent before; the controller knows better."""
+        """As if nothing had overflowed or been spent before; what `start` returns knows better."""
         if self.stays(request) or self.fires(request, view.fleet):
             return _API
         return _FLEET
 
-    def controller(self, env) -> RouterAtWork:
+    def start(self, clock: Clock, rng: np.random.Generator) -> RouterAtWork:
         remembers = self.resume_fraction < 1 or self.refresh_s or self.budget
-        return _OverflowAtWork(self, env) if remembers else self
+        return _OverflowAtWork(self, clock) if remembers else self
 
     def stays(self, request: Request) -> bool:
         """Whether the request follows its task to the API."""
@@ -108,11 +110,11 @@ class Overflow(Router):
 class _OverflowAtWork:
     """Overflow with a memory: whether it is overflowing, what it last saw, what it has spent."""
 
-    def __init__(self, rule: Overflow, env):
+    def __init__(self, rule: Overflow, clock: Clock):
         self._rule = rule
         self._overflowing = False
-        self._spending = None if rule.budget is None else Spending(env, rule.budget)
-        self._scrape = Scrape(env, rule.refresh_s, self._look) if rule.refresh_s else None
+        self._spending = None if rule.budget is None else Spending(clock, rule.budget)
+        self._scrape = Scrape(clock, rule.refresh_s, self._look) if rule.refresh_s else None
         self._fleet: FleetView | None = None
         self._seen: FleetSeen | None = None
 

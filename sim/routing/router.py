@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, Protocol
 
+import numpy as np
+
+from sim.clock import Clock
+from sim.policy import Policy
 from sim.records import Backend
-from sim.schema import Choice
 from sim.views import SystemView
 from sim.work import Request
 
@@ -25,12 +28,12 @@ class RouterAtWork(Protocol):
         """The API has finished with a request."""
 
 
-class Router(Choice):
+class Router(Policy):
     """Chooses a backend for every request, as a pure function of the request and what it may see of the system.
 
     Before it asks, the gateway sets `request.backend` to the backend of the task's previous call (meaningless for the
-    first call, `request.call_index == 0`): the only memory a router has. One that needs more leaves it to a controller,
-    made anew for each run. It must read neither `output_tokens` nor how many calls a task has.
+    first call, `request.call_index == 0`): the only memory a router has. One that needs more leaves it to what
+    `start` returns. It must read neither `output_tokens` nor how many calls a task has.
     """
 
     needs_fleet: ClassVar[bool]  # may choose FLEET: `view.fleet` must be there
@@ -45,8 +48,8 @@ class Router(Choice):
         """The backend to serve this request."""
         raise NotImplementedError
 
-    def controller(self, env) -> RouterAtWork:
-        """What decides in one run."""
+    def start(self, clock: Clock, rng: np.random.Generator) -> RouterAtWork:
+        """See `Policy.start`."""
         return self
 
     def is_demand(self, request: Request) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import floor
 
-from sim.clock import Wake
+from sim.clock import Clock
 from sim.views import FleetView, ReplicaView
 from sim.work import Request, Segment
 
@@ -17,33 +17,32 @@ class Scrape:
     if the last look is older than `refresh_s`.
     """
 
-    __slots__ = ("_env", "_refresh_s", "_look", "_wake", "_ticking", "_next_s")
+    __slots__ = ("_clock", "_refresh_s", "_look", "_ticking", "_next_s")
 
-    def __init__(self, env, refresh_s: float, look: Callable[[], bool]):
-        self._env, self._refresh_s, self._look = env, refresh_s, look
-        self._wake = Wake(self._tick)
+    def __init__(self, clock: Clock, refresh_s: float, look: Callable[[], bool]):
+        self._clock, self._refresh_s, self._look = clock, refresh_s, look
         self._ticking = False
         self._next_s = 0.0
 
     def keep_up(self) -> None:
         """Call before what was seen is used."""
         if not self._ticking:
-            if self._env.now >= self._next_s:
+            if self._clock.now_s >= self._next_s:
                 self._look()
             self._go_on()
 
     def _go_on(self) -> None:
-        now_s, refresh_s = self._env.now, self._refresh_s
+        now_s, refresh_s = self._clock.now_s, self._refresh_s
         self._next_s = (floor(now_s / refresh_s + 1e-9) + 1) * refresh_s
         self._ticking = True
-        self._wake.schedule(self._env, self._next_s - now_s)
+        self._clock.call_later(self._next_s - now_s, self._tick)
 
-    def _tick(self, wake: Wake) -> None:
+    def _tick(self) -> None:
         self._ticking = False
         if self._look():
             self._go_on()
         else:
-            self._next_s = self._env.now + self._refresh_s
+            self._next_s = self._clock.now_s + self._refresh_s
 
 
 class ReplicaSeen:
@@ -109,20 +108,20 @@ class ScrapedChoice:
     """
 
     def __init__(
-        self, env, refresh_s: float, choose: Callable[[Request, Sequence[ReplicaView]], ReplicaView]
+        self, clock: Clock, refresh_s: float, choose: Callable[[Request, Sequence[ReplicaView]], ReplicaView]
     ):  # fmt: skip
-        self._choose = choose
-        self._scrape = Scrape(env, refresh_s, self._look)
+        self._rule = choose
+        self._scrape = Scrape(clock, refresh_s, self._look)
         self._seen: dict[ReplicaView, ReplicaSeen] = {}
         self._offered: Sequence[ReplicaView] = ()
 
-    def __call__(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
+    def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
         self._scrape.keep_up()
         self._offered, seen = replicas, self._seen
         for replica in replicas:
             if replica not in seen:
                 seen[replica] = ReplicaSeen(replica)
-        return self._choose(request, [seen[replica] for replica in replicas]).live
+        return self._rule(request, [seen[replica] for replica in replicas]).live
 
     def _look(self) -> bool:
         busy = [replica for replica in self._seen if replica.n_outstanding]

@@ -6,9 +6,11 @@ from collections import deque
 from math import ceil, sqrt
 from typing import ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
-from sim.scaling.scaler import Controller, OnDemand, Scaler, kept
+from sim.clock import Clock
+from sim.scaling.scaler import OnDemand, Scaler, ScalerAtWork, kept
 from sim.scaling.windows import EPSILON_S
 from sim.units import HOUR_S
 from sim.views import FleetView
@@ -65,7 +67,7 @@ class HybridHistogram(Scaler):
     forecast_margin_fraction: float = Field(ge=0, lt=1, description="around the forecast of a pause beyond the bins")
     idle_timeout_s: float = Field(ge=0, description="the fixed keep-alive, where the histogram says nothing")
 
-    def controller(self) -> Controller:
+    def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
         return _HybridHistogram(self)
 
 

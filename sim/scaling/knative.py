@@ -5,9 +5,11 @@ from __future__ import annotations
 from math import ceil, floor
 from typing import ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
-from sim.scaling.scaler import Bounded, Controller
+from sim.clock import Clock
+from sim.scaling.scaler import Bounded, ScalerAtWork
 from sim.scaling.windows import EPSILON_S, Extreme, RequestsInWindow, whole_replicas
 from sim.views import FleetView
 
@@ -58,7 +60,7 @@ class KnativeKpa(Bounded):
         """Requests per replica it sizes for."""
         return self.target_requests_per_replica * self.target_fraction
 
-    def controller(self) -> Controller:
+    def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
         return _Kpa(self)
 
 

@@ -6,9 +6,11 @@ from collections import deque
 from math import ceil
 from typing import ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
-from sim.scaling.scaler import Controller, FromFloor
+from sim.clock import Clock
+from sim.scaling.scaler import FromFloor, ScalerAtWork
 from sim.scaling.windows import EPSILON_S, Extreme, whole_replicas
 from sim.schema import Config
 from sim.views import FleetView
@@ -58,7 +60,7 @@ class KubernetesHpa(FromFloor):
         """The metric now."""
         return view.n_outstanding if self.metric == "requests" else view.n_waiting
 
-    def controller(self) -> Controller:
+    def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
         return _Hpa(self)
 
 
@@ -78,7 +80,7 @@ class Keda(KubernetesHpa):
     cooldown_s: float = Field(ge=0, description="cooldownPeriod")
     activation: float = Field(ge=0, description="activation threshold of the trigger")
 
-    def controller(self) -> Controller:
+    def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
         return _Keda(self)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from math import ceil
 from typing import ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
-from sim.scaling.scaler import Controller, FromFloor
+from sim.clock import Clock
+from sim.scaling.scaler import FromFloor, ScalerAtWork
 from sim.scaling.windows import EPSILON_S, RequestsInWindow, whole_replicas
 from sim.views import FleetView
 
@@ -35,7 +37,7 @@ class RayServe(FromFloor):
     upscaling_factor: float = Field(gt=0)
     downscaling_factor: float = Field(gt=0)
 
-    def controller(self) -> Controller:
+    def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
         return _RayServe(self)
 
 

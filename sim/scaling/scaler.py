@@ -5,20 +5,22 @@ from __future__ import annotations
 from math import ceil
 from typing import ClassVar, Literal, Protocol
 
+import numpy as np
 from pydantic import Field, model_validator
 
-from sim.schema import Choice
+from sim.clock import Clock
+from sim.policy import Policy
 from sim.views import FleetView
 
 
-class Controller(Protocol):
+class ScalerAtWork(Protocol):
     """A scaler at work in one run, with whatever it remembers of it."""
 
     def target_replicas(self, view: FleetView) -> int:
         """Replicas to have, ready and starting together; within the scaler's [min_replicas, max_replicas]."""
 
 
-class Scaler(Choice):
+class Scaler(Policy):
     """Names the number of replicas a fleet should have.
 
     Every kind states as fields, properties or class attributes:
@@ -28,10 +30,9 @@ class Scaler(Choice):
     - `tick_s`: the fleet asks every so many seconds, or None;
     - `idle_timeout_s`: the fleet asks exactly this long after a replica fell idle, or None.
 
-    A rule without memory is its own controller: `target_replicas`, a pure function of the view. A rule with memory
-    leaves it to a controller, made anew for each run; its answers depend on the views it was shown and nothing else.
-    The fleet compares the answer with the provisioned count, `view.n_ready + view.n_starting`: replicas on their way
-    are not ordered twice.
+    A rule without memory is a pure function of the view, `target_replicas`. A rule with memory leaves it to what
+    `start` returns; its answers depend on the views it was shown and nothing else. The fleet compares the answer with
+    the provisioned count, `view.n_ready + view.n_starting`: replicas on their way are not ordered twice.
     """
 
     asks_on_arrival: ClassVar[bool] = False  # the fleet asks at every request it takes in
@@ -40,12 +41,12 @@ class Scaler(Choice):
     counts_tokens: ClassVar[bool] = False  # the fleet adds up the tokens of its requests
     calls_off_starting: ClassVar[bool] = False  # of too many replicas, those still starting go first
 
-    def controller(self) -> Controller:
-        """What decides in one run."""
+    def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
+        """See `Policy.start`."""
         return self
 
     def target_replicas(self, view: FleetView) -> int:
-        """Of a rule without memory: see `Controller`."""
+        """See `ScalerAtWork`."""
         raise NotImplementedError
 
     def clamp(self, n_replicas: float) -> int:

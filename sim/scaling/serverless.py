@@ -5,9 +5,11 @@ from __future__ import annotations
 from math import ceil
 from typing import ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
-from sim.scaling.scaler import Controller, FromFloor, kept
+from sim.clock import Clock
+from sim.scaling.scaler import FromFloor, ScalerAtWork, kept
 from sim.scaling.windows import EPSILON_S, Extreme, RequestsInWindow, whole_replicas
 from sim.views import FleetView
 
@@ -26,7 +28,7 @@ class RunpodQueueDelay(FromFloor):
     queue_delay_s: float = Field(ge=0, description="a request that has waited longer brings a worker")
     idle_timeout_s: float = Field(ge=0, description="idle seconds after which a worker above the active ones leaves")
 
-    def controller(self) -> Controller:
+    def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
         return _QueueDelay(self)
 
 
@@ -105,7 +107,7 @@ class Baseten(FromFloor):
     target_fraction: float = Field(gt=0, le=1, description="target utilization: of the concurrency target, sized for")
     scale_down_delay_s: float = Field(ge=0, le=3600)
 
-    def controller(self) -> Controller:
+    def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
         return _Baseten(self)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
-from sim.scaling.scaler import Controller, FromFloor
+from sim.clock import Clock
+from sim.scaling.scaler import FromFloor, ScalerAtWork
 from sim.scaling.windows import EPSILON_S, whole_replicas
 from sim.views import FleetView
 
@@ -37,7 +39,7 @@ class SlaPlanner(FromFloor):
     input_tokens: float = Field(gt=0, description="mean prompt before anybody has come")
     output_tokens: float = Field(gt=0, description="mean output before any request has finished")
 
-    def controller(self) -> Controller:
+    def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
         return _SlaPlanner(self)
 
 

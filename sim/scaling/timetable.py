@@ -8,9 +8,11 @@ from math import ceil
 from typing import ClassVar, Literal
 from zoneinfo import ZoneInfo
 
+import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from sim.scaling.scaler import Controller, Scaler, kept
+from sim.clock import Clock
+from sim.scaling.scaler import Scaler, ScalerAtWork, kept
 from sim.schema import Config
 from sim.views import FleetView
 
@@ -61,7 +63,7 @@ class Period(Bounds):
 class Timetable(Scaler):
     """Bounds by period of the week; between them, one replica per so many requests, and an idle timeout.
 
-    The simulated clock begins at `start`, a moment in UTC; 2024-05-13 is a Monday, as the arrivals' own start_day is by
+    The simulated clock begins at `begins_utc`; 2024-05-13 is a Monday, as the arrivals' own start_day is by
     default. Periods are local: summer time follows the zone's rules on that date. A period's replicas are ordered
     `lead_s` early, so that they have started when it begins. Where the bounds fall, replicas above them are drained.
 
@@ -73,7 +75,7 @@ class Timetable(Scaler):
     asks_on_idle: ClassVar[bool] = True
     tick_s: ClassVar[float] = float(_MINUTE_S)  # a timetable speaks in minutes
 
-    start: datetime = Field(description="UTC date and minute at which the simulated clock begins")
+    begins_utc: datetime = Field(description="UTC date and minute at which the simulated clock begins")
     time_zone: str = Field(description="a zone of the IANA database (Europe/Berlin), or an offset (+02:00)")
     periods: tuple[Period, ...] = Field(min_length=1)
     otherwise: Bounds
@@ -81,14 +83,14 @@ class Timetable(Scaler):
     target_requests_per_replica: float | None = Field(gt=0, description="None: exactly min_replicas of the period")
     idle_timeout_s: float = Field(ge=0, description="idle seconds after which a replica above the floor leaves")
 
-    @field_validator("start")
+    @field_validator("begins_utc")
     @classmethod
-    def _a_whole_minute_in_utc(cls, start: datetime) -> datetime:
-        if start.second or start.microsecond:
+    def _a_whole_minute_in_utc(cls, begins_utc: datetime) -> datetime:
+        if begins_utc.second or begins_utc.microsecond:
             raise ValueError("must be a whole minute")
-        if start.tzinfo is not None and start.utcoffset():
+        if begins_utc.tzinfo is not None and begins_utc.utcoffset():
             raise ValueError("must be UTC; time_zone says where the periods are")
-        return start.replace(tzinfo=UTC)
+        return begins_utc.replace(tzinfo=UTC)
 
     @field_validator("time_zone")
     @classmethod
@@ -124,11 +126,11 @@ class Timetable(Scaler):
         return max(now.min_replicas, ahead.min_replicas), max(now.max_replicas, ahead.max_replicas)
 
     def _bounds(self, now_s: float) -> Bounds:
-        local = (self.start + timedelta(seconds=now_s)).astimezone(_zone(self.time_zone))
+        local = (self.begins_utc + timedelta(seconds=now_s)).astimezone(_zone(self.time_zone))
         day, hour_minute = _DAYS[local.weekday()], f"{local:%H:%M}"
         return next((period for period in self.periods if period.covers(day, hour_minute)), self.otherwise)
 
-    def controller(self) -> Controller:
+    def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
         return _Timetable(self)
 
 

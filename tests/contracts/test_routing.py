@@ -19,6 +19,7 @@ from sim.routing.placement.placement import LoadBased, Placement
 from sim.scenarios import compose_config, parse
 from sim.schema import OneOf
 from sim.work import NO_PROFILE, Call, Request, Task, TaskProfile
+from tests.at_work import start
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 ROUTING = sorted((CONF / "routing").glob("*.yaml"))
@@ -152,7 +153,7 @@ def test_a_router_names_a_backend_it_said_it_needs_and_changes_nothing(router):
 def test_what_routes_in_a_run_answers_at_first_as_the_rule_does(router):
     for system in some_systems(router):
         for request in some_requests():
-            assert router.controller(simpy.Environment()).choose(request, system) is router.choose(request, system)
+            assert start(router).choose(request, system) is router.choose(request, system)
 
 
 def test_a_placement_picks_from_the_offer_and_changes_nothing(placement):
@@ -179,7 +180,7 @@ def test_what_places_in_a_run_answers_as_the_rule_does_and_every_run_alike(place
     requests = list(some_requests())
 
     def picks(seed):
-        choose = placement.chooser(env, np.random.default_rng(seed))
+        choose = start(placement, env, seed).choose
         return [offer.index(choose(request, offer)) for offer in offers for request in requests]
 
     assert picks(1) == picks(1)
@@ -192,8 +193,8 @@ def test_old_metrics_do_not_change_who_may_be_chosen(placement):
     if not isinstance(placement, LoadBased):
         pytest.skip("does not look at loads")
     env = simpy.Environment()
-    live = placement.chooser(env, np.random.default_rng(1))
-    lagging = placement.model_copy(update={"refresh_s": 5.0}).chooser(env, np.random.default_rng(1))
+    live = start(placement, env).choose
+    lagging = start(placement.model_copy(update={"refresh_s": 5.0}), env).choose
     for offer in some_offers():
         for request in some_requests():
             assert lagging(request, offer) is live(request, offer), "loads that stand still are never old"

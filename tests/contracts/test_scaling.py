@@ -13,6 +13,7 @@ from sim.fleet.supply.cold_start import STAGES, ColdStart
 from sim.scaling.scaler import Scaler
 from sim.schema import OneOf, parse_config
 from sim.units import WEEK_S
+from tests.at_work import start
 from tests.scripted_fleet import ScriptedFleet
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -98,12 +99,12 @@ def test_there_are_files_to_test():
 
 
 def ask_once(scaler, view):
-    return scaler.controller().target_replicas(view)
+    return start(scaler).target_replicas(view)
 
 
 def test_the_answer_stays_within_the_stated_bounds(scaler):
     assert 0 <= scaler.min_replicas <= scaler.initial_replicas <= scaler.max_replicas
-    lasting = scaler.controller()
+    lasting = start(scaler)
     for view in sorted(some_fleets(scaler.max_replicas), key=lambda view: view.now_s):
         for target in (ask_once(scaler, view), lasting.target_replicas(view)):
             assert isinstance(target, int)
@@ -111,9 +112,9 @@ def test_the_answer_stays_within_the_stated_bounds(scaler):
 
 
 def test_the_same_views_give_the_same_answers(scaler):
-    """A rule without memory in any order; a controller in the same order, whatever another one was shown."""
+    """A rule without memory in any order; one with memory in the same order, whatever another one was shown."""
     views = sorted(some_fleets(scaler.max_replicas), key=lambda view: view.now_s)
-    first, second = scaler.controller(), scaler.controller()
+    first, second = start(scaler), start(scaler)
     assert [first.target_replicas(view) for view in views] == [second.target_replicas(view) for view in views]
     forwards = [ask_once(scaler, view) for view in views]
     assert forwards == [ask_once(scaler, view) for view in reversed(views)][::-1]
@@ -121,9 +122,9 @@ def test_the_same_views_give_the_same_answers(scaler):
 
 def settled(scaler, view, at_once: bool) -> int:
     """Its size when the fleet has been asked at one moment until it wants no more; orders are ready at once or not."""
-    controller = scaler.controller()
+    at_work = start(scaler)
     for _ in range(scaler.max_replicas + 1):
-        view = view.grown_to(controller.target_replicas(view), at_once)
+        view = view.grown_to(at_work.target_replicas(view), at_once)
     return view.n_ready + view.n_starting
 
 

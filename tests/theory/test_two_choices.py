@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import simpy
 
-from sim.clock import Wake
+from sim.clock import Clock, Wake
 from sim.engine.replica import Replica
 from sim.hardware.step_time.affine import AffineStepTime
 from sim.randomness import Streams
@@ -41,7 +41,7 @@ def looks(placement, replication):
         )
         for i in range(QUEUES)
     ]  # fmt: skip
-    choose = placement.chooser(env, streams.generator("placement"))
+    choose = placement.start(Clock(env), streams.generator("placement")).choose
 
     def arrive(wake):
         i = next(arrivals)

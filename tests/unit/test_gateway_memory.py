@@ -32,8 +32,8 @@ def test_calls_stay_where_the_first_one_went(first):
         return request.backend if request.call_index else first
 
     at_work = SimpleNamespace(choose=choose, settled=lambda request: None)
-    router = SimpleNamespace(controller=lambda env: at_work, is_demand=lambda request: False, retries=False)
-    gateway, seen = Gateway(simpy.Environment(), router, Recorder()), []
+    router = SimpleNamespace(start=lambda clock, rng: at_work, is_demand=lambda request: False, retries=False)
+    gateway, seen = Gateway(simpy.Environment(), router, None, Recorder()), []
     gateway.fleet = Served("fleet", seen, gateway.fleet_done)
     gateway.api = Served("api", seen, gateway.api_done)
     gateway.begin(Task(0, 0.0, (Call(5, 5), Call(5, 5), Call(5, 5))))

@@ -20,6 +20,7 @@ from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError, parse_config
 from sim.simulation import simulate
 from sim.work import Call, Outcome, Request, Task, TaskProfile
+from tests.at_work import start
 from tests.unit.test_placements import Shown
 
 FLEET, API = Backend.FLEET, Backend.API
@@ -77,8 +78,8 @@ def test_a_fleet_without_replicas_has_no_memory_to_press_on():
 
 def test_overflow_starts_above_the_limit_and_ends_below_a_share_of_it():
     queue = [3, 5, 6, 5, 3, 2, 3, 5, 6, 2, 0]
-    without = Overflow(queue_per_replica=5).controller(None)
-    with_memory = Overflow(queue_per_replica=5, resume_fraction=0.5).controller(None)
+    without = start(Overflow(queue_per_replica=5))
+    with_memory = start(Overflow(queue_per_replica=5, resume_fraction=0.5))
 
     def went(router):
         return "".join("A" if router.choose(request(), system(n_waiting=n)) is API else "f" for n in queue)
@@ -89,13 +90,13 @@ def test_overflow_starts_above_the_limit_and_ends_below_a_share_of_it():
 
 def test_the_memory_belongs_to_one_run():
     rule = Overflow(queue_per_replica=5, resume_fraction=0.5)
-    assert rule.controller(None).choose(request(), system(n_waiting=6)) is API
-    assert rule.controller(None).choose(request(), system(n_waiting=4)) is FLEET
+    assert start(rule).choose(request(), system(n_waiting=6)) is API
+    assert start(rule).choose(request(), system(n_waiting=4)) is FLEET
 
 
 def test_a_router_with_old_metrics_overflows_too_late_and_too_long():
     env, world = simpy.Environment(), system(n_outstanding=1)
-    router = Overflow(queue_per_replica=5, refresh_s=10).controller(env)
+    router = start(Overflow(queue_per_replica=5, refresh_s=10), env)
     told = []
 
     def story():
@@ -121,7 +122,7 @@ def finished(made, cached=0, output=250, outcome=Outcome.FINISHED):
 def test_the_budget_reserves_settles_and_is_new_every_hour():
     env, full = simpy.Environment(), system(n_waiting=99)
     budget = Budget(usd=0.05, per="hour", output_tokens_reserved=500, usd_per_mtok_cached_input=1.0, **PENNY)
-    router = Overflow(queue_per_replica=5, budget=budget).controller(env)
+    router = start(Overflow(queue_per_replica=5, budget=budget), env)
     first, second, third = request(), request(), request()
     assert [router.choose(r, full) for r in (first, second, third)] == [API, API, FLEET], "0.02, 0.04, not 0.06"
     router.settled(finished(first))  # 0.01 + 0.005 in place of 0.02: 0.035 in all
@@ -139,7 +140,7 @@ def test_the_budget_reserves_settles_and_is_new_every_hour():
 
 def test_a_spent_budget_takes_even_moved_tasks_and_refused_requests_back():
     budget = Budget(usd=0.02, per="day", output_tokens_reserved=500, **PENNY)
-    router = Overflow(when_cold=True, on_refusal=True, budget=budget).controller(simpy.Environment())
+    router = start(Overflow(when_cold=True, on_refusal=True, budget=budget))
     cold = system(n_ready=0)
     assert router.choose(request(), cold) is API
     assert router.choose(request(call_index=1, backend=API), cold) is FLEET
@@ -314,7 +315,7 @@ def test_applications_are_told_apart_by_name_and_the_rest_has_a_router_of_its_ow
     assert rule.retries and rule.second_try(request(), system())
     assert not rule.is_demand(request(profile=CHAT)) and rule.is_demand(request(profile=CODING))
     capped = {"kind": "overflow", "queue_per_replica": 5, "resume_fraction": 0.5}
-    at_work = ByTask(api_applications=["chat"], rest=capped).controller(simpy.Environment())
+    at_work = start(ByTask(api_applications=["chat"], rest=capped))
     went = [at_work.choose(request(profile=CODING), system(n_waiting=n)) for n in (6, 4, 2, 4)]
     assert went == [API, API, FLEET, FLEET] and at_work.choose(request(profile=CHAT), system()) is API
     with pytest.raises(ConfigError, match="nothing would go to the API"):

@@ -16,6 +16,7 @@ from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError, parse_config
 from sim.simulation import simulate
 from sim.work import Call, Request, Task
+from tests.at_work import start
 
 PROMPT = (("text", 100),)
 
@@ -52,7 +53,7 @@ def test_random_spreads_evenly_whatever_the_load_and_every_run_has_its_own_chanc
     offer = loads(0, 50, 9, 0)
     picks = Counter(Random().choose(request(i), offer).replica_id for i in range(4000))
     assert all(900 < picks[i] < 1100 for i in range(4)), "1000 each, give or take 3.6 standard deviations of 27"
-    runs = [Random().chooser(None, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    runs = [start(Random(), seed=seed).choose for seed in (1, 1, 2)]
     first, again, other = ([run(request(i), offer).replica_id for i in range(100)] for run in runs)
     assert first == again != other
 
@@ -169,7 +170,7 @@ def test_sglang_in_balance_follows_a_good_match_and_else_fills_the_emptiest_cach
 def one_a_second(placement, seconds, served_per_replica_s=()):
     """Who gets the request of each half second, of two replicas that finish nothing but what `served` says."""
     env, fleet, picks = simpy.Environment(), loads(0, 0), []
-    choose = placement.chooser(env, np.random.default_rng(0))
+    choose = start(placement, env).choose
 
     def traffic():
         yield env.timeout(0.5)
@@ -193,7 +194,7 @@ def test_live_loads_take_turns_and_old_ones_make_a_herd():
 
 def test_a_scraper_that_had_nothing_to_see_looks_again_when_somebody_comes():
     env, fleet = simpy.Environment(), loads(0, 0)
-    choose = LeastLoaded(refresh_s=10).chooser(env, np.random.default_rng(0))
+    choose = start(LeastLoaded(refresh_s=10), env).choose
 
     def traffic():
         yield env.timeout(3)
@@ -214,7 +215,7 @@ def test_a_scraper_that_had_nothing_to_see_looks_again_when_somebody_comes():
 
 def test_what_is_cached_is_known_at_once():
     env, fleet = simpy.Environment(), loads(0, 0)
-    choose = PrefixScored(**LLM_D, refresh_s=100).chooser(env, np.random.default_rng(0))
+    choose = start(PrefixScored(**LLM_D, refresh_s=100), env).choose
     assert choose(request(), fleet) is fleet[0]
     fleet[1].held = 50
     assert choose(request(), fleet) is fleet[1]

@@ -14,6 +14,7 @@ from sim.scaling.windows import Extreme, RequestsInWindow
 from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError
 from sim.simulation import requests_per_s_on_paper, simulate
+from tests.at_work import start
 from tests.scripted_fleet import play
 from tests.unit.test_scaling_trajectories import conf
 
@@ -36,22 +37,22 @@ def test_business_hours_in_berlin_in_summer():
 
 
 def test_weekends_and_summer_time():
-    spring = conf("business_hours", start="2024-03-25T00:00")  # the clocks change on Sunday 31 March
+    spring = conf("business_hours", begins_utc="2024-03-25T00:00")  # the clocks change on Sunday 31 March
     winter, summer = [7 + 24 * day for day in range(5)], [6 + 24 * day for day in range(7, 12)]
     assert openings(spring, 13) == winter + summer
-    offset = conf("business_hours", start="2024-03-25T00:00", time_zone="+01:00")
+    offset = conf("business_hours", begins_utc="2024-03-25T00:00", time_zone="+01:00")
     assert openings(offset, 13) == winter + [hour + 1 for hour in summer]
     kolkata = conf("business_hours", time_zone="Asia/Kolkata")  # +05:30
     assert openings(kolkata, 1) == [2.5]
 
 
 def test_a_run_may_begin_within_a_period():
-    assert conf("business_hours", start="2024-05-13T09:00").initial_replicas == 2
-    assert conf("business_hours", start="2024-05-12T09:00").initial_replicas == 0  # a Sunday
+    assert conf("business_hours", begins_utc="2024-05-13T09:00").initial_replicas == 2
+    assert conf("business_hours", begins_utc="2024-05-12T09:00").initial_replicas == 0  # a Sunday
 
 
 def test_within_a_period_the_load_decides_between_the_bounds():
-    scaler = conf("business_hours", start="2024-05-13T06:00", idle_timeout_s=300)
+    scaler = conf("business_hours", begins_utc="2024-05-13T06:00", idle_timeout_s=300)
     script = [(60, 130), (120, 1000), (180, 0)]
     assert play(scaler, script, HOUR_S) == [(60, 3), (120, 4), (480, 2)]
     night = conf("business_hours")
@@ -75,7 +76,7 @@ PERIOD = dict(days=["mon", "tue"], start="08:00", end="12:00", min_replicas=1, m
         ("business_hours", dict(periods=[PERIOD | dict(max_replicas=0)]), "max_replicas = 0 must be >= min_repl"),
         ("business_hours", dict(time_zone="Europe/Nowhere"), "neither a zone of the IANA database nor an offset"),
         ("business_hours", dict(time_zone="+25:00"), "neither a zone of the IANA database nor an offset"),
-        ("business_hours", dict(start="2024-05-13T00:00:30"), "whole minute"),
+        ("business_hours", dict(begins_utc="2024-05-13T00:00:30"), "whole minute"),
         ("knative_kpa", dict(initial_replicas=9), "initial_replicas = 9 must be within"),
         ("kubernetes_hpa", dict(min_replicas=0), "min_replicas = 0"),
         ("baseten", dict(min_replicas=5), "max_replicas = 4 must be >= min_replicas = 5"),
@@ -93,7 +94,7 @@ def test_nonsense_is_refused_by_name(name, changes, said):
 def planned(predictor: str, arrivals, prompts, outputs=50) -> list[int]:
     """What the planner wants after intervals with so many requests of such a mean prompt."""
     scaler = conf("sla_planner", predictor=predictor, max_replicas=100)
-    controller, wanted, requests, tokens = scaler.controller(), [], 0, 0
+    at_work, wanted, requests, tokens = start(scaler), [], 0, 0
     for i, (arrived, prompt) in enumerate(zip(arrivals, prompts, strict=True), 1):
         requests, tokens = requests + arrived, tokens + arrived * prompt
         view = SimpleNamespace(
@@ -101,7 +102,7 @@ def planned(predictor: str, arrivals, prompts, outputs=50) -> list[int]:
             arrived_input_tokens=tokens, finished_requests=requests, finished_output_tokens=requests * outputs,
             replica_requests_per_s=lambda inputs, outputs, itl_s: 1000 / (inputs + 10 * outputs),
         )  # fmt: skip
-        wanted.append(controller.target_replicas(view))
+        wanted.append(at_work.target_replicas(view))
     return wanted
 
 
@@ -178,7 +179,7 @@ class Obeyed:
     def __init__(self, *script: int):
         self.script, self.shown = script, []
 
-    def controller(self):
+    def start(self, clock, rng):
         return self
 
     def target_replicas(self, view):

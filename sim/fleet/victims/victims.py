@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
-from sim.schema import Choice
+import numpy as np
+
+from sim.clock import Clock
+from sim.policy import Policy
 from sim.views import ReplicaView
 
 
-class Victim(Choice):
+class VictimAtWork(Protocol):
+    """A victim rule in one run, with whatever it remembers of it."""
+
+    def choose(self, ready: Sequence[ReplicaView], idle: Sequence[ReplicaView]) -> ReplicaView:
+        """One of `ready`. `idle`: those of them without any request, the longest idle first."""
+
+
+class Victim(Policy):
     """Picks the ready replica to drain. A pure function of what it is shown; sure of at least one replica."""
 
     def choose(self, ready: Sequence[ReplicaView], idle: Sequence[ReplicaView]) -> ReplicaView:
         """One of `ready`. `idle`: those of them without any request, the longest idle first."""
         raise NotImplementedError
+
+    def start(self, clock: Clock, rng: np.random.Generator) -> VictimAtWork:
+        """See `Policy.start`."""
+        return self
 
 
 class LongestIdle(Victim):

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Protocol
 
 import numpy as np
 from pydantic import Field
 
+from sim.clock import Clock
+from sim.policy import Policy
 from sim.routing.scraping import ScrapedChoice
-from sim.schema import Choice
 from sim.views import ReplicaView
 from sim.work import Request
 
 
-class Placement(Choice):
+class PlacementAtWork(Protocol):
+    """A placement in one run, with whatever it remembers of it."""
+
+    def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
+        """One of `replicas`."""
+
+
+class Placement(Policy):
     """Chooses one of the replicas offered, as a pure function of the request and the replicas.
 
     The offer is never empty, in ascending `replica_id`. Before it asks, the gateway sets `request.replica_id` to the
@@ -26,12 +34,9 @@ class Placement(Choice):
         """One of `replicas`."""
         raise NotImplementedError
 
-    def chooser(self, env, rng: np.random.Generator) -> Chooser:
-        """What chooses in one run; `rng` is this run's stream for placement."""
-        return self.choose
-
-
-Chooser = Callable[[Request, Sequence[ReplicaView]], ReplicaView]
+    def start(self, clock: Clock, rng: np.random.Generator) -> PlacementAtWork:
+        """See `Policy.start`."""
+        return self
 
 
 class LoadBased(Placement):
@@ -39,8 +44,8 @@ class LoadBased(Placement):
 
     refresh_s: float = Field(0.0, ge=0, description="seconds between two looks at the replicas' load; 0: always live")
 
-    def chooser(self, env, rng: np.random.Generator) -> Chooser:
-        return ScrapedChoice(env, self.refresh_s, self.choose) if self.refresh_s else self.choose
+    def start(self, clock: Clock, rng: np.random.Generator) -> PlacementAtWork:
+        return ScrapedChoice(clock, self.refresh_s, self.choose) if self.refresh_s else self
 
 
 def least_loaded(replicas: Sequence[ReplicaView]) -> ReplicaView:

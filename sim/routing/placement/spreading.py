@@ -9,15 +9,21 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from sim.clock import Clock
 from sim.routing.placement.hashing import mixed
-from sim.routing.placement.placement import Chooser, LoadBased, Placement
+from sim.routing.placement.placement import LoadBased, Placement, PlacementAtWork
 from sim.routing.scraping import ScrapedChoice
 from sim.views import ReplicaView
 from sim.work import Request
 
 
-def _salt(rng: np.random.Generator) -> int:
-    return int(rng.integers(1 << 63))
+class _Salted:
+    """A rule whose chance is this run's own."""
+
+    __slots__ = ("choose",)
+
+    def __init__(self, rule: Random | PowerOfTwo, rng: np.random.Generator):
+        self.choose = partial(rule.choose, salt=int(rng.integers(1 << 63)))
 
 
 class Random(Placement):
@@ -32,8 +38,8 @@ class Random(Placement):
     def choose(self, request: Request, replicas: Sequence[ReplicaView], salt: int = 0) -> ReplicaView:
         return replicas[mixed(salt, request.task.task_id, request.call_index) % len(replicas)]
 
-    def chooser(self, env, rng: np.random.Generator) -> Chooser:
-        return partial(self.choose, salt=_salt(rng))
+    def start(self, clock: Clock, rng: np.random.Generator) -> PlacementAtWork:
+        return _Salted(self, rng)
 
 
 class PowerOfTwo(LoadBased):
@@ -55,9 +61,9 @@ class PowerOfTwo(LoadBased):
         one, other = replicas[i], replicas[j + (j >= i)]
         return one if one.n_outstanding <= other.n_outstanding else other
 
-    def chooser(self, env, rng: np.random.Generator) -> Chooser:
-        choose = partial(self.choose, salt=_salt(rng))
-        return ScrapedChoice(env, self.refresh_s, choose) if self.refresh_s else choose
+    def start(self, clock: Clock, rng: np.random.Generator) -> PlacementAtWork:
+        salted = _Salted(self, rng)
+        return ScrapedChoice(clock, self.refresh_s, salted.choose) if self.refresh_s else salted
 
 
 class LeastKv(LoadBased):
