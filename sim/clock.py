@@ -55,14 +55,14 @@ def call_later(env: Any, delay_s: float, function: Callable[..., Any], *argument
 class Clock:
     """The simulated time of one run, as policies have it."""
 
-    def __init__(self, env):
+    def __init__(self, env: Any):
         self._env = env
 
     @property
     def now_s(self) -> float:
         """Seconds since the run began."""
-        return self._env.now
+        return float(self._env.now)
 
-    def call_later(self, delay_s: float, function: Callable, *arguments) -> None:
+    def call_later(self, delay_s: float, function: Callable[..., Any], *arguments: Any) -> None:
         """Call `function(*arguments)` after `delay_s`, unless the run ends before."""
         call_later(self._env, delay_s, function, *arguments)

@@ -17,6 +17,8 @@ from sim.workload.arrivals.weekly_rate import WeeklyRate
 _POINTS = 4096
 _SOJOURNS = 1024
 _MOST_PATHS = 200_000
+_FIRST_PATHS, _HOPELESS = 1000, -50.0
+"""Paths tried at least, and the log-likelihood that the best of them must reach for the search to go on."""
 RatePath = Iterator[tuple[np.ndarray, np.ndarray]]
 """Chunks of a piecewise constant rate: edges in seconds (m + 1) and the expected number of tasks between them (m)."""
 
@@ -99,13 +101,16 @@ class Cox(Arrivals):
         """
         draws = np.random.Generator(np.random.PCG64(seed))
         expected = self.mean_rate_per_s * horizon_s
-        for _ in range(_MOST_PATHS):
+        likeliest, n_paths = -math.inf, 0
+        while n_paths < _MOST_PATHS and (likeliest > _HOPELESS or n_paths < _FIRST_PATHS):
             candidate, chance = int(draws.integers(2**63)), draws.random()
             relative = _mass(self._path(candidate, horizon_s)) / expected
-            if relative > 0 and chance < math.exp(n_tasks * (math.log(relative) - relative + 1)):
+            log_likelihood = n_tasks * (math.log(relative) - relative + 1) if relative > 0 else -math.inf
+            if chance < math.exp(log_likelihood):
                 return candidate
+            likeliest, n_paths = max(likeliest, log_likelihood), n_paths + 1
         raise ConfigError(
-            f"arrivals.exact_tasks = {n_tasks}: none of {_MOST_PATHS} paths of this process comes near that in "
+            f"arrivals.exact_tasks = {n_tasks}: none of {n_paths} paths of this process comes near that in "
             f"{horizon_s:g} s; choose a longer horizon_s, or leave exact_tasks out"
         )
 
