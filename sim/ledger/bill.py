@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -93,7 +95,9 @@ def _shared_out(line: Line, pool: Usage) -> list[tuple[str, Line]]:
     return parts
 
 
-def _parts(usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None):
+def _parts(
+    usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None
+) -> tuple[list[tuple[str, list[Line]]], list[Line], list[Line]]:
     """GPU lines by pool, API lines, overhead lines."""
     gpu = prices.gpu_lines(usage, gpu_name)
     api = prices.api.lines(usage, model_name)
@@ -115,13 +119,15 @@ def _lines(usage: Usage, prices: Prices, gpu_name: str | None, model_name: str |
     return found
 
 
-def _table(rows: list[tuple], usage: Usage, *keys: str) -> pd.DataFrame:
+def _table(rows: Sequence[tuple[Any, ...]], usage: Usage, *keys: str) -> pd.DataFrame:
     """Rows of (value of each key, pool, line)."""
     table = pd.DataFrame([(*row[:-1], *row[-1]) for row in rows], columns=[*keys, POOL, *BILL_COLUMNS])
     return table if usage.further_pools else table.drop(columns=POOL)
 
 
-def _adding_up(table: pd.DataFrame, usage: Usage, prices: Prices, gpu_name, model_name) -> pd.DataFrame:
+def _adding_up(
+    table: pd.DataFrame, usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None
+) -> pd.DataFrame:
     parts = math.fsum(table["usd"])
     whole = math.fsum(line.usd for _, line in _lines(usage, prices, gpu_name, model_name))
     if not math.isclose(parts, whole, rel_tol=1e-9, abs_tol=1e-9):

@@ -42,6 +42,6 @@ class Line(NamedTuple):
 
 def looked_up(table: Mapping[str, Any], name: str | None, key: str) -> Any:
     """The entry of a price table; ConfigError says which there are."""
-    if name not in table:
+    if name is None or name not in table:
         raise ConfigError(f"{key}: no price for {name!r}; this list has {', '.join(sorted(table)) or 'none'}")
     return table[name]

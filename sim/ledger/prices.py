@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from pydantic import Field, model_validator
 
@@ -60,8 +60,11 @@ class Prices(Config):
         """
         if gpu_name is not None:
             self.gpu.usd_per_gpu_s(gpu_name)
-        for pool, gpu in (gpu_of_pool or {}).items():
-            self._ask(pool, list(gpu_of_pool), lambda plan, gpu=gpu: plan.usd_per_gpu_s(gpu))
+        gpus = gpu_of_pool or {}
+        for pool, gpu in gpus.items():
+            plan = self._plan(pool, list(gpus))
+            with self._named_as_it_stands(pool):
+                plan.usd_per_gpu_s(gpu)
         if model_name is not None:
             self.api.rates(model_name)
 
@@ -70,8 +73,10 @@ class Prices(Config):
         names = [pool.name for pool in usage.further_pools]
         (first, its), *further = usage.pools
         found = [(first.name, self.gpu.lines(its, gpu_name))]
-        for pool, its in further:
-            found.append((pool.name, self._ask(pool.name, names, lambda plan, u=its, g=pool.gpu: plan.lines(u, g))))
+        for pool, part in further:
+            plan = self._plan(pool.name, names)
+            with self._named_as_it_stands(pool.name):
+                found.append((pool.name, plan.lines(part, pool.gpu)))
         return found
 
     def fixed_for(self, usage: Usage) -> Prices:
@@ -81,11 +86,12 @@ class Prices(Config):
         fixed = {pool.name: self._plan(pool.name, names).fixed_for(part) for pool, part in further}
         return self.model_copy(update={"gpu": self.gpu.fixed_for(its), "pools": self.pools | fixed})
 
-    def _ask(self, pool: str, pools: list[str], question: Callable[[GpuPlan], Any]) -> Any:
-        plan = self._plan(pool, pools)
+    @contextmanager
+    def _named_as_it_stands(self, pool: str) -> Iterator[None]:
+        """Errors of a pool's plan name the key under which it stands in the list; the plan itself knows no key."""
         try:
-            return question(plan)
-        except ConfigError as error:  # a plan does not know where in the list it stands
+            yield
+        except ConfigError as error:
             where = f"prices.pools.{pool}" if pool in self.pools else "prices.gpu"
             raise ConfigError(str(error).replace("prices.gpu", where)) from None
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,7 +27,12 @@ from sim.units import HOUR_S
 VERSION = 4
 COLD_START_STATES = tuple(state for state in ReplicaState if state.is_cold_start)
 TOTALS = ("requests_finished", "tasks_finished", "input_tokens", "cached_input_tokens", "output_tokens")
-_TABLES = {"replicas": LIFE_COLUMNS, "gpu": GPU_COLUMNS, "api": API_COLUMNS, "fleet": FLEET_COLUMNS}
+_TABLES: dict[str, Mapping[str, type]] = {
+    "replicas": LIFE_COLUMNS,
+    "gpu": GPU_COLUMNS,
+    "api": API_COLUMNS,
+    "fleet": FLEET_COLUMNS,
+}
 
 __all__ = ["CONTEXT_EDGES_TOKENS", "Pool", "Usage", "finished_tasks", "of_window"]
 
@@ -90,7 +95,9 @@ class Usage:
             fleet=fleet_rows(facts, finished & (requests["backend"] == Backend.FLEET)),
             requests_finished=int(np.count_nonzero(finished)),
             tasks_finished=len(finished_tasks(requests, window)[0]),
-            **{name: int(requests[name][finished].sum(dtype=np.int64)) for name in TOTALS[2:]},
+            input_tokens=_total(requests["input_tokens"][finished]),
+            cached_input_tokens=_total(requests["cached_input_tokens"][finished]),
+            output_tokens=_total(requests["output_tokens"][finished]),
             applications=dict(facts.applications),
             further_pools=tuple(Pool(pool.name, pool.gpu, pool.gpus_per_replica) for pool in facts.further_pools),
         )
@@ -104,7 +111,7 @@ class Usage:
         return tuple((pool, self._of_pool(at, pool)) for at, pool in enumerate((first, *self.further_pools)))
 
     def _of_pool(self, at: int, pool: Pool) -> Usage:
-        mine = {}
+        mine: dict[str, Any] = {}
         for table in ("replicas", "gpu", "fleet"):
             columns = getattr(self, table)
             rows = columns["pool"] == at
@@ -153,13 +160,15 @@ class Usage:
         hour: they are zero and empty. Raises ConfigError if hours are unknown.
         """
         self.require_detail("a bill by the hour")
-        nothing = dict.fromkeys(TOTALS, 0) | {"fleet": {name: column[:0] for name, column in self.fleet.items()}}
+        nothing: dict[str, Any] = dict.fromkeys(TOTALS, 0) | {
+            "fleet": {name: column[:0] for name, column in self.fleet.items()}
+        }
         start_s, end_s = self.window
         last = max(int(-(-end_s // HOUR_S)) - 1, *(int(t["hour"].max(initial=0)) for t in (self.gpu, self.api)))
         for hour in range(int(start_s // HOUR_S), last + 1):
             window = Window(*np.clip((hour * HOUR_S, (hour + 1) * HOUR_S), start_s, end_s).tolist())
             paid = (self.replicas["ended_s"] >= window.start_s) & (self.replicas["started_s"] < window.end_s)
-            parts = {
+            parts: dict[str, Any] = {
                 "replicas": {name: column[paid] for name, column in self.replicas.items()},
                 "gpu": {name: column[self.gpu["hour"] == hour] for name, column in self.gpu.items()},
                 "api": {name: column[self.api["hour"] == hour] for name, column in self.api.items()},
@@ -207,7 +216,7 @@ class Usage:
         return cls(window=Window(*data.pop("window")), **data)
 
 
-def _from_version_1(data: dict) -> dict:
+def _from_version_1(data: dict[str, Any]) -> dict[str, Any]:
     """Seconds by replica and state, API tokens by hour of the window: everything falls in one hour and context 0."""
     replicas, api = data["replicas"], data["api"]
     states = [state for state in ReplicaState if sum(replicas.get(f"{state.name.lower()}_s", ()))]
@@ -219,8 +228,12 @@ def _from_version_1(data: dict) -> dict:
     nought = [0] * len(api["hour"])
     written = [i - c for i, c in zip(api["input_tokens"], api["cached_input_tokens"], strict=True)]
     api = {"application": nought, "context_over_tokens": nought, "cache_write_tokens": written, **api}
-    fleet = {name: [] for name in FLEET_COLUMNS}
+    fleet: dict[str, list[int]] = {name: [] for name in FLEET_COLUMNS}
     return data | {"gpu": gpu, "api": api, "fleet": fleet, "applications": {}, "is_detailed": False}
+
+
+def _total(tokens: np.ndarray) -> int:
+    return int(tokens.sum(dtype=np.int64))
 
 
 def of_window(requests: dict[str, np.ndarray], window: Window) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 import numpy as np
@@ -126,14 +127,14 @@ def fleet_rows(facts: Facts, rows: np.ndarray) -> Columns:
     return _summed(mine, FLEET_COLUMNS, by=2)
 
 
-def _summed(columns: Columns, dtypes: dict[str, type], by: int) -> Columns:
+def _summed(columns: Columns, dtypes: Mapping[str, type], by: int) -> Columns:
     """Sums of the columns beyond the first `by`, one row per combination of those, which are whole numbers >= 0."""
     names = list(dtypes)
     sizes = [int(columns[name].max(initial=0)) + 1 for name in names[:by]]
     key = np.ravel_multi_index([columns[name] for name in names[:by]], sizes)  # one number sorts faster than three
     keys, where = np.unique(key, return_inverse=True)
     whole = zip(names[:by], np.unravel_index(keys, sizes), strict=True)
-    found = {name: column.astype(dtypes[name]) for name, column in whole}
+    found: Columns = {name: column.astype(dtypes[name]) for name, column in whole}
     for name in names[by:]:
         found[name] = np.bincount(where, columns[name], len(keys)).astype(dtypes[name])  # exact below 2**53
     return found

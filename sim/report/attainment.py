@@ -80,7 +80,7 @@ def judge(attained: Sequence[int], calls: Sequence[int], target: float, confiden
     if not total:
         return Judgement(Verdict.NO_CALLS, Interval(None, support=Support.FRACTION), None)
     pooled = _pooled(attained, calls, confidence)
-    reached = reaches(pooled.mean, target)
+    reached = pooled.mean is not None and reaches(pooled.mean, target)
     if pooled.replications < 2:
         return Judgement(Verdict.NOT_TESTED, pooled, reached)
     verdict = Verdict.NOT_RESOLVED
@@ -135,7 +135,7 @@ def judge_at_look(
     bounds = spending_bounds(tuple(size / sizes[-1] for size in sizes), (1 - confidence) / 2)
     level = float(norm.cdf(bounds[list(sizes).index(len(calls))]))
     pooled = _pooled(attained, calls, 2 * level - 1)
-    reached = reaches(pooled.mean, target)
+    reached = pooled.mean is not None and reaches(pooled.mean, target)
     verdict = Verdict.NOT_RESOLVED
     if reached and pooled.low is not None and pooled.low > target - zone and len(calls) >= MEETS_FROM:
         verdict = Verdict.MEETS

@@ -157,7 +157,9 @@ def paired_difference(
         raise ValueError(f"paired samples must have equal length: {len(a)} and {len(b)}")
     pairs = _pairs(a, b)
     pairs = pairs[np.isfinite(pairs).all(axis=1)]
-    return _difference(float(np.subtract(*pairs.T).mean()) if len(pairs) else None, *pairs.T, confidence)
+    return _difference(
+        float(np.subtract(*pairs.T).mean()) if len(pairs) else None, pairs[:, 0], pairs[:, 1], confidence
+    )
 
 
 def paired_ratio_difference(

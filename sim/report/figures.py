@@ -79,7 +79,7 @@ def cost_against_tail_latency(
     figure.supxlabel(
         f"{percentile} time to first token, s (log scale); filled: meets the SLO, hollow: does not", size=10
     )
-    FigureCanvasAgg(figure).draw()  # settles the layout, so that labels can be measured
+    FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]  # The layout is final once drawn.
     for axes, wanted in zip(panels, labels, strict=True):
         place_labels(axes, wanted)
     return _save(figure, path)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from sim.ledger.usage import Usage, finished_tasks, of_window
+from sim.ledger.usage import Pool, Usage, finished_tasks, of_window
 from sim.records import Backend, Facts, Outcome, PoolFacts, ReplicaState
 from sim.report.slo import Slo
 
@@ -69,7 +69,7 @@ def _percentiles(values: np.ndarray, percents: tuple[float, ...]) -> list[float 
         return [None] * len(percents)
     places = [(len(values) - 1) * percent / 100 for percent in percents]
     ordered = np.partition(values, sorted({whole for at in places for whole in (math.floor(at), math.ceil(at))}))
-    found = []
+    found: list[float | None] = []
     for at in places:
         low, high = ordered[math.floor(at)], ordered[math.ceil(at)]
         found.append(float(low if low == high else high if math.isinf(high) else low + (high - low) * (at % 1)))
@@ -85,7 +85,7 @@ def _mean(values: np.ndarray) -> float | None:
     return float(served.mean()) if len(served) else None
 
 
-def _counts(mine: dict[str, np.ndarray], usage: Usage) -> dict[str, Metric]:
+def _counts(mine: dict[str, np.ndarray], usage: Usage) -> dict[str, int]:
     by_outcome = np.bincount(mine["outcome"], minlength=len(Outcome))
     first = mine["call_index"] == 0
     n, wanted = len(first), int(mine["calls_in_task"][first].sum(dtype=np.int64))
@@ -144,7 +144,8 @@ def _use_of_the_fleet(facts: Facts, usage: Usage) -> dict[str, Metric]:
 
 def _use_by_pool(facts: Facts, usage: Usage, n: int) -> dict[str, Metric]:
     """The same for each pool, and of `n` requests the share that it began to serve."""
-    found, requests = {}, facts.requests
+    found: dict[str, Metric] = {}
+    requests = facts.requests
     inside = of_window(requests, facts.window) & (requests["backend"] == Backend.FLEET)
     inside &= np.isfinite(requests["admitted_s"])
     pool_of = facts.pool_of(requests["replica_id"][inside])
@@ -169,7 +170,7 @@ class _Used(NamedTuple):
     slots_s: float
 
 
-def _pools(facts: Facts, usage: Usage):
+def _pools(facts: Facts, usage: Usage) -> Iterator[tuple[int, tuple[PoolFacts, tuple[Pool, Usage]]]]:
     return enumerate(zip(facts.pools, usage.pools, strict=True))
 
 

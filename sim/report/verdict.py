@@ -129,7 +129,7 @@ def _lead(
         lead += f" ({percent((second[by.key] - winner[by.key]) / second[by.key])} %)"
     lead += f" less than {second[fleet]}"
     both = [_replications_of(row, replications, shape, fleet) for row in (second, winner)]
-    pairs, difference = _paired(*both, by.key)
+    pairs, difference = _paired(both[0], both[1], by.key)
     if pairs < 2 or difference.half_width is None:
         return f"{lead} (one replication: the lead is not tested)"
     repeated = all(_same_in_all(rows, *TRAFFIC) for rows in both)

@@ -104,10 +104,9 @@ class MeteredPlan(GpuPlan):
         return float(np.maximum(np.maximum(rounded_s, self.minimum_s) - lived_s, 0.0).sum())
 
 
-class OnDemand(MeteredPlan):
-    """Machines rented by the hour for as long as they are kept."""
+class HourlyPlan(MeteredPlan):
+    """GPUs at a price per hour."""
 
-    kind: Literal["on_demand"] = "on_demand"
     priced_by: ClassVar[str] = "usd_per_gpu_hour"
     usd_per_gpu_hour: dict[str, Price] = Field(description="price by GPU type, named as in conf/gpu")
 
@@ -115,7 +114,13 @@ class OnDemand(MeteredPlan):
         return self._entry(gpu_name) / HOUR_S
 
 
-class Spot(OnDemand):
+class OnDemand(HourlyPlan):
+    """Machines rented by the hour for as long as they are kept."""
+
+    kind: Literal["on_demand"] = "on_demand"
+
+
+class Spot(HourlyPlan):
     """Machines that may be taken back at any time, at a lower price. Interruptions happen in the run, not here."""
 
     kind: Literal["spot"] = "spot"
