@@ -3,34 +3,62 @@ UV := uv==0.13.8
 PY ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: hot-path run test bench fidelity lock
+.PHONY: help hot-path run check test coverage test-pythons docs bench fidelity lock
 
+help:               ## this list
+	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | sort | column -t -s '	' 2>/dev/null
+
+ifndef ALONE  # two makes at once: the second waits for the lock, and then finds the work done
 .venv/.ok: requirements.lock pyproject.toml
 	@test -n "$(PY)" || { echo "error: no Python >= 3.11 found; say which with make PY=..." >&2; exit 1; }
-	$(PY) -m venv .venv
-	$(BIN)/python -m pip install -q --disable-pip-version-check $(UV)
-	$(BIN)/uv pip install -q --compile-bytecode -p .venv --require-hashes -r requirements.lock
-	$(BIN)/uv pip install -q -p .venv --no-deps -e .
-	touch $@
+	@$(PY) .ci/alone.py .venv.lock $(MAKE) --no-print-directory ALONE=1 PY=$(PY) $@
+else
+.venv/.ok: requirements.lock pyproject.toml
+	@echo "Installing the packages of requirements.lock into .venv (once; about half a minute)"
+	@$(PY) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check $(UV)
+	@$(BIN)/uv pip install -q --compile-bytecode -p .venv --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install -q -p .venv --no-deps -e .
+	@touch $@
+endif
 
-hot-path: .venv/.ok ## what every event passes through, compiled; a moment if it is
-	@$(BIN)/python -m sim compile || true
+hot-path: .venv/.ok ## compile what every event passes through; a moment if that is done
+	@$(BIN)/python -m sim.hot_path.build || true
 
 run: hot-path      ## the main job: three traffic shapes on five fleets
-	$(BIN)/python -m sim +experiment=shapes_by_fleets $(ARGS)
+	@echo "Playing 15 scenarios, three traffic shapes on five fleets (under a minute); results in outputs/shapes_by_fleets"
+	@$(BIN)/python -m sim +experiment=shapes_by_fleets $(ARGS)
 
-test: hot-path      ## the whole test suite
+check: .venv/.ok   ## the edit loop, under a minute: lint, format, types, house rules, contracts
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m mypy
+	@SIM_INTERPRETED=1 $(PYTEST) -m "not slow" tests/test_house.py tests/contracts $(ARGS)
+
+test: hot-path     ## the whole test suite
 	$(BIN)/python -m ruff check .
-	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
-	SIM_INTERPRETED=1 $(BIN)/python -m pytest -n auto --dist worksteal tests/reference
+	$(BIN)/python -m ruff format --check .
+	$(PYTEST) $(ARGS)
+	SIM_INTERPRETED=1 $(PYTEST) tests/reference
 
-bench: hot-path     ## speed and memory of the simulator on one core
-	$(BIN)/python -m sim bench $(ARGS)
+coverage: .venv/.ok ## which lines the fast tests reach; printed, not a gate
+	SIM_INTERPRETED=1 $(PYTEST) -m "not slow" --cov=sim --cov-report=term:skip-covered $(ARGS)
 
-fidelity: hot-path  ## measured runs of real servers, played again: predicted beside measured
+test-pythons: .venv/.ok ## a quick subset of the tests under every other Python at hand that the lock supports
+	$(BIN)/python -m tests.pythons $(ARGS)
+
+docs: .venv/.ok    ## write the reference pages from the code and build the site into outputs/docs
+	$(BIN)/python -m docs.build
+	$(BIN)/python -m mkdocs build -q --strict
+
+bench: hot-path    ## speed and memory of the simulator on one core
+	$(BIN)/python -m sim.study.bench $(ARGS)
+
+fidelity: hot-path ## measured runs of real servers, played again: predicted beside measured
 	$(BIN)/python -m tests.fidelity $(ARGS)
 
-lock: .venv/.ok     ## rewrite requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile -q pyproject.toml --extra dev --extra compile --universal --python-version 3.11 --generate-hashes \
+lock: .venv/.ok    ## rewrite requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header -o requirements.lock

@@ -10,6 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests import pythons
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -41,3 +43,14 @@ def test_a_fresh_environment_from_the_lock_file_runs_the_main_job(tmp_path):
     assert set(table["tasks"]) == {200}  # every shape and fleet was given the same tasks
     assert len(list((elsewhere / "outputs/shapes_by_fleets/timelines").iterdir())) == 15
     assert "usage" in run(python, "-m", "sim", "reprice", "--help", cwd=elsewhere)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_newest_python_at_hand_gets_the_same_numbers(tmp_path):
+    newest = max(pythons.at_hand(), default=sys.version_info[:2])
+    if newest <= sys.version_info[:2]:
+        pytest.skip(f"no Python newer than {sys.version_info[0]}.{sys.version_info[1]} is at hand, so none is tested")
+    inside = pythons.environment(pythons.at_hand()[newest], tmp_path / "newest")
+    ran = pythons.play_tests(inside, "tests/golden", "tests/laws")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
