@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
+from heapq import heappop, heappush
 from typing import Literal
 
 from pydantic import Field
@@ -19,6 +20,9 @@ class PromptCache(Config):
     Hits count from `min_tokens` on, beyond them in whole steps of `step_tokens`. What a prompt writes matters where the
     price list has a price for it: nothing below `min_tokens`; else all that was not read (`writes: whole_prompt`), or
     of that only what other prompts may share, where the client has set its marks (`writes: marked`).
+
+    What a request writes can be read from its own first token on, or from its end (`readable_after`): of requests with
+    one new prefix that are sent together, each writes it and none reads it.
     """
 
     min_tokens: int = Field(ge=0, description="shared prefixes shorter than this do not count")
@@ -26,6 +30,9 @@ class PromptCache(Config):
     step_tokens: int = Field(1, ge=1, description="hits beyond min_tokens count in steps of this many")
     renewed_by_hits: bool = Field(True, description="false: ttl_s counts from when a prefix was last written")
     writes: Literal["whole_prompt", "marked"] = Field("whole_prompt", description="what a prompt writes to the cache")
+    readable_after: Literal["first_token", "request_end", "at_once"] = Field(
+        "first_token", description="from when on other prompts can read what a request writes"
+    )
 
     def counted(self, seen_tokens: int) -> int:
         """How many of the leading tokens seen before count as cached.
@@ -47,48 +54,58 @@ class PromptCache(Config):
 
 
 class SeenPrompts:
-    """The prompt streams a provider has seen lately, and how far. Forgets them as its `cache` says.
+    """The prompt streams that a provider can read from its cache, and how many tokens of each. Forgets as `cache` says.
 
-    A stream is recognised by its key whatever preceded it in the prompt; a prompt counts as seen from the moment it is
-    let in; generated tokens count once they come back in a prompt. A prompt that goes beyond what was seen of a stream
-    writes all of it anew.
+    A stream is recognised by its key whatever preceded it in the prompt; generated tokens count once they come back in
+    a prompt. A prompt that goes beyond what is known of a stream writes all of it anew. The life of an entry begins
+    when the request that writes it is let in.
     """
 
     def __init__(self, cache: PromptCache):
         self.cache = cache
-        self._streams: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()  # (moment, tokens), by moment
+        self._streams: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()  # (last use, tokens), by last use
+        self._writes: list[tuple[float, int, float, Hashable, int]] = []  # heap: (readable, number, begun, key, tokens)
+        self._n_writes = 0
 
     def __len__(self) -> int:
         return len(self._streams)
 
     def look(self, segments: tuple[Segment, ...], now_s: float) -> int:
         """Leading tokens of this prompt that would count as cached; nothing is remembered."""
-        self._forget(now_s)
+        self._bring_up_to_date(now_s)
         cached = 0
         for key, tokens in segments:
-            seen = self._streams.get(key, (0.0, 0))[1]
-            cached += min(seen, tokens)
-            if seen < tokens:
+            known = self._streams.get(key, (0.0, 0))[1]
+            cached += min(known, tokens)
+            if known < tokens:
                 break
         return self.cache.counted(cached)
 
-    def cached_tokens(self, segments: tuple[Segment, ...], now_s: float) -> int:
-        """Leading tokens of this prompt that count as cached; the prompt is remembered."""
-        self._forget(now_s)
+    def read(self, segments: tuple[Segment, ...], now_s: float) -> int:
+        """Leading tokens of this prompt that count as cached. The life of what it uses or will write begins anew."""
+        cached = self.look(segments, now_s)
         streams, renewed = self._streams, self.cache.renewed_by_hits
-        cached, unbroken = 0, True
         for key, tokens in segments:
-            last_s, seen = streams.get(key, (0.0, 0))
-            if renewed or seen < tokens:
+            last_s, known = streams.get(key, (0.0, 0))
+            if renewed or known < tokens:
                 last_s = now_s
                 streams.pop(key, None)
-            streams[key] = (last_s, max(seen, tokens))
-            if unbroken:
-                cached += min(seen, tokens)
-                unbroken = seen >= tokens
-        return self.cache.counted(cached)
+            streams[key] = (last_s, known)
+        return cached
 
-    def _forget(self, now_s: float) -> None:
-        streams, oldest_s = self._streams, now_s - self.cache.ttl_s
+    def write(self, segments: tuple[Segment, ...], now_s: float, readable_s: float) -> None:
+        """Remember a prompt that was let in at `now_s`; others can read it from `readable_s` on."""
+        for key, tokens in segments:
+            if self._streams[key][1] < tokens:
+                self._n_writes += 1
+                heappush(self._writes, (readable_s, self._n_writes, now_s, key, tokens))
+
+    def _bring_up_to_date(self, now_s: float) -> None:
+        streams, writes, oldest_s = self._streams, self._writes, now_s - self.cache.ttl_s
+        while writes and writes[0][0] <= now_s:
+            _, _, begun_s, key, tokens = heappop(writes)
+            if key in streams and begun_s >= oldest_s:
+                last_s, known = streams[key]
+                streams[key] = (last_s, max(known, tokens))
         while streams and next(iter(streams.values()))[0] < oldest_s:
             streams.popitem(last=False)

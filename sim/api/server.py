@@ -208,16 +208,19 @@ class Api:
             self._limits.take(request, now_s)
         if self._seen is not None:
             if call.segments:
-                request.cached_input_tokens = min(self._seen.cached_tokens(call.segments, now_s), request.input_tokens)
+                request.cached_input_tokens = min(self._seen.read(call.segments, now_s), request.input_tokens)
             request.cache_write_tokens = self._seen.cache.written_tokens(request)
         ttft_quantile, speed_quantile = call.api_quantiles
         ttft_s = provider.ttft_s(ttft_quantile, request.input_tokens - request.cached_input_tokens)
+        service_s = ttft_s + provider.decode_s(speed_quantile, request.output_tokens)
+        if self._seen is not None and call.segments:
+            after_s = {"first_token": ttft_s, "request_end": service_s, "at_once": 0.0}[self._seen.cache.readable_after]
+            self._seen.write(call.segments, now_s, now_s + after_s)
         request.admitted_s = now_s
         self._serving[request] = now_s + ttft_s
         if ttft_s > self._hedge_after_s:
             call_later(self.env, self._hedge_after_s, self._hedge, request)
         else:
-            service_s = ttft_s + provider.decode_s(speed_quantile, request.output_tokens)
             call_later(self.env, service_s, self._finish, request)
 
     def _hedge(self, request: Request) -> None:

@@ -93,3 +93,25 @@ def test_a_hit_renews_or_not():
     assert [hit for hit, _ in cached(from_writing, calls)] == [0, 1000, 0, 1000], "written at 0 and again at 400"
     longer = [(at, Call(n, 1, segments=(("s", n),))) for at, n in ((0, 1000), (200, 1200), (400, 1200))]
     assert [hit for hit, _ in cached(from_writing, longer)] == [0, 1000, 1200], "at 200 all of it was written anew"
+
+
+def test_calls_sent_together_all_write_and_none_reads():
+    """A provider's entry can be read once the first answer that writes it has begun (here after 1 s)."""
+    fan_out = [(0, Call(8100, 10, segments=(("system", 8000),)))] * 10
+    rule = dict(min_tokens=1024, ttl_s=300, writes="marked")
+    assert cached(PromptCache(**rule), fan_out) == [(0, 8000)] * 10
+    assert cached(PromptCache(**rule, readable_after="at_once"), fan_out) == [(0, 8000)] + [(8000, 0)] * 9
+
+
+def test_an_entry_can_be_read_from_the_first_token_or_the_end_of_its_writer():
+    """The writer is let in at 0 s, its first token comes at 1 s and its tenth, the last, at 10 s."""
+    slow = {"ttft_median_s": 1, "output_tokens_per_s": 1}
+    calls = [(at_s, Call(2000, 10, segments=(("s", 2000),))) for at_s in (0, 0.9, 1.1, 9.9, 10.1)]
+
+    def hits(readable_after):
+        cache = PromptCache(min_tokens=1024, ttl_s=300, readable_after=readable_after)
+        return [r.cached_input_tokens > 0 for r in play(PLAIN | slow | {"prompt_cache": cache}, calls)[1]]
+
+    assert hits("first_token") == [False, False, True, True, True]
+    assert hits("request_end") == [False, False, False, False, True]
+    assert hits("at_once") == [False, True, True, True, True]
