@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 
 from sim.clock import Clock
 from sim.records import Backend
-from sim.routing.overflow import Overflow
 from sim.routing.router import FleetOnly, Router, RouterAtWork
+from sim.schema import OneOf
 from sim.views import SystemView
 from sim.work import Request
 
@@ -31,7 +31,7 @@ class ByTask(Router):
     api_applications: tuple[str, ...] = Field((), description="names of task kinds")
     api_below_calls: float | None = Field(None, gt=1, description="expected calls; None: does not matter")
     stay_with_task: bool = Field(True, description="the first call decides where the whole task goes")
-    rest: FleetOnly | Overflow = Field(FleetOnly(), discriminator="kind", description="the router of all other tasks")
+    rest: OneOf[Router] = Field(FleetOnly(), description="the router of all other tasks")
 
     @model_validator(mode="after")
     def _has_a_class(self) -> ByTask:

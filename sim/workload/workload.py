@@ -48,13 +48,13 @@ class Workload:
 
     @property
     def default_horizon_s(self) -> float | None:
-        """How long a replayed log takes (its last arrival and one mean gap more); None otherwise."""
-        return self.arrivals.default_horizon_s if isinstance(self.arrivals, Replay) else None
+        """How long a run without a horizon lasts: a replayed log, for instance, until its end; None otherwise."""
+        return self.arrivals.default_horizon_s
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Warnings about the logs used."""
-        return self.arrivals.notes if isinstance(self.arrivals, Replay) else ()
+        """What a reader should know about the arrivals, such as warnings about the log used."""
+        return self.arrivals.notes
 
     def task_blocks(self, streams: Streams, horizon_s: float, api: bool = False) -> Iterator[list[Task]]:
         """All tasks that arrive in [0, horizon_s), in order of time, numbered from 0, in blocks drawn lazily.

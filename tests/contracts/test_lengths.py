@@ -1,4 +1,4 @@
-"""Every file in conf/lengths: whole positive tokens, reproducible, with the means it states."""
+"""Every length distribution keeps the contract that `Lengths` states: whole, positive, reproducible, with its means."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,10 @@ import pytest
 from sim.randomness import Streams
 from sim.workload.lengths.lengths import Lengths
 from tests.agree import assert_agrees, assert_disagrees
-from tests.contracts.workload_files import load, names
+from tests.contracts.found import load, names
 
 
-@pytest.fixture(params=names("lengths"))
+@pytest.fixture(params=names("lengths", Lengths))
 def lengths(request, tmp_path):
     return load(Lengths, "lengths", request.param, tmp_path)
 

@@ -70,3 +70,11 @@ def test_a_router_parts_them_and_the_bill_names_them(router, arrivals):
     assert facts.applications == {0: "chat", 1: "coding"} == Usage.from_facts(facts).applications
     assert chat.any() and not chat.all()
     assert (requests["backend"][chat] == Backend.API).all() and (requests["backend"][~chat] == Backend.FLEET).all()
+
+
+def test_an_application_may_be_of_any_kind_but_a_mixture():
+    inner = {"kind": "mixed", "applications": {"a": {"share": 1.0, "tasks": {"kind": "single_call"}}}}
+    with pytest.raises(ConfigError, match="applications.b.tasks: is a mixture itself"):
+        parse_config(Mixed, {"applications": {"b": {"share": 1.0, "tasks": inner}}})
+    with pytest.raises(ConfigError, match="applications.b.tasks.kind = 'agent_lop': .*did you mean agent_loop"):
+        parse_config(Mixed, {"applications": {"b": {"share": 1.0, "tasks": {"kind": "agent_lop"}}}})

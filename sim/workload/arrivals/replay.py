@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -59,6 +59,7 @@ class Replay(Arrivals):
     """
 
     kind: Literal["replay"] = "replay"
+    is_random: ClassVar[bool] = False  # a log is what it is
     path: str = Field(min_length=1)
     format: Literal["auto", "azure", "mooncake", "plain"] = "auto"
     start_s: float = Field(0.0, ge=0, description="skip this much of the log")

@@ -14,7 +14,14 @@ from sim.workload.spread import lognormal_from_moments, lognormal_from_quantiles
 
 
 class Lengths(Choice):
-    """A joint distribution of input and output tokens, both whole and >= 1."""
+    """A joint distribution of input and output tokens of a call.
+
+    The contract of every kind (tests/contracts/test_lengths.py):
+
+    1. `draw(rng, n)` returns two int64 arrays of shape (n,), input and output tokens, all >= 1.
+    2. All chance comes from `rng`: the same stream gives the same tokens.
+    3. `mean_input_tokens` and `mean_output_tokens` are the means of what `draw` returns; 120 000 calls come within 6 %.
+    """
 
     @property
     @abstractmethod

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import Field, field_validator, model_validator
 
-from sim.schema import Config
+from sim.schema import Config, OneOf
 from sim.work import Segment, TaskProfile
 from sim.workload.lengths.lengths import Lengths
-from sim.workload.tasks.shapes import AgentLoop, Drawn, SingleCall, Tasks
+from sim.workload.tasks.shapes import Drawn, Tasks
 
 ApplicationName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 
@@ -22,7 +22,14 @@ class Part(Config):
     """One application of a mixture."""
 
     share: float = Field(gt=0, le=1, description="of the tasks, not of the calls")
-    tasks: SingleCall | AgentLoop = Field(discriminator="kind")
+    tasks: OneOf[Tasks]
+
+    @field_validator("tasks")
+    @classmethod
+    def _is_one_application(cls, tasks: Tasks) -> Tasks:
+        if isinstance(tasks, Mixed):
+            raise ValueError("is a mixture itself; list its applications here")
+        return tasks
 
 
 class Mixed(Tasks):

@@ -43,7 +43,21 @@ def expected_calls(n_calls: np.ndarray, shares: np.ndarray) -> tuple[float, ...]
 
 
 class Tasks(Choice):
-    """What a task consists of."""
+    """What a task consists of: its calls, one after the other.
+
+    The contract of every kind (tests/contracts/test_tasks.py):
+
+    1. `draw(rng, lengths_rng, lengths, n)` returns the calls of n tasks as columns (`Drawn`). All chance comes from the
+       two generators: the same streams give the same tasks. If the tasks of one draw differ from each other, those of
+       another stream differ from them.
+    2. Every task has at least one call. Input and output tokens are >= 1. Waits are >= 0, those of first calls 0.
+    3. Where `extends_prefix` holds, each later prompt has more tokens than the prompt and the answer before it
+       together, or its context was compacted and the last of its segments has another key.
+    4. The segments of a prompt (key, tokens) hold at most its input tokens, exactly so many where `extends_prefix`
+       holds. No two tasks share a key, but for `SHARED_KEY`: the text that all tasks begin with.
+    5. `mean_calls_per_task` is the mean of what `draw` returns; 160 000 tasks come within 10 %.
+    6. Optional: with a field `max_context_tokens` no call has more input and output tokens together.
+    """
 
     uses_lengths: ClassVar[bool]
     """Whether the lengths group says how many tokens a call has."""

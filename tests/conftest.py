@@ -1,0 +1,18 @@
+"""Options of the whole suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.contracts import found
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--config-dir", action="append", default=[], metavar="DIR",
+        help="a folder of config groups of one's own, whose files the contract tests run over, too",
+    )  # fmt: skip
+
+
+def pytest_configure(config):
+    found.CONFIG_DIRS[1:] = [Path(folder).resolve() for folder in config.getoption("--config-dir")]

@@ -1,0 +1,47 @@
+"""What contracts are asked of: every file of a config group, and every class of its room that no file shows."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter
+
+from sim.schema import Choice, OneOf, kinds_of
+from sim.workload.logs.sample_log import write_sample_log
+
+CONFIG_DIRS = [Path(__file__).parents[2] / "conf"]
+"""The project's own config groups, and those of `pytest --config-dir`."""
+
+
+def files(group: str) -> dict[str, Path]:
+    """The files of a config group by name."""
+    found = {path.stem: path for folder in CONFIG_DIRS for path in sorted((folder / group).glob("*.yaml"))}
+    assert found, f"conf/{group} is empty"
+    return found
+
+
+@cache
+def raw(path: Path) -> dict[str, Any]:
+    """A file's keys as they stand."""
+    return yaml.safe_load(path.read_text())
+
+
+def names(group: str, base: type[Choice], *, but: type[Choice] | tuple = ()) -> list[str]:
+    """The files of a config group and the kinds of `base` that no file shows, without those of class `but`."""
+    kinds = kinds_of(base)
+    shown = {name: raw(path).get("kind", base.default_kind) for name, path in files(group).items()}
+    bare = {f"kind={kind}": kind for kind in kinds if kind not in shown.values()}
+    return [name for name, kind in (shown | bare).items() if not (kind in kinds and issubclass(kinds[kind], but))]
+
+
+def load(base: type[Choice], group: str, name: str, tmp_path: Path, **changes: Any) -> Any:
+    """The object of a name of `names`; where a file asks for a log (`path: ???`), a generated one is put in."""
+    keys = {"kind": name.removeprefix("kind=")} if name.startswith("kind=") else raw(files(group)[name])
+    keys = keys | changes
+    if keys.get("path") == "???":
+        keys["path"] = str(tmp_path / "log.csv")
+        write_sample_log(keys["path"], requests=4000, seed=3)
+    return TypeAdapter(OneOf[base]).validate_python(keys)
