@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.work import Outcome
+from sim.work import Backend, Outcome
 
 REQUEST_COLUMNS = {
     "task_id": np.int64, "call_index": np.int32, "calls_in_task": np.int32, "application": np.int32,
@@ -56,13 +56,6 @@ REPLICAS_PER_POOL = 1_000_000
 
 ON_DEMAND_FROM = REPLICAS_PER_POOL // 2
 """Within a pool, those that are on demand in place of spot are numbered from this on."""
-
-
-class Backend(IntEnum):
-    """Who served a request."""
-
-    FLEET = 0
-    API = 1
 
 
 class ReplicaState(IntEnum):

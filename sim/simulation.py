@@ -175,7 +175,7 @@ class _World:
         while env.now < end_s and self.gateway.tasks_running:
             env.run(until=min(env.now + _DRAIN_SLICE_S, end_s))
         for request in self._inside():
-            request.outcome = Outcome.UNFINISHED
+            request.end(Outcome.UNFINISHED, None)
             self.recorder.request(request)
         if self.fleet is not None:
             self.fleet.close()

@@ -91,6 +91,13 @@ class Task(NamedTuple):
     profile: TaskProfile = NO_PROFILE
 
 
+class Backend(IntEnum):
+    """Who serves a request."""
+
+    FLEET = 0
+    API = 1
+
+
 class Outcome(IntEnum):
     """How a request ended. Every request has exactly one outcome."""
 
@@ -99,6 +106,17 @@ class Outcome(IntEnum):
     ABANDONED = 2  # the client's patience ran out before service began
     UNFINISHED = 3  # still under way when the run ended
     FAILED = 4  # lost with a replica, or with a provider, more often than it is tried again
+
+
+class PreviousCall(NamedTuple):
+    """Where the previous call of a request's task was served: what routers and placements may know of the past.
+
+    `replica_id`: -1 if the API served it. `prefill_replica_id`: where its prompt was computed, if not there; else -1.
+    """
+
+    backend: Backend
+    replica_id: int = -1
+    prefill_replica_id: int = -1
 
 
 class Losses:
@@ -138,24 +156,25 @@ class ApiExtra:
 class Request:
     """One call on its way through the system. Policies may read everything but `output_tokens`.
 
-    The first block is fixed at creation; the second is stamped, once each, by whoever serves the request. A stamp that
-    has not happened is None.
+    Task, call and `previous` (None for the first call of a task) are fixed at creation. The stamps follow, once each,
+    by the gateway, the fleet or API, and the replica. A stamp that has not happened is None, a replica_id -1.
     """
 
     __slots__ = (
-        "task", "call", "call_index", "arrived_s", "input_tokens", "output_tokens",
+        "task", "call", "call_index", "arrived_s", "input_tokens", "output_tokens", "previous",
         "admitted_s", "first_token_s", "finished_s", "outcome", "backend", "replica_id",
         "cached_input_tokens", "preemptions", "preempted_s", "recomputed_tokens", "cold_start_wait_s",
         "prefill_replica_id", "decode_admitted_s", "losses", "cache_write_tokens", "api_extra",
     )  # fmt: skip
 
-    def __init__(self, task: Task, call_index: int, arrived_s: float):
+    def __init__(self, task: Task, call_index: int, arrived_s: float, previous: PreviousCall | None = None):
         self.task = task
         self.call_index = call_index
         self.call = call = task.calls[call_index]
         self.arrived_s = arrived_s
         self.input_tokens = call.input_tokens
         self.output_tokens = call.output_tokens
+        self.previous = previous
         self._clear_stamps()
 
     def _clear_stamps(self) -> None:
@@ -163,7 +182,7 @@ class Request:
         self.first_token_s: float | None = None
         self.finished_s: float | None = None
         self.outcome: Outcome | None = None
-        self.backend = 0
+        self.backend: Backend | None = None
         self.replica_id = -1
         self.cached_input_tokens = 0
         self.preemptions = 0
@@ -176,8 +195,21 @@ class Request:
         self.cache_write_tokens = 0  # of its prompt, into the prompt cache of an API
         self.api_extra: ApiExtra | None = None
 
+    def end(self, outcome: Outcome, now_s: float | None) -> None:
+        """Stamp the one outcome, and `now_s` as `finished_s`: None for a request that the end of the run cuts short.
+
+        Raises RuntimeError if the request has ended before.
+        """
+        if self.outcome is not None:
+            raise RuntimeError(
+                f"task {self.task.task_id} call {self.call_index} cannot end as {outcome.name} at {now_s} s: "
+                f"it ended as {self.outcome.name} at {self.finished_s} s"
+            )
+        self.outcome = outcome
+        self.finished_s = now_s
+
     def start_over(self) -> None:
-        """Forget the stamps of a backend that turned it away, to be tried again elsewhere; the retry is on record."""
+        """Forget the stamps of a backend that turned the request away, to try another; count the retry."""
         losses, cold_start_wait_s = self.losses or Losses(), self.cold_start_wait_s
         losses.retries += 1
         self._clear_stamps()

@@ -19,7 +19,7 @@ from sim.recorder import Recorder
 from sim.records import ReplicaState
 from sim.routing.placement.placement import LeastLoaded
 from sim.schema import parse_config
-from sim.work import Call, Request, Task
+from sim.work import Backend, Call, Request, Task
 
 TEN_SECONDS = dict(
     allocation_s=2, image_s=3, storage_tier="network", bandwidth_gb_per_s=1, engine_start_s=4, spread_sigma=0
@@ -73,6 +73,7 @@ class SmallFleet:
 
     def request(self, at_s, input_tokens=10, output_tokens=5, **call) -> Request:
         request = Request(Task(len(self.done), at_s, (Call(input_tokens, output_tokens, **call),)), 0, at_s)
+        request.backend = Backend.FLEET
         self.at(at_s, self.fleet.submit, request)
         return request
 

@@ -15,7 +15,6 @@ from sim.api.outages import OutageClock
 from sim.api.prompt_cache import PromptCache, SeenPrompts
 from sim.api.provider import ApiChoice, ApiProvider, NoApi
 from sim.clock import call_later
-from sim.records import Backend
 from sim.work import ApiExtra, Outcome, Request
 
 __all__ = ["Api", "ApiChoice", "ApiProvider", "NoApi", "PromptCache"]
@@ -86,8 +85,6 @@ class Api:
 
     def submit(self, request: Request) -> None:
         """Take a request; `on_done` reports its outcome in a later event."""
-        request.backend = Backend.API
-        request.replica_id = -1
         if _tokens_of(request) > self._max_context_tokens:
             self._refuse(request)
         elif request.task.priority >= self._batch_from:
@@ -157,8 +154,7 @@ class Api:
         self._turn_away(request, Outcome.REFUSED)
 
     def _turn_away(self, request: Request, outcome: Outcome) -> None:
-        request.finished_s = self.env.now
-        request.outcome = outcome
+        request.end(outcome, self.env.now)
         self.on_done(request)
 
     @property
@@ -255,8 +251,8 @@ class Api:
 
     def _finish(self, request: Request) -> None:
         request.first_token_s = self._serving.pop(request)
-        request.finished_s = now_s = self.env.now
-        request.outcome = Outcome.FINISHED
+        now_s = self.env.now
+        request.end(Outcome.FINISHED, now_s)
         self._served += 1
         self._served_s += now_s - request.admitted_s
         if self._waiting:
@@ -271,8 +267,8 @@ class Api:
 
     def _answer_batch(self, request: Request) -> None:
         del self._batched[request]
-        request.first_token_s = request.finished_s = self.env.now
-        request.outcome = Outcome.FINISHED
+        request.first_token_s = now_s = self.env.now
+        request.end(Outcome.FINISHED, now_s)
         self.on_done(request)
 
     def _cached_tokens(self, request: Request, now_s: float) -> int:

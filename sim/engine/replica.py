@@ -166,9 +166,8 @@ class Replica:
             or most is not None
             and self.n_outstanding >= most
         ):
-            request.finished_s = self._env.now
-            request.outcome = Outcome.REFUSED if request.losses is None else Outcome.FAILED
-            request.replica_id = -1
+            request.replica_id = -1  # a retried request still names the replica that was lost
+            request.end(Outcome.REFUSED if request.losses is None else Outcome.FAILED, self._env.now)
             self._on_done(request)
             return
         self.n_outstanding += 1
@@ -236,8 +235,7 @@ class Replica:
             self.n_outstanding -= len(finished)
             on_done = self._on_done
             for request in finished:
-                request.finished_s = now
-                request.outcome = _FINISHED
+                request.end(_FINISHED, now)
                 on_done(request)
         chunks = batch.schedule(now)
         n = batch.n_decoding

@@ -73,13 +73,14 @@ class DisaggregatedFleet:
     def submit(self, request: Request) -> None:
         self.n_outstanding += 1
         if request.input_tokens + request.output_tokens - 1 > self._capacity_tokens:
-            request.outcome, request.finished_s, request.replica_id = Outcome.REFUSED, self._env.now, -1
+            request.end(Outcome.REFUSED, self._env.now)
             self._done(request)
             return
-        stand_in = Request(request.task, request.call_index, request.arrived_s)
+        previous = request.previous
+        if previous is not None:  # to the prefill pool, the replica of the previous call is the one that prefilled it
+            previous = previous._replace(replica_id=previous.prefill_replica_id, prefill_replica_id=-1)
+        stand_in = Request(request.task, request.call_index, request.arrived_s, previous)
         stand_in.output_tokens = 1
-        stand_in.replica_id = request.prefill_replica_id  # of the task's previous call
-        request.prefill_replica_id = -1
         self._originals[stand_in] = request
         self._prefill.submit(stand_in)
 
@@ -107,7 +108,7 @@ class DisaggregatedFleet:
         request = self._copy(stand_in)
         del self._originals[stand_in]
         if stand_in.outcome is not Outcome.FINISHED or request.output_tokens == 1:
-            request.outcome, request.finished_s = stand_in.outcome, stand_in.finished_s
+            request.end(stand_in.outcome, stand_in.finished_s)
             self._done(request)
             return
         request.prefill_replica_id = stand_in.replica_id

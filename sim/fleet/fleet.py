@@ -115,9 +115,7 @@ class Fleet(MortalFleet):
             if replica.n_outstanding >= self._max_per_replica and replica in candidates:
                 candidates.remove(replica)
         elif len(self._queue) >= self._max_waiting:
-            request.finished_s = self._env.now
-            request.outcome = Outcome.REFUSED
-            request.replica_id = -1
+            request.end(Outcome.REFUSED, self._env.now)
             self._replica_done(request)
             return
         else:
@@ -188,8 +186,7 @@ class Fleet(MortalFleet):
             self._leave_queue(request)
         else:
             self._roster.members[request.replica_id].engine.withdraw(request)
-        request.finished_s = self._env.now
-        request.outcome = Outcome.ABANDONED
+        request.end(Outcome.ABANDONED, self._env.now)
         self._replica_done(request)
 
     # --- replicas ----------------------------------------------------------------------------------------------------

@@ -74,11 +74,11 @@ def set_back(left: Leftover, reliability: Reliability, now_s: float) -> bool:
     """Put a request back to where it can be tried again, keeping what was computed on record; False if it fails."""
     request, losses = left.request, left.request.losses
     if reliability.lost_requests == "fail" or losses is not None and losses.retries >= reliability.max_retries:
-        request.outcome, request.finished_s = Outcome.FAILED, now_s
+        request.end(Outcome.FAILED, now_s)
         return False
     if losses is None:
         if not reliability.max_retries:
-            request.outcome, request.finished_s = Outcome.FAILED, now_s
+            request.end(Outcome.FAILED, now_s)
             return False
         request.losses = losses = Losses()
     losses.retries += 1

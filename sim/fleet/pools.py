@@ -88,7 +88,8 @@ class PooledFleet:
         return getattr(self._pools[self._in_time(0)], name)
 
     def submit(self, request: Request) -> None:
-        at = request.replica_id // REPLICAS_PER_POOL if request.call_index else 0  # of the task's previous call
+        previous = request.previous
+        at = previous.replica_id // REPLICAS_PER_POOL if previous is not None else 0
         if at <= 0 or not self._spills[at - 1].stay_with_task:
             at = 0
         self._pools[self._in_time(at)].submit(request)

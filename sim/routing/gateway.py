@@ -7,9 +7,8 @@ from typing import Any
 
 from sim.clock import Clock, call_later
 from sim.recorder import Recorder
-from sim.records import Backend
 from sim.routing.router import Router
-from sim.work import Outcome, Request, Task
+from sim.work import Backend, Outcome, PreviousCall, Request, Task
 
 _FLEET, _API, _FINISHED = (
     Backend.FLEET,
@@ -75,25 +74,24 @@ class Gateway:
 
     def _follow(self, previous: Request) -> None:
         index = previous.call_index + 1
-        assert previous.finished_s is not None
-        request = Request(previous.task, index, previous.finished_s + previous.task.calls[index].wait_s)
-        request.backend, request.replica_id = previous.backend, previous.replica_id
-        request.prefill_replica_id = previous.prefill_replica_id
-        self._send(request)
+        assert previous.finished_s is not None and previous.backend is not None
+        served = PreviousCall(previous.backend, previous.replica_id, previous.prefill_replica_id)
+        arrived_s = previous.finished_s + previous.task.calls[index].wait_s
+        self._send(Request(previous.task, index, arrived_s, served))
 
     def _send(self, request: Request) -> None:
         self.requests_started += 1
         choose = self._choose
         backend = choose(request, self)
         if backend == _FLEET:
-            request.backend = backend
+            request.backend = _FLEET
             self.fleet.submit(request)
             return
         fleet = self.fleet
         if fleet is not None and not fleet.n_ready and self._is_demand(request):
             self._missed[request] = missed = fleet.missed  # of several pools, of the one it would have joined
             missed(1)
-        request.backend = backend
+        request.backend = _API
         self.api.submit(request)
 
     def api_done(self, request: Request) -> None:

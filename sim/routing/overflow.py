@@ -77,7 +77,7 @@ class Overflow(Router):
 
     def stays(self, request: Request) -> bool:
         """Whether the request follows its task to the API."""
-        return self.stay_with_task and request.call_index > 0 and request.backend == _API
+        return self.stay_with_task and request.previous is not None and request.previous.backend == _API
 
     def is_demand(self, request: Request) -> bool:
         return not self.stays(request)

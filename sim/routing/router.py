@@ -31,9 +31,9 @@ class RouterAtWork(Protocol):
 class Router(Policy):
     """Chooses a backend for every request, as a pure function of the request and what it may see of the system.
 
-    Before it asks, the gateway sets `request.backend` to the backend of the task's previous call (meaningless for the
-    first call, `request.call_index == 0`): the only memory a router has. One that needs more leaves it to what
-    `start` returns. It must read neither `output_tokens` nor how many calls a task has.
+    `request.previous` says where the task's previous call was served (None for the first call): the only memory a
+    router has. One that needs more leaves it to what `start` returns. It must read neither `output_tokens` nor how many
+    calls a task has.
     """
 
     needs_fleet: ClassVar[bool]  # may choose FLEET: `view.fleet` must be there

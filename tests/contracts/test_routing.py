@@ -18,7 +18,7 @@ from sim.records import Backend
 from sim.routing.placement.placement import LoadBased, Placement
 from sim.scenarios import compose_config, parse
 from sim.schema import OneOf
-from sim.work import NO_PROFILE, Call, Request, Task, TaskProfile
+from sim.work import NO_PROFILE, Call, PreviousCall, Request, Task, TaskProfile
 from tests.at_work import start
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -71,9 +71,9 @@ class BlindTask:
 class BlindRequest:
     """A request as a policy may see it: nothing of it can be set, and its output is not known."""
 
-    def __init__(self, request, backend=0, replica_id=-1):
+    def __init__(self, request):
         task, call = BlindTask(request.task), BlindCall(request.task.calls[request.call_index])
-        seen = dict(task=task, call=call, backend=backend, replica_id=replica_id)
+        seen = dict(task=task, call=call)
         self.__dict__.update(request=request, seen=seen)
 
     def __getattr__(self, name):
@@ -95,7 +95,8 @@ def some_requests():
     for task_id, call_index, backend, replica_id in product((0, 1, 17), (0, 2), Backend, (-1, 0, 5)):
         profile = {0: NO_PROFILE, 1: TaskProfile("chat", (1.6, 3.0)), 17: TaskProfile("coding", (21.9,))}[task_id]
         task = Task(task_id, 0.0, (Call(100, 10), Call(120, 10), Call(140, 10)), profile=profile)
-        yield BlindRequest(Request(task, call_index, 1.0), backend, replica_id)
+        previous = PreviousCall(backend, replica_id) if call_index else None
+        yield BlindRequest(Request(task, call_index, 1.0, previous))
 
 
 def some_systems(router):

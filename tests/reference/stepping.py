@@ -202,7 +202,7 @@ class SteppingEngine:
         """Queue a request; returned if it is refused, because it could never fit or there are too many."""
         full = len(self.waiting) + len(self.running) >= self.max_outstanding
         if full or request.input_tokens + request.output_tokens - 1 > self.capacity_tokens:
-            request.finished_s, request.outcome = now, Outcome.REFUSED
+            request.end(Outcome.REFUSED, now)
             self.seen["refused for the queue"] += full
             return [request]
         s = Sequence(request)
@@ -220,7 +220,7 @@ class SteppingEngine:
         if request.admitted_s is not None or request.outcome is not None:
             return []
         self.waiting.remove(next(s for s in self.waiting if s.request is request))
-        request.finished_s, request.outcome = now, Outcome.ABANDONED
+        request.end(Outcome.ABANDONED, now)
         return [request]
 
     def duration_s(self, step: list[tuple[Sequence, int]]) -> float:
@@ -301,7 +301,7 @@ class SteppingEngine:
             if s.generated == s.request.output_tokens:
                 self.running.remove(s)
                 self.pool.free(s.blocks)
-                s.request.finished_s, s.request.outcome = now, Outcome.FINISHED
+                s.request.end(Outcome.FINISHED, now)
                 finished.append(s.request)
         return finished
 

@@ -210,7 +210,7 @@ def play_replica(world: World, build: Callable[..., Replica] = Replica) -> tuple
     def give_up(request: Request) -> None:
         if request.admitted_s is None and request.outcome is None:
             replica.withdraw(request)
-            request.finished_s, request.outcome = env.now, Outcome.ABANDONED
+            request.end(Outcome.ABANDONED, env.now)
             on_done(request)
 
     def on_done(request: Request) -> None:

@@ -8,7 +8,6 @@ import pytest
 import simpy
 
 from sim.api.server import Api, ApiProvider, PromptCache
-from sim.records import Backend
 from sim.schema import ConfigError, parse_config
 from sim.work import Call, Outcome, Request, Task
 
@@ -37,7 +36,7 @@ def test_a_request_is_let_in_at_once_and_takes_its_own_time():
     assert stamps(long) == (3, 4, 4)  # a single token is there with the first
     assert done == [(4, 1), (7, 0)]
     assert {r.outcome for r in (short, long)} == {Outcome.FINISHED}
-    assert short.backend == Backend.API and short.replica_id == -1
+    assert short.replica_id == -1
     assert api.n_outstanding == 0 and api.unfinished() == []
 
 

@@ -13,7 +13,7 @@ from sim.records import API_EXTRA_COLUMNS
 from sim.report.metrics import summarize
 from sim.report.slo import Slo
 from sim.schema import parse_config
-from sim.work import ApiExtra, Call, Outcome, Request, Task
+from sim.work import ApiExtra, Backend, Call, Outcome, Request, Task
 from tests.facts_builder import Book
 
 GPU = {"kind": "on_demand", "provider": "Nobody", "as_of": "2026-01", "usd_per_gpu_hour": {"any": 1}}
@@ -94,7 +94,8 @@ def test_the_recorder_keeps_what_is_out_of_the_ordinary_beside_the_request_it_be
     recorder = Recorder()
     for i in range(3):
         request = Request(Task(i, 0.0, (Call(5, 5),)), 0, 0.0)
-        request.outcome, request.finished_s = Outcome.REFUSED, 1.0
+        request.backend = Backend.API
+        request.end(Outcome.REFUSED, 1.0)
         if i == 1:
             request.api_extra = ApiExtra()
             request.api_extra.throttled_attempts = 3

@@ -19,7 +19,7 @@ from sim.routing.overflow import Overflow
 from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError, parse_config
 from sim.simulation import simulate
-from sim.work import Call, Outcome, Request, Task, TaskProfile
+from sim.work import Call, Outcome, PreviousCall, Request, Task, TaskProfile
 from tests.at_work import start
 from tests.unit.test_placements import Shown
 
@@ -28,9 +28,8 @@ FLEET, API = Backend.FLEET, Backend.API
 
 def request(call_index=0, backend=FLEET, input_tokens=1000, profile=None):
     calls = (Call(input_tokens, 10),) * 3
-    made = Request(Task(0, 0.0, calls, profile=profile or TaskProfile()), call_index, 0.0)
-    made.backend = backend
-    return made
+    previous = PreviousCall(backend) if call_index else None
+    return Request(Task(0, 0.0, calls, profile=profile or TaskProfile()), call_index, 0.0, previous)
 
 
 class ShownFleet(SimpleNamespace):

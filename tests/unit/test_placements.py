@@ -15,16 +15,15 @@ from sim.routing.placement.spreading import LeastKv, PowerOfTwo, Random, Session
 from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError, parse_config
 from sim.simulation import simulate
-from sim.work import Call, Request, Task
+from sim.work import Backend, Call, PreviousCall, Request, Task
 from tests.at_work import start
 
 PROMPT = (("text", 100),)
 
 
 def request(task_id=0, call_index=0, replica_id=-1, application=0, segments=PROMPT):
-    made = Request(Task(task_id, 0.0, (Call(100, 10, segments=segments),) * 3, application), call_index, 0.0)
-    made.replica_id = replica_id
-    return made
+    previous = PreviousCall(Backend.FLEET, replica_id) if call_index else None
+    return Request(Task(task_id, 0.0, (Call(100, 10, segments=segments),) * 3, application), call_index, 0.0, previous)
 
 
 class Shown(SimpleNamespace):

@@ -23,7 +23,7 @@ from sim.scenarios import compose_config, parse
 from sim.schema import AuditError, ConfigError, parse_config
 from sim.simulation import simulate
 from sim.study.folder import digest, read_json
-from sim.work import Call, Request, Task
+from sim.work import Call, PreviousCall, Request, Task
 from tests.facts_builder import Book
 from tests.unit.cli import TINY
 
@@ -204,9 +204,11 @@ def stubs(*waiting, spills):
 def goes_to(waiting, spills, previous=None):
     pools, fleet = stubs(*waiting, spills=spills)
     task = Task(0, 0.0, (Call(1, 1), Call(1, 1)))
-    request = Request(task, 0 if previous is None else 1, 0.0)
+    served = None
     if previous is not None:
-        request.replica_id = -1 if previous == "api" else previous * REPLICAS_PER_POOL + 7
+        is_api = previous == "api"
+        served = PreviousCall(Backend(is_api), -1 if is_api else previous * REPLICAS_PER_POOL + 7)
+    request = Request(task, 0 if served is None else 1, 0.0, served)
     fleet.submit(request)
     (taker,) = [pool for pool in pools if pool.taken]
     if previous is None:
@@ -288,7 +290,8 @@ def test_agent_tasks_find_their_context_in_their_pool():
         "tasks=support", "arrivals.rate_per_s=6", "horizon_s=300", "engine.max_num_seqs=32", *TWO_POOLS,
     )), measure_peak=False).facts  # fmt: skip
     audit(facts)
-    requests = facts.requests
+    served = facts.requests["replica_id"] >= 0  # the others were still in a queue when the run ended
+    requests = {name: column[served] for name, column in facts.requests.items()}
     pool = facts.pool_of(requests["replica_id"])
     order = np.lexsort((requests["call_index"], requests["task_id"]))
     same = np.diff(requests["task_id"][order]) == 0

@@ -11,15 +11,14 @@ from sim.routing.overflow import Overflow
 from sim.routing.placement.placement import FillFirst, LeastLoaded, PrefixAware, RoundRobin, TaskAffinity
 from sim.routing.router import ApiOnly, FleetOnly
 from sim.schema import ConfigError, parse_config
-from sim.work import Call, Request, Task
+from sim.work import Call, PreviousCall, Request, Task
 
 FLEET, API = Backend.FLEET, Backend.API
 
 
 def request(task_id=0, call_index=0, backend=FLEET, replica_id=-1):
-    made = Request(Task(task_id, 0.0, (Call(100, 10),) * 3), call_index, 0.0)
-    made.backend, made.replica_id = backend, replica_id
-    return made
+    previous = PreviousCall(backend, replica_id) if call_index else None
+    return Request(Task(task_id, 0.0, (Call(100, 10),) * 3), call_index, 0.0, previous)
 
 
 def system(n_waiting=0, n_ready=1, predicted_wait_s=0.0):
@@ -69,7 +68,7 @@ def test_a_task_that_moved_to_the_api_stays_there_if_asked_to():
     assert staying.choose(later, system()) is API
     assert returning.choose(later, system()) is FLEET
     assert staying.choose(request(call_index=1, backend=FLEET), system(n_waiting=6)) is API, "late calls may move"
-    assert staying.choose(request(call_index=0, backend=API), system()) is FLEET, "a first call has no past"
+    assert staying.choose(request(call_index=0), system()) is FLEET, "a first call has no past"
 
 
 def test_overflow_without_a_trigger_is_refused():

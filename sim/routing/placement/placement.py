@@ -25,9 +25,8 @@ class PlacementAtWork(Protocol):
 class Placement(Policy):
     """Chooses one of the replicas offered, as a pure function of the request and the replicas.
 
-    The offer is never empty, in ascending `replica_id`. Before it asks, the gateway sets `request.replica_id` to the
-    replica of the task's previous call, -1 if there is none: the only memory a placement has. It must not read
-    `output_tokens`.
+    The offer is never empty, in ascending `replica_id`. `request.previous` says which replica served the task's
+    previous call (None for the first call): the only memory a placement has. It must not read `output_tokens`.
     """
 
     def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
@@ -87,8 +86,8 @@ class TaskAffinity(LoadBased):
     kind: Literal["task_affinity"] = "task_affinity"
 
     def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
-        previous_id = request.replica_id
-        if previous_id >= 0:
+        if request.previous is not None:
+            previous_id = request.previous.replica_id
             for replica in replicas:
                 if replica.replica_id == previous_id:
                     return replica

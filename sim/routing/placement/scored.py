@@ -50,6 +50,7 @@ class PrefixScored(LoadBased):
             return replicas[0]
         queues = [replica.n_waiting for replica in replicas]
         longest, spread = max(queues), max(queues) - min(queues)
+        previous_id = -1 if request.previous is None else request.previous.replica_id
 
         def score(replica: ReplicaView) -> float:
             queue = (longest - replica.n_waiting) / spread if spread else 1.0
@@ -58,7 +59,7 @@ class PrefixScored(LoadBased):
                 total += self.prefix_weight * replica.cached_tokens(request.call.segments) / request.input_tokens
             if self.load_weight:
                 total += self.load_weight * 0.5 * (1 - min(replica.n_waiting, _LOAD_AWARE_QUEUE) / _LOAD_AWARE_QUEUE)
-            return total + (self.session_weight if replica.replica_id == request.replica_id else 0.0)
+            return total + (self.session_weight if replica.replica_id == previous_id else 0.0)
 
         return max(replicas, key=lambda r: (score(r), -r.n_outstanding, -r.replica_id))
 
