@@ -5,6 +5,8 @@ A `simpy.Timeout` costs an allocation and a list each time; the loop itself only
 who expects another one by now ignores it.
 """
 
+# Compiled: every event passes through this module (see sim.hot_path).
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,11 +1,14 @@
 """The recorder: rows of facts, appended as they happen and packed small, read back as the columns of sim.records."""
 
+# Compiled: every event passes through this module (see sim.hot_path).
+
 from __future__ import annotations
 
 import struct
 from typing import Any
 
 import numpy as np
+from mypy_extensions import mypyc_attr
 
 from sim.records import (
     API_EXTRA_COLUMNS,
@@ -54,6 +57,7 @@ class _Table:
         return columns
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Recorder:
     """Takes down what happened, at the moment it happened."""
 

@@ -23,6 +23,7 @@ from sim.fleet.supply.hazards import Hazards
 from sim.fleet.supply.supply import Supply
 from sim.hardware.capacity import requests_per_s
 from sim.hardware.fits import kv_blocks_of, weight_bytes_per_gpu
+from sim.hot_path import numbers_explained
 from sim.randomness import Streams
 from sim.recorder import Recorder
 from sim.records import Facts, PoolFacts, Window
@@ -62,7 +63,7 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
     if horizon_s is not None:
         _refuse_endless_warmup(scenario, horizon_s)
     all_ended = world.attach(workload, horizon_s)
-    with _no_cycle_collection():
+    with _no_cycle_collection(), numbers_explained():
         horizon_s = world.play(all_ended if horizon_s is None else horizon_s, scenario.drain_s)
     _refuse_endless_warmup(scenario, horizon_s)
     wants_peak = measure_peak and scenario.has_fleet

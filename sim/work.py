@@ -1,5 +1,7 @@
 """The nouns that travel: a Task is drawn once and never changes; a Request is one of its calls on its way."""
 
+# Compiled: every event passes through this module (see sim.hot_path).
+
 from __future__ import annotations
 
 from collections.abc import Hashable

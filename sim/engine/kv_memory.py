@@ -10,6 +10,8 @@ ends exactly with a block that is resident (the block of the last token is alway
 another to its end, lies within a longer shared text, or comes back after a preemption.
 """
 
+# Compiled: every event passes through this module (see sim.hot_path).
+
 from __future__ import annotations
 
 from collections import OrderedDict

@@ -4,6 +4,8 @@ While the batch does not change, decode step j (j = 0, 1, …) of n sequences ta
 step reads n more tokens of KV than the one before. Hence k steps take k*first_s + growth_s*k*(k-1)/2.
 """
 
+# Compiled: every event passes through this module (see sim.hot_path).
+
 from __future__ import annotations
 
 from math import ceil, sqrt

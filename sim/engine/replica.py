@@ -4,9 +4,13 @@
 without any change of the batch are one event, cut at the end of the step under way when somebody arrives.
 """
 
+# Compiled: every event passes through this module (see sim.hot_path).
+
 from __future__ import annotations
 
 from collections.abc import Callable
+
+from mypy_extensions import mypyc_attr
 
 from sim.clock import AFTER_ARRIVALS, Wake
 from sim.engine.leap import leap_s, steps_begun
@@ -31,6 +35,7 @@ _IDLE, _LEAPING, _MIXED, _DECIDING = range(4)
 _FINISHED = Outcome.FINISHED  # looking a member up on its enum costs as much as a call
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Replica:
     """A continuous-batching engine; implements `ReplicaView` and `Server`.
 
@@ -39,6 +44,7 @@ class Replica:
     out of and into having nothing to do. A request that could never fit its KV memory is refused; so is one that finds
     `max_num_seqs + max_queue` requests here. `decode_tokens`: what a decoding sequence takes of the token budget.
     `decodes_only`: requests arrive with their first token, computed elsewhere (see sim.engine.schedulers.decode_only).
+    `new_scheduler`: a class derived from `Scheduler`, in place of the one that the two policies name.
     """
 
     def __init__(
@@ -60,14 +66,16 @@ class Replica:
         decodes_only: bool = False,
         max_model_len: int | None = None,
         replica_id: int = 0,
+        new_scheduler: Callable[..., Scheduler] | None = None,
         on_done: Callable[[Request], None],
         on_busy: Callable[[], None] = lambda: None,
         on_idle: Callable[[], None] = lambda: None,
     ):
         self.replica_id = replica_id
-        scheduler = _SCHEDULERS["decodes_only" if decodes_only else scheduling_policy, capacity_policy]
+        if new_scheduler is None:
+            new_scheduler = _SCHEDULERS["decodes_only" if decodes_only else scheduling_policy, capacity_policy]
         prefix_caching = prefix_caching and not decodes_only
-        self._batch = scheduler(
+        self._batch = new_scheduler(
             kv_blocks, max_num_seqs, max_num_batched_tokens, block_tokens, prefix_caching, decode_tokens,
             chunked_prefill,
         )  # fmt: skip

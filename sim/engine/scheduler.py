@@ -10,11 +10,15 @@ blocks it takes follow from a count of sequences per residue of the step number.
 engine that this must equal.
 """
 
+# Compiled: every event passes through this module (see sim.hot_path).
+
 from __future__ import annotations
 
 from collections import deque
 from heapq import heappop, heappush
 from math import inf
+
+from mypy_extensions import mypyc_attr
 
 from sim.engine.kv_memory import KvMemory
 from sim.engine.priority_queue import PriorityQueue
@@ -23,6 +27,7 @@ from sim.hardware.step_time.protocol import Chunk
 from sim.work import Request
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Scheduler:
     """The batch of one replica, its queue and its memory.
 

@@ -1,5 +1,7 @@
 """The engine's notes on one request."""
 
+# Compiled: every event passes through this module (see sim.hot_path).
+
 from __future__ import annotations
 
 from sim.engine.kv_memory import Hold, KvMemory

@@ -1,19 +1,24 @@
-"""`python -m sim.compile`: compile the hot path with mypyc (see sim.hot_path). Needs mypy, setuptools and a C compiler.
+"""`python -m sim compile`: compile the hot path with mypyc (see sim.hot_path).
 
-Without it the simulator computes the same numbers, a half to two thirds as fast.
+Needs mypy, setuptools and a C compiler. Without it the simulator computes the same numbers, a half to two thirds as
+fast.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from sim.hot_path import HOT_PATH, PACKAGE, folder, source_of
+from sim.hot_path import CACHE, MANIFEST, PACKAGE, PREFIX
+from sim.hot_path.sources import compiled_sources, manifest
 
 _C_FLAGS = "-ffp-contract=off"  # a fused multiply-add rounds once where Python rounds twice
 _MYPY = ("--ignore-missing-imports", "--check-untyped-defs", "--follow-imports=silent")
@@ -27,7 +32,7 @@ def build(into: str) -> None:
     scratch = Path(into) / "scratch"
     shutil.copytree(PACKAGE, scratch / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
     os.chdir(scratch)  # mypy takes what lies beside a package for part of it, and beside an installed one lies much
-    sources = [str(source_of(module).relative_to(PACKAGE.parent)) for module in HOT_PATH]
+    sources = [str(source.relative_to(PACKAGE.parent)) for source in compiled_sources()]
     extensions = mypycify(
         [*_MYPY, f"--cache-dir={scratch}", *sources], opt_level="2", target_dir=str(scratch), group_name="sim_hot_path"
     )
@@ -43,18 +48,35 @@ def build(into: str) -> None:
 
 
 def main() -> int:
-    done = folder()
-    if done.is_dir():
-        return 0
-    if not find_spec("mypyc") or not find_spec("setuptools"):
-        return _failed("mypy or setuptools is not installed (pip install 'llm-traffic-sim[compile]')")
+    """Compile what is not compiled yet. Exit codes: 0 done, 2 not possible, with the reason on stderr."""
     try:
-        return _compile(done)
+        with _one_at_a_time():
+            sources = manifest()
+            done = CACHE / (PREFIX + hashlib.sha256(sources.encode()).hexdigest()[:16])
+            if done.is_dir():
+                return 0
+            if not find_spec("mypyc") or not find_spec("setuptools"):
+                return _failed("mypy or setuptools is not installed (pip install 'llm-traffic-sim[compile]')")
+            return _compile(done, sources)
     except OSError as error:
-        return 0 if done.is_dir() else _failed(str(error))  # somebody else was faster
+        return _failed(str(error))
 
 
-def _compile(done: Path) -> int:
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Wait until no other process compiles these sources: the second one then finds the work done."""
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system: both compile, and the last to finish leaves its result
+        yield
+        return
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "hot_path.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed, also by a process that is killed
+        yield
+
+
+def _compile(done: Path, sources: str) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         into = Path(temporary) / "extensions"
         ran = subprocess.run(
@@ -64,10 +86,12 @@ def _compile(done: Path) -> int:
             text=True,
         )
         if ran.returncode:
-            said = (ran.stdout + ran.stderr).splitlines() or [f"exit code {ran.returncode}"]
-            return _failed(next((line for line in said if "error" in line.lower() and "-Werror" not in line), said[-1]))
+            output = (ran.stdout + ran.stderr).splitlines() or [f"exit code {ran.returncode}"]
+            errors = [line for line in output if "error" in line.lower() and "-Werror" not in line]
+            return _failed(errors[0] if errors else output[-1])
+        (into / MANIFEST).write_text(sources)
         _put(into, done)
-    print(f"compiled {len(HOT_PATH)} modules")
+    print(f"compiled {len(compiled_sources())} modules")
     return 0
 
 
@@ -76,11 +100,12 @@ def _put(made: Path, done: Path) -> None:
     partial = done.parent / f"partial-{os.getpid()}"
     try:
         shutil.copytree(made, partial)
-        partial.rename(done)
+        if not done.is_dir():
+            partial.rename(done)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    for stale in set(done.parent.glob(f"{done.name.rpartition('-')[0]}-*")) - {done}:
-        shutil.rmtree(stale)
+    for stale in set(done.parent.glob(f"{PREFIX}*")) - {done}:
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def _failed(why: str) -> int:

@@ -1,5 +1,7 @@
 """The gateway: every request enters here, is sent to a backend, and is entered in the book when it has its outcome."""
 
+# Compiled: every event passes through this module (see sim.hot_path).
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,5 +1,7 @@
 """Traffic: hands every task to the gateway at its time of arrival."""
 
+# Compiled: every event passes through this module (see sim.hot_path).
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator

@@ -4,13 +4,18 @@ As in vLLM's disaggregated prefill, an arriving sequence gets blocks for its who
 the token it came with. If it is preempted, its prompt is computed here.
 """
 
+# Compiled: every event passes through this module (see sim.hot_path).
+
 from __future__ import annotations
+
+from mypy_extensions import mypyc_attr
 
 from sim.engine.scheduler import Scheduler
 from sim.engine.sequence import Sequence
 from sim.hardware.step_time.protocol import Chunk
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class DecodeScheduler(Scheduler):
     """The scheduler of a replica that decodes what others have prefilled. It caches no prefixes."""
 

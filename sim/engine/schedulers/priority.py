@@ -7,7 +7,11 @@ Known limit: where a sequence in the middle of the batch is itself the one to pr
 those behind it in that step; here they go on.
 """
 
+# Compiled: every event passes through this module (see sim.hot_path).
+
 from __future__ import annotations
+
+from mypy_extensions import mypyc_attr
 
 from sim.engine.priority_queue import PriorityQueue, urgency
 from sim.engine.scheduler import Scheduler
@@ -19,6 +23,7 @@ def _urgency(s: Sequence) -> tuple[float, ...]:
     return urgency(s.request)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class PriorityScheduler(Scheduler):
     """The scheduler with its queue and its victims in order of priority."""
 

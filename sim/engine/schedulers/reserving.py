@@ -3,13 +3,18 @@
 Known limit: blocks that prompts share count for each of them, so fewer run at once than might.
 """
 
+# Compiled: every event passes through this module (see sim.hot_path).
+
 from __future__ import annotations
+
+from mypy_extensions import mypyc_attr
 
 from sim.engine.scheduler import Scheduler
 from sim.engine.sequence import Sequence
 from sim.hardware.step_time.protocol import Chunk
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ReservingScheduler(Scheduler):
     """The scheduler, but that a request joins only if it fits to its last token besides all who run, to theirs."""
 

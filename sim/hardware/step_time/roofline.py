@@ -1,5 +1,7 @@
 """Step time from bytes, operations, links and overheads."""
 
+# Compiled: every event passes through this module (see sim.hot_path).
+
 from __future__ import annotations
 
 import math
