@@ -13,6 +13,7 @@ from sim.engine.replica import Replica
 from sim.engine.scheduler import Scheduler
 from sim.hot_path import is_compiled, numbers_explained
 from sim.recorder import Recorder
+from sim.records import Backend
 from sim.routing.gateway import Gateway
 from sim.work import Call, Request, Task
 
@@ -67,7 +68,9 @@ def served(replica_type=Replica, **options):
     env, done = simpy.Environment(), []
     replica = replica_type(env, Metronome(), **MEMORY, **options, on_done=done.append)
     for task_id in range(2):
-        replica.submit(Request(Task(task_id, 0.0, (Call(10, 5),)), 0, 0.0))
+        request = Request(Task(task_id, 0.0, (Call(10, 5),)), 0, 0.0)
+        request.backend = Backend.FLEET
+        replica.submit(request)
     env.run()
     return done, replica
 
