@@ -19,7 +19,12 @@ _normal_quantile = NormalDist().inv_cdf
 
 
 class ApiChoice(Choice):
-    """The provider of a scenario, or none."""
+    """The provider of a scenario, or none. A provider of a new kind derives from `ApiProvider`.
+
+    The contract of every provider (tests/contracts/test_api.py): latencies follow the distributions stated by
+    `ttft_s`, `decode_s` and `mean_ttft_s`; no rate limit is exceeded over any span of time; every request has exactly
+    one outcome or is still inside.
+    """
 
 
 class NoApi(ApiChoice):

@@ -29,11 +29,20 @@ class RouterAtWork(Protocol):
 
 
 class Router(Policy):
-    """Chooses a backend for every request, as a pure function of the request and what it may see of the system.
+    """Chooses a backend for every request, by the request and what it may see of the system.
 
-    `request.previous` says where the task's previous call was served (None for the first call): the only memory a
-    router has. One that needs more leaves it to what `start` returns. It must read neither `output_tokens` nor how many
-    calls a task has.
+    `request.previous` says where the task's previous call was served (None for the first call).
+
+    The contract of every kind (tests/contracts/test_routing.py):
+
+    1. `choose` answers `Backend.FLEET` or `Backend.API`: only backends that the class says it needs (`needs_fleet`,
+       `needs_api`).
+    2. Request and view are only read. Neither `output_tokens` nor the calls of the task, nor their number, are read:
+       nobody knows them beforehand. `request.task.profile` holds what is known.
+    3. Answers depend on what was shown since `start` and on nothing else. If the class has a `choose` of its own, what
+       `start` returns gives the same first answer.
+
+    Optional: `is_demand`, `retries` with `second_try`, and `settled`.
     """
 
     needs_fleet: ClassVar[bool]  # may choose FLEET: `view.fleet` must be there

@@ -23,16 +23,22 @@ class ScalerAtWork(Protocol):
 class Scaler(Policy):
     """Names the number of replicas a fleet should have.
 
-    Every kind states as fields, properties or class attributes:
+    Every kind states as fields, properties or class attributes `min_replicas` and `max_replicas`, the bounds of its
+    answer; `initial_replicas`, ready and warm when the run begins; `tick_s`, the fleet asks every so many seconds, or
+    None; `idle_timeout_s`, the fleet asks exactly this long after a replica fell idle, or None.
 
-    - `min_replicas`, `max_replicas`: the bounds of its answer;
-    - `initial_replicas`: ready and warm when the run begins;
-    - `tick_s`: the fleet asks every so many seconds, or None;
-    - `idle_timeout_s`: the fleet asks exactly this long after a replica fell idle, or None.
+    The contract of every kind (tests/contracts/test_scaling.py):
 
-    A rule without memory is a pure function of the view, `target_replicas`. A rule with memory leaves it to what
-    `start` returns; its answers depend on the views it was shown and nothing else. The fleet compares the answer with
-    the provisioned count, `view.n_ready + view.n_starting`: replicas on their way are not ordered twice.
+    1. 0 <= min_replicas <= initial_replicas <= max_replicas, and every answer is an int from min to max_replicas.
+    2. A view is only read. Answers depend on the views shown since `start` and on nothing else.
+    3. The answer is the number to have in all: the fleet compares it with `view.n_ready + view.n_starting`. Asked again
+       at the same moment until nothing changes, a rule orders no more replicas while they start than if all were ready
+       at once.
+    4. The first answer of a run does not fall if the load of the fleet shown grows.
+    5. A rule whose bounds differ is asked when work arrives (`asks_on_arrival` or `tick_s`), and when it may give up
+       replicas (`asks_on_idle`, `tick_s` or `idle_timeout_s`).
+    6. A load of a million waiting requests that lasts `settles_within_s` gets `max_replicas`, and nothing is given up
+       meanwhile. A fleet without a load is back at `min_replicas` within `settles_within_s`.
     """
 
     asks_on_arrival: ClassVar[bool] = False  # the fleet asks at every request it takes in
@@ -40,6 +46,7 @@ class Scaler(Policy):
     asks_at_zero: ClassVar[bool] = False  # the fleet asks at a request that finds no replica, ready or starting
     counts_tokens: ClassVar[bool] = False  # the fleet adds up the tokens of its requests
     calls_off_starting: ClassVar[bool] = False  # of too many replicas, those still starting go first
+    settles_within_s: ClassVar[float] = 3600.0  # seconds of one and the same load after which the answer is final
 
     def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
         """See `Policy.start`."""

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from sim.clock import Clock
 from sim.scaling.scaler import Scaler, ScalerAtWork, kept
 from sim.schema import Config
+from sim.units import WEEK_S
 from sim.views import FleetView
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -73,6 +74,7 @@ class Timetable(Scaler):
     kind: Literal["timetable"] = "timetable"
     asks_on_arrival: ClassVar[bool] = True
     asks_on_idle: ClassVar[bool] = True
+    settles_within_s: ClassVar[float] = WEEK_S  # the largest and the smallest period may be days away
     tick_s: ClassVar[float] = float(_MINUTE_S)  # a timetable speaks in minutes
 
     begins_utc: datetime = Field(description="UTC date and minute at which the simulated clock begins")

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import simpy
-import yaml
-from pydantic import TypeAdapter
 
 from sim.api.client import Hedge
 from sim.api.outages import Outages
 from sim.api.server import Api, ApiChoice, ApiProvider, NoApi
-from sim.schema import OneOf
 from sim.work import Call, Outcome, Request, Task
-
-FILES = sorted((Path(__file__).resolve().parents[2] / "conf" / "api").glob("*.yaml"))
-
-
-def load(path):
-    return TypeAdapter(OneOf[ApiChoice]).validate_python(yaml.safe_load(path.read_text()))
+from tests.contracts.found import load, names
 
 
-@pytest.fixture(params=[path for path in FILES if path.stem != "none"], ids=lambda path: path.stem)
-def provider(request):
-    loaded = load(request.param)
-    assert isinstance(loaded, ApiProvider)
-    return loaded
+@pytest.fixture(params=names("api", ApiChoice, but=NoApi))
+def provider(request, tmp_path):
+    provider = load(ApiChoice, "api", request.param, tmp_path)
+    assert isinstance(provider, ApiProvider)
+    return provider
 
 
 def some_requests(rate_per_s, n=3000, seed=1):
@@ -52,8 +42,8 @@ def play(provider, requests, until=None, patience_s=None):
 
 
 def test_no_api_is_a_choice_of_its_own():
-    assert {path.stem: isinstance(load(path), NoApi) for path in FILES}["none"]
-    assert len(FILES) >= 4
+    assert isinstance(load(ApiChoice, "api", "none", None), NoApi)
+    assert len(names("api", ApiChoice)) >= 4
 
 
 def test_its_mean_latency_is_what_it_states(provider):

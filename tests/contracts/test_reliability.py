@@ -7,19 +7,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import yaml
-from pydantic import TypeAdapter
 
 from sim.fleet.victims.victims import Victim
 from sim.ledger.audit import audit
 from sim.records import Outcome
 from sim.scenarios import compose_config, parse
-from sim.schema import OneOf
 from sim.simulation import simulate
+from tests.at_work import start
+from tests.contracts.found import load, names
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 RELIABILITY = sorted(path.stem for path in (CONF / "reliability").glob("*.yaml"))
-VICTIM = sorted((CONF / "victim").glob("*.yaml"))
+VICTIM = names("victim", Victim)
 
 
 def some_fleets():
@@ -35,13 +34,13 @@ def some_fleets():
             yield ready, [r for r in ready if r.n_outstanding == 0]
 
 
-@pytest.mark.parametrize("path", VICTIM, ids=lambda path: path.stem)
-def test_a_victim_is_one_of_the_offer_whatever_its_order_if_none_is_idle(path):
-    victim = TypeAdapter(OneOf[Victim]).validate_python(yaml.safe_load(path.read_text()))
+@pytest.mark.parametrize("name", VICTIM)
+def test_a_victim_is_one_of_the_offer_whatever_its_order_if_none_is_idle(name, tmp_path):
+    victim = load(Victim, "victim", name, tmp_path)
     for ready, idle in some_fleets():
-        chosen = victim.choose(ready, idle)
-        assert chosen in ready and victim.choose(ready, idle) is chosen
-        assert victim.choose(ready[::-1], []) is victim.choose(ready, [])
+        chosen = start(victim).choose(ready, idle)
+        assert any(chosen is replica for replica in ready) and start(victim).choose(ready, idle) is chosen
+        assert start(victim).choose(ready[::-1], []) is start(victim).choose(ready, [])
 
 
 HASTE = {

@@ -20,7 +20,14 @@ class VictimAtWork(Protocol):
 
 
 class Victim(Policy):
-    """Picks the ready replica to drain. A pure function of what it is shown; sure of at least one replica."""
+    """Picks the ready replica to drain when there are too many.
+
+    The contract of every kind (tests/contracts/test_reliability.py):
+
+    1. `choose` answers one of `ready`, which holds at least one replica, in any order.
+    2. Replicas are only read. Answers depend on what was shown since `start`, on the run's `rng`, and on nothing else.
+    3. If `idle` is empty, the order of `ready` does not matter to the first answer of a run.
+    """
 
     def choose(self, ready: Sequence[ReplicaView], idle: Sequence[ReplicaView]) -> ReplicaView:
         """One of `ready`. `idle`: those of them without any request, the longest idle first."""

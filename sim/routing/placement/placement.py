@@ -23,10 +23,18 @@ class PlacementAtWork(Protocol):
 
 
 class Placement(Policy):
-    """Chooses one of the replicas offered, as a pure function of the request and the replicas.
+    """Chooses one of the replicas offered, by the request and the replicas.
 
     The offer is never empty, in ascending `replica_id`. `request.previous` says which replica served the task's
-    previous call (None for the first call): the only memory a placement has. It must not read `output_tokens`.
+    previous call (None for the first call).
+
+    The contract of every kind (tests/contracts/test_routing.py):
+
+    1. `choose` answers one of the replicas offered: that object, not a copy.
+    2. Request and replicas are only read. The task's calls, their number and `output_tokens` are not.
+    3. Answers depend on what was shown since `start`, on the run's `rng`, and on nothing else. If the class has a
+       `choose` of its own and draws nothing from `rng`, what `start` returns gives the same first answers.
+    4. Of replicas that are all alike, it takes the one with the lowest `replica_id`, or shares tasks evenly among them.
     """
 
     def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
