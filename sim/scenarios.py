@@ -12,7 +12,7 @@ from sim.api.provider import ApiChoice, ApiProvider
 from sim.conf_path import conf_dir
 from sim.fleet.disaggregation import Disaggregation
 from sim.fleet.pools import Pool
-from sim.fleet.supply.cold_start import ColdStart
+from sim.fleet.supply.cold_starts import ColdStarts
 from sim.fleet.supply.reliability import Reliability
 from sim.fleet.victims.victims import LongestIdle, Victim
 from sim.hardware.engine import Engine
@@ -85,7 +85,7 @@ class Scenario(Config):
     model: Model
     engine: Engine
     scaling: OneOf[Scaler]
-    cold_start: ColdStart
+    cold_start: OneOf[ColdStarts]
     victim: OneOf[Victim] = LongestIdle()
     reliability: Reliability = Reliability()
     routing: OneOf[Router]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pydantic import Field, model_validator
 
 from sim.fleet.fleet import Fleet
-from sim.fleet.supply.cold_start import ColdStart
+from sim.fleet.supply.cold_starts import ColdStarts
 from sim.fleet.supply.reliability import Reliability
 from sim.fleet.victims.victims import Victim
 from sim.hardware.engine import Engine
@@ -61,7 +61,7 @@ class Pool(Config):
     gpu: Gpu
     engine: Engine | None = None
     scaling: OneOf[Scaler]
-    cold_start: ColdStart | None = None
+    cold_start: OneOf[ColdStarts] | None = None
     victim: OneOf[Victim] | None = None
     reliability: Reliability | None = None
     spill: Spill

@@ -1,4 +1,4 @@
-"""Every scaler in conf/scaling and every cold start in conf/cold_start keeps the contract of its kind."""
+"""Every scaler keeps the contract that `Scaler` states."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
-from sim.fleet.supply.cold_start import STAGES, ColdStart
 from sim.scaling.scaler import Scaler
-from sim.schema import parse_config
 from tests.at_work import start
 from tests.contracts.found import load, names
 from tests.scripted_fleet import ScriptedFleet
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SCALING = names("scaling", Scaler)
-COLD_STARTS = sorted((CONF / "cold_start").glob("*.yaml"))
 
 
 class StandInFleet:
@@ -94,7 +90,6 @@ def scaler(request, tmp_path):
 
 def test_there_are_files_to_test():
     assert set(SCALING) >= {"always_on", "scale_to_zero", "warm_floor", "none", "knative_kpa"}
-    assert len(COLD_STARTS) >= 3
 
 
 def ask_once(scaler, view):
@@ -167,28 +162,3 @@ def test_a_fleet_that_nobody_needs_returns_to_its_floor(scaler):
     start_s = fleet.now_s + 100
     fleet.play([(start_s, 0)], start_s + scaler.settles_within_s, stop_at=scaler.min_replicas)
     assert fleet.n_ready + fleet.n_starting == scaler.min_replicas
-
-
-@pytest.fixture(params=COLD_STARTS, ids=lambda path: path.stem)
-def cold_start(request):
-    return parse_config(ColdStart, yaml.safe_load(request.param.read_text()))
-
-
-def test_a_cold_start_goes_through_its_stages_in_order(cold_start):
-    drawn = cold_start.draw(np.random.default_rng(1), 16e9)
-    assert tuple(stage for stage, _ in drawn) == STAGES
-    assert all(stage.is_cold_start and seconds >= 0 for stage, seconds in drawn)
-    assert drawn == cold_start.draw(np.random.default_rng(1), 16e9)
-
-
-def test_a_cold_start_takes_the_mean_it_states(cold_start):
-    rng = np.random.default_rng(2)
-    totals = [sum(s for _, s in cold_start.draw(rng, 16e9)) for _ in range(4000)]
-    mean = cold_start.mean_s(16e9)
-    assert np.mean(totals) == pytest.approx(mean, rel=1e-12, abs=4.5 * np.std(totals) / np.sqrt(len(totals)))
-    assert mean >= cold_start.median_s(16e9)
-
-
-def test_larger_models_start_no_faster(cold_start):
-    means = [cold_start.mean_s(weight_bytes) for weight_bytes in (0.0, 16e9, 140e9)]
-    assert means == sorted(means)

@@ -8,12 +8,11 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from sim.fleet.supply.nodes import Nodes, StorageTier, kept_for_s
-from sim.records import ReplicaState
+from sim.fleet.supply.cold_starts import STAGES, ColdStarts, Stages
+from sim.fleet.supply.nodes import Machines, Nodes, StorageTier, kept_for_s
+from sim.fleet.supply.sleep import Sleep
 from sim.schema import Config
 from sim.units import GB
-
-STAGES = (ReplicaState.ALLOCATION, ReplicaState.IMAGE, ReplicaState.WEIGHTS, ReplicaState.ENGINE_START)
 
 
 class Snapshot(Config):
@@ -27,21 +26,7 @@ class Snapshot(Config):
     restore_s: float = Field(ge=0, description="median seconds to restore it, once the GPU is there")
 
 
-class Sleep(Config):
-    """A replica too many is put to sleep, its weights kept in host RAM, instead of being given up (vLLM, level 1).
-
-    KV memory is lost. The next replica wanted is the one that fell asleep last, if any. A shared GPU serves somebody
-    else meanwhile: nothing is paid while asleep, and waking may be refused as any start may (`p_unavailable`). A kept
-    one is paid for, and wakes at once. Host RAM costs nothing here.
-    """
-
-    wake_s: float = Field(ge=0, description="median seconds from the order to accepting requests")
-    fall_asleep_s: float = Field(0.0, ge=0, description="until the GPU is free; paid for, and too early to be woken")
-    keep_s: float | None = Field(None, ge=0, description="asleep for so long, it is given up; null: never")
-    gpu: Literal["kept", "shared"] = Field(description="whether the GPU of a sleeping replica stays paid for")
-
-
-class ColdStart(Config):
+class ColdStart(ColdStarts):
     """The stages of a cold start: allocation, image, weights, engine start; one after the other.
 
     Each is lognormal about its median m with log-standard-deviation sigma = `spread_sigma`, independently: mean
@@ -49,6 +34,7 @@ class ColdStart(Config):
     a bandwidth they are in place already (a restored snapshot).
     """
 
+    kind: Literal["stages"] = "stages"
     allocation_s: float = Field(ge=0, description="median seconds until a GPU and its node are there")
     image_s: float = Field(ge=0, description="median seconds to pull the container image; 0 when cached")
     storage_tier: StorageTier = Field(description="where the weights are read from: names what the bandwidth is of")
@@ -74,7 +60,7 @@ class ColdStart(Config):
             raise ValueError(f"storage_tier = {self.storage_tier} needs bandwidth_gb_per_s: only a snapshot has none")
         return self
 
-    def draw(self, rng: np.random.Generator, weight_bytes: float) -> tuple[tuple[ReplicaState, float], ...]:
+    def draw(self, rng: np.random.Generator, weight_bytes: float) -> Stages:
         """The stages of one cold start in order, each with its seconds. Always takes four normals from `rng`."""
         sigma = self.spread_sigma
         luck = rng.standard_normal(len(STAGES)).tolist()
@@ -99,6 +85,29 @@ class ColdStart(Config):
     def mean_refused_s(self) -> float:
         """Expected seconds until an attempt is not refused: the number of refusals is geometric."""
         return self.retry_s * self.p_unavailable / (1 - self.p_unavailable)
+
+    def refused_s(self, rng: np.random.Generator) -> float:
+        return self.retry_s * int(rng.geometric(1 - self.p_unavailable) - 1) if self.p_unavailable else 0.0
+
+    def machines(self, rng: np.random.Generator) -> Machines | None:
+        return None if self.nodes is None else Machines(self.nodes, rng)
+
+    @property
+    def sleep_rule(self) -> Sleep | None:
+        return self.sleep
+
+    def draw_wake_s(self, rng: np.random.Generator) -> float:
+        assert self.sleep is not None
+        return self.sleep.wake_s * exp(self.spread_sigma * float(rng.standard_normal()))
+
+    @property
+    def mean_wake_s(self) -> float:
+        assert self.sleep is not None
+        return self.sleep.wake_s * exp(self.spread_sigma**2 / 2)
+
+    def found(self, away_s: float | None, n_started: int) -> ColdStart:
+        cold = self.warmed(away_s)
+        return cold.restored() if self.snapshot is not None and n_started >= self.snapshot.after_starts else cold
 
     def warmed(self, away_s: float | None) -> ColdStart:
         """The start on a node that a replica of this model left `away_s` ago (0: has not left); None: never there."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from math import exp
 from typing import NamedTuple
 
-from sim.fleet.supply.cold_start import ColdStart, Sleep
-from sim.fleet.supply.nodes import Machine, Machines
+from sim.fleet.supply.cold_starts import ColdStarts, Stages
+from sim.fleet.supply.nodes import Machine
+from sim.fleet.supply.sleep import Sleep
 from sim.randomness import Streams
 from sim.records import ReplicaState
-
-Stages = tuple[tuple[ReplicaState, float], ...]
 
 
 class Start(NamedTuple):
@@ -28,20 +26,19 @@ class Supply:
     replicas have the same luck, whichever tier they find.
     """
 
-    def __init__(self, cold_start: ColdStart, weight_bytes: float, streams: Streams):
+    def __init__(self, cold_start: ColdStarts, weight_bytes: float, streams: Streams):
         self._cold = cold_start
         self._weight_bytes = weight_bytes
         self._rng = streams.generator("cold_start")
         self._capacity_rng = streams.generator("capacity")
         self._wake_rng = streams.generator("wake")
-        nodes = cold_start.nodes
-        self._machines = None if nodes is None else Machines(nodes, streams.generator("nodes"))
+        self._machines = cold_start.machines(streams.generator("nodes"))
         self._started = 0
         self._refused_s = cold_start.mean_refused_s
 
     @property
     def sleep(self) -> Sleep | None:
-        return self._cold.sleep
+        return self._cold.sleep_rule
 
     def mean_s(self, now_s: float) -> float:
         """What a start ordered now is expected to take on the warmest node."""
@@ -56,10 +53,11 @@ class Supply:
 
     def wake(self) -> Start:
         """A replica that is to wake up now."""
-        sleep, sigma = self._cold.sleep, self._cold.spread_sigma
-        stages = ((ReplicaState.ENGINE_START, sleep.wake_s * exp(sigma * float(self._wake_rng.standard_normal()))),)
+        sleep = self._cold.sleep_rule
+        assert sleep is not None
+        stages = ((ReplicaState.ENGINE_START, self._cold.draw_wake_s(self._wake_rng)),)
         wait_s, mean_wait_s = (0.0, 0.0) if sleep.gpu == "kept" else (self._wait_s(), self._refused_s)
-        return Start(wait_s, stages, mean_wait_s + sleep.wake_s * exp(sigma**2 / 2))
+        return Start(wait_s, stages, mean_wait_s + self._cold.mean_wake_s)
 
     def place(self, now_s: float) -> Machine | None:
         """A node for a replica that is ordered now; None if nodes are not told apart."""
@@ -80,11 +78,8 @@ class Supply:
             machine.n_ready -= 1
             machine.left_s = now_s
 
-    def _kind(self, away_s: float | None) -> ColdStart:
-        cold = self._cold.warmed(away_s)
-        snapshot = cold.snapshot
-        return cold.restored() if snapshot is not None and self._started >= snapshot.after_starts else cold
+    def _kind(self, away_s: float | None) -> ColdStarts:
+        return self._cold.found(away_s, self._started)
 
     def _wait_s(self) -> float:
-        p = self._cold.p_unavailable
-        return self._cold.retry_s * int(self._capacity_rng.geometric(1 - p) - 1) if p else 0.0
+        return self._cold.refused_s(self._capacity_rng)
