@@ -27,7 +27,8 @@ from sim.measured.constants import Server
 from sim.measured.fit import Fit, fit
 from sim.measured.play import play
 from sim.measured.points import Point
-from sim.measured.readers.vllm import Results, read_results
+from sim.measured.readers.files import read_results
+from sim.measured.readers.reader import Results
 from sim.schema import Config, ConfigError, parse_config
 from sim.study.errors import refuse_code_in_arguments
 

@@ -9,7 +9,7 @@ import pytest
 from sim.hardware.gpu import gpu_named
 from sim.measured.play import play
 from sim.measured.points import Figures, Point
-from sim.measured.readers.vllm import read_results
+from sim.measured.readers.files import read_results
 from sim.schema import TraceError
 from tests.unit.test_calibrate import SERVER, TRUTH, UNKNOWN
 
@@ -246,7 +246,7 @@ HEAD = "concurrency,input_tokens,output_tokens,ttft_s,tpot_s\n"
         ("concurrency,input_tokens,ttft_s\n", "line 1, column 'output_tokens': is missing; found concurrency"),
         ("concurrency,input_tokens,output_tokens,ttft_s,ttft_ms\n", "columns ttft_s and ttft_ms: give one of them"),
         ("", "r: is empty"),
-        ('{"a": 1}', "r: is neither a vLLM bench serve result"),
+        ('{"a": 1}', "r: is none of: GuideLLM (benchmarks); vLLM bench serve"),
         ('{"a": ', "r, line 1, column 7: is not JSON"),
         (VLLM | {"completed": 0}, "r: left out, no request succeeded"),
         (VLLM | {"mean_tpot_ms": "x"}, "r, key 'mean_tpot_ms': 'x' is not a number"),

@@ -1,1 +1,1 @@
-"""READERS of benchmark results: one file per format, operating points come out."""
+"""READERS OF BENCHMARK RESULTS, one file per format, found by package: whatever the format, points come out."""

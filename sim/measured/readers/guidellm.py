@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from sim.measured.points import AT_ONCE, NO_STEADY_STATE, Figures, Point, keeps_up, mean, positive, usable, whole
+from sim.measured.readers.reader import Document, Results, ResultsReader
 from sim.schema import TraceError
 
 _STARTS = ("request_start_time", "start_time")
@@ -26,7 +27,20 @@ _MODELS = (
 )  # fmt: skip
 
 
-def guidellm_models(report: dict[str, Any]) -> list[str]:
+class GuideLlm(ResultsReader):
+    """One report of GuideLLM, of one or more benchmarks."""
+
+    format = "GuideLLM (benchmarks)"
+
+    def recognises(self, document: Document) -> bool:
+        return isinstance(document.content, dict) and isinstance(document.content.get("benchmarks"), list)
+
+    def read(self, document: Document) -> Results:
+        points, notes = _points(document.path, document.content["benchmarks"])
+        return Results(points, notes, _models(document.content))
+
+
+def _models(report: dict[str, Any]) -> list[str]:
     """The models that a report names, in any of its spellings; none if it names none."""
     found = [_within(holder, keys) for holder in (report, *report["benchmarks"]) for keys in _MODELS]
     return [name for name in found if isinstance(name, str) and name not in ("", "None")]
@@ -38,7 +52,7 @@ def _within(holder: Any, keys: tuple[str, ...]) -> Any:
     return holder
 
 
-def guidellm_points(path: str, benchmarks: list[Any]) -> tuple[list[Point], list[str]]:
+def _points(path: str, benchmarks: list[Any]) -> tuple[list[Point], list[str]]:
     """One operating point per benchmark, and notes on those left out. Raises TraceError naming benchmark and key."""
     points, notes = [], []
     for i, benchmark in enumerate(benchmarks):

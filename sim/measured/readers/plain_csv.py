@@ -19,6 +19,7 @@ import csv
 import io
 
 from sim.measured.points import NO_STEADY_STATE, Figures, Point, keeps_up, positive, whole
+from sim.measured.readers.reader import Document, Results, ResultsReader
 from sim.schema import TraceError
 
 _SAME = {
@@ -28,7 +29,23 @@ _SAME = {
 }  # fmt: skip
 
 
-def csv_points(path: str, text: str) -> tuple[list[Point], list[str]]:
+class PlainCsv(ResultsReader):
+    """A table of operating points with one header line."""
+
+    format = "CSV of operating points (concurrency or rate_per_s, input_tokens, output_tokens, ...)"
+
+    def recognises(self, document: Document) -> bool:
+        if not isinstance(document.content, str):
+            return False
+        header = {_SAME.get(name.strip(), name.strip()) for name in document.content.lstrip().split("\n")[0].split(",")}
+        return bool(header & {"concurrency", "rate_per_s"}) and {"input_tokens", "output_tokens"} <= header
+
+    def read(self, document: Document) -> Results:
+        points, notes = _points(document.path, document.content)
+        return Results(points, notes)
+
+
+def _points(path: str, text: str) -> tuple[list[Point], list[str]]:
     """The rows as operating points, and notes on those left out. Raises TraceError naming file, line and column."""
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
     try:

@@ -1,100 +1,37 @@
-"""Readers of benchmark results: whatever the format, operating points come out. The format is told from the content.
+"""vLLM `bench serve` results: JSON of one result, a list, or JSON lines of `--append-result`.
 
-- vLLM `bench serve` (JSON, one result, a list, or JSON lines of `--append-result`): `completed`, `request_rate`,
-  `max_concurrency`, `total_input_tokens`, `total_output_tokens`, `mean_ttft_ms`, `mean_tpot_ms`, `output_throughput`;
-  with `--save-detailed` the arrays `input_lens`, `output_lens`, `ttfts`, `itls`, `errors` take their place.
-- GuideLLM (JSON): see `guidellm`.
-- plain CSV: see `plain_csv`.
+Keys: `completed`, `request_rate`, `max_concurrency`, `total_input_tokens`, `total_output_tokens`, `mean_ttft_ms`,
+`mean_tpot_ms`, `output_throughput`; with `--save-detailed` the arrays `input_lens`, `output_lens`, `ttfts`, `itls` and
+`errors` take their place.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from math import inf
-from pathlib import Path
 from typing import Any
 
 from sim.measured.points import AT_ONCE, NO_STEADY_STATE, Figures, Point, keeps_up, mean, positive, usable, whole
-from sim.measured.readers.guidellm import guidellm_models, guidellm_points
-from sim.measured.readers.plain_csv import csv_points
+from sim.measured.readers.reader import Document, Results, ResultsReader
 from sim.schema import TraceError
 
 _FULL = 0.95  # of max_concurrency busy on average: the clients, not the rate, are the load
 
 
-@dataclass
-class Results:
-    """What was read: operating points, what was left out and why, and the models the files name."""
+class Vllm(ResultsReader):
+    """One result of vLLM's `bench serve`."""
 
-    points: list[Point] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    model_ids: list[str] = field(default_factory=list)
+    format = "vLLM bench serve (mean_ttft_ms, completed, ...)"
 
+    def recognises(self, document: Document) -> bool:
+        return isinstance(document.content, dict) and (
+            "mean_ttft_ms" in document.content or "ttfts" in document.content
+        )
 
-def read_results(paths: Iterable[str]) -> Results:
-    """Operating points of result files. Raises TraceError naming file, row and column."""
-    results = Results()
-    for path in paths:
-        try:
-            text = Path(path).expanduser().read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise TraceError(f"{path}: cannot be read: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise TraceError(f"{path}: is not a text file") from None
-        if not text.strip():
-            raise TraceError(f"{path}: is empty")
-        if text.lstrip()[0] in "{[":
-            _read_json(path, text, results)
-        else:
-            points, notes = csv_points(path, text)
-            results.points += points
-            results.notes += notes
-    if not results.points:
-        raise TraceError("no operating point to learn from: " + ("; ".join(results.notes) or "the files hold none"))
-    return results
-
-
-def _read_json(path: str, text: str, results: Results) -> None:
-    documents = _documents(path, text)
-    for place, document in documents:
-        if isinstance(document, dict) and isinstance(document.get("benchmarks"), list):
-            points, notes = guidellm_points(path, document["benchmarks"])
-            results.points += points
-            results.notes += notes
-            results.model_ids += guidellm_models(document)
-        elif isinstance(document, dict) and ("mean_ttft_ms" in document or "ttfts" in document):
-            _read_vllm(path, place, document, results)
-        else:
-            raise TraceError(
-                f"{place}: is neither a vLLM bench serve result (mean_ttft_ms, completed, ...) nor a GuideLLM one "
-                f"(benchmarks)"
-            )
-
-
-def _documents(path: str, text: str) -> list[tuple[str, Any]]:
-    """(where, content) of every JSON document in a file: one, a list, or one per line."""
-    try:
-        whole_file = json.loads(text)
-    except json.JSONDecodeError as error:
-        lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-        if len(lines) < 2 or error.msg != "Extra data":
-            raise TraceError(f"{path}, line {error.lineno}, column {error.colno}: is not JSON: {error.msg}") from None
-        return [(f"{path}, line {number}", _line(path, number, line)) for number, line in lines]
-    if isinstance(whole_file, list):
-        return [(f"{path}, entry {i}", document) for i, document in enumerate(whole_file, 1)]
-    return [(path, whole_file)]
-
-
-def _line(path: str, number: int, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise TraceError(f"{path}, line {number}, column {error.colno}: is not JSON: {error.msg}") from None
-
-
-# --- vLLM bench serve ------------------------------------------------------------------------------------------------
+    def read(self, document: Document) -> Results:
+        results = Results()
+        _read_vllm(document.path, document.place, document.content, results)
+        return results
 
 
 def _read_vllm(path: str, place: str, result: dict[str, Any], results: Results) -> None:

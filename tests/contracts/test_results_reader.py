@@ -1,0 +1,91 @@
+"""What ResultsReader asks of every reader of benchmark results, and that a reader in a new file is found."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sim
+from sim.measured.readers.files import read_results, result_readers
+from sim.measured.readers.reader import Document
+
+VLLM = {
+    "completed": 40, "max_concurrency": 4, "total_input_tokens": 20_000, "total_output_tokens": 4_000,
+    "mean_ttft_ms": 50.0, "mean_tpot_ms": 10.0, "output_throughput": 380.0,
+}  # fmt: skip
+REQUEST = {
+    "prompt_tokens": 500, "output_tokens": 100, "time_to_first_token_ms": 50.0, "inter_token_latency_ms": 10.0,
+    "request_latency": 1.04, "request_start_time": 1000.0,
+}  # fmt: skip
+GUIDELLM = {
+    "benchmarks": [{"config": {"strategy": {"type_": "synchronous"}}, "requests": {"successful": [REQUEST]}}],
+}  # fmt: skip
+SAMPLES = {
+    "Vllm": json.dumps(VLLM),
+    "GuideLlm": json.dumps(GUIDELLM),
+    "PlainCsv": "concurrency,input_tokens,output_tokens,ttft_ms,tpot_ms\n4,500,100,50,10\n",
+}
+ODD = [None, 3, "", "words", [], {}, {"benchmarks": 3}, {"mean_ttft": 3}]
+READERS = {type(reader).__name__: reader for reader in result_readers()}
+
+
+def test_every_reader_has_a_sample_here():
+    assert READERS.keys() == SAMPLES.keys()
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_sample_is_recognised_by_its_own_reader_alone(name):
+    text = SAMPLES[name]
+    document = Document("r", "r", json.loads(text) if text[0] == "{" else text)
+    assert [other for other, reader in READERS.items() if reader.recognises(document)] == [name]
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_reader_does_not_recognise_odd_documents(name):
+    assert not any(READERS[name].recognises(Document("r", "r", content)) for content in ODD)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_one_measurement_is_the_same_point_in_every_format(name, tmp_path):
+    (tmp_path / "r").write_text(SAMPLES[name])
+    (point,) = read_results([str(tmp_path / "r")]).points
+    assert (point.input_tokens, point.output_tokens) == (500, 100)
+    assert point.measured.ttft_s == pytest.approx(0.05) and point.measured.tpot_s == pytest.approx(0.01)
+
+
+OWN = '''
+"""A format of one's own."""
+from sim.measured.points import Figures, Point
+from sim.measured.readers.reader import Document, Results, ResultsReader
+
+
+class Own(ResultsReader):
+    """One operating point with my keys."""
+
+    format = "mine (my_clients)"
+
+    def recognises(self, document: Document) -> bool:
+        return isinstance(document.content, dict) and "my_clients" in document.content
+
+    def read(self, document: Document) -> Results:
+        measured = Figures(0.05, 0.01, None)
+        return Results([Point(document.place, document.path, 500, 100, measured, document.content["my_clients"])])
+'''
+
+
+def test_a_reader_in_a_new_file_is_found(tmp_path):
+    shutil.copytree(Path(sim.__file__).parent, tmp_path / "sim", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "sim/measured/readers/own.py").write_text(OWN)
+    (tmp_path / "r.json").write_text('{"my_clients": 4}')
+    program = "from sim.measured.readers.files import read_results; print(read_results(['r.json']).points[0].label)"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "4 clients, 500 -> 100", done.stderr
