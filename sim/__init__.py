@@ -7,6 +7,7 @@ seconds, leave behind an append-only book of facts, and only then does anyone sp
 
 from importlib import import_module
 
+from sim._version import __version__ as __version__
 from sim.hot_path import use_extensions
 
 use_extensions()

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from sim._version import __version__
+
 PROGRAM = "llm-traffic-sim"
 DEFAULT_VERB = "run"
 INTERRUPTED = 130
@@ -58,7 +60,7 @@ def verbs() -> dict[str, str]:
 def _dispatch(words: list[str]) -> int:
     first = words[0] if words else ""
     if first in ("--version", "-V"):
-        print(f"{PROGRAM} {_version()}")
+        print(f"{PROGRAM} {__version__}")
         return 0
     if first in ("--help", "-h", "help"):
         print(_help())
@@ -101,15 +103,6 @@ def _help() -> str:
         "  --version       the version, and nothing else",
         "  -h, --help      this text",
     ])  # fmt: skip
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(PROGRAM)
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 def _groups() -> list[str]:

@@ -1,18 +1,22 @@
-"""A stranger's machine: a fresh virtual environment from the lock file runs the main job from another folder."""
+"""What is shipped works elsewhere: wheel and sdist, on a fresh environment from the lock file, on other Pythons."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import sim
 from tests import pythons
 
 ROOT = Path(__file__).resolve().parent.parent
+UV = Path(sys.executable).parent / "uv"
 
 
 def run(*words: str, cwd: Path) -> str:
@@ -22,27 +26,58 @@ def run(*words: str, cwd: Path) -> str:
     return done.stdout
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """A folder with the sdist of this checkout, and the wheel made from that sdist alone."""
+    folder = tmp_path_factory.mktemp("built")
+    run(str(UV), "build", "-q", "--out-dir", str(folder), str(ROOT), cwd=folder)
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_fresh_environment_from_the_lock_file_runs_the_main_job(tmp_path):
+def test_the_wheel_in_a_fresh_environment_from_the_lock_file_runs_the_main_job(built, tmp_path):
     run(sys.executable, "-m", "venv", "fresh", cwd=tmp_path)
-    python, lock = str(tmp_path / "fresh/bin/python"), str(ROOT / "requirements.lock")
-    uv = Path(sys.executable).parent / "uv"
-    install = [str(uv), "pip", "install", "-q", "-p", python] if uv.exists() else [python, "-m", "pip", "install", "-q"]
-    run(*install, "--require-hashes", "-r", lock, cwd=tmp_path)
-    run(*install, "--no-deps", str(ROOT), cwd=tmp_path)
+    python, program = str(tmp_path / "fresh/bin/python"), str(tmp_path / "fresh/bin/llm-traffic-sim")
+    install = [str(UV), "pip", "install", "-q", "-p", python]
+    run(*install, "--require-hashes", "-r", str(ROOT / "requirements.lock"), cwd=tmp_path)
+    run(*install, "--no-deps", str(next(built.glob("*.whl"))), cwd=tmp_path)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     home = run(python, "-c", "import sim; print(sim.__file__)", cwd=elsewhere)
     assert home.startswith(str(tmp_path)), "the checkout is in the way of the installed package"
+    assert run(program, "--version", cwd=elsewhere).split() == ["llm-traffic-sim", sim.__version__]
+    assert (Path(home.strip()).parent / "py.typed").exists()
     shorter = ("horizon_s=36000", "arrivals.exact_tasks=200")
-    said = run(python, "-m", "sim", "+experiment=shapes_by_fleets", *shorter, cwd=elsewhere)
-    assert said.count("is the cheapest that meets the SLO") + said.count("none meets the SLO") == 3
+    printed = run(program, "+experiment=shapes_by_fleets", *shorter, cwd=elsewhere)
+    assert printed.count("is the cheapest that meets the SLO") + printed.count("none meets the SLO") == 3
     table = pd.read_csv(elsewhere / "outputs/shapes_by_fleets/results.csv")
     assert len(table) == 15 and (table["status"] == "ok").all()
     assert set(table["tasks"]) == {200}  # every shape and fleet was given the same tasks
     assert len(list((elsewhere / "outputs/shapes_by_fleets/timelines").iterdir())) == 15
-    assert "usage" in run(python, "-m", "sim", "reprice", "--help", cwd=elsewhere)
+    repriced = run(program, "reprice", "outputs/shapes_by_fleets", "prices=market_2026", cwd=elsewhere)
+    assert "market_2026" in repriced
+    from_python = "import sim; print(sim.replicate(sim.parse(sim.compose_config('horizon_s=600'))).summary['requests'])"
+    assert float(run(python, "-c", from_python, cwd=elsewhere)) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_sdist_holds_what_its_own_tests_need(built, tmp_path):
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
+    for name in ("LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "experiments/README.md", "conf/config.yaml"):
+        assert (unpacked / name).is_file(), name
+    assert not [path for path in unpacked.rglob("*") if path.name in (".venv", "__pycache__")]
+    run(sys.executable, "-m", "pytest", "-q", "-x", "tests/test_house.py", "tests/golden", cwd=unpacked)
+
+
+def test_the_version_is_written_in_one_place():
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    assert re.search(rf"^## \[{re.escape(sim.__version__)}\]", changes, flags=re.MULTILINE), "no entry in CHANGELOG.md"
+    others = [ROOT / "pyproject.toml", *(path for path in ROOT.glob("sim/**/*.py") if path.name != "_version.py")]
+    assert not [path for path in others if f'"{sim.__version__}"' in path.read_text()]
 
 
 @pytest.mark.slow
