@@ -31,7 +31,7 @@ def raw(path: Path) -> dict[str, Any]:
 
 def names(group: str, base: type[Choice], *, but: type[Choice] | tuple = ()) -> list[str]:
     """The files of a config group and the kinds of `base` that no file shows, without those of class `but`."""
-    kinds = kinds_of(base)
+    kinds = {kind: cls for kind, cls in kinds_of(base).items() if not cls.__module__.startswith("tests.")}
     shown = {name: raw(path).get("kind", base.default_kind) for name, path in files(group).items()}
     bare = {f"kind={kind}": kind for kind in kinds if kind not in shown.values()}
     return [name for name, kind in (shown | bare).items() if not (kind in kinds and issubclass(kinds[kind], but))]
