@@ -9,6 +9,7 @@ import re
 import pytest
 
 from sim.__main__ import main
+from sim.cli.fidelity import main as fidelity
 from sim.cli.fidelity import predict
 from sim.hardware.model import model_named
 from sim.measured import staged_runs
@@ -251,3 +252,30 @@ def test_a_log_of_requests_is_played_once_however_many_replications(tmp_path):
     (tmp_path / "run.csv").write_text("arrival_s,input_tokens\n0,1\n")
     with pytest.raises(ConfigError, match="no run could be played"):
         predict(tmp_path / "run.json")
+
+
+def test_results_of_a_load_generator_are_played_on_the_server_the_command_line_describes(tmp_path, capsys):
+    results = tmp_path / "r.json"
+    result = {
+        "model_id": "meta-llama/Llama-3.1-8B-Instruct", "completed": 40, "max_concurrency": 4,
+        "total_input_tokens": 20_000, "total_output_tokens": 4_000, "mean_ttft_ms": 40.0, "mean_tpot_ms": 8.0,
+    }  # fmt: skip
+    results.write_text(json.dumps(result))
+    assert fidelity([str(results), "--gpu", "h100_sxm"]) == 0
+    assert "4 clients, 500 -> 100" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="say with --gpu"):
+        fidelity([str(results)])
+    with pytest.raises(ConfigError, match="--tensor-parallel: describes a server and needs --gpu"):
+        fidelity([str(results), "--tensor-parallel", "2"])
+
+
+def test_a_slower_card_is_predicted_to_be_slower(tmp_path):
+    results = tmp_path / "r.csv"
+    results.write_text("concurrency,input_tokens,output_tokens,tpot_ms\n4,500,100,8\n")
+    words = [str(results), "--model", "llama_3_1_8b", "--out", str(tmp_path / "out.json"), "--gpu"]
+    tpot_s = []
+    for gpu in ("h100_sxm", "l4"):
+        assert fidelity([*words, gpu]) == 0
+        rows = json.loads((tmp_path / "out.json").read_text())
+        tpot_s.append(next(row["predicted"] for row in rows if row["metric"] == "tpot_mean_s"))
+    assert 5 < tpot_s[1] / tpot_s[0] < 15  # by their memory bandwidths, about eleven

@@ -26,6 +26,12 @@ def read_results(paths: Iterable[str]) -> Results:
     return results
 
 
+def is_benchmark_result(path: str) -> bool:
+    """Whether a reader recognises every document of the file. Raises TraceError if it cannot be read."""
+    documents = list(_documents(path, _text(path)))
+    return all(any(reader.recognises(document) for reader in result_readers()) for document in documents)
+
+
 @cache
 def result_readers() -> tuple[ResultsReader, ...]:
     """One of every class derived from ResultsReader in the modules of this folder, in alphabetical order of these."""

@@ -1,0 +1,87 @@
+"""The server that benchmark results were measured on, as the command line describes it: card, model, engine, flags."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from sim.conf_path import conf_dir
+from sim.hardware.engine import Engine
+from sim.hardware.gpu import Gpu
+from sim.hardware.model import Model
+from sim.hardware.names import model_file, names_fp8
+from sim.measured.constants import Server
+from sim.schema import Config, ConfigError, parse_config
+from sim.study.errors import refuse_code_in_arguments
+
+FLAGS = {
+    "tensor_parallel": int, "max_num_seqs": int, "max_num_batched_tokens": int, "gpu_memory_utilization": float,
+    "weight_dtype": str, "kv_dtype": str,
+}  # fmt: skip
+
+
+def add_server_flags(parser: argparse._ActionsContainer, gpu: str | None) -> None:
+    """The options that describe a server; `gpu` is the card where none is named, None where one has to be."""
+    default = " (default: %(default)s)" if gpu else ""
+    parser.add_argument("--gpu", default=gpu, help=f"the card, a file of conf/gpu{default}")
+    parser.add_argument("--model", help="a file of conf/model; default: the one the results name")
+    parser.add_argument("--engine", default="vllm", help="a file of conf/engine (default: %(default)s)")
+    for name, kind in FLAGS.items():
+        parser.add_argument("--" + name.replace("_", "-"), type=kind, help="as the server was started with")
+    parser.add_argument("--config-dir", type=Path, help="a folder with your own gpu/, model/ or engine/ YAML files")
+
+
+class _Parts(Config):
+    gpu: Gpu  # so that a violation is told with its full key
+    model: Model
+    engine: Engine
+
+
+def server_described(given: argparse.Namespace, model_ids: Sequence[str]) -> Server:
+    """The server that the command line describes, of the model that it or else the results name.
+
+    A checkpoint named fp8 is in fp8 unless the command line objects. Raises ConfigError.
+    """
+    words = [f"gpu={given.gpu}", f"model={_model_name(given, model_ids)}", f"engine={given.engine}"]
+    flags = {name: getattr(given, name) for name in FLAGS}
+    words += [f"engine.{name}={value}" for name, value in flags.items() if value is not None]
+    if given.config_dir:
+        words.append(f"hydra.searchpath=[file://{given.config_dir.resolve()}]")
+    refuse_code_in_arguments(words, [given.config_dir] if given.config_dir else [])
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+        config = compose("config", overrides=words)
+        raw = {group: OmegaConf.to_container(config[group], resolve=True) for group in ("gpu", "model", "engine")}
+    if given.weight_dtype is None and len({names_fp8(name) for name in model_ids}) > 1:
+        raise ConfigError(
+            f"the results are of {', '.join(dict.fromkeys(model_ids))}: "
+            "fp8 and other weights in one fit; take one, or say --weight-dtype"
+        )
+    if any(map(names_fp8, model_ids)) and raw["model"].get("weight_dtype", "bf16") == "bf16":
+        raw["engine"]["weight_dtype"] = raw["engine"]["weight_dtype"] or "fp8"
+    parts = parse_config(_Parts, raw)
+    server = Server(parts.gpu, parts.model, parts.engine)
+    if server.engine.step_time.kind != "roofline":
+        raise ConfigError(f"--engine {given.engine}: its step time has no GPU in it; there is nothing to calibrate")
+    return server
+
+
+def _model_name(given: argparse.Namespace, model_ids: Sequence[str]) -> str:
+    """`--model`, or the file of conf/model, or of one's own, of the one model that the results name."""
+    if given.model:
+        return given.model
+    named = list(dict.fromkeys(model_ids))
+    if not named:
+        raise ConfigError("the results do not say which model was served: say with --model which of conf/model it is")
+    own = (given.config_dir / "model").glob("*.yaml") if given.config_dir else ()
+    of_own = {str(OmegaConf.load(path).get("hugging_face_id")).lower(): path.stem for path in own}
+    try:
+        found = {of_own.get(name.lower()) or model_file(name) for name in named}
+    except ConfigError:
+        found = set()
+    if len(found) == 1:
+        return found.pop()
+    raise ConfigError(f"the results are of {', '.join(named)}: say with --model which of conf/model has that shape")
