@@ -37,6 +37,7 @@ _SERVED = "the requests that have one"
 
 SUMMARY: Glossary = {
     "replications": Definition("count", "Independent replications that the means and intervals are taken over."),
+    "window_s": Definition("s", "Length of the window: from warmup_s to the horizon."),
     # What arrived, and what became of it.
     "requests": Definition("requests", "Requests sent by the tasks that began in the window, whatever their outcome."),
     "requests_finished": Definition("requests", "Requests of these whose last token was delivered."),
@@ -50,6 +51,10 @@ SUMMARY: Glossary = {
     ),
     "requests_never_sent": Definition(
         "requests", "Calls that tasks never sent, because a call before them did not finish; they miss the SLO."
+    ),
+    "requests_answered": Definition("requests", "Requests of these that got a first token; ttft_mean_s is over them."),
+    "requests_streamed": Definition(
+        "requests", "Finished requests of more than one output token; tpot_mean_s is over them."
     ),
     "tasks": Definition("tasks", "Tasks whose first call arrived in the window; all metrics are about these tasks."),
     "tasks_finished": Definition("tasks", "Tasks of these whose every call finished, in the window or after it."),
@@ -112,6 +117,10 @@ SUMMARY: Glossary = {
         "requests", "Requests that were tried again, because a replica was lost under them or the fleet was full."
     ),
     "prefix_hit_fraction": Definition("fraction", "cached_input_tokens / input_tokens."),
+    "requests_returning": Definition(
+        "requests",
+        "Calls that came back to the replica of the call before; evicted_while_thinking_fraction is of them.",
+    ),
     "evicted_while_thinking_fraction": Definition(
         "fraction",
         "Calls that came back to the replica of their task's previous call and found part of the context evicted from "

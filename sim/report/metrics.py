@@ -36,6 +36,7 @@ def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo
     counts = _counts(mine, usage)
     attainment = _ratio(attained, n + counts["requests_never_sent"])
     return {
+        "window_s": window.length_s,
         **counts,
         **_latencies(mine),
         **_task_times(facts, counts["tasks"]),
@@ -93,6 +94,8 @@ def _counts(mine: dict[str, np.ndarray], usage: Usage) -> dict[str, int]:
         "requests": n,
         **{f"requests_{outcome.name.lower()}": int(by_outcome[outcome]) for outcome in Outcome},
         "requests_never_sent": wanted - n,
+        "requests_answered": int(np.count_nonzero(np.isfinite(mine["first_token_s"]))),
+        "requests_streamed": int(np.count_nonzero((mine["outcome"] == Outcome.FINISHED) & (mine["output_tokens"] > 1))),
         "tasks": int(np.count_nonzero(first)),
         "tasks_finished": usage.tasks_finished,
         "input_tokens": usage.input_tokens,
@@ -285,6 +288,7 @@ def _lost_context(facts: Facts) -> dict[str, Metric]:
     stayed = (at[now] == at[before]) & (kept >= facts.block_tokens)
     evicted = _not_found(kept, requests, now, facts.block_tokens)[stayed]
     return {
+        "requests_returning": len(evicted),
         "evicted_while_thinking_fraction": _ratio(int(np.count_nonzero(evicted)), len(evicted)),
         "recomputed_tokens": recomputed + int(lost.sum(dtype=np.int64)),
     }
