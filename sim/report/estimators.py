@@ -9,8 +9,8 @@ the values themselves; Miller, The jackknife: a review, 1974) in two ways, of wh
   transformation, 1992), clipped to the support.
 
 Each of the two alone falls short of 95 % somewhere: the first where many replications are alike and few are far off, as
-attained fractions are, the second with three to five replications. `make proofs` measures both, plain t, and three
-bootstraps (percentile, BCa, studentised), which cover less with fewer than ten replications: docs/why/coverage.md.
+attained fractions are, the second with three to five replications. What they cover together, and what plain t and
+three bootstraps (percentile, BCa, studentised) cover, is measured by `make proofs`: docs/why/coverage.md.
 """
 
 from __future__ import annotations
@@ -43,8 +43,13 @@ class Sureness(StrEnum):
 
     ABSENT = "no value"
     UNTESTED = "one replication"
+    FEW = "too few replications"
     UNKNOWN = "unknown with so few"
     KNOWN = "known"
+
+
+FEWEST = {Support.REAL: 2, Support.NON_NEGATIVE: 3, Support.FRACTION: 10}
+"""Replications from which on an interval covers as it says (docs/why/coverage.md); of fewer it is not printed."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Interval:
 
     @property
     def sureness(self) -> Sureness:
-        """UNKNOWN where replications are several but give no bounds, or a half-width above the mean.
+        """FEW below FEWEST; UNKNOWN where replications give no bounds, or a half-width above the mean.
 
         A difference (support REAL) may well be smaller than its half-width: its bounds say that it is near 0.
         """
@@ -79,6 +84,8 @@ class Interval:
             return Sureness.ABSENT
         if self.replications < 2:
             return Sureness.UNTESTED
+        if self.replications < FEWEST[self.support]:
+            return Sureness.FEW
         width = self.half_width
         if width is None or (self.support is not Support.REAL and width > self.mean):
             return Sureness.UNKNOWN

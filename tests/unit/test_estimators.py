@@ -72,6 +72,9 @@ def test_what_scatters_more_than_its_mean_is_unknown():
     """A p99 of 5.61 with a half-width of 8 is no interval: it says that so few replications do not tell."""
     assert mean([2.0, 3.0, 12.0]).sureness is Sureness.UNKNOWN
     assert mean([5.0, 5.5, 6.0]).sureness is Sureness.KNOWN
+    assert mean([5.0, 5.5]).sureness is Sureness.FEW
+    assert mean([0.5] * 9, Support.FRACTION).sureness is Sureness.FEW
+    assert mean([0.5] * 10, Support.FRACTION).sureness is Sureness.KNOWN
     assert mean([5.0]).sureness is Sureness.UNTESTED
     assert mean([]).sureness is Sureness.ABSENT
     assert mean([-1.0, 1.5], Support.REAL).sureness is Sureness.KNOWN  # a difference near 0 is a finding

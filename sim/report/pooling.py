@@ -1,0 +1,160 @@
+"""One row from several replications: ratios as ratios of sums, all else as means, each with what is known of it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from sim.report.attainment import Judgement, judge
+from sim.report.estimators import CONFIDENCE, Interval, Support, Sureness, mean, ratio_of_sums
+from sim.report.metrics import Metric
+from sim.units import MONTH_S, MTOK
+
+CI_SUFFIX = "_ci95"
+ATTAINMENT = "slo_attainment_fraction"
+Row = Mapping[str, Metric]
+
+
+class Ratio(NamedTuple):
+    """A metric that is a quotient in every replication: what to sum for it over replications.
+
+    `denominator` reads its number off a replication's row. `numerator` names a key; None where the metric is a mean
+    over the denominator's units, whose sum is metric x denominator.
+    """
+
+    denominator: Callable[[Row, str], float]
+    numerator: str | None = None
+
+
+def sum_of(*keys: str, per: float = 1.0) -> Callable[[Row, str], float]:
+    """The sum of these keys, each with the row's prefix before it, in units of `per`."""
+    return lambda row, prefix: sum(_number(row[prefix + key]) for key in keys) / per
+
+
+def product_of(*keys: str) -> Callable[[Row, str], float]:
+    """The product of these keys, each with the row's prefix before it."""
+    return lambda row, prefix: math.prod(_number(row[prefix + key]) for key in keys)
+
+
+_PAID = Ratio(sum_of("gpu_hours_paid"))
+_REQUESTS = Ratio(sum_of("requests"))
+_AT_THE_API = Ratio(product_of("requests", "api_request_fraction"))
+RATIOS: Mapping[str, Ratio] = {
+    "usd_per_mtok_output": Ratio(sum_of("output_tokens", per=MTOK), "usd_total"),
+    "usd_per_mtok_total": Ratio(sum_of("input_tokens", "output_tokens", per=MTOK), "usd_total"),
+    "usd_per_request": Ratio(sum_of("requests_finished"), "usd_total"),
+    "usd_per_task": Ratio(sum_of("tasks_finished"), "usd_total"),
+    "usd_per_month": Ratio(sum_of("window_s", per=MONTH_S), "usd_total"),
+    "ttft_mean_s": Ratio(sum_of("requests_answered")),
+    "tpot_mean_s": Ratio(sum_of("requests_streamed")),
+    "e2e_mean_s": Ratio(sum_of("requests_finished")),
+    "task_mean_s": Ratio(sum_of("tasks_finished")),
+    ATTAINMENT: Ratio(sum_of("requests", "requests_never_sent")),
+    "busy_fraction_of_paid": _PAID,
+    "token_fraction_of_peak": _PAID,
+    "batch_fill_fraction": Ratio(product_of("gpu_hours_paid", "busy_fraction_of_paid")),
+    "cold_start_request_fraction": _REQUESTS,
+    "prefix_hit_fraction": Ratio(sum_of("input_tokens")),
+    "evicted_while_thinking_fraction": Ratio(sum_of("requests_returning")),
+    "api_request_fraction": _REQUESTS,
+    "api_attempts_per_request": _AT_THE_API,
+    "api_hedged_fraction": _AT_THE_API,
+}
+"""Every metric of a replication that is a quotient; percentiles are none, and are averaged over replications."""
+
+_OF_A_POOL = re.compile("(pool_.+_)(busy_fraction_of_paid|token_fraction_of_peak|batch_fill_fraction)")
+_SHARE_OF_A_POOL = re.compile("pool_.+_request_fraction")
+
+
+def estimate(key: str, rows: Sequence[Row], confidence: float = CONFIDENCE) -> Interval:
+    """A metric over replications. Rows that lack a ratio's terms, as older files do, are averaged.
+
+    Of a single replication the metric is what that one says, to the last bit.
+    """
+    support = Support.FRACTION if is_fraction(key) else Support.NON_NEGATIVE
+    values = [_number_or_none(row.get(key)) for row in rows]
+    terms = None if len(rows) < 2 else _terms(key, rows, values)
+    if terms is None or not any(terms[1]):
+        return mean(values, support, confidence)
+    return ratio_of_sums(*terms, support, confidence)
+
+
+def over_replications(
+    rows: Sequence[Row], attainment_target: float | None = None, judgement: Judgement | None = None
+) -> dict[str, Metric | str]:
+    """One row from several replications: `<key>` the estimate, `<key>_ci95` its half-width, and `replications`.
+
+    A half-width is given if there are replications enough for it to be one (FEWEST), and it is not above the estimate.
+    `meets_slo` is the judgement of the SLO whose target is `attainment_target` (or `judgement`, if that is at hand),
+    and None where it is not resolved; `slo_judgement` says it in words, and slo_attainment_fraction_low and _high are
+    the bounds of attainment that it rests on. Without a target there is no judgement.
+    """
+    found: dict[str, Metric | str] = {"replications": len(rows)}
+    for key in rows[0] if rows else ():
+        values = [row.get(key) for row in rows]
+        if key == "meets_slo":
+            found |= _judged(rows, attainment_target, judgement)
+        elif all(
+            value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)) for value in values
+        ):
+            interval = estimate(key, rows)
+            found[key] = interval.mean
+            found[key + CI_SUFFIX] = interval.half_width if interval.sureness is Sureness.KNOWN else None
+    return found
+
+
+def is_fraction(key: str) -> bool:
+    """Whether a metric is a share of something, within [0, 1] by law."""
+    return "_fraction" in key
+
+
+def attained_calls(rows: Sequence[Row]) -> tuple[list[int], list[int]]:
+    """(calls that attain the SLO, all calls, never sent ones included) of each replication."""
+    calls = [int(RATIOS[ATTAINMENT].denominator(row, "")) for row in rows]
+    return [round(n * _number(row[ATTAINMENT])) for n, row in zip(calls, rows, strict=True)], calls
+
+
+def _judged(rows: Sequence[Row], target: float | None, judgement: Judgement | None) -> dict[str, Metric | str]:
+    if judgement is None:
+        if target is None:
+            return {}
+        judgement = judge(*attained_calls(rows), target)
+    return {
+        "meets_slo": judgement.meets,
+        "slo_judgement": str(judgement.verdict),
+        ATTAINMENT + "_low": judgement.attainment.low,
+        ATTAINMENT + "_high": judgement.attainment.high,
+    }
+
+
+def _terms(key: str, rows: Sequence[Row], values: list[float | None]) -> tuple[list[float], list[float]] | None:
+    """(numerators, denominators) of a ratio, by replication; None if the metric is none, or its terms are not known.
+
+    A replication without a denominator counts with its numerator: what an idle night costs, tasks of the day pay for.
+    """
+    ratio, prefix = RATIOS.get(key), ""
+    if of_a_pool := _OF_A_POOL.fullmatch(key):
+        prefix, ratio = of_a_pool[1], RATIOS[of_a_pool[2]]
+    elif _SHARE_OF_A_POOL.fullmatch(key):
+        ratio = _REQUESTS
+    if ratio is None:
+        return None
+    try:
+        denominators = [ratio.denominator(row, prefix) for row in rows]
+        if ratio.numerator is not None:
+            return [_number(row[ratio.numerator]) for row in rows], denominators
+    except KeyError:
+        return None
+    if any(value is None and n > 0 for value, n in zip(values, denominators, strict=True)):
+        return None
+    return [(value or 0.0) * n for value, n in zip(values, denominators, strict=True)], denominators
+
+
+def _number(value: Metric | str) -> float:
+    return float(value) if value is not None else 0.0
+
+
+def _number_or_none(value: Metric | str) -> float | None:
+    return None if value is None else float(value)
