@@ -5,7 +5,7 @@ PY ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 pytho
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: help hot-path run check test coverage test-pythons docs bench fidelity lock
+.PHONY: help hot-path run check test coverage test-pythons docs bench fidelity proofs lock
 
 help:               ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | sort | column -t -s '	' 2>/dev/null
@@ -58,6 +58,9 @@ bench: hot-path    ## speed and memory of the simulator on one core
 
 fidelity: hot-path ## measured runs of real servers, played again: predicted beside measured
 	$(BIN)/python -m tests.fidelity $(ARGS)
+
+proofs: hot-path   ## what intervals and SLO judgements are worth, measured (minutes); writes docs/why/coverage.md
+	$(BIN)/python -m tests.proofs $(ARGS)
 
 lock: .venv/.ok    ## rewrite requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

@@ -72,7 +72,8 @@ def judge(attained: Sequence[int], calls: Sequence[int], target: float, confiden
     this scenario fell short, ten in a row that do not would have a probability of at most 0.69^10 = 2.5 %. Rarer
     failures can hide: what share of replications may fall short unseen is `unseen_fraction`. No method can exclude one
     failure in a hundred with fewer than 300 replications (the rule of three), unless it assumes how bad a bad
-    replication can be. That a fleet misses its SLO can be shown by two.
+    replication can be. That a fleet misses its SLO can be shown by two that are bad enough: with fewer than MEETS_FROM
+    the interval must be below the target, and a bet against the SLO must have won (see `_winnings_of_doubt`).
 
     A single replication has no interval: it gives the point judgement, marked as not tested.
     """
@@ -87,8 +88,23 @@ def judge(attained: Sequence[int], calls: Sequence[int], target: float, confiden
     if pooled.low is not None and reaches(pooled.low, target) and pooled.replications >= MEETS_FROM:
         verdict = Verdict.MEETS
     elif pooled.high is not None and not reaches(pooled.high, target):
-        verdict = Verdict.MISSES
+        enough = pooled.replications >= MEETS_FROM or _winnings_of_doubt(attained, calls, target) >= 2 / (
+            1 - confidence
+        )
+        verdict = Verdict.MISSES if enough else Verdict.NOT_RESOLVED
     return Judgement(verdict, pooled, reached)
+
+
+def _winnings_of_doubt(attained: Sequence[int], calls: Sequence[int], target: float) -> float:
+    """What a dollar becomes that bets half of itself, replication by replication, on losses above 1 - target.
+
+    If the mean loss is at most 1 - target, whatever the distribution, it becomes 40 dollars with a probability of at
+    most 1 / 40 (Waudby-Smith and Ramdas, Estimating means of bounded random variables by betting, 2024). Three
+    replications that all lose 2 % have no spread, but three such in a row happen to a fleet that loses 1 % on average.
+    """
+    allowed = max(1 - target, TOLERANCE)
+    n_mean = sum(calls) / len(calls)
+    return math.prod(0.5 + 0.5 * (n - a) / n_mean / allowed for a, n in zip(attained, calls, strict=True))
 
 
 def unseen_fraction(replications: int, confidence: float = CONFIDENCE) -> float:
@@ -126,7 +142,8 @@ def judge_at_look(
     boundaries for clinical trials, 1983), so that looking several times errs no more often than looking once: if the
     attainment is below target - zone, it is judged to meet with a probability of at most (1 - confidence) / 2, and
     likewise the other way round. In between, either is right (an indifference zone), and NOT_RESOLVED means: cannot
-    tell yet. What `judge` says of replications that fall short too rarely to be seen holds here, too.
+    tell yet. What `judge` says of replications that fall short too rarely to be seen holds here, too; since all looks
+    share one error probability, the first one is too early to say that a fleet meets its SLO, if others follow.
     """
     if len(calls) not in sizes:
         raise ValueError(f"{len(calls)} replications: is not a planned look, which are {list(sizes)}")
@@ -137,7 +154,8 @@ def judge_at_look(
     pooled = _pooled(attained, calls, 2 * level - 1)
     reached = pooled.mean is not None and reaches(pooled.mean, target)
     verdict = Verdict.NOT_RESOLVED
-    if reached and pooled.low is not None and pooled.low > target - zone and len(calls) >= MEETS_FROM:
+    enough = len(calls) >= max(MEETS_FROM, sizes[min(1, len(sizes) - 1)])
+    if enough and reached and pooled.low is not None and pooled.low > target - zone:
         verdict = Verdict.MEETS
     elif not reached and pooled.high is not None and pooled.high < target + zone:
         verdict = Verdict.MISSES
