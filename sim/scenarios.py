@@ -27,9 +27,9 @@ from sim.routing.placement.placement import Placement
 from sim.routing.router import Router
 from sim.scaling.scaler import Scaler
 from sim.schema import Config, ConfigError, OneOf, parse_config
-from sim.workload.arrivals.cox import Source
-from sim.workload.lengths.lengths import Lengths
-from sim.workload.tasks.shapes import Tasks
+from sim.workload.arrivals.base import Source
+from sim.workload.lengths.base import Lengths
+from sim.workload.tasks.base import Tasks
 
 
 class Queue(Config):

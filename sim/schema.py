@@ -63,7 +63,7 @@ def kinds_of(base: type[ChoiceT]) -> dict[str, type[ChoiceT]]:
     A class is concrete if it declares a `kind` itself; one that inherits its kind is a variant for Python code and has
     no name in a configuration. Raises ConfigError if two classes claim one kind, or if a plugin cannot be imported.
 
-    >>> from sim.workload.arrivals.cox import Arrivals
+    >>> from sim.workload.arrivals.base import Arrivals
     >>> "bursty" in kinds_of(Arrivals)
     True
     """

@@ -9,18 +9,13 @@ from pydantic import Field, model_validator
 
 from sim.ledger.lines import Line
 from sim.ledger.overheads.overheads import MonthlyItems, MultiplierOverhead, NoOverhead, Overhead, PercentageOverhead
-from sim.ledger.plans.gpu_plans import (
-    CommittedPlan,
-    GpuPlan,
-    MeteredPlan,
-    Monthly,
-    OnDemand,
-    Owned,
-    Reserved,
-    Serverless,
-    Spot,
-)
-from sim.ledger.tariffs.api_tariffs import ApiTariff, ModelTariff, TokenRates, TokenTariff
+from sim.ledger.plans.base import GpuPlan
+from sim.ledger.plans.committed import CommittedPlan, Monthly, Owned, Reserved
+from sim.ledger.plans.metered import MeteredPlan, OnDemand, Serverless, Spot
+from sim.ledger.tariffs.base import ApiTariff
+from sim.ledger.tariffs.by_model import ModelTariff
+from sim.ledger.tariffs.flat import TokenTariff
+from sim.ledger.tariffs.rates import TokenRates
 from sim.ledger.usage import Usage
 from sim.records import FIRST_POOL
 from sim.schema import Config, ConfigError, OneOf

@@ -13,8 +13,11 @@ from sim.report.formatting import number, percent
 from sim.report.warmup import mser5
 from sim.scenarios import Scenario
 from sim.units import DAY_S, HOUR_S, MINUTE_S, WEEK_S
+from sim.workload.arrivals.base import Source
+from sim.workload.arrivals.bursty import Bursty
 from sim.workload.arrivals.closed_loop import ClosedLoop
-from sim.workload.arrivals.cox import Bursty, Diurnal, Source, Steady
+from sim.workload.arrivals.diurnal import Diurnal
+from sim.workload.arrivals.steady import Steady
 
 _BINS = 250
 _MATERIAL = 0.02

@@ -11,11 +11,12 @@ import numpy as np
 from sim.randomness import Streams
 from sim.schema import ConfigError
 from sim.work import Call, Task, TaskProfile
-from sim.workload.arrivals.cox import Source
+from sim.workload.arrivals.base import Source
 from sim.workload.arrivals.replay import Arrived, Replay
-from sim.workload.lengths.lengths import Empirical, Lengths
+from sim.workload.lengths.base import Lengths
+from sim.workload.lengths.empirical import Empirical
 from sim.workload.logs.recorded_calls import priorities_of, recorded_calls
-from sim.workload.tasks.shapes import Tasks, expected_calls
+from sim.workload.tasks.base import Tasks, expected_calls
 
 Kind = tuple[tuple[Call, ...], int, TaskProfile]
 """What a task is: its calls, its application and what routers may know of it."""

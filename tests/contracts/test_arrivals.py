@@ -8,8 +8,8 @@ import pytest
 
 from sim.randomness import Streams
 from sim.units import WEEK_S
+from sim.workload.arrivals.base import Arrivals, Source
 from sim.workload.arrivals.closed_loop import ClosedLoop
-from sim.workload.arrivals.cox import Arrivals, Source
 from tests.agree import assert_agrees, assert_disagrees
 from tests.contracts.found import load, names
 

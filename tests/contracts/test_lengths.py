@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sim.randomness import Streams
-from sim.workload.lengths.lengths import Lengths
+from sim.workload.lengths.base import Lengths
 from tests.agree import assert_agrees, assert_disagrees
 from tests.contracts.found import load, names
 

@@ -4,8 +4,8 @@ import pytest
 
 from sim.randomness import Streams
 from sim.work import Call
-from sim.workload.lengths.lengths import Uniform
-from sim.workload.tasks.shapes import SHARED_KEY, Tasks
+from sim.workload.lengths.uniform import Uniform
+from sim.workload.tasks.base import SHARED_KEY, Tasks
 from tests.agree import assert_agrees, assert_disagrees
 from tests.contracts.found import load, names
 

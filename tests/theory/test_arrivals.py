@@ -8,8 +8,10 @@ import pytest
 
 from sim.randomness import Streams
 from sim.units import DAY_S, HOUR_S, WEEK_S
-from sim.workload.arrivals.cox import Bursty, Diurnal, Steady
+from sim.workload.arrivals.bursty import Bursty
+from sim.workload.arrivals.diurnal import Diurnal
 from sim.workload.arrivals.replay import Replay
+from sim.workload.arrivals.steady import Steady
 from tests.agree import assert_agrees, assert_disagrees
 
 TRACES = Path(__file__).parents[3] / "shared" / "traces"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sim.schema import ConfigError
-from sim.workload.arrivals.cox import Bursty
+from sim.workload.arrivals.bursty import Bursty
 from sim.workload.arrivals.superposed import Superposed
 from tests.agree import assert_agrees, assert_disagrees
 

@@ -13,7 +13,7 @@ from sim.records import Backend
 from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError, parse_config
 from sim.simulation import simulate
-from sim.workload.lengths.lengths import Fixed
+from sim.workload.lengths.fixed import Fixed
 from sim.workload.tasks.mixed import Mixed
 from sim.workload.workload import Workload
 

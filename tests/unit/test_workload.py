@@ -12,12 +12,17 @@ from sim.cli.sample_log import main as sample_log
 from sim.randomness import Streams
 from sim.schema import ConfigError, TraceError
 from sim.work import Call, Task
-from sim.workload.arrivals.cox import Bursty, Diurnal, Steady
+from sim.workload.arrivals.bursty import Bursty
+from sim.workload.arrivals.diurnal import Diurnal
 from sim.workload.arrivals.replay import Replay
-from sim.workload.lengths.lengths import Empirical, Fixed, Lognormal
+from sim.workload.arrivals.steady import Steady
+from sim.workload.lengths.empirical import Empirical
+from sim.workload.lengths.fixed import Fixed
+from sim.workload.lengths.lognormal import Lognormal
 from sim.workload.logs.sample_log import write_sample_log
 from sim.workload.spread import Spread
-from sim.workload.tasks.shapes import AgentLoop, SingleCall
+from sim.workload.tasks.agent_loop import AgentLoop
+from sim.workload.tasks.single_call import SingleCall
 from sim.workload.workload import Workload
 
 TRACES = Path(__file__).parents[3] / "shared" / "traces"

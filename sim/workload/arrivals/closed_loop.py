@@ -11,7 +11,7 @@ from pydantic import Field
 
 from sim.clock import call_later
 from sim.work import Call, Outcome, Request, Task, TaskProfile
-from sim.workload.arrivals.cox import Source
+from sim.workload.arrivals.base import Source
 from sim.workload.spread import Spread
 
 RETRY_S = 1.0

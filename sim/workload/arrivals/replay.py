@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from sim.schema import TraceError
-from sim.workload.arrivals.cox import Arrivals
+from sim.workload.arrivals.base import Arrivals
 
 if TYPE_CHECKING:
     from sim.workload.logs.request_log import RequestLog

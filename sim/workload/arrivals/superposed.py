@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from sim.workload.arrivals.cox import Bursty, RatePath
+from sim.workload.arrivals.bursty import Bursty
+from sim.workload.arrivals.cox import RatePath
 
 _CHANGES = 1024
 

@@ -1,1 +1,1 @@
-"""HOW MANY TOKENS a single call takes and gives. `lengths` holds the base, `Lengths`, and its kinds."""
+"""HOW LONG: the numbers of input and output tokens of single calls. Every file but `base` is one kind."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from sim.work import Call, Segment
 from sim.workload.arrivals.replay import Arrived, Excerpt
-from sim.workload.tasks.shapes import Drawn, build_calls
+from sim.workload.tasks.base import Drawn, build_calls
 
 
 def draw_recorded(excerpt: Excerpt, block: Arrived) -> tuple[Drawn, np.ndarray]:

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from sim.randomness import Streams
-from sim.workload.arrivals.cox import Bursty
-from sim.workload.lengths.lengths import Lognormal, TokenSpread
+from sim.workload.arrivals.bursty import Bursty
+from sim.workload.lengths.lognormal import Lognormal, TokenSpread
 from sim.workload.logs.request_log import AZURE_COLUMNS
-from sim.workload.tasks.shapes import SingleCall
+from sim.workload.tasks.single_call import SingleCall
 from sim.workload.workload import Workload
 
 _RATE_PER_S = 2.0

@@ -1,1 +1,1 @@
-"""WHAT A TASK IS: its calls, their tokens, waits and shared prefixes. `shapes` holds the base, `Tasks`."""
+"""WHAT A TASK IS: how many calls, with what tokens, waits and shared prefixes. Every file but `base` is one kind."""

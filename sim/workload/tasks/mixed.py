@@ -12,8 +12,8 @@ from pydantic import Field, field_validator, model_validator
 
 from sim.schema import Config, OneOf
 from sim.work import Segment, TaskProfile
-from sim.workload.lengths.lengths import Lengths
-from sim.workload.tasks.shapes import Drawn, Tasks
+from sim.workload.lengths.base import Lengths
+from sim.workload.tasks.base import Drawn, Tasks
 
 ApplicationName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 

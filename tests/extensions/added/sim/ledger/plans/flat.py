@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from sim.ledger.lines import Line, Usd
-from sim.ledger.plans.gpu_plans import GpuPlan
+from sim.ledger.plans.base import GpuPlan
 from sim.ledger.usage import Usage
 from sim.units import HOUR_S
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from sim.workload.arrivals.cox import Arrivals
+from sim.workload.arrivals.base import Arrivals
 
 
 class GammaRenewal(Arrivals):

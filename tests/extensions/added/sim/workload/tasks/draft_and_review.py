@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import Field
 
 from sim.work import Segment, TaskProfile
-from sim.workload.lengths.lengths import Lengths
-from sim.workload.tasks.shapes import Drawn, Tasks
+from sim.workload.lengths.base import Lengths
+from sim.workload.tasks.base import Drawn, Tasks
 
 
 class DraftAndReview(Tasks):

@@ -1,0 +1,17 @@
+"""A tariff that is the same for all models."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sim.ledger.tariffs.base import ApiTariff
+from sim.ledger.tariffs.rates import TokenRates
+
+
+class TokenTariff(ApiTariff, TokenRates):
+    """One flat tariff, whatever the model."""
+
+    kind: Literal["token_tariff"] = "token_tariff"
+
+    def rates(self, model_name: str | None) -> TokenRates:
+        return self

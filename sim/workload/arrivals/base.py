@@ -1,0 +1,74 @@
+"""What sets tasks going: the bases of arrival processes and of clients in a closed loop."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from sim.schema import Choice
+
+
+class Source(Choice):
+    """What sets tasks going: a point process that knows nothing of the server, or clients that wait for it.
+
+    A class of one's own derives from `Arrivals`.
+    """
+
+    @property
+    def ends_by_itself(self) -> bool:
+        """Whether a run needs no horizon."""
+        return False
+
+    @property
+    def default_horizon_s(self) -> float | None:
+        """How long a run without a horizon lasts; None if it ends with the last task, or never."""
+        return None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results should know about this source."""
+        return ()
+
+
+class Arrivals(Source):
+    """A point process of tasks on [0, horizon_s).
+
+    The contract of every kind (tests/contracts/test_arrivals.py):
+
+    1. `times` yields float64 arrays of at most 5000 moments. They are sorted, within an array and from one to the next,
+       and lie in [0, horizon_s).
+    2. All chance comes from `rng`: the same stream gives the same moments. Another stream gives other moments, unless
+       the class says `is_random = False`.
+    3. A longer horizon only adds moments: those before the shorter horizon stay where they are, to within 0.2 s.
+    4. The mean number of moments per second over a long time is `mean_rate_per_s`; over a horizon of 12 000 expected
+       moments (whole weeks, if the rate has a weekly profile: let the class say `period_s`) it is within 10 % of it.
+    5. Memory does not grow with the horizon, if the process goes on forever: 300 arrays take less than 2 MB.
+
+    Optional:
+
+    6. `index_of_dispersion` states how bursty the process is; None, the default, states nothing.
+    7. A field `exact_tasks`, if there is one, makes every horizon hold exactly so many moments.
+    8. `ends_by_itself` with `default_horizon_s`: for a process that ends, such as a recording.
+    """
+
+    is_random: ClassVar[bool] = True  # two random streams give different moments
+    period_s: ClassVar[float | None] = None  # the cycle after which the expected rate repeats itself
+
+    @property
+    @abstractmethod
+    def mean_rate_per_s(self) -> float:
+        """Tasks per second in the long run."""
+
+    def index_of_dispersion(self, window_s: float) -> float | None:
+        """Variance of the number of tasks in a window of this length, over its mean (1 for Poisson); None: not stated.
+
+        The window begins at a uniformly random moment of the endless stationary process.
+        """
+        return None
+
+    @abstractmethod
+    def times(self, rng: np.random.Generator, horizon_s: float) -> Iterator[np.ndarray]:
+        """Arrival moments: sorted float64 blocks in [0, horizon_s), drawn lazily, in bounded memory."""

@@ -1,0 +1,29 @@
+"""Calls that all have the same numbers of tokens."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from sim.workload.lengths.base import Lengths
+
+
+class Fixed(Lengths):
+    """Every call alike."""
+
+    kind: Literal["fixed"] = "fixed"
+    input_tokens: int = Field(ge=1)
+    output_tokens: int = Field(ge=1)
+
+    @property
+    def mean_input_tokens(self) -> float:
+        return float(self.input_tokens)
+
+    @property
+    def mean_output_tokens(self) -> float:
+        return float(self.output_tokens)
+
+    def draw(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.full(n, self.input_tokens), np.full(n, self.output_tokens)

@@ -1,0 +1,107 @@
+"""Tasks that are a chain of calls, each repeating the conversation so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import repeat
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.random import Generator
+from pydantic import Field, model_validator
+
+from sim.work import Segment, TaskProfile
+from sim.workload.lengths.base import Lengths
+from sim.workload.spread import Spread
+from sim.workload.tasks.base import SHARED_KEY, Drawn, Tasks, expected_calls
+
+
+class AgentLoop(Tasks):
+    """A chain of calls: each prompt repeats the one before and its answer, and adds new input (a tool's or a human's).
+
+    input_1 = first_input; input_(j+1) = input_j + output_j + new_input_(j+1). Between an answer and the next call
+    passes `wait_s`. Where a call's input + output would exceed `max_context_tokens`, the context is compacted: the
+    prompt restarts as first prompt + `summary_tokens` + this call's new input, sharing nothing but the shared prefix
+    with what came before. The work of writing the summary is not modelled.
+    """
+
+    kind: Literal["agent_loop"] = "agent_loop"
+    uses_lengths: ClassVar[bool] = False
+    extends_prefix: ClassVar[bool] = True
+    calls_per_task: Spread
+    first_input_tokens: Spread
+    new_input_tokens: Spread
+    output_tokens: Spread
+    wait_s: Spread = Spread(median=0.0)
+    max_context_tokens: int | None = Field(None, ge=1, description="input + output of any call; null = no limit")
+    summary_tokens: int = Field(0, ge=0, description="what compaction leaves of the conversation")
+
+    @model_validator(mode="after")
+    def _fits(self) -> AgentLoop:
+        if self.calls_per_task.lowest < 1 or self.calls_per_task.highest == math.inf:
+            raise ValueError("calls_per_task needs bounds: min >= 1 and a max")
+        if self.shared_prefix_tokens > self.first_input_tokens.lowest:
+            shared, lowest = self.shared_prefix_tokens, self.first_input_tokens.lowest
+            raise ValueError(f"shared_prefix_tokens = {shared} must be <= the least first_input_tokens = {lowest:g}")
+        if self.max_context_tokens is not None:
+            parts = (self.first_input_tokens, self.new_input_tokens, self.output_tokens)
+            most = sum(part.highest for part in parts) + self.summary_tokens
+            if most > self.max_context_tokens:
+                raise ValueError(
+                    f"max_context_tokens = {self.max_context_tokens} must hold the largest first prompt + summary + "
+                    f"new input + output = {most:g} (give them a max)"
+                )
+        return self
+
+    @property
+    def mean_calls_per_task(self) -> float:
+        return self.calls_per_task.whole_moments[0]
+
+    @property
+    def profile(self) -> TaskProfile:
+        return TaskProfile(expected_calls=expected_calls(*self.calls_per_task.whole_shares))
+
+    def draw(self, rng: Generator, lengths_rng: Generator, lengths: Lengths | None, n: int) -> Drawn:
+        counts = self.calls_per_task.draw_whole(rng, n)
+        offsets = np.concatenate(([0], np.cumsum(counts)))
+        total, starts = int(offsets[-1]), offsets[:-1]
+        first = self.first_input_tokens.draw_whole(rng, n)
+        added = self.new_input_tokens.draw_whole(rng, total)
+        output = self.output_tokens.draw_whole(rng, total)
+        wait_s = self.wait_s.draw(rng, total)
+        wait_s[starts] = 0.0
+        added[starts] = first
+        grown = np.cumsum(added) + np.concatenate(([0], np.cumsum(output)[:-1]))  # as if all were one long conversation
+        before = np.concatenate(([0], (grown + output)[offsets[1:-1] - 1]))
+        input_tokens = grown - np.repeat(before, counts)
+        contexts = self._compact(offsets, first, added, input_tokens, output)
+        return Drawn(offsets, input_tokens, output, wait_s, contexts)
+
+    def _compact(
+        self, offsets: np.ndarray, first: np.ndarray, added: np.ndarray, input_tokens: np.ndarray, output: np.ndarray
+    ) -> np.ndarray | None:
+        """Rewrite, in place, the inputs of tasks that outgrow the context; compactions before each call."""
+        limit = self.max_context_tokens
+        if limit is None or (input_tokens + output).max() <= limit:
+            return None
+        contexts = np.zeros(len(output), np.int64)
+        outgrown = np.maximum.reduceat(input_tokens + output, offsets[:-1]) > limit
+        for task in np.flatnonzero(outgrown).tolist():
+            used, times = 0, 0
+            for i in range(offsets[task], offsets[task + 1]):
+                used += int(added[i])
+                if used + output[i] > limit:
+                    used, times = int(first[task]) + self.summary_tokens + int(added[i]), times + 1
+                input_tokens[i], contexts[i] = used, times
+                used += int(output[i])
+        return contexts
+
+    def segments(self, drawn: Drawn, first_task_id: int) -> Iterable[tuple[Segment, ...]]:
+        counts, shared = np.diff(drawn.offsets), self.shared_prefix_tokens
+        keys = np.repeat(np.arange(first_task_id, first_task_id + len(counts)), counts).tolist()
+        if drawn.contexts is not None:
+            compacted = zip(keys, drawn.contexts.tolist(), strict=True)
+            keys = [(key, times) if times else key for key, times in compacted]
+        own = zip(keys, (drawn.input_tokens - shared).tolist(), strict=True)
+        return zip(repeat((SHARED_KEY, shared)), own, strict=False) if shared else zip(own)

@@ -1,0 +1,125 @@
+"""The base of task shapes: how many calls a task makes, with what tokens, waits and shared prefixes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from itertools import islice, repeat
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from numpy.random import Generator
+from pydantic import Field, field_validator
+
+from sim.schema import Choice
+from sim.work import Call, Segment, TaskProfile
+from sim.workload.lengths.base import Lengths
+
+SHARED_KEY = "shared"
+"""The stream of the prompt text that all tasks begin with. Streams of single tasks are keyed by numbers or tuples."""
+
+
+class Drawn(NamedTuple):
+    """The calls of n tasks as columns, end to end: task i owns [offsets[i]:offsets[i + 1]]."""
+
+    offsets: np.ndarray
+    input_tokens: np.ndarray
+    output_tokens: np.ndarray
+    wait_s: np.ndarray | None  # None = 0 throughout
+    contexts: np.ndarray | None  # how often the task's context had been compacted before the call; None = never
+    application: np.ndarray | None = None  # of each task, by number; None = 0 throughout
+
+
+def expected_calls(n_calls: np.ndarray, shares: np.ndarray) -> tuple[float, ...]:
+    """Mean number of calls of the tasks that make more than 0, 1, 2, ... calls: sum(n p(n)) / sum(p(n)) over n > i.
+
+    >>> [round(mean, 3) for mean in expected_calls(np.array([1, 5]), np.array([0.5, 0.5]))]
+    [3.0, 5.0, 5.0, 5.0, 5.0]
+    """
+    beyond = [n_calls > made for made in range(int(n_calls.max()))]
+    return tuple(float(n_calls[more] @ shares[more] / shares[more].sum()) for more in beyond)
+
+
+class Tasks(Choice):
+    """What a task consists of: its calls, one after the other.
+
+    The contract of every kind (tests/contracts/test_tasks.py):
+
+    1. `draw(rng, lengths_rng, lengths, n)` returns the calls of n tasks as columns (`Drawn`). All chance comes from the
+       two generators: the same streams give the same tasks. If the tasks of one draw differ from each other, those of
+       another stream differ from them.
+    2. Every task has at least one call. Input and output tokens are >= 1. Waits are >= 0, those of first calls 0.
+    3. Where `extends_prefix` holds, each later prompt has more tokens than the prompt and the answer before it
+       together, or its context was compacted and the last of its segments has another key.
+    4. The segments of a prompt (key, tokens) hold at most its input tokens, exactly so many where `extends_prefix`
+       holds. No two tasks share a key, but for `SHARED_KEY`: the text that all tasks begin with.
+    5. `mean_calls_per_task` is the mean of what `draw` returns; 160 000 tasks come within 10 %.
+    6. Optional: with a field `max_context_tokens` no call has more input and output tokens together.
+    """
+
+    uses_lengths: ClassVar[bool]
+    """Whether the lengths group says how many tokens a call has."""
+    extends_prefix: ClassVar[bool]
+    """Whether answers become part of later prompts (see Call)."""
+
+    shared_prefix_tokens: int = Field(0, ge=0, description="leading prompt tokens common to all tasks (system prompt)")
+    priority_shares: dict[int, float] | None = Field(
+        None, description="share of the tasks by priority, lower = more urgent; None: all have priority 0"
+    )
+
+    @field_validator("priority_shares")
+    @classmethod
+    def _shares_make_a_whole(cls, shares: dict[int, float] | None) -> dict[int, float] | None:
+        if shares is not None and (min(shares.values(), default=0) <= 0 or abs(sum(shares.values()) - 1) > 1e-9):
+            raise ValueError("each share must be > 0, and their sum 1")
+        return shares
+
+    @property
+    @abstractmethod
+    def mean_calls_per_task(self) -> float:
+        """Mean number of calls."""
+
+    @property
+    def application_names(self) -> tuple[str, ...]:
+        """Names of the applications, by number; empty where there is only one."""
+        return ()
+
+    @property
+    @abstractmethod
+    def profile(self) -> TaskProfile:
+        """What routers may know of such a task beforehand."""
+
+    def profiles(self, drawn: Drawn) -> Iterable[TaskProfile]:
+        """What they may know of each drawn task."""
+        return repeat(self.profile)
+
+    @abstractmethod
+    def draw(self, rng: Generator, lengths_rng: Generator, lengths: Lengths | None, n: int) -> Drawn:
+        """The calls of the next n tasks."""
+
+    @abstractmethod
+    def segments(self, drawn: Drawn, first_task_id: int) -> Iterable[tuple[Segment, ...]]:
+        """The shareable leading segments of each drawn prompt."""
+
+    def calls(self, drawn: Drawn, first_task_id: int, quantiles: Iterable | None = None) -> Iterator[tuple[Call, ...]]:
+        """The drawn tasks as tuples of calls. `quantiles`: a pair per call (Call.api_quantiles); None = (0.5, 0.5)."""
+        return build_calls(drawn, self.segments(drawn, first_task_id), self.extended(drawn), quantiles)
+
+    def extended(self, drawn: Drawn) -> Iterable[bool]:
+        """Whether the answer of each drawn call becomes part of later prompts."""
+        return repeat(self.extends_prefix)
+
+
+def build_calls(
+    drawn: Drawn, segments: Iterable, extends_prefix: Iterable[bool], quantiles: Iterable | None
+) -> Iterator[tuple[Call, ...]]:
+    """The calls of each task as a tuple, lazily."""
+    waits = repeat(0.0) if drawn.wait_s is None else drawn.wait_s.tolist()
+    luck = repeat((0.5, 0.5)) if quantiles is None else quantiles
+    tokens = (column.astype(np.int64, copy=False).tolist() for column in (drawn.input_tokens, drawn.output_tokens))
+    columns = (*tokens, waits, segments, extends_prefix, luck)
+    # A Call is a tuple: tuple.__new__ makes it at a third of the cost of Call(...).
+    made = map(tuple.__new__, repeat(Call), zip(*columns, strict=False))
+    if len(drawn.offsets) == len(drawn.input_tokens) + 1:
+        return zip(made)  # one call per task
+    return (tuple(islice(made, count)) for count in np.diff(drawn.offsets).tolist())
