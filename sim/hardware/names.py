@@ -112,7 +112,8 @@ def names_fp8(hugging_face_id: str) -> bool:
 
 @cache
 def _memory_gb(gpu: str) -> float:
-    return yaml.safe_load((conf_dir() / "gpu" / f"{gpu}.yaml").read_text(encoding="utf-8"))["memory_gb"]
+    card = yaml.safe_load((conf_dir() / "gpu" / f"{gpu}.yaml").read_text(encoding="utf-8"))
+    return float(card["memory_gb"])
 
 
 @cache

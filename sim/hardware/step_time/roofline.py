@@ -144,7 +144,8 @@ class Roofline:
         self._row_s = model.vocab * gpu.sampling_bytes_per_logit * SAMPLER_PASSES[engine.sampler] / elementwise
 
     def _join(self, compute_s: float, read_s: float) -> float:
-        return (compute_s**self._norm + read_s**self._norm) ** (1 / self._norm)
+        joined_s: float = (compute_s**self._norm + read_s**self._norm) ** (1 / self._norm)
+        return joined_s
 
     def _tokens_s(self, n: int) -> float:
         """All that depends on the number of tokens in the step and on nothing else."""
