@@ -39,11 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it exits
         return 1
     except Exception as error:
-        from sim.study.errors import REFUSABLE, exit_code, one_line
+        from sim.errors import REFUSABLE, exit_code, one_line
 
         if not isinstance(error, REFUSABLE):
             raise
-        return _refused(one_line(error, _groups()), exit_code(error))
+        return _refused(one_line(error), exit_code(error))
 
 
 def verbs() -> dict[str, str]:
@@ -103,12 +103,6 @@ def _help() -> str:
         "  --version       the version, and nothing else",
         "  -h, --help      this text",
     ])  # fmt: skip
-
-
-def _groups() -> list[str]:
-    from sim.conf_path import conf_dir
-
-    return [p.name for p in conf_dir().iterdir() if p.is_dir() and p.name != "hydra"]
 
 
 def _replace_what_a_terminal_cannot_show() -> None:

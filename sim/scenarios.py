@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from sim.api.provider import ApiChoice, ApiProvider
+from sim.composition import Composition, with_parts
 from sim.conf_path import conf_dir
 from sim.fleet.disaggregation import Disaggregation
 from sim.fleet.pools import Pool
@@ -99,6 +100,37 @@ class Scenario(Config):
     prices: Prices
     slo: Slo
     output: Output = Output()
+
+    _composition: Composition | None = PrivateAttr(None)
+    """How `scenario` composed it, for `replace` and for sweeps; None if it was parsed from plain data."""
+
+    def replace(self, *overrides: str, **keys: Any) -> Scenario:
+        """This scenario with something changed, composed and checked anew; arguments as those of `sim.scenario`.
+
+        Group choices come before single keys, as on the command line: a key given earlier stays changed when its group
+        is chosen anew. Raises ConfigError, also for a scenario that `sim.scenario` did not make.
+
+        >>> base = scenario("arrivals=bursty", horizon_s=3600)
+        >>> base.replace("arrivals.burst_factor=3", seed=2).arrivals.burst_factor
+        3.0
+        >>> base.seed
+        1
+        """
+        return from_composition(self.composition.changed(overrides, keys))
+
+    @property
+    def composition(self) -> Composition:
+        """The words and objects it was composed of. Raises ConfigError if it was parsed from plain data."""
+        if self._composition is None:
+            raise ConfigError("this scenario was parsed from plain data; only one made by sim.scenario can be changed")
+        return self._composition
+
+    def __repr__(self) -> str:
+        served_by = f"{self.model.name} on {self.gpu.name}" if self.has_fleet else f"{self.model.name} by API"
+        length = "as long as the traffic" if self.horizon_s is None else f"horizon_s={self.horizon_s:g}"
+        return f"<Scenario {self.name}: {served_by}, {length}, seed={self.seed}, replications={self.replications}>"
+
+    __str__ = __repr__
 
     @property
     def has_fleet(self) -> bool:
@@ -194,6 +226,26 @@ class Scenario(Config):
         if self.horizon_s is None and not self.arrivals.ends_by_itself:
             raise ValueError(f"horizon_s: is required, arrivals.kind = {self.arrivals.kind} goes on forever")
         return self
+
+
+def scenario(*overrides: str, **keys: Any) -> Scenario:
+    """A scenario by the words of the command line, by keyword, or both. Raises ConfigError, one line per violation.
+
+    `overrides` are words such as `"arrivals=bursty"` or `"slo.ttft_s=1.5"`. `keys` are the same keys with Python
+    values; a dotted key is given as `**{"slo.ttft_s": 1.5}`. A value may be an object, such as a policy of one's own:
+    `placement=Mine()`. What is not given is as in conf/config.yaml.
+
+    >>> scenario("arrivals=bursty", "fleet=scale_to_zero", horizon_s=7200)
+    <Scenario bursty_on_scale_to_zero: llama_3_1_8b on h100_sxm, horizon_s=7200, seed=1, replications=1>
+    """
+    return from_composition(Composition().changed(overrides, keys))
+
+
+def from_composition(composition: Composition) -> Scenario:
+    """The scenario of a composed configuration, which it remembers. Raises ConfigError."""
+    found = parse(with_parts(composition.config, composition.parts))
+    found._composition = composition
+    return found
 
 
 def compose_config(*overrides: str) -> DictConfig:

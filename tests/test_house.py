@@ -22,7 +22,7 @@ YAMLS = sorted(ROOT.glob("conf/**/*.yaml"))
 
 NOUNS = {
     "schema", "units", "randomness", "work", "views", "records", "recorder", "conf_path", "clock", "policy", "hot_path",
-    "_version",
+    "_version", "errors",
 }  # fmt: skip
 FLOORS = (
     NOUNS,
@@ -30,7 +30,7 @@ FLOORS = (
     {"engine"},
     {"fleet"},
     {"report"},
-    {"scenarios", "simulation"},
+    {"scenarios", "simulation", "composition"},
     {"measured", "study"},
     {"cli", "__main__", "", "calibrate", "compile", "fidelity", "reprice"},  # the last four: names of version 0.1
 )

@@ -23,7 +23,7 @@ def main(argv: Sequence[str]) -> int:
         help="the bill in parts, too; may be repeated",
     )  # fmt: skip
     given = parser.parse_args(argv)
-    from sim.study.errors import refuse_code_in_arguments
+    from sim.errors import refuse_code_in_arguments
     from sim.study.reprice import reprice_folder, tell
 
     refuse_code_in_arguments(given.words, [given.config_dir] if given.config_dir else [])

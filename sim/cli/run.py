@@ -15,7 +15,7 @@ from typing import NoReturn
 def main(argv: Sequence[str]) -> int:
     """Simulate what the words describe. Raises SimError, and what Hydra raises, for words that describe nothing."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors reach the caller instead of being printed on the way
-    from sim.study.errors import refuse_code_in_arguments
+    from sim.errors import refuse_code_in_arguments
 
     parser = _parser()
     arguments = parser.parse_args(list(argv))

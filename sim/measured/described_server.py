@@ -10,13 +10,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from sim.conf_path import conf_dir
+from sim.errors import refuse_code_in_arguments
 from sim.hardware.engine import Engine
 from sim.hardware.gpu import Gpu
 from sim.hardware.model import Model
 from sim.hardware.names import model_file, names_fp8
 from sim.measured.constants import Server
 from sim.schema import Config, ConfigError, parse_config
-from sim.study.errors import refuse_code_in_arguments
 
 FLAGS = {
     "tensor_parallel": int, "max_num_seqs": int, "max_num_batched_tokens": int, "gpu_memory_utilization": float,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +27,46 @@ from sim.study.folder import (
     write_bytes,
 )
 
+_BOOLS = {"true": True, "false": False, "True": True, "False": False}
 
-def collect(folder: Path) -> pd.DataFrame:
+
+def collect(folder: Path, names: Sequence[str] | None = None) -> pd.DataFrame:
     """The table of a study: one row per scenario, in the order of the sweep. Raises ConfigError if there is none.
+
+    `names` are the digests of the scenarios wanted; None: those of the last sweep into the folder. A given key whose
+    values are all numbers, or all true or false, is a column of numbers or bools.
 
     Columns: the keys that were given, `status` (ok or failed), `error`, `digest`, then every figure of summary.json. A
     key with the name of a figure, as `tasks` has, is called `given_tasks`.
     """
-    rows = [row for path in row_files(folder) if (row := read_json(path))]
+    rows = [row for path in row_files(folder, names) if (row := read_json(path))]
     if not rows:
         raise ConfigError(f"{folder}: holds no finished scenario of a sweep")
     figures = {name for row in rows for name in row.get("summary", {})}
-    return pd.DataFrame([_flat(row, figures) for row in rows])
+    table = pd.DataFrame([_flat(row, figures) for row in rows])
+    given = list(table.columns[: table.columns.get_loc("status")])
+    empty = [key for key in table.columns if key in figures and table[key].isna().all()]
+    return table.assign(
+        **{key: _typed(table[key]) for key in given}, **{key: table[key].astype(float) for key in empty}
+    )
 
 
-def row_files(folder: Path) -> list[Path]:
-    """The row files of a study, in the order of its sweep."""
-    listed = [folder / name / ROW for name in scenarios_of(folder)]
+def _typed(texts: pd.Series) -> pd.Series:
+    """A column of given values as numbers or bools where all of them are; NaN where a scenario lacks the key."""
+    known = texts.dropna()
+    if len(known) and known.isin(_BOOLS).all():
+        return texts.map(_BOOLS)
+    try:
+        numbers = known.astype(str).map(float)
+    except ValueError:
+        return texts
+    is_whole = len(known) == len(texts) and known.astype(str).str.fullmatch(r"[+-]?\d+").all()
+    return known.astype(str).map(int) if is_whole else numbers.reindex(texts.index)
+
+
+def row_files(folder: Path, names: Sequence[str] | None = None) -> list[Path]:
+    """The row files of a study, in the order of its sweep, or of the scenarios with these digests."""
+    listed = [folder / name / ROW for name in (scenarios_of(folder) if names is None else names)]
     return [path for path in listed or sorted(folder.glob(f"*/{ROW}")) if path.is_file()]
 
 
@@ -60,12 +84,12 @@ def missing(table: pd.DataFrame, folder: Path) -> str:
     return f"{n_missing} of {len(listed)} scenarios are missing: the sweep has not come to its end"
 
 
-def notes(folder: Path) -> list[str]:
+def notes(folder: Path, names: Sequence[str] | None = None) -> list[str]:
     """What a reader of the results should know: each note of the scenarios once, and how many it concerns.
 
     Notes that differ in nothing but numbers count as one, told with the numbers of the first.
     """
-    rows = [row for path in row_files(folder) if (row := read_json(path))]
+    rows = [row for path in row_files(folder, names) if (row := read_json(path))]
     found: dict[str, tuple[list[str], set[str]]] = {}
     for row in rows:
         for note in row.get("notes", []):

@@ -81,7 +81,7 @@ def _values_of(values: pd.Series, questions: Questions) -> dict[str, dict[str, N
     found: dict[str, dict[str, None]] = {}
     for value, asked in zip(values, questions, strict=True):
         if asked is not None:
-            found.setdefault(asked, {})[str(value)] = None
+            found.setdefault(asked, {})[_text(value)] = None
     return found
 
 
@@ -103,8 +103,13 @@ def _names(table: pd.DataFrame, keys: list[str], questions: Questions) -> list[s
 
 def _said(values: pd.Series, key: str, questions: Questions) -> list[str]:
     together = {asked: "|".join(own) for asked, own in _values_of(values, questions).items()}
-    texts = [str(value) if asked is None else together[asked] for value, asked in zip(values, questions, strict=True)]
+    texts = [_text(value) if asked is None else together[asked] for value, asked in zip(values, questions, strict=True)]
     return texts if key in ("arrivals", "fleet") else [f"{key.removeprefix(GIVEN)}={text}" for text in texts]
+
+
+def _text(value: Any) -> str:
+    """A given value as it was most likely written: 10 rather than 10.0."""
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _unmistakable(names: list[str], questions: Questions) -> list[str]:

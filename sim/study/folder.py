@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -89,15 +89,18 @@ def require_writable(folder: Path) -> None:
         raise ConfigError(f"output.dir: cannot write to {folder}: {at} says {error.strerror or error}") from None
 
 
-def digest(config: dict[str, Any]) -> str:
+def digest(config: Mapping[str, Any], code: Mapping[str, str] | None = None) -> str:
     """Twelve hex digits that name a scenario: its resolved config, the program that runs it and the traces it reads.
 
-    Where results are put (`output.dir`, `output.study`) does not matter.
+    `code` is what else it runs: classes of plug-ins and notebooks (see `policy_code`). Where results are put
+    (`output.dir`, `output.study`) does not matter.
     """
     content = {k: v for k, v in config.items() if k != "output"}
     content["output"] = {k: v for k, v in (config.get("output") or {}).items() if k not in ("dir", "study", "folder")}
     content["order_of_pools"] = list(config.get("pools") or ())  # keys are sorted below, but here order has a meaning
     content["program"] = program_hash()
+    if code:
+        content["code"] = dict(code)
     content["files"] = {name: _file_hash(name) for name in sorted(files_named_in(config)) if Path(name).is_file()}
     return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()[:12]
 

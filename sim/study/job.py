@@ -5,20 +5,25 @@ from __future__ import annotations
 import math
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sim.composition import with_parts
+from sim.errors import exit_code, one_line, refuse_code
 from sim.report.tables import print_summary
 from sim.scenarios import Scenario, parse
-from sim.schema import ConfigError, SimError
-from sim.study.errors import exit_code, one_line, refuse_code
+from sim.schema import Config, ConfigError, SimError
 from sim.study.folder import ROW, digest, require_writable, write_json, write_text
-from sim.study.replicate import Result, replicate
+from sim.study.played import Result
+from sim.study.policy_code import Undescribable, code_of
+from sim.study.replicate import replicate
 from sim.study.results import wants_tables, write_result
 
 
@@ -37,7 +42,8 @@ def job(cfg: DictConfig) -> None:
 
 def run_alone(config: dict[str, Any]) -> Path:
     """Simulate, write everything that was asked for and print the headlines. Returns the folder. Raises SimError."""
-    scenario, name = parsed(config), digest(config)
+    scenario = parsed(config)
+    name = digest(config, code_or_unique(scenario))
     folder = Path(config["output"]["dir"]) / "runs" / f"{scenario.name}-{name}"
     require_writable(folder)
     result = replicate(scenario, keep_runs=wants_tables(scenario, alone=True), tell=_tell)
@@ -50,13 +56,21 @@ def run_alone(config: dict[str, Any]) -> Path:
     return folder
 
 
-def run_in_sweep(config: dict[str, Any], overrides: dict[str, str]) -> None:
-    """Simulate and leave a row, whatever happens: a failed scenario is a row that says so, never an exception."""
-    name = config["output"].get("folder") or digest(config)
+def run_in_sweep(
+    config: dict[str, Any],
+    overrides: dict[str, str],
+    parts: Mapping[str, Config] | None = None,
+    code: Mapping[str, str] | None = None,
+) -> None:
+    """Simulate and leave a row, whatever happens: a failed scenario is a row that says so, never an exception.
+
+    `parts` are objects in place of configuration, by dotted key; `code` is what the sweep found them to run.
+    """
+    name = config["output"]["folder"]
     folder = Path(config["output"]["dir"]) / config["output"]["study"] / name
     try:
-        scenario = parsed(config)
-        if digest(config) != name:
+        scenario = parsed(config, parts)
+        if digest(config, code_or_unique(scenario) if code is None else code) != name:
             raise ConfigError("configuration or program changed while the sweep ran; the same command tries again")
         result = replicate(scenario, keep_runs=wants_tables(scenario, alone=False))
         write_result(folder, config, scenario, result, alone=False)
@@ -69,13 +83,21 @@ def run_in_sweep(config: dict[str, Any], overrides: dict[str, str]) -> None:
     write_json(folder / ROW, row)
 
 
-def parsed(config: dict[str, Any]) -> Scenario:
-    """The typed scenario of a composed config. Raises ConfigError."""
+def parsed(config: dict[str, Any], parts: Mapping[str, Config] | None = None) -> Scenario:
+    """The typed scenario of a composed config, with objects in it at dotted keys. Raises ConfigError."""
     refuse_code(config)
     output = config.get("output")
     if isinstance(output, dict) and output.get("study") is None:  # a sweep is named after what it varies
         config = config | {"output": {k: v for k, v in output.items() if k != "study"}}
-    return parse(config)
+    return parse(with_parts(config, parts or {}))
+
+
+def code_or_unique(scenario: Scenario) -> dict[str, str]:
+    """What a scenario runs beside the program; a name never used before if that cannot be described."""
+    try:
+        return code_of(scenario)
+    except Undescribable as undescribable:
+        return {f"{UNIQUE} {undescribable}": uuid4().hex}
 
 
 def plain_config(cfg: DictConfig) -> dict[str, Any]:
@@ -97,6 +119,8 @@ def _ok_row(name: str, overrides: dict[str, str], result: Result) -> dict[str, A
     return said | {"notes": list(result.notes), "summary": kept}
 
 
+UNIQUE = "not described:"
+"""Begins the one entry of `code_or_unique` for a scenario that is played anew each time."""
 _WHERE = ("output.dir", "output.study", "output.folder")
 
 

@@ -1,12 +1,8 @@
-"""One scenario, all its replications: simulate, audit, sum up, price, summarize, and only then an interval."""
+"""One scenario, one or all of its replications: simulate, audit, sum up, price, summarize; only then an interval."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
-import pandas as pd
 
 from sim.ledger.audit import audit
 from sim.ledger.bill import bill, money
@@ -14,42 +10,59 @@ from sim.ledger.usage import Usage
 from sim.report.intervals import over_replications
 from sim.report.metrics import summarize
 from sim.scenarios import Scenario
-from sim.simulation import Run, simulate
+from sim.schema import ConfigError
+from sim.simulation import simulate as play
+from sim.study.played import PlayedRun, Result
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
-    """What a scenario gave: one summary over its replications, and what it rests on, replication by replication."""
+def simulate(scenario: Scenario, replication: int = 0) -> PlayedRun:
+    """Play one replication of a scenario and keep everything. Raises SimError.
 
-    summary: dict[str, Any]
-    per_replication: list[dict[str, Any]]
-    usages: list[Usage]
-    bills: list[pd.DataFrame]
-    runs: list[Run]  # empty unless kept
-    notes: tuple[str, ...]  # what a reader of the results should know
+    The same scenario, seed and replication give the same numbers on every machine.
+
+    >>> import sim
+    >>> run = sim.simulate(sim.scenario("lengths=fixed", horizon_s=60, **{"arrivals.rate_per_s": 0.5}))
+    >>> len(run.requests) == run.summary["requests"], float(run.bill["usd"].sum()) > 0
+    (True, True)
+    """
+    run = play(scenario, scenario.seed, replication)
+    audit(run.facts)
+    usage = Usage.from_facts(run.facts)
+    lines = bill(usage, scenario.prices, *priced_names(scenario))
+    return PlayedRun(run, usage, lines, summarize(run.facts, usage, money(lines, usage), scenario.slo))
 
 
 def replicate(
-    scenario: Scenario, keep_runs: bool = False, tell: Callable[[int, int], None] = lambda done, of: None
+    scenario: Scenario,
+    replications: int | None = None,
+    keep_runs: bool = False,
+    tell: Callable[[int, int], None] = lambda done, of: None,
 ) -> Result:
-    """Run every replication of `scenario`. `tell(done, of)` is called after each. Raises SimError.
+    """Play every replication of a scenario, each with its own random streams. Raises SimError.
 
-    A run holds every request; keep them only for tables and figures.
+    `replications` defaults to the scenario's. A run holds every request; `keep_runs` keeps them for `Result.requests`
+    and `Result.spans`. `tell(done, of)` is called after each.
+
+    >>> import sim
+    >>> base = sim.scenario("lengths=fixed", horizon_s=60, **{"arrivals.rate_per_s": 0.5})
+    >>> result = sim.replicate(base, replications=3)
+    >>> result["ttft_p99_s"].mean > 0, result["ttft_p99_s"].half_width > 0
+    (True, True)
     """
-    rows, usages, bills, runs, notes = [], [], [], [], {}
-    for replication in range(scenario.replications):
-        run = simulate(scenario, scenario.seed, replication)
-        audit(run.facts)
-        usage = Usage.from_facts(run.facts)
-        lines = bill(usage, scenario.prices, *priced_names(scenario))
-        rows.append(summarize(run.facts, usage, money(lines, usage), scenario.slo))
-        usages.append(usage)
-        bills.append(lines)
-        notes |= dict.fromkeys(run.notes)
+    n_replications = scenario.replications if replications is None else replications
+    if n_replications < 1:
+        raise ConfigError(f"replications = {n_replications}: must be >= 1")
+    summaries, usages, bills, runs, notes = [], [], [], [], {}
+    for number in range(n_replications):
+        played = simulate(scenario, number)
+        summaries.append(played.summary)
+        usages.append(played.usage)
+        bills.append(played.bill)
+        notes |= dict.fromkeys(played.notes)
         if keep_runs:
-            runs.append(run)
-        tell(replication + 1, scenario.replications)
-    return Result(over_replications(rows), rows, usages, bills, runs, tuple(notes))
+            runs.append(played.run)
+        tell(number + 1, n_replications)
+    return Result(over_replications(summaries), summaries, usages, bills, runs, tuple(notes), scenario.name)
 
 
 def priced_names(scenario: Scenario) -> tuple[str, str]:

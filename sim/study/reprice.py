@@ -16,6 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from sim.conf_path import conf_dir
+from sim.errors import one_line, refuse_code
 from sim.ledger.bill import bill, bill_by_application, bill_by_hour, money
 from sim.ledger.prices import Prices
 from sim.report.formatting import usd
@@ -23,7 +24,6 @@ from sim.report.intervals import over_replications
 from sim.report.verdict import verdicts
 from sim.schema import Config, ConfigError, parse_config
 from sim.study import collect
-from sim.study.errors import one_line, refuse_code
 from sim.study.folder import (
     BILL,
     CONFIG,
@@ -47,15 +47,22 @@ class _Priced(Config):
     prices: Prices  # so that a violation is told with its full key
 
 
-def reprice_folder(output: Path, words: Sequence[str], config_dir: Path | None = None, by: Sequence[str] = ()) -> Path:
+def reprice_folder(
+    output: Path,
+    words: Sequence[str],
+    config_dir: Path | None = None,
+    by: Sequence[str] = (),
+    names: Sequence[str] | None = None,
+) -> Path:
     """Bill a finished run, or every finished scenario of a sweep, anew. Returns the new folder.
 
     `words` are `prices=NAME` (a file of conf/prices; without it the run's own prices), `prices/overhead=NAME` (a file
     of conf/prices/overhead), `prices.key=value` for a key that is there, and `+prices.key=value` for one that need not
-    be; `by` names keys of BY. With `by`, `words` may be empty.
+    be; `by` names keys of BY. With `by`, `words` may be empty. `names` are the digests of the
+    scenarios wanted; None: those of the last sweep into the folder.
     A scenario that the list cannot price becomes a failed row; raises ConfigError, with nothing written, if none can.
     """
-    runs = _finished_runs(output)
+    runs = _finished_runs(output, names)
     asked = _read_words(words, may_be_none=bool(by))
     named = _named(asked, config_dir)
     folder = output / "repriced" / asked.folder_name
@@ -77,8 +84,8 @@ def reprice_folder(output: Path, words: Sequence[str], config_dir: Path | None =
     return folder
 
 
-def _finished_runs(output: Path) -> list[Path]:
-    listed = [output] if (output / USAGE).is_file() else [path.parent for path in collect.row_files(output)]
+def _finished_runs(output: Path, names: Sequence[str] | None) -> list[Path]:
+    listed = [output] if (output / USAGE).is_file() else [path.parent for path in collect.row_files(output, names)]
     runs = [run for run in listed if (read_json(run / ROW) or {}).get("status") == "ok" and (run / USAGE).is_file()]
     if not runs:
         raise ConfigError(f"{output}: is not the folder of a finished run or sweep")

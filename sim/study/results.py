@@ -6,12 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
 from sim.ledger.usage import Usage
-from sim.records import Facts
 from sim.scenarios import Scenario
 from sim.schema import ConfigError
 from sim.study.folder import (
@@ -27,7 +25,8 @@ from sim.study.folder import (
     write_json,
     write_text,
 )
-from sim.study.replicate import Result, priced_names
+from sim.study.played import Result
+from sim.study.replicate import priced_names
 
 
 def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, result: Result, alone: bool) -> None:
@@ -41,9 +40,9 @@ def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, resul
     write_bills(folder / BILL, result.bills)
     write_json(folder / REPLICATIONS, result.per_replication)
     if alone or scenario.output.requests:
-        _write_parquet(folder / REQUESTS, [_with_pool(run.facts, run.facts.requests_in_full) for run in result.runs])
+        _write_parquet(folder / REQUESTS, result.requests)
     if alone or scenario.output.spans:
-        _write_parquet(folder / SPANS, [_with_pool(run.facts, run.facts.spans) for run in result.runs])
+        _write_parquet(folder / SPANS, result.spans)
     if alone or scenario.output.figures:
         from sim.report import figures  # loads matplotlib
 
@@ -81,16 +80,6 @@ def write_bills(path: Path, bills: list[pd.DataFrame]) -> None:
         table.to_csv(partial, index=False)
 
 
-def _with_pool(facts: Facts, columns: dict[str, Any]) -> dict[str, Any]:
-    """The table with the name of each row's pool in front, where there are several; "" for none."""
-    if not facts.further_pools:
-        return columns
-    names = np.array([*(pool.name for pool in facts.pools), ""])  # -1 is the last
-    return {"pool": names[facts.pool_of(columns["replica_id"])], **columns}
-
-
-def _write_parquet(path: Path, columns: list[dict[str, Any]]) -> None:
-    frames = [pd.DataFrame(c) for c in columns]
-    table = pd.concat(frames, keys=range(len(frames)), names=["replication"]).reset_index(level="replication")
+def _write_parquet(path: Path, table: pd.DataFrame) -> None:
     with replacing(path) as partial:
         table.to_parquet(partial, index=False)

@@ -142,7 +142,7 @@ CONFIGS = {SAME: question(1), "the same said otherwise": question(1.0, prices=2)
         ),
         (
             [("slo.ttft_s=2 gpu=g", SAME), ("slo.ttft_s=2.0 gpu=h", SAME)],
-            ["the_study"] * 2, ["slo.ttft_s=2, gpu=g", "slo.ttft_s=2.0, gpu=h"],
+            ["the_study"] * 2, ["gpu=g", "gpu=h"],
         ),
         (
             [("experiment=a gpu=g", SAME), ("experiment=b gpu=g", OTHER), ("experiment=b gpu=h", None)],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sim.study.folder import ROW, read_json, write_json
-from sim.study.sweep import Planned, _play
+from sim.study.grid import Planned, _play
 
 
 class Launcher:
@@ -15,10 +15,9 @@ class Launcher:
         self.folder = folder
         self.batches: list[int] = []
 
-    def launch(self, job_overrides, initial_job_idx):
-        self.batches.append(len(job_overrides))
-        for words in job_overrides:
-            name = dict(word.split("=") for word in words)["seed"]
+    def launch(self, planned, folder):
+        self.batches.append(len(planned))
+        for name in (p.overrides["seed"] for p in planned):
             if name == "2":
                 raise RuntimeError("a worker process was unexpectedly terminated")
             write_json(self.folder / name / ROW, {"status": "ok"})
@@ -27,7 +26,7 @@ class Launcher:
 def test_a_process_that_dies_takes_no_other_scenario_with_it(tmp_path):
     planned = [Planned({"seed": str(seed)}, str(seed), {}, None) for seed in (1, 2, 3, 4)]
     launcher = Launcher(tmp_path)
-    _play(planned, tmp_path, launcher)
+    _play(planned, tmp_path, launcher.launch)
     rows = [read_json(tmp_path / str(seed) / ROW) for seed in (1, 2, 3, 4)]
     assert [row["status"] for row in rows] == ["ok", "failed", "ok", "ok"]
     assert "unexpectedly terminated" in rows[1]["error"]

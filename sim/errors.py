@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
+from sim.conf_path import conf_dir
 from sim.schema import AuditError, ConfigError, SimError
 
 BAD_INPUT, DEFECT, INTERRUPTED = 2, 3, 130
@@ -28,21 +30,21 @@ def exit_code(error: BaseException) -> int:
     return DEFECT if isinstance(error, AuditError) else BAD_INPUT
 
 
-def one_line(error: BaseException, groups: Iterable[str] = ()) -> str:
-    """The error in one line, Hydra's and OmegaConf's own condensed. `groups` are offered for a mistyped name."""
+def one_line(error: BaseException) -> str:
+    """The error in one line, Hydra's and OmegaConf's own condensed; the nearest name is offered for a mistyped one."""
     if isinstance(error, AuditError):
         return f"error: a defect of the simulator, please report it: a conservation law is broken: {_flat(str(error))}"
     if isinstance(error, SimError):
         return f"error: {'; '.join(line.strip() for line in str(error).splitlines() if line.strip())}"
-    return f"error: {_condensed(error, groups)}"
+    return f"error: {_condensed(error)}"
 
 
-def _condensed(error: BaseException, groups: Iterable[str]) -> str:
+def _condensed(error: BaseException) -> str:
     text = str(error) or str(error.__cause__ or type(error).__name__)
     if isinstance(error, MissingConfigException) or "Could not find '" in text:
         return _missing_option(text)
     if found := re.search(r"Could not override '([^']+)'", text):
-        return _unknown(found[1], groups)
+        return _unknown(found[1])
     if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return f"{found[1]}: several values need a sweep; add -m"
     if isinstance(error, OverrideParseException):
@@ -58,18 +60,49 @@ def _missing_option(text: str) -> str:
     if not found:
         return _flat(text.split("\nConfig search path")[0])
     group, _, option = found[1].rpartition("/")
+    if "," in option:
+        bare = option.replace(" ", "")
+        return f"{group}={option}: is one value in quotes; for several, leave the quotes out: -m {group}={bare}"
     choices = re.search(r"Available options in '[^']*':\n((?:\t[^\n]+\n?)+)", text)
     if not choices:
         return f"{group or option}={option}: there is no such group or option"
     return f"{group}={option}: is not one of {', '.join(choices[1].split())}"
 
 
-def _unknown(key: str, groups: Iterable[str]) -> str:
-    known = sorted(groups)
-    near = difflib.get_close_matches(key.split(".")[0], known, n=1)
-    if "." not in key and known and key not in known:
-        return f"{key}: is not a known key; " + (f"did you mean {near[0]}?" if near else f"groups: {', '.join(known)}")
-    return f"{key}: is not a known key; `llm-traffic-sim --cfg job` shows them all"
+def _unknown(key: str) -> str:
+    group, _, rest = key.partition(".")
+    known = _keys_of_the_program()
+    if rest and group in known:
+        group, known = f"{group}.", _keys_of_group(group)
+    else:
+        group, rest = "", key
+    near = difflib.get_close_matches(rest, known, n=1) or difflib.get_close_matches(rest.split(".")[0], known, n=1)
+    if near:
+        return f"{key}: is not a known key; did you mean {group}{near[0]}?"
+    if group:
+        return f"{key}: is not a known key; `llm-traffic-sim --cfg job` shows them all"
+    return f"{key}: is not a known key; there are {', '.join(known)}"
+
+
+def _keys_of_the_program() -> list[str]:
+    """The config groups and the other keys at the top of a configuration."""
+    folder = conf_dir()
+    groups = {path.name for path in folder.iterdir() if path.is_dir() and path.name not in ("hydra", "experiment")}
+    return sorted(groups | {str(key) for key in OmegaConf.load(folder / "config.yaml")} - {"defaults", "hydra"})
+
+
+def _keys_of_group(group: str) -> list[str]:
+    """Every dotted key that some file of a config group has, or config.yaml below a key of that name."""
+    folder = conf_dir()
+    trees = [OmegaConf.load(path) for path in sorted((folder / group).glob("*.yaml"))]
+    trees.append(OmegaConf.create(OmegaConf.select(OmegaConf.load(folder / "config.yaml"), group) or {}))
+    return sorted({key for tree in trees for key in _dotted(OmegaConf.to_container(tree))})
+
+
+def _dotted(tree: Any, prefix: str = "") -> Iterable[str]:
+    for key, value in tree.items() if isinstance(tree, dict) else ():
+        yield f"{prefix}{key}"
+        yield from _dotted(value, f"{prefix}{key}.")
 
 
 def _flat(text: str) -> str:

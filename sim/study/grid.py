@@ -1,0 +1,143 @@
+"""A grid of planned scenarios: what is done is kept, the rest is played, however it is launched."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sim.errors import one_line
+from sim.schema import Config, ConfigError
+from sim.study.folder import MANIFEST, ROW, digest, files_named_in, read_json, require_writable, write_json
+from sim.study.job import clean, code_or_unique, failed_row, parsed
+from sim.study.progress import progress
+
+_MANY_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One scenario of a sweep. `overrides` are all the arguments that make it; `error` says why it cannot run."""
+
+    overrides: dict[str, str]
+    digest: str
+    output: dict[str, Any]
+    error: str | None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, Config] = field(default_factory=dict)
+    """Objects in place of configuration, by dotted key."""
+    code: Mapping[str, str] = field(default_factory=dict)
+    """What it runs beside the program (see `policy_code`)."""
+
+
+Launch = Callable[[list[Planned], Path], None]
+"""Plays scenarios so that each leaves its row in the folder of the study."""
+
+
+def plan(overrides: dict[str, str], config: Mapping[str, Any], parts: Mapping[str, Config] | None = None) -> Planned:
+    """Check one scenario of a sweep, given as plain data, and name its folder."""
+    error, code = None, {}
+    try:
+        code = code_or_unique(parsed(dict(config), parts))
+        for name in files_named_in(config):
+            if not Path(name).is_file():
+                raise ConfigError(f"{name}: cannot be read: no such file")
+    except ConfigError as refused:
+        error = one_line(refused).removeprefix("error: ")
+    return Planned(overrides, digest(config, code), config["output"], error, config, parts or {}, code)
+
+
+def play_grid(planned: Sequence[Planned], launch: Launch) -> Path:
+    """Play every scenario once and return the folder of the study. Finished ones are skipped, failed ones run again.
+
+    Raises ConfigError, with nothing written, if no scenario of the grid is valid; KeyboardInterrupt after Ctrl-C, with
+    what is done kept.
+    """
+    unique = list({p.digest: p for p in planned}.values())
+    if all(p.error for p in unique):
+        raise ConfigError(unique[0].error)
+    folder = _study_folder(unique[0].output, [p.overrides for p in planned])
+    require_writable(folder)
+    for hint in hints([p.overrides for p in planned]):
+        print(f"note: {hint}", file=sys.stderr)
+    _run(unique, folder, launch)
+    return folder
+
+
+def hints(grid: Sequence[Mapping[str, str]]) -> list[str]:
+    """What may not have been meant by a grid."""
+    n_seeds = len({overrides["seed"] for overrides in grid if "seed" in overrides})
+    if n_seeds < _MANY_SEEDS:
+        return []
+    return [
+        f"seed has {n_seeds} values, and each is a question with a verdict of its own; replications={n_seeds} instead "
+        "gives one verdict, with intervals"
+    ]
+
+
+def _run(planned: list[Planned], folder: Path, launch: Launch) -> None:
+    for p in planned:
+        if p.error:
+            write_json(folder / p.digest / ROW, failed_row(p.digest, clean(p.overrides), p.error))
+    pending = [p for p in planned if not p.error and not _finished(folder, p)]
+    write_json(folder / MANIFEST, {"digests": [p.digest for p in planned]})
+    n_kept = len([p for p in planned if not p.error]) - len(pending)
+    if n_kept:
+        print(f"{n_kept} of {len(planned)} scenarios are already done in {folder}", file=sys.stderr)
+    if not pending:
+        return
+    for p in pending:
+        (folder / p.digest / ROW).unlink(missing_ok=True)
+    try:
+        with progress(len(pending), lambda: len(pending) - len(_without_row(folder, pending)), "scenarios"):
+            _play(pending, folder, launch)
+    except KeyboardInterrupt:
+        n_done = sum(_finished(folder, p) for p in planned)
+        print(f"interrupted: {n_done} of {len(planned)} scenarios are kept in {folder}; "
+              "the same command goes on from there", file=sys.stderr)  # fmt: skip
+        raise
+
+
+def _play(pending: list[Planned], folder: Path, launch: Launch) -> None:
+    """Launch them all together. If a worker dies, a launcher may give up the whole batch: then the rest one by one."""
+    error = _launched(pending, folder, launch)
+    for p in _without_row(folder, pending):
+        if error:
+            print("a worker process died; the rest is played one by one", file=sys.stderr)
+            error = None
+        died = _launched([p], folder, launch) or "left no result"
+        for lost in _without_row(folder, [p]):
+            row = failed_row(p.digest, clean(p.overrides), f"its process died (out of memory?): {died}")
+            write_json(folder / lost.digest / ROW, row)
+
+
+def _launched(pending: list[Planned], folder: Path, launch: Launch) -> str | None:
+    """Why the launcher gave up; None if it did not."""
+    try:
+        launch(pending, folder)
+    except Exception as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+    return None
+
+
+def _without_row(folder: Path, planned: list[Planned]) -> list[Planned]:
+    return [p for p in planned if not (folder / p.digest / ROW).exists()]
+
+
+def _finished(folder: Path, p: Planned) -> bool:
+    row = read_json(folder / p.digest / ROW)
+    return bool(row) and row.get("status") == "ok"
+
+
+def _study_folder(output: dict[str, Any], grid: Sequence[Mapping[str, str]]) -> Path:
+    """The folder that was asked for, or one named after what the grid varies, in whatever order."""
+    name = output.get("study")
+    if name is None:
+        varied = sorted(key.lstrip("+") for key in grid[0] if len({overrides.get(key) for overrides in grid}) > 1)
+        name = re.sub(r"[^\w.]+", "_", "by_" + "_and_".join(varied or ["nothing"])).strip("_")[:80]
+    if not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
+        raise ConfigError(f"output.study = {name!r}: must be a plain folder name of letters, digits, _, . and -")
+    return Path(output["dir"]) / name

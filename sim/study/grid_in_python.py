@@ -1,0 +1,161 @@
+"""sweep and load: the grid of the command line for those who write Python, in the same folders."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import PicklingError
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sim.composition import Composition, value_text
+from sim.scenarios import Scenario
+from sim.schema import Config, ConfigError
+from sim.study.collect import write_table
+from sim.study.folder import BILL, CONFIG, REPLICATIONS, ROW, SUMMARY, USAGE, read_json
+from sim.study.grid import Launch, Planned, plan, play_grid
+from sim.study.job import UNIQUE, clean, run_in_sweep
+from sim.study.played import Result
+from sim.study.results import read_usages
+from sim.study.sweep import expand
+from sim.study.table import Table
+
+_AXES = (list, tuple, range, np.ndarray, pd.Series, pd.Index)
+
+
+def sweep(
+    base: Scenario,
+    *,
+    study: str | None = None,
+    outputs: str | Path | None = None,
+    n_jobs: int = -1,
+    **axes: Any,
+) -> Table:
+    """Play every combination of the given values, in parallel, and return the table. Raises SimError.
+
+    `axes` are keys of a scenario, each with a list of values (a single value holds for all); a dotted key is given as
+    `**{"slo.ttft_s": [1, 2]}`, a list as a value as `[[1, 2, 3]]`, and a value may be an object such as a policy of
+    one's own. An experiment (`sim.scenario("+experiment=shapes_by_fleets")`) brings axes of its own.
+
+    Every scenario has a folder below `outputs`/`study` named after its content, the same as the command line gives it,
+    so what is done, here or there, is not done again and an interrupted sweep goes on where it was. A failed scenario
+    is a row that says why (`Table.failed`). `n_jobs` is the number of processes; -1: one per core.
+
+    >>> import sim
+    >>> base = sim.scenario("lengths=fixed", horizon_s=60, **{"arrivals.rate_per_s": 0.5})
+    >>> table = sim.sweep(base, gpu=["l4", "l40s"], n_jobs=1)
+    >>> list(table.frame["gpu"]), table.folder.as_posix()
+    (['l4', 'l40s'], 'outputs/by_gpu')
+    """
+    compositions = [_changed(base.composition, point) for point in _points(base.composition, axes)]
+    planned = [_planned(found, study, outputs) for found in compositions]
+    if undescribed := {name.removeprefix(UNIQUE) for p in planned for name in p.code if name.startswith(UNIQUE)}:
+        print(f"note: played anew each time: a class depends on{', '.join(sorted(undescribed))}", file=sys.stderr)
+    folder = play_grid(planned, _launcher(n_jobs))
+    table = Table(folder, list(dict.fromkeys(p.digest for p in planned)))
+    write_table(table.frame, folder)
+    return table
+
+
+def load(folder: str | Path) -> Table | Result:
+    """A finished study as a Table, or a finished run as a Result. Raises ConfigError for any other folder.
+
+    >>> import sim
+    >>> base = sim.scenario("lengths=fixed", horizon_s=60, **{"arrivals.rate_per_s": 0.5})
+    >>> table = sim.sweep(base, gpu=["l4"], study="small", n_jobs=1)
+    >>> len(sim.load("outputs/small")), sim.load(table.folder / table.frame["digest"][0])["requests"].mean > 0
+    (1, True)
+    """
+    folder = Path(folder)
+    if (folder / USAGE).is_file():
+        return _load_run(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: is not a folder")
+    return Table(folder)
+
+
+def _load_run(folder: Path) -> Result:
+    row, summary, each = (read_json(folder / name) for name in (ROW, SUMMARY, REPLICATIONS))
+    if not isinstance(summary, dict) or not isinstance(each, list) or not (folder / BILL).is_file():
+        raise ConfigError(
+            f"{folder}: is not the folder of a finished run: {SUMMARY}, {REPLICATIONS} or {BILL} is missing"
+        )
+    bills = [bill.drop(columns="replication") for _, bill in pd.read_csv(folder / BILL).groupby("replication")]
+    usages = read_usages(folder / USAGE)[2]
+    kept = (row or {}).get("summary", summary)  # where infinite figures are not null
+    summary = {key: float("inf") if kept.get(key) == "inf" else value for key, value in summary.items()}
+    return Result(summary, each, usages, bills, [], tuple((row or {}).get("notes", ())), _name(folder), folder)
+
+
+def _name(folder: Path) -> str:
+    import yaml
+
+    config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")) if (folder / CONFIG).is_file() else {}
+    return str(config.get("name", folder.name))
+
+
+def _points(composition: Composition, axes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every combination of the axes, of the experiment's own where they are not given."""
+    choices: dict[str, list[Any]] = {}
+    for point in expand(None, dict(composition.grid), []):
+        for key, text in point.items():
+            values = choices.setdefault(key, [])
+            if text not in values:
+                values.append(Word(text))
+    for key, value in axes.items():
+        values = list(value) if isinstance(value, _AXES) else [value]
+        if not values:
+            raise ConfigError(f"{key}: has no values")
+        choices[key] = values
+    return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
+
+
+class Word(str):
+    """A value that is in Hydra's grammar already."""
+
+
+def _changed(composition: Composition, point: Mapping[str, Any]) -> Composition:
+    words = [f"{key}={value}" for key, value in point.items() if isinstance(value, Word)]
+    return composition.changed(words, {key: value for key, value in point.items() if not isinstance(value, Word)})
+
+
+def _planned(composition: Composition, study: str | None, outputs: str | Path | None) -> Planned:
+    given = {key: word.partition("=")[2] for key, word in composition.words.items()}
+    given |= {key: _label(part) for key, part in composition.parts.items()}
+    where = {"dir": None if outputs is None else str(outputs), "study": study}
+    output = composition.config["output"] | {key: value for key, value in where.items() if value is not None}
+    return plan(clean(given), {**composition.config, "output": output}, composition.parts)
+
+
+def _label(part: Config) -> str:
+    """A part in a column of the table: its kind, or its class, and the fields that are not as by default."""
+    changed = part.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})
+    name = getattr(part, "kind", None) or type(part).__name__
+    return f"{name}{value_text(changed)}" if changed else name
+
+
+def _launcher(n_jobs: int) -> Launch:
+    def launch(some: list[Planned], folder: Path) -> None:
+        from joblib import Parallel, delayed
+
+        arguments = [(_with_folder(p, folder), p.overrides, p.parts, p.code) for p in some]
+        if n_jobs != 1 and len(some) > 1:
+            try:
+                Parallel(n_jobs=n_jobs, backend="loky")(delayed(run_in_sweep)(*each) for each in arguments)
+                return
+            except PicklingError as error:
+                cause = error.__cause__ or error
+                print(f"note: played in this process, as an object cannot be sent to another: {cause}", file=sys.stderr)
+        for each in arguments:
+            run_in_sweep(*each)
+
+    return launch
+
+
+def _with_folder(p: Planned, folder: Path) -> dict[str, Any]:
+    where = {"dir": str(folder.parent), "study": folder.name, "folder": p.digest}
+    return {**p.config, "output": {**p.output, **where}}

@@ -1,0 +1,180 @@
+"""What playing a scenario gave, for Python: one replication with its tables, or all of them with an interval each."""
+
+from __future__ import annotations
+
+import difflib
+import html
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sim.ledger.usage import Usage
+from sim.records import Facts
+from sim.report.intervals import CI_SUFFIX, Interval
+from sim.scenarios import Scenario
+from sim.schema import ConfigError
+from sim.simulation import Run
+from sim.study.folder import REQUESTS, SPANS
+
+HEADLINES = (
+    "meets_slo", "slo_attainment_fraction", "ttft_p50_s", "ttft_p99_s", "e2e_p99_s", "usd_total", "usd_per_mtok_total",
+    "usd_per_month", "gpu_hours_paid", "busy_fraction_of_paid", "token_fraction_of_peak", "api_request_fraction",
+)  # fmt: skip
+"""Figures that a result shows of itself; `Result.table` has all of them."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PlayedRun:
+    """One replication of a scenario: every request, every stretch of a replica's life, the bill and the summary."""
+
+    run: Run
+    usage: Usage
+    bill: pd.DataFrame
+    """One row per item paid for: see bill.csv."""
+    summary: dict[str, Any]
+    """The figures of summary.json, of this replication."""
+
+    @property
+    def scenario(self) -> Scenario:
+        """What was played."""
+        return self.run.scenario
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results should know."""
+        return self.run.notes
+
+    @property
+    def requests(self) -> pd.DataFrame:
+        """One row per request: the columns of requests.parquet."""
+        return requests_table(self.run.facts)
+
+    @property
+    def spans(self) -> pd.DataFrame:
+        """One row per stretch of a replica's life: the columns of spans.parquet."""
+        return spans_table(self.run.facts)
+
+    def __repr__(self) -> str:
+        return f"<PlayedRun of {self.scenario.name}, replication {self.run.replication}: {_headlines(self.summary)}>"
+
+    def _repr_html_(self) -> str:
+        return _as_html(repr(self), headline_table(self.summary), self.notes)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """What a scenario gave: one summary over its replications, and what it rests on, replication by replication."""
+
+    summary: dict[str, Any]
+    """Every figure: over the replications, and as `<figure>_ci95` the half-width of its 95 % interval."""
+    per_replication: list[dict[str, Any]]
+    usages: list[Usage]
+    bills: list[pd.DataFrame]
+    runs: list[Run]  # empty unless kept
+    notes: tuple[str, ...]  # what a reader of the results should know
+    name: str = "scenario"
+    folder: Path | None = field(default=None)
+    """Where it was read from; None if it was played in this process."""
+
+    def __getitem__(self, metric: str) -> Interval:
+        """Mean and half-width of a figure. Raises KeyError, with the nearest name, for one that there is not."""
+        if metric not in self.summary:
+            near = difflib.get_close_matches(metric, self.summary, n=1)
+            raise KeyError(f"{metric}: is not a figure of the summary" + (f"; did you mean {near[0]}?" if near else ""))
+        return Interval(self.summary[metric], self.summary.get(metric + CI_SUFFIX))
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per figure: `mean` and `half_width` of its 95 % interval (NaN with one replication)."""
+        return figures_table(self.summary)
+
+    @property
+    def replications(self) -> pd.DataFrame:
+        """One row per replication, one column per figure."""
+        return pd.DataFrame(self.per_replication).rename_axis("replication")
+
+    @property
+    def bill(self) -> pd.DataFrame:
+        """The bills of all replications, with the column `replication` in front."""
+        return _stacked(self.bills)
+
+    @property
+    def requests(self) -> pd.DataFrame:
+        """Every request of every replication. Raises ConfigError unless they were kept (`keep_runs=True`)."""
+        return self._kept(REQUESTS, requests_table)
+
+    @property
+    def spans(self) -> pd.DataFrame:
+        """Every stretch of a replica's life. Raises ConfigError unless they were kept (`keep_runs=True`)."""
+        return self._kept(SPANS, spans_table)
+
+    def _kept(self, name: str, table_of: Any) -> pd.DataFrame:
+        if self.runs:
+            return _stacked([table_of(run.facts) for run in self.runs])
+        if self.folder is not None and (self.folder / name).is_file():
+            return pd.read_parquet(self.folder / name)
+        what = name.partition(".")[0]
+        raise ConfigError(f"{what}: were not kept; sim.replicate(..., keep_runs=True) or output.{what}=true keeps them")
+
+    def __repr__(self) -> str:
+        return f"<Result of {self.name}, {len(self.per_replication)} replications: {_headlines(self.summary)}>"
+
+    def _repr_html_(self) -> str:
+        return _as_html(f"{self.name}, replications: {len(self.per_replication)}",
+                        headline_table(self.summary), self.notes)  # fmt: skip
+
+
+def requests_table(facts: Facts) -> pd.DataFrame:
+    """Every request of a run, with the name of its pool in front where there are several."""
+    return pd.DataFrame(_with_pool(facts, facts.requests_in_full))
+
+
+def spans_table(facts: Facts) -> pd.DataFrame:
+    """Every stretch of a replica's life, with the name of its pool in front where there are several."""
+    return pd.DataFrame(_with_pool(facts, facts.spans))
+
+
+def figures_table(summary: dict[str, Any]) -> pd.DataFrame:
+    """One row per figure of a summary: `mean` and `half_width`."""
+    figures = [key for key in summary if not key.endswith(CI_SUFFIX)]
+    half_widths = [summary.get(key + CI_SUFFIX) for key in figures]
+    columns = {"mean": [summary[key] for key in figures], "half_width": pd.array(half_widths, dtype="Float64")}
+    table = pd.DataFrame(columns, index=pd.Index(figures, name="figure"))
+    return table.assign(half_width=table["half_width"].astype(float))
+
+
+def headline_table(summary: dict[str, Any]) -> pd.DataFrame:
+    """The rows of `figures_table` that are worth a first look."""
+    table = figures_table(summary)
+    return table.loc[[key for key in HEADLINES if summary.get(key) is not None]]
+
+
+def _headlines(summary: dict[str, Any]) -> str:
+    shown = [key for key in ("slo_attainment_fraction", "ttft_p99_s", "usd_total") if summary.get(key) is not None]
+    return ", ".join(f"{key} {_number(summary[key], summary.get(key + CI_SUFFIX))}" for key in shown)
+
+
+def _number(mean: float, half_width: float | None) -> str:
+    return f"{mean:.4g}" if half_width is None or np.isnan(half_width) else f"{mean:.4g} ± {half_width:.2g}"
+
+
+def _as_html(title: str, table: pd.DataFrame, notes: tuple[str, ...]) -> str:
+    said = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    head = f"<p><b>{html.escape(title)}</b></p>"
+    return f"{head}{table.to_html(na_rep='', float_format='{:.4g}'.format)}" + (f"<ul>{said}</ul>" if said else "")
+
+
+def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    stacked = pd.concat(tables, keys=range(len(tables)), names=["replication"])
+    return stacked.reset_index(level="replication").reset_index(drop=True)
+
+
+def _with_pool(facts: Facts, columns: dict[str, Any]) -> dict[str, Any]:
+    """The table with the name of each row's pool in front, where there are several; "" for none."""
+    if not facts.further_pools:
+        return columns
+    names = np.array([*(pool.name for pool in facts.pools), ""])  # a row of no pool has the number -1, the last
+    return {"pool": names[facts.pool_of(columns["replica_id"])], **columns}

@@ -1,0 +1,204 @@
+"""The Python face: what it gives, what it refuses, and that it shares its folders with the command line."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import pytest
+
+import sim
+from sim.study.policy_code import Undescribable, class_digest
+from tests.unit.cli import HERE, TINY
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Busiest(sim.Placement):
+    """The replica with most requests: a policy of a test."""
+
+    kind: Literal["busiest_of_a_test"] = "busiest_of_a_test"
+    bias: float = 1.0
+
+    def choose(self, request, replicas):
+        return max(replicas, key=lambda replica: replica.n_outstanding)
+
+
+@pytest.fixture
+def base(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return sim.scenario(*TINY)
+
+
+def test_every_public_name_is_there_documented_and_the_same_for_type_checkers():
+    checked = re.findall(r"^    from sim[\w.]* import (.*)$", (ROOT / "sim/__init__.py").read_text(), re.MULTILINE)
+    assert sorted(name for line in checked for name in line.split(", ")) == sim.__all__
+    assert all(getattr(sim, name).__doc__ for name in sim.__all__)
+    assert set(sim.__all__) <= set(dir(sim))
+
+
+@pytest.mark.parametrize("module", ["sim", "sim.scenarios", "sim.composition", "sim.study.replicate",
+                                    "sim.study.grid_in_python", "sim.report.intervals"])  # fmt: skip
+def test_the_examples_of_the_docstrings_work(module, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tried = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
+    assert tried.attempted and not tried.failed
+
+
+def test_importing_it_loads_no_simulator():
+    code = "import sim, sys; print([m for m in ('pandas', 'scipy', 'pydantic', 'simpy') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_a_scenario_by_words_by_keys_and_changed(base):
+    keyed = sim.scenario("lengths=fixed", horizon_s=600, drain_s=600,
+                         **{"arrivals.rate_per_s": 0.1, "engine.max_num_seqs": 4})  # fmt: skip
+    assert keyed.model_dump() == base.model_dump()
+    changed = base.replace("gpu=l4", seed=7, arrivals="bursty")
+    assert (changed.gpu.name, changed.seed, changed.arrivals.kind, changed.arrivals.rate_per_s) == (
+        "l4",
+        7,
+        "bursty",
+        0.1,
+    )
+    assert (base.gpu.name, base.seed) == ("h100_sxm", 1)  # as before
+    assert len(repr(base)) < 150 and "llama_3_1_8b on h100_sxm" in repr(base)
+
+
+REFUSALS = {
+    "a mistyped key": (lambda base: base.replace(horizon=5), "horizon: is not a known key; did you mean horizon_s?"),
+    "a mistyped dotted key": (lambda base: base.replace("slo.ttft=5"), "did you mean slo.ttft_s?"),
+    "a wrong value": (lambda base: base.replace(seed=-1), "seed = -1: should be greater than or equal to 0"),
+    "an unknown choice": (lambda base: base.replace(gpu="h1000"), "gpu=h1000: is not one of a100"),
+    "several values": (lambda base: base.replace("seed=1,2"), "sim.sweep(base, seed=[...])"),
+    "a value of no kind": (lambda base: base.replace(seed=object()), "which no configuration can hold"),
+    "code": (lambda base: base.replace("+x._target_=os.system"), "names code"),
+    "a key of an object": (
+        lambda base: base.replace(placement=Busiest()).replace("placement.bias=2"), "placement is an object of",
+    ),
+    "an object of the wrong kind": (lambda base: base.replace(routing=Busiest()), "routing"),
+    "parsed, not composed": (lambda base: sim.parse(sim.compose_config()).replace(seed=2), "only one made by sim.scen"),
+    "an empty axis": (lambda base: sim.sweep(base, gpu=[]), "gpu: has no values"),
+    "no valid scenario": (lambda base: sim.sweep(base, seed=[-1, -2]), "seed = -1"),
+    "no replication": (lambda base: sim.replicate(base, replications=0), "replications = 0"),
+    "requests that were not kept": (lambda base: sim.replicate(base).requests, "keep_runs=True"),
+    "no folder": (lambda base: sim.load("nowhere"), "nowhere: is not a folder"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_bad_input_is_one_error_with_the_words_to_type(name, base, tmp_path):
+    refused, words = REFUSALS[name]
+    with pytest.raises(sim.ConfigError, match=re.escape(words)):
+        refused(base)
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_run_has_its_tables(base):
+    run = sim.simulate(base)
+    assert len(run.requests) == run.summary["requests"] and set(run.spans["replica_id"]) == {0}
+    assert run.bill["usd"].sum() == pytest.approx(run.summary["usd_total"])
+    assert "usd_total" in repr(run) and len(repr(run)) < 300 and "<table" in run._repr_html_()
+
+
+def test_a_result_has_means_and_half_widths(base):
+    result = sim.replicate(base, replications=3, keep_runs=True)
+    values = [summary["e2e_mean_s"] for summary in result.per_replication]
+    assert result["e2e_mean_s"].half_width > 0 and min(values) < result["e2e_mean_s"].mean < max(values)
+    assert result.table.loc["e2e_mean_s", "half_width"] == result["e2e_mean_s"].half_width
+    assert set(result.requests["replication"]) == {0, 1, 2} and len(result.replications) == 3
+    assert len(repr(result)) < 300 and "±" in repr(result) and "<table" in result._repr_html_()
+    with pytest.raises(KeyError, match="did you mean ttft_p99_s"):
+        result["ttft_p99"]
+
+
+def test_a_policy_of_ones_own_plays_and_its_sweep_is_kept(base):
+    table = sim.sweep(base, placement=["least_loaded", Busiest(), Busiest(bias=2)], **{"scaling.n_replicas": [2]})
+    assert list(table.frame["placement"]) == ["least_loaded", "busiest_of_a_test", "busiest_of_a_test{bias:2.0}"]
+    assert (table.frame["status"] == "ok").all()
+    stamps = {path: path.stat().st_mtime_ns for path in table.folder.glob("*/row.json")}
+    again = sim.sweep(base, placement=["least_loaded", Busiest(), Busiest(bias=2)], **{"scaling.n_replicas": [2]})
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items()) and len(again) == 3
+
+
+SCRIPT = """
+from typing import Literal
+import sim
+
+class Mine(sim.Placement):
+    kind: Literal["mine_of_a_script"] = "mine_of_a_script"
+    def choose(self, request, replicas):
+        return replicas[0]
+
+if __name__ == "__main__":
+    base = sim.scenario("lengths=fixed", horizon_s=300, **{"arrivals.rate_per_s": 0.1})
+    table = sim.sweep(base, placement=[Mine(), "random"], n_jobs=2)
+    print(list(table.frame["status"]), list(table.frame["placement"]))
+"""
+
+
+@pytest.mark.slow
+def test_a_class_of_a_script_goes_to_other_processes(tmp_path):
+    (tmp_path / "mine.py").write_text(SCRIPT)
+    done = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert "['ok', 'ok'] ['mine_of_a_script', 'random']" in done.stdout, done.stderr
+    assert "played in this process" not in done.stderr
+
+
+def test_the_command_line_and_python_share_their_rows(play, base):
+    assert play("-m", *HERE, *TINY, "gpu=l4,l40s").code == 0
+    rows = {path: path.stat().st_mtime_ns for path in Path("outputs/by_gpu").glob("*/row.json")}
+    table = sim.sweep(base, gpu=["l4", "l40s"], n_jobs=1)
+    assert {path: path.stat().st_mtime_ns for path in table.folder.glob("*/row.json")} == rows
+    said = play("-m", *HERE, *TINY, "gpu=l4,l40s")
+    assert "2 of 2 scenarios are already done" in said.err
+    assert list(table.verdicts) and all(line in " ".join(said.out.split()) for line in table.verdicts)
+
+
+def test_a_sweep_says_who_wins_what_failed_and_what_other_prices_would_change(base):
+    table = sim.sweep(base, gpu=["l4", "l40s"], **{"slo.ttft_s": [1.5, -1]})
+    assert len(table) == 4 and list(table.failed["error"]) == ["slo.ttft_s = -1: should be greater than 0"] * 2
+    assert table.frame["slo.ttft_s"].dtype == float and table.frame["horizon_s"].dtype.kind == "i"
+    assert len(table.replications) == 2
+    halved = table.reprice(**{"prices.gpu.usd_per_gpu_hour.l4": 0.1})
+    assert halved.frame["usd_total"][0] < table.frame["usd_total"][0]
+    assert repr(table).startswith("<Table of 4 scenarios, 2 failed, in outputs/") and "<table" in table._repr_html_()
+    loaded = sim.load(table.folder)
+    pd.testing.assert_frame_equal(loaded.frame, table.frame)
+    assert sim.load(table.folder / table.frame["digest"][0])["usd_total"].mean == table.frame["usd_total"][0]
+    types = pd.read_parquet(table.folder / "results.parquet").dtypes.astype(str)
+    assert {types[key] for key in types.index if key == "slo.ttft_s" or key.endswith("_ci95")} == {"float64"}
+
+
+def test_many_seeds_are_told_what_replications_are_for(base, capsys):
+    sim.sweep(base, seed=range(1, 4), n_jobs=1)
+    assert "replications=3 instead gives one verdict" in capsys.readouterr().err
+
+
+def test_an_experiment_brings_its_own_axes(base):
+    small = sim.scenario("+experiment=shapes_by_fleets", horizon_s=3600, replications=1, **{"arrivals.exact_tasks": 5})
+    table = sim.sweep(small, study="small", fleet=["api_only"], n_jobs=1)
+    assert list(table.frame["arrivals"]) == ["steady", "bursty", "diurnal"] and table.folder == Path("outputs/small")
+
+
+def policy(factor):
+    class Scaled(sim.Placement):
+        kind: Literal["scaled_of_a_test"] = "scaled_of_a_test"
+
+        def choose(self, request, replicas):
+            return replicas[factor % len(replicas)]
+
+    return Scaled
+
+
+def test_what_a_class_refers_to_is_part_of_what_it_is():
+    assert class_digest(policy(1)) == class_digest(policy(1)) != class_digest(policy(2))
+    with pytest.raises(Undescribable):
+        class_digest(policy(time.struct_time(range(9)).__reduce__()[1] and object()))
