@@ -49,14 +49,11 @@ class Play:
 
 
 def _command(words: list[str]) -> None:
-    """`python -m sim` with these words, in this process: modules and workers are there already after the first."""
-    before = sys.argv
-    sys.argv = ["sim", *words]
-    try:
-        with redirect_stdout(StringIO()):
-            simulate()
-    finally:
-        sys.argv = before
+    """`llm-traffic-sim` with these words, in this process: modules and workers are there already after the first."""
+    with redirect_stdout(StringIO()):
+        code = simulate(words)
+    if code:
+        raise SystemExit(code)
 
 
 def each_replication(table: pd.DataFrame) -> pd.DataFrame:

@@ -56,7 +56,7 @@ def played(table: pd.DataFrame) -> pd.DataFrame:
         k, gpus = int(row[CALLS]), scenario.engine.tensor_parallel
         rent_usd_per_s = scenario.prices.gpu.usd_per_gpu_s(scenario.gpu.name) * gpus
         rows.append({
-            "calls": k, "tool_s": str(row[WAIT]), "clients": int(row[CLIENTS]),
+            "calls": k, "tool_s": f"{row[WAIT]:g}", "clients": int(row[CLIENTS]),
             "usd_per_task": rent_usd_per_s * k / per_s if per_s else np.inf,
             "hit": calls["cached_input_tokens"].sum() / max(calls["input_tokens"].sum(), 1),
             "ttft_p99_s": row["ttft_p99_s"], "busy": row["busy_fraction_of_paid"],
