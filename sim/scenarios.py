@@ -15,7 +15,8 @@ from sim.fleet.disaggregation import Disaggregation
 from sim.fleet.pools import Pool
 from sim.fleet.supply.cold_starts import ColdStarts
 from sim.fleet.supply.reliability import Reliability
-from sim.fleet.victims.victims import LongestIdle, Victim
+from sim.fleet.victims.by_load import LongestIdle
+from sim.fleet.victims.victims import Victim
 from sim.hardware.engine import Engine
 from sim.hardware.fits import refuse_if_too_big
 from sim.hardware.flags import max_context_tokens

@@ -12,12 +12,12 @@ from sim.fleet.fleet import Fleet
 from sim.fleet.supply.cold_start import ColdStart
 from sim.fleet.supply.reliability import Reliability
 from sim.fleet.supply.supply import Supply
-from sim.fleet.victims.victims import LongestIdle
+from sim.fleet.victims.by_load import LongestIdle
 from sim.hardware.step_time.affine import AffineStepTime
 from sim.randomness import Streams
 from sim.recorder import Recorder
 from sim.records import ReplicaState
-from sim.routing.placement.placement import LeastLoaded
+from sim.routing.placement.by_load import LeastLoaded
 from sim.schema import parse_config
 from sim.work import Backend, Call, Request, Task
 

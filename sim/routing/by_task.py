@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from sim.clock import Clock
 from sim.records import Backend
-from sim.routing.router import FleetOnly, Router, RouterAtWork
+from sim.routing.one_backend import FleetOnly
+from sim.routing.router import Router, RouterAtWork
 from sim.schema import OneOf
 from sim.views import SystemView
 from sim.work import Request

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -11,8 +11,6 @@ from sim.policy import Policy
 from sim.records import Backend
 from sim.views import SystemView
 from sim.work import Request
-
-_FLEET = Backend.FLEET  # looking a member up on its enum costs as much as a call
 
 
 class RouterAtWork(Protocol):
@@ -71,25 +69,3 @@ class Router(Policy):
 
     def settled(self, request: Request) -> None:
         """See RouterAtWork."""
-
-
-class FleetOnly(Router):
-    """Everything is served by the fleet, however long it takes."""
-
-    kind: Literal["fleet_only"] = "fleet_only"
-    needs_fleet: ClassVar[bool] = True
-    needs_api: ClassVar[bool] = False
-
-    def choose(self, request: Request, view: SystemView) -> Backend:
-        return _FLEET
-
-
-class ApiOnly(Router):
-    """Everything is served by the API."""
-
-    kind: Literal["api_only"] = "api_only"
-    needs_fleet: ClassVar[bool] = False
-    needs_api: ClassVar[bool] = True
-
-    def choose(self, request: Request, view: SystemView) -> Backend:
-        return Backend.API

@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import Field
 
 from sim.clock import Clock
-from sim.scaling.scaler import OnDemand, Scaler, ScalerAtWork, kept
+from sim.scaling.on_demand import OnDemand
+from sim.scaling.scaler import Scaler, ScalerAtWork, kept
 from sim.scaling.windows import EPSILON_S
 from sim.units import HOUR_S
 from sim.views import FleetView

@@ -121,6 +121,7 @@ class _Kpa:
         if not view.n_ready + view.n_starting:
             return 0
         if self._inactive_s is None:
+            assert self._active_s is not None  # replicas exist only after a wish for some
             if now_s - self._active_s < rule.stable_window_s - EPSILON_S:
                 return 1
             self._inactive_s = now_s

@@ -74,7 +74,7 @@ class Keda(KubernetesHpa):
     after it is due.
     """
 
-    kind: Literal["keda"] = "keda"
+    kind: Literal["keda"] = "keda"  # type: ignore[assignment]
     min_replicas: int = Field(ge=0, description="minReplicaCount")
     polling_s: float = Field(gt=0, description="pollingInterval")
     cooldown_s: float = Field(ge=0, description="cooldownPeriod")

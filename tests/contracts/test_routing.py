@@ -13,7 +13,8 @@ import simpy
 from omegaconf import DictConfig, open_dict
 
 from sim.records import Backend
-from sim.routing.placement.placement import LoadBased, Placement
+from sim.routing.placement.by_load import LoadBased
+from sim.routing.placement.placement import Placement
 from sim.routing.router import Router
 from sim.scenarios import compose_config, parse
 from sim.work import NO_PROFILE, Call, PreviousCall, Request, Task, TaskProfile

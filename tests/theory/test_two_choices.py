@@ -19,7 +19,7 @@ from sim.clock import Clock, Wake
 from sim.engine.replica import Replica
 from sim.hardware.step_time.affine import AffineStepTime
 from sim.randomness import Streams
-from sim.routing.placement.placement import LeastLoaded
+from sim.routing.placement.by_load import LeastLoaded
 from sim.routing.placement.spreading import PowerOfTwo, Random
 from sim.work import Call, Request, Task
 from tests.agree import assert_agrees, assert_disagrees

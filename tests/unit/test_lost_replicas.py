@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.fleet.victims.victims import FewestOutstanding, LeastCached, LongestIdle, Newest, Oldest
+from sim.fleet.victims.by_age import Newest, Oldest
+from sim.fleet.victims.by_load import FewestOutstanding, LeastCached, LongestIdle
 from sim.ledger.audit import audit
 from sim.ledger.bill import bill
 from sim.ledger.usage import Usage

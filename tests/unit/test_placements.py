@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import simpy
 
-from sim.routing.placement.placement import LeastLoaded
+from sim.routing.placement.by_load import LeastLoaded
 from sim.routing.placement.scored import CacheAware, PrefixScored
 from sim.routing.placement.spreading import LeastKv, PowerOfTwo, Random, SessionAffinity
 from sim.scenarios import compose_config, parse

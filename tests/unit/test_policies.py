@@ -7,9 +7,10 @@ from typing import Literal
 import pytest
 
 from sim.fleet.victims.victims import Victim
+from sim.routing.one_backend import FleetOnly
 from sim.routing.placement.placement import Placement
-from sim.routing.router import FleetOnly, Router
-from sim.scaling.scaler import AlwaysOn
+from sim.routing.router import Router
+from sim.scaling.always_on import AlwaysOn
 from sim.scenarios import compose_config, parse
 from sim.simulation import simulate
 

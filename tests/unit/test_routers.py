@@ -7,9 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from sim.records import Backend
+from sim.routing.one_backend import ApiOnly, FleetOnly
 from sim.routing.overflow import Overflow
-from sim.routing.placement.placement import FillFirst, LeastLoaded, PrefixAware, RoundRobin, TaskAffinity
-from sim.routing.router import ApiOnly, FleetOnly
+from sim.routing.placement.affinity import PrefixAware, TaskAffinity
+from sim.routing.placement.by_load import FillFirst, LeastLoaded
+from sim.routing.placement.round_robin import RoundRobin
 from sim.schema import ConfigError, parse_config
 from sim.work import Call, PreviousCall, Request, Task
 

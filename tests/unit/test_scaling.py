@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sim.records import ReplicaState
-from sim.scaling.scaler import AlwaysOn, NoReplicas, QueueScaleOut, ScaleToZero
+from sim.scaling.always_on import AlwaysOn, NoReplicas
+from sim.scaling.on_demand import ScaleToZero
+from sim.scaling.queue_scale_out import QueueScaleOut
 from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError, parse_config
 from sim.simulation import simulate

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from sim.routing.placement.placement import LoadBased, least_loaded
+from sim.routing.placement.by_load import LoadBased, least_loaded
 from sim.views import ReplicaView
 from sim.work import Request
 

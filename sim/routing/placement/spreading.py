@@ -10,8 +10,9 @@ import numpy as np
 from pydantic import Field
 
 from sim.clock import Clock
+from sim.routing.placement.by_load import LoadBased
 from sim.routing.placement.hashing import mixed
-from sim.routing.placement.placement import LoadBased, Placement, PlacementAtWork
+from sim.routing.placement.placement import Placement, PlacementAtWork
 from sim.routing.scraping import ScrapedChoice
 from sim.views import ReplicaView
 from sim.work import Request

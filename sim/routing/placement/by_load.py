@@ -1,0 +1,62 @@
+"""Placements that look at how busy the replicas are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from sim.clock import Clock
+from sim.routing.placement.placement import Placement, PlacementAtWork
+from sim.routing.scraping import ScrapedChoice
+from sim.views import ReplicaView
+from sim.work import Request
+
+
+class LoadBased(Placement):
+    """Looks at how busy the replicas are: as they are now, or as they were when last scraped."""
+
+    refresh_s: float = Field(0.0, ge=0, description="seconds between two looks at the replicas' load; 0: always live")
+
+    def start(self, clock: Clock, rng: np.random.Generator) -> PlacementAtWork:
+        return ScrapedChoice(clock, self.refresh_s, self.choose) if self.refresh_s else self
+
+
+def least_loaded(replicas: Sequence[ReplicaView]) -> ReplicaView:
+    """The one with the fewest requests; ties go to the lowest replica_id."""
+    least = replicas[0]
+    fewest = least.n_outstanding
+    for replica in replicas:
+        n = replica.n_outstanding
+        if n < fewest:
+            least, fewest = replica, n
+    return least
+
+
+class LeastLoaded(LoadBased):
+    """The replica with the fewest requests, running or waiting; ties go to the lowest replica_id."""
+
+    kind: Literal["least_loaded"] = "least_loaded"
+
+    def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
+        return least_loaded(replicas)
+
+
+class FillFirst(LoadBased):
+    """The fullest replica with fewer than `target_requests_per_replica` requests; else the least loaded.
+
+    Ties go to the lowest replica_id. Load gathers on few replicas, so that the others fall idle and can leave: even
+    spreading keeps every replica of a thinly loaded fleet awake.
+    """
+
+    kind: Literal["fill_first"] = "fill_first"
+    target_requests_per_replica: int = Field(ge=1, description="requests after which a replica counts as full")
+
+    def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
+        target = self.target_requests_per_replica
+        below = [replica for replica in replicas if replica.n_outstanding < target]
+        if not below:
+            return least_loaded(replicas)
+        return min(below, key=lambda replica: (-replica.n_outstanding, replica.replica_id))

@@ -1,0 +1,62 @@
+"""A warm floor that grows with the queue or with the load."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from sim.scaling.scaler import FromFloor, kept
+from sim.views import FleetView
+
+
+class QueueScaleOut(FromFloor):
+    """A warm floor that grows with the queue or with the requests in the fleet, looked at every `tick_s` seconds.
+
+    Scale-out: ceil(waiting / queue_per_replica) or ceil(outstanding / requests_per_replica), the larger of those given.
+    This is the rule of the Kubernetes HPA for a total shared by the replicas, ceil(replicas * ratio to target), with
+    starting replicas counted. Scale-in: a replica leaves after `idle_timeout_s` idle. Where load is spread evenly no
+    replica ever is; with `scale_in_requests_per_replica` a replica is also drained, one per question and none while
+    others start, when the remaining ones would have at most that many requests each.
+    """
+
+    kind: Literal["queue_scale_out"] = "queue_scale_out"
+    min_replicas: int = Field(ge=1, description="the warm floor: replicas that never leave")
+    tick_s: float = Field(gt=0, description="seconds between two looks at the load")
+    idle_timeout_s: float = Field(ge=0, description="idle seconds after which a replica above the floor leaves")
+    queue_per_replica: float | None = Field(None, gt=0, description="requests that have not begun, per replica")
+    requests_per_replica: float | None = Field(None, gt=0, description="requests, waiting or running, per replica")
+    buffer_replicas: int = Field(0, ge=0, description="more than the load asks for, while any request is there")
+    scale_in_requests_per_replica: float | None = Field(
+        None, ge=0, description="drain a replica when the others would then have at most this many requests each"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> QueueScaleOut:
+        if self.queue_per_replica is None and self.requests_per_replica is None:
+            raise ValueError("needs queue_per_replica or requests_per_replica, or it would never scale out")
+        inward, outward = self.scale_in_requests_per_replica, self.requests_per_replica
+        if inward is not None and outward is not None and inward >= outward:
+            raise ValueError(
+                f"scale_in_requests_per_replica = {inward} must be < requests_per_replica = {outward}, "
+                "or a drained replica is started again at once"
+            )
+        return self
+
+    def target_replicas(self, view: FleetView) -> int:
+        wanted = 0
+        if self.queue_per_replica is not None:
+            wanted = ceil(view.n_waiting / self.queue_per_replica)
+        if self.requests_per_replica is not None:
+            wanted = max(wanted, ceil(view.n_outstanding / self.requests_per_replica))
+        if view.n_outstanding:
+            wanted += self.buffer_replicas
+        wanted = max(wanted, self.min_replicas)
+        keeps = kept(view, self.idle_timeout_s, self.max_replicas)
+        others = view.n_ready + view.n_starting - 1
+        spare = self.scale_in_requests_per_replica
+        settled = not view.n_starting and keeps > others >= wanted
+        if settled and spare is not None and view.n_outstanding <= spare * others:
+            keeps = others
+        return max(keeps, min(wanted, self.max_replicas))
