@@ -26,7 +26,7 @@ def some_fleets():
     for size in (1, 2, 5, 9):
         for _ in range(10):
             ready = [
-                SimpleNamespace(replica_id=i, n_outstanding=int(n), prefix_cache_tokens=int(c))
+                SimpleNamespace(replica_id=i, n_outstanding=int(n), prefix_cache_tokens=int(c), kv_used_fraction=c / 2)
                 for i, n, c in zip(
                     rng.permutation(size), rng.integers(0, 3, size), rng.integers(0, 3, size), strict=True
                 )
