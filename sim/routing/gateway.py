@@ -104,8 +104,8 @@ class Gateway:
         self.done(request)
 
     def _turned_away_or_done(self, request: Request) -> None:
-        turned_away = request.outcome is not _FINISHED and request.outcome is not Outcome.ABANDONED
-        if turned_away and self._router.second_try(request, self):
+        # A request that failed had begun on a replica: its stay there is on record and must not be forgotten.
+        if request.outcome is Outcome.REFUSED and self._router.second_try(request, self):
             call_later(self._env, 0.0, self._try_again, request)  # not at once: the fleet is still at work on it
         else:
             self.done(request)

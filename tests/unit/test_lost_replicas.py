@@ -42,6 +42,16 @@ def test_a_request_restarts_on_the_replica_that_is_left():
     assert fleet.recorder.replicas_lost == 1
 
 
+def test_a_request_that_failed_has_no_second_try_on_the_api():
+    """It had begun on a replica, whose busy time is on record: only what the fleet refuses goes to the API instead."""
+    losses = ["reliability=gpu_failures", "reliability.gpu_mtbf_hours=0.05", "reliability.lost_requests=fail"]
+    words = ["api=ideal", "routing=overflow_on_queue", "routing.on_refusal=true", *losses, "horizon_s=3600"]
+    facts = simulate(parse(compose_config(*words)), measure_peak=False).facts
+    audit(facts)
+    failed = facts.requests["outcome"] == Outcome.FAILED
+    assert failed.sum() > 5 and np.isfinite(facts.requests["admitted_s"][failed]).all()
+
+
 def test_a_request_resumes_where_it_was():
     """Its two tokens go along as prompt: three are left to generate, the first of them by the prefill."""
     fleet = SmallFleet(2, lost_requests="resume")
