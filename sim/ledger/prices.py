@@ -99,6 +99,10 @@ class Prices(Config):
         strangers = [name for name in self.pools if name not in pools]
         if strangers:
             raise ConfigError(f"prices.pools: has no plan for {pool!r}, but one for {', '.join(strangers)}")
+        if pool.endswith(ON_DEMAND) and isinstance(self.gpu, CommittedPlan):
+            raise ConfigError(
+                f"prices.pools.{pool}: is required: GPUs on demand are not had at the price of {self.gpu.kind} ones"
+            )
         if isinstance(self.gpu, CommittedPlan) and self.gpu.gpus is not None:
             raise ConfigError(
                 f"prices.pools.{pool}: is required: the {self.gpu.gpus} GPUs of prices.gpu are the first's"

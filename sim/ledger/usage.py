@@ -119,15 +119,17 @@ class Usage:
             mine[table]["pool"] = np.zeros_like(mine[table]["pool"])
         return replace(self, gpus_per_replica=pool.gpus_per_replica, further_pools=(), **mine)
 
-    def state_seconds(self, *states: ReplicaState) -> float:
-        """Replica-seconds paid for in these states; in all of them if none is named."""
-        rows = np.isin(self.gpu["state"], states) if states else slice(None)
+    def state_seconds(self, *states: ReplicaState, after_window: bool = False) -> float:
+        """Replica-seconds on the bill in these states (in all of them if none is named), or those after the window."""
+        rows = np.isin(self.gpu["state"], states) if states else np.ones(len(self.gpu["state"]), bool)
+        if after_window:
+            rows &= self.gpu["after_window"] == 1
         return float(self.gpu["replica_s"][rows].sum())
 
     @property
     def after_window_s(self) -> float:
         """Replica-seconds paid for after the window's end, for what began in it."""
-        return float(self.gpu["replica_s"][self.gpu["after_window"] == 1].sum())
+        return self.state_seconds(after_window=True)
 
     @property
     def gpu_hours_paid(self) -> float:

@@ -186,11 +186,14 @@ def test_a_commitment_shows_what_lay_unused(kind):
 
 
 def test_work_that_ends_after_the_window_uses_none_of_the_commitment():
-    """One GPU of two works for the last half hour and the half hour after: 1.5 of the 2 GPU-hours lay unused."""
+    """One GPU of two works for the last half hour and the half hour after: 1.5 of the 2 GPU-hours lay unused.
+
+    The rent is that of 2 GPU-hours; the half hour after the window is the same machine, which costs no more for it.
+    """
     book = Book(window=(0, 3600)).replica(0, ("busy", 1800, 5400)).request(1800, 1800, 1801, 5400)
     usd, said = lines_of(book, committed(gpus=2))
-    assert usd["gpu busy"] == pytest.approx(1.0) and usd["gpu committed but unused"] == pytest.approx(1.5)
-    assert said["usd_total"] == pytest.approx(2.0 + 0.5), "two GPUs for an hour, and what was worked after it"
+    assert usd["gpu busy"] == pytest.approx(0.5) and usd["gpu committed but unused"] == pytest.approx(1.5)
+    assert said["usd_total"] == pytest.approx(2.0), "two GPUs for an hour"
 
 
 def test_use_beyond_a_commitment_pays_the_price_of_demand():

@@ -127,7 +127,7 @@ def test_the_three_utilizations_over_pools_and_of_each(story):
         "token_fraction_of_peak": 4 * 13 / (20 * 13 / 3 + 9 * 26 / 3),
         "pool_baseline_token_fraction_of_peak": 3 * 13 / (20 * 13 / 3),
         "pool_spot_token_fraction_of_peak": 13 / (9 * 26 / 3),
-        "batch_fill_fraction": (9 + 3) / (9 + 2 * 3),
+        "batch_fill_fraction": (9 + 2 * 3) / (9 + 2 * 3 * 2),  # seconds count by GPUs
         "pool_baseline_batch_fill_fraction": 1.0,
         "pool_spot_batch_fill_fraction": 0.5,
         "pool_baseline_request_fraction": 3 / 5,
@@ -311,6 +311,10 @@ def test_agent_tasks_find_their_context_in_their_pool():
         (["gpu@pools.spot.gpu=l4"], "prices.pools.spot.usd_per_gpu_hour: no price for 'l4'"),
         (["prices=nebius_on_demand"], "prices.gpu.usd_per_gpu_hour: no price for 'a100_80gb_pcie'"),
         (["prices=lambda_h200_one_year", "gpu=h200_sxm"], "prices.pools.spot: is required: the 1 GPUs of prices.gpu"),
+        (
+            ["gpu@pools.spot.gpu=h100_sxm", "pools.spot.reliability.spot.on_demand_fallback=true"],
+            "prices.pools.spot_on_demand: is required: GPUs on demand are not had at the price of reserved ones",
+        ),
         (["~prices.pools.spot", "+prices.pools.sport=${prices.gpu}"], "no plan for 'spot', but one for sport"),
         (["+disaggregation={prefill_replicas:1,link_gb_per_s:50}"], "pools: cannot be had together"),
         (["queue.max_waiting_requests=0"], "only a request that waits wakes a fleet at zero"),

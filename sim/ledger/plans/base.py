@@ -21,6 +21,8 @@ class GpuPlan(Choice):
     """How GPUs are paid for. `priced_by` names the field that holds the table by GPU type."""
 
     priced_by: ClassVar[str]
+    bills_after_window: ClassVar[bool] = True
+    """Whether GPU time after the window, for work begun in it, costs more than the window does."""
     provider: str = Field(description="who is paid")
     as_of: str = Field(description="date of the price list, e.g. 2026-05-22, or why there is none")
 
@@ -55,5 +57,8 @@ class GpuPlan(Choice):
             gpu_s = usage.state_seconds(*states) * usage.gpus_per_replica
             if item == GPU_ASLEEP and not gpu_s:
                 continue
-            lines.append(Line(self.provider, item, gpu_s / HOUR_S, "GPU-hour", 0.0 if item in free else gpu_s * rate))
+            billed_s = 0.0 if item in free else gpu_s
+            if billed_s and not self.bills_after_window:
+                billed_s -= usage.state_seconds(*states, after_window=True) * usage.gpus_per_replica
+            lines.append(Line(self.provider, item, gpu_s / HOUR_S, "GPU-hour", billed_s * rate))
         return lines

@@ -19,9 +19,12 @@ from sim.units import HOUR_S, MONTH_S
 class CommittedPlan(GpuPlan):
     """GPUs held for the whole window, used or not; what lies unused is a line of its own. Without a fleet, none.
 
-    Use beyond the commitment costs `usd_per_gpu_hour_beyond`; a list without it refuses such a run.
+    The same GPUs finish after the window what began in it: that time is on the bill, at no cost, since a rent by the
+    month is the same whatever the machine does. Use beyond the commitment costs `usd_per_gpu_hour_beyond`; a list
+    without it refuses such a run.
     """
 
+    bills_after_window: ClassVar[bool] = False
     gpus: int | None = Field(
         None, ge=1, description="held; null: as many as the fleet has at most at once in the window (so that bills of "
         "parts of a window do not add up)",
