@@ -135,8 +135,10 @@ def _use_of_the_fleet(facts: Facts, usage: Usage) -> dict[str, Metric]:
 
     busy_fraction_of_paid: at least one request on the replica (draining ones included) / paid.
     token_fraction_of_peak: tokens of requests the fleet finished since the window's start / those of the same seconds
-    saturated. batch_fill_fraction: mean running sequences while busy / max_num_seqs. Over several pools, each has its
-    own peak and cap, and seconds count by GPUs.
+    saturated, at the rate of the saturated mix or, where that is higher, at the rate that the replicas reached while
+    busy (in an overload whose tasks never end, an easier mix is served than the whole); never above
+    busy_fraction_of_paid. batch_fill_fraction: mean running sequences while busy / max_num_seqs. Over several pools,
+    each has its own peak and cap, and seconds count by GPUs.
     """
     return {
         **_fractions([_used(facts, pool, part, at) for at, (pool, (_, part)) in _pools(facts, usage)]),
@@ -182,12 +184,15 @@ def _used(facts: Facts, pool: PoolFacts, usage: Usage, at: int) -> _Used:
     busy_s = usage.state_seconds(ReplicaState.BUSY, ReplicaState.DRAINING)
     requests = facts.requests
     mine = (requests["backend"] == Backend.FLEET) & (facts.pool_of(requests["replica_id"]) == at)
+    tokens = _fleet_tokens(facts, mine)
+    # Replicas that gave more tokens per busy second than the saturated mix served an easier mix: they were full.
+    peak_tokens_per_s = max(pool.peak_tokens_per_s or 0.0, tokens / busy_s if busy_s else 0.0)
     return _Used(
         weight=pool.gpus_per_replica / facts.gpus_per_replica if facts.gpus_per_replica else 1.0,
         paid_s=paid_s,
         busy_s=busy_s,
-        tokens=_fleet_tokens(facts, mine),
-        peak_tokens=paid_s * (pool.peak_tokens_per_s or 0.0),
+        tokens=tokens,
+        peak_tokens=paid_s * peak_tokens_per_s if pool.peak_tokens_per_s else 0.0,
         running_s=_running_sequence_seconds(facts, mine),
         slots_s=busy_s * pool.max_num_seqs,
     )
@@ -200,7 +205,7 @@ def _fractions(used: list[_Used]) -> dict[str, Metric]:
     return {
         "busy_fraction_of_paid": _ratio(total(lambda u: u.busy_s * u.weight), total(lambda u: u.paid_s * u.weight)),
         "token_fraction_of_peak": _ratio(total(lambda u: u.tokens), total(lambda u: u.peak_tokens)),
-        "batch_fill_fraction": _ratio(total(lambda u: u.running_s), total(lambda u: u.slots_s)),
+        "batch_fill_fraction": _ratio(total(lambda u: u.running_s * u.weight), total(lambda u: u.slots_s * u.weight)),
     }
 
 
@@ -214,15 +219,39 @@ def _fleet_tokens(facts: Facts, mine: np.ndarray) -> float:
 
 
 def _running_sequence_seconds(facts: Facts, mine: np.ndarray) -> float:
-    """Seconds of running sequences since the window's start; a request under way then was preempted pro rata."""
-    requests, since_s = facts.requests, facts.window.start_s
-    rows = mine & np.isfinite(requests["admitted_s"])
-    start_s = requests["admitted_s"][rows]
-    end_s = np.where(np.isnan(requests["finished_s"][rows]), facts.ended_s, requests["finished_s"][rows])
+    """Seconds of running sequences since the window's start; a request under way then was preempted pro rata.
+
+    A request that outlived a replica ran during its stays alone: between two of them it waited.
+    """
+    requests, stays = facts.requests, facts.stays
+    n_stays = np.bincount(stays["request_row"], minlength=len(mine))
+    rows = mine & np.isfinite(requests["admitted_s"]) & (n_stays == 0)
+    start_s, end_s = requests["admitted_s"][rows], _until(facts, requests["finished_s"][rows])
+    running_s = _inside_and_running(facts, start_s, end_s, requests["preempted_s"][rows])
+    of_mine = mine[stays["request_row"]]
+    if of_mine.any():
+        row, start_s = stays["request_row"][of_mine], stays["start_s"][of_mine]
+        end_s = _until(facts, stays["end_s"][of_mine])
+        order = np.lexsort((start_s, row))
+        row, start_s, end_s = row[order], start_s[order], end_s[order]
+        follows = row[1:] == row[:-1]
+        between_s = np.bincount(row[1:], np.where(follows, start_s[1:] - end_s[:-1], 0.0), minlength=len(mine))
+        preempted_s = np.maximum(requests["preempted_s"] - between_s, 0.0)[row] / n_stays[row]
+        running_s += _inside_and_running(facts, start_s, end_s, preempted_s)
+    return running_s
+
+
+def _until(facts: Facts, end_s: np.ndarray) -> np.ndarray:
+    """The ends of stretches, float64[n] in s; the end of the run for those that had none."""
+    return np.where(np.isnan(end_s), facts.ended_s, end_s)
+
+
+def _inside_and_running(facts: Facts, start_s: np.ndarray, end_s: np.ndarray, preempted_s: np.ndarray) -> float:
+    """Seconds of stretches [start, end] after the window's start, less their share of the preempted seconds in them."""
     resident_s = np.maximum(end_s - start_s, 0.0)
-    inside_s = np.maximum(end_s - np.maximum(start_s, since_s), 0.0)
+    inside_s = np.maximum(end_s - np.maximum(start_s, facts.window.start_s), 0.0)
     share = np.divide(inside_s, resident_s, out=np.zeros_like(inside_s), where=resident_s > 0)
-    return float((share * np.maximum(resident_s - requests["preempted_s"][rows], 0.0)).sum())
+    return float((share * np.maximum(resident_s - preempted_s, 0.0)).sum())
 
 
 def _cold_starts(facts: Facts, mine: dict[str, np.ndarray]) -> dict[str, Metric]:

@@ -92,6 +92,23 @@ def test_running_sequences_are_clipped_and_preemption_taken_off():
     assert said["batch_fill_fraction"] == pytest.approx(10 / (20 * 4))
 
 
+def test_a_request_that_lost_its_replica_does_not_run_while_it_waits_for_another():
+    """Admitted at 0, lost at 10, and waiting until the run is cut at 100: 10 s running of the 10 s busy, on 4 slots."""
+    book = Book(window=(0, 100)).replica(0, ("busy", 0, 10)).replica(1, ("weights", 10, 100))
+    waiting = book.retried(0, 0, NAN, NAN, (0, 0, 10), outcome=Outcome.UNFINISHED, retries=1)
+    assert summary_of(waiting)["batch_fill_fraction"] == pytest.approx(10 / (10 * 4))
+    book = Book(window=(0, 100)).replica(0, ("busy", 0, 10)).replica(1, ("weights", 0, 30), ("busy", 30, 50))
+    again = book.retried(0, 0, 31, 50, (0, 0, 10), (1, 30, 50), preempted_s=20.0 + 5.0)
+    assert summary_of(again)["batch_fill_fraction"] == pytest.approx((10 + 20 - 5) / (30 * 4)), "5 s out of a batch"
+
+
+def test_replicas_that_beat_the_saturated_mix_are_full_and_no_more():
+    """1,500 tokens in 10 busy seconds of 20 paid ones, where the mix of all calls saturates at 100 a second."""
+    book = Book(window=(0, 20)).replica(0, ("busy", 0, 10), ("idle", 10, 20))
+    said = summary_of(book.request(0, 0, 1, 10, input_tokens=1400, output_tokens=100))
+    assert said["token_fraction_of_peak"] == said["busy_fraction_of_paid"] == pytest.approx(0.5)
+
+
 def test_preemptions_and_api_share():
     book = (
         Book()
