@@ -17,20 +17,27 @@ from sim.records import (
     SPAN_COLUMNS,
     STAY_COLUMNS,
     Backend,
+    Column,
     ReplicaState,
 )
 from sim.work import Losses, Request, returning_tokens
 
 _CHUNK_ROWS = 1 << 13
-_PACKED = {np.int8: "b", np.int32: "i", np.int64: "q", np.float64: "d"}  # struct's letters, standard sizes
+_PACKED: dict[type, str] = {
+    np.int8: "b",
+    np.int16: "h",
+    np.int32: "i",
+    np.int64: "q",
+    np.float64: "d",
+}  # struct's letters, standard sizes
 
 
 class _Table:
     """Rows packed into compact chunks of bytes; read back as typed columns."""
 
-    def __init__(self, columns: dict[str, Any]):
-        self._dtype = np.dtype(list(columns.items()))
-        self.pack: Any = struct.Struct("=" + "".join(_PACKED[kind] for kind in columns.values())).pack
+    def __init__(self, columns: dict[str, Column]):
+        self._dtype = np.dtype([(name, column.dtype) for name, column in columns.items()])
+        self.pack: Any = struct.Struct("=" + "".join(_PACKED[column.dtype] for column in columns.values())).pack
         self._names = tuple(columns)
         self._limit = _CHUNK_ROWS * self._dtype.itemsize
         self._chunks: list[bytearray] = []
@@ -69,7 +76,7 @@ class Recorder:
         self.replicas_lost = 0
 
     def request(self, r: Request, _nan: float = float("nan")) -> None:
-        """Enter a request that has its outcome."""
+        """Enter a request that has its outcome: the values that REQUEST_COLUMNS reads off it, spelled out for speed."""
         task, i, losses = r.task, r.call_index, r.losses
         if losses is not None:
             self._enter_stays(r, losses)
@@ -78,7 +85,7 @@ class Recorder:
             extras.append(extras.pack(len(self._requests), *[getattr(extra, name) for name in API_EXTRAS]))
         table = self._requests
         table.append(table.pack(
-            task.task_id, i, len(task.calls), task.application, r.backend, r.replica_id, r.outcome,
+            task.task_id, i, len(task.calls), task.application, r.backend, r.pool, r.replica_id, r.outcome,
             task.arrived_s, r.arrived_s,
             _nan if r.admitted_s is None else r.admitted_s,
             _nan if r.first_token_s is None else r.first_token_s,
@@ -92,14 +99,14 @@ class Recorder:
     def _enter_stays(self, r: Request, losses: Losses) -> None:
         stays, last_s = losses.stays, losses.resumed_s if losses.stays else r.admitted_s
         if last_s is not None and r.backend == Backend.FLEET:
-            stays = [*stays, (r.replica_id, last_s, float("nan") if r.finished_s is None else r.finished_s)]
+            stays = [*stays, (r.pool, r.replica_id, last_s, float("nan") if r.finished_s is None else r.finished_s)]
         for stay in stays:
             self._stays.append(self._stays.pack(len(self._requests), *stay))
 
-    def span(self, replica_id: int, state: ReplicaState, start_s: float, end_s: float) -> None:
+    def span(self, pool: int, replica_id: int, state: ReplicaState, start_s: float, end_s: float) -> None:
         """Enter a stretch of a replica's life; empty stretches are dropped."""
         if end_s > start_s:
-            self._spans.append(self._spans.pack(replica_id, state, start_s, end_s))
+            self._spans.append(self._spans.pack(pool, replica_id, state, start_s, end_s))
 
     def requests(self) -> dict[str, np.ndarray]:
         """Columns of REQUEST_COLUMNS, in order of outcome."""

@@ -2,64 +2,183 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple
+from math import nan
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.work import Backend, Outcome
+from sim.work import Backend, Outcome, Request, returning_tokens
 
-REQUEST_COLUMNS = {
-    "task_id": np.int64, "call_index": np.int32, "calls_in_task": np.int32, "application": np.int32,
-    "backend": np.int8, "replica_id": np.int32, "outcome": np.int8,
-    "task_arrived_s": np.float64,
-    "arrived_s": np.float64, "admitted_s": np.float64, "first_token_s": np.float64, "finished_s": np.float64,
-    "input_tokens": np.int32, "cached_input_tokens": np.int32, "output_tokens": np.int32,
-    "preemptions": np.int32, "preempted_s": np.float64, "cold_start_wait_s": np.float64,
-    "priority": np.int32, "recomputed_tokens": np.int32, "returning_tokens": np.int32,
-    "prefill_replica_id": np.int32, "decode_admitted_s": np.float64, "retries": np.int32,
-    "cache_write_tokens": np.int32,
+
+class Column(NamedTuple):
+    """One column of the facts: the only place that says what it holds.
+
+    `unit` is "" for names, states and numbers that have none. `read` takes the value from the object that the row is
+    about (a Request, a Losses or an ApiExtra); None where the row is made of the recorder's arguments. The recorder
+    spells the reads of a request out, because it is compiled and on the path of every request; a test holds them to
+    these.
+    """
+
+    dtype: type
+    unit: str
+    meaning: str
+    read: Callable[[Any], Any] | None = None
+
+
+def _stamp(seconds: float | None) -> float:
+    return nan if seconds is None else seconds
+
+
+def _returning_tokens(r: Request) -> int:
+    return returning_tokens(r.task.calls[r.call_index - 1], r.call) if r.call_index else 0
+
+
+Columns = dict[str, Column]
+
+REQUEST_COLUMNS: Columns = {
+    "task_id": Column(
+        np.int64, "", "Number of the task, from 0 in the order of arrival.", lambda r: r.task.task_id
+    ),
+    "call_index": Column(
+        np.int32, "", "Place of this request among the calls of its task, from 0.", lambda r: r.call_index
+    ),
+    "calls_in_task": Column(
+        np.int32, "calls", "Calls that the task makes if all of them finish.", lambda r: len(r.task.calls)
+    ),
+    "application": Column(
+        np.int32, "", "Number of the application that the task belongs to, from 0.", lambda r: r.task.application
+    ),
+    "backend": Column(np.int8, "", "Where the request was sent: 0 the fleet, 1 the API.", lambda r: r.backend),
+    "pool": Column(
+        np.int16, "", "Place in the list of pools of the pool whose replica had the request last; -1 if none had.",
+        lambda r: r.pool,
+    ),
+    "replica_id": Column(
+        np.int32, "", "Number of the replica that served the request; -1 if none did.", lambda r: r.replica_id
+    ),
+    "outcome": Column(
+        np.int8, "", "0 finished, 1 refused, 2 abandoned, 3 unfinished, 4 failed.", lambda r: r.outcome
+    ),
+    "task_arrived_s": Column(
+        np.float64, "s", "When the first call of the task arrived.", lambda r: r.task.arrived_s
+    ),
+    "arrived_s": Column(np.float64, "s", "When the request arrived.", lambda r: r.arrived_s),
+    "admitted_s": Column(
+        np.float64, "s",
+        "When service began, the first time if it began anew on another replica (on an API: there); NaN if never.",
+        lambda r: _stamp(r.admitted_s),
+    ),
+    "first_token_s": Column(
+        np.float64, "s", "When the first token was delivered; NaN if never.", lambda r: _stamp(r.first_token_s)
+    ),
+    "finished_s": Column(
+        np.float64, "s", "When the request had its outcome, whatever it was; NaN if it is unfinished.",
+        lambda r: _stamp(r.finished_s),
+    ),
+    "input_tokens": Column(
+        np.int32, "tokens", "Length of the prompt, cached tokens included.", lambda r: r.input_tokens
+    ),
+    "cached_input_tokens": Column(
+        np.int32, "tokens", "Leading tokens of the prompt that a prefix cache supplied.",
+        lambda r: r.cached_input_tokens,
+    ),
+    "output_tokens": Column(
+        np.int32, "tokens", "Tokens asked for; finished requests alone have got them all.", lambda r: r.output_tokens
+    ),
+    "preemptions": Column(
+        np.int32, "count", "Times that the running sequence lost its KV memory to others.", lambda r: r.preemptions
+    ),
+    "preempted_s": Column(
+        np.float64, "s", "Time out of the batch after preemptions or losses of a replica.", lambda r: r.preempted_s
+    ),
+    "cold_start_wait_s": Column(
+        np.float64, "s", "Time that the request waited for a replica that was starting.",
+        lambda r: r.cold_start_wait_s,
+    ),
+    "priority": Column(
+        np.int32, "", "Priority of the task; a higher number is less urgent.", lambda r: r.task.priority
+    ),
+    "recomputed_tokens": Column(
+        np.int32, "tokens", "Tokens that were computed again because of preemptions.", lambda r: r.recomputed_tokens
+    ),
+    "returning_tokens": Column(
+        np.int32, "tokens",
+        "Leading tokens of the prompt that the task's previous call had left in KV memory, wherever that was.",
+        _returning_tokens,
+    ),
+    "prefill_replica_id": Column(
+        np.int32, "", "Number of the replica that computed the prompt, if that is another than `replica_id`; else -1.",
+        lambda r: r.prefill_replica_id,
+    ),
+    "decode_admitted_s": Column(
+        np.float64, "s", "When `replica_id` began to decode a prompt computed elsewhere; else NaN.",
+        lambda r: _stamp(r.decode_admitted_s),
+    ),
+    "retries": Column(
+        np.int32, "count", "Times that the request was tried again, its replica lost or the fleet full.",
+        lambda r: r.losses.retries if r.losses else 0,
+    ),
+    "cache_write_tokens": Column(
+        np.int32, "tokens", "Prompt tokens that were written to the prompt cache of an API.",
+        lambda r: r.cache_write_tokens,
+    ),
 }  # fmt: skip
-"""One row per request. `task_arrived_s`: when the task's first call arrived. Stamps that never happened are NaN.
-`finished_s` is the moment of the outcome, whatever it was (NaN only for unfinished requests); `output_tokens` are
-generated in full by finished requests only. `recomputed_tokens`: computed again because of preemptions.
-`returning_tokens`: how many leading tokens of a prompt the task's previous call had left in KV memory, wherever that
-was. `prefill_replica_id`: where the prompt was computed, if not on `replica_id`, which began to decode it at
-`decode_admitted_s`; else -1 and NaN. `retries`: how often a replica was lost under it, or the fleet turned it away, and
-it was tried again; then `admitted_s` is its first admission, anywhere (on an API: there), and `preempted_s` includes
-the time until the next. `cache_write_tokens`: of the prompt, into the prompt cache of an API."""
+"""One row per request, entered when it has its outcome. Moments are seconds of simulated time."""
 
-SPAN_COLUMNS = {"replica_id": np.int32, "state": np.int8, "start_s": np.float64, "end_s": np.float64}
-"""One row per stretch of a replica's life. The spans of one replica tile its life from request to release."""
+SPAN_COLUMNS: Columns = {
+    "pool": Column(np.int16, "", "Place in the list of pools of the replica's pool."),
+    "replica_id": Column(np.int32, "", "Number of the replica."),
+    "state": Column(
+        np.int8, "",
+        "0 allocation, 1 image, 2 weights, 3 engine start (the stages of a cold start), 4 idle, 5 busy, 6 draining, "
+        "7 asleep.",
+    ),
+    "start_s": Column(np.float64, "s", "When the replica entered the state."),
+    "end_s": Column(np.float64, "s", "When the replica left the state."),
+}  # fmt: skip
+"""One row per stretch of a replica's life. The spans of one replica tile its life from its order to its release."""
 
-STAY_COLUMNS = {"request_row": np.int64, "replica_id": np.int32, "start_s": np.float64, "end_s": np.float64}
-"""One row per stay on a replica of a request that outlived one: from admission there until the replica was lost or the
-request had its outcome (NaN for unfinished ones)."""
+STAY_COLUMNS: Columns = {
+    "request_row": Column(np.int64, "", "Row of the request in the table of requests."),
+    "pool": Column(np.int16, "", "Place in the list of pools of the replica's pool."),
+    "replica_id": Column(np.int32, "", "Number of the replica."),
+    "start_s": Column(np.float64, "s", "When the request was admitted there."),
+    "end_s": Column(
+        np.float64, "s", "When the replica was lost or the request had its outcome; NaN if it is unfinished."
+    ),
+}  # fmt: skip
+"""One row per stay on a replica of a request that outlived one."""
 
-API_EXTRAS = (
-    "throttled_attempts", "failed_attempts", "is_batch", "is_hedged",
-    "lost_input_tokens", "lost_cached_input_tokens", "lost_cache_write_tokens", "lost_output_tokens",
-)  # fmt: skip
-"""What a `sim.work.ApiExtra` has, in order."""
+API_EXTRAS: Columns = {
+    name: Column(np.int32, unit, meaning, attrgetter(name))
+    for name, unit, meaning in (
+        ("throttled_attempts", "count", "Attempts that the API refused because of a rate limit (HTTP 429)."),
+        ("failed_attempts", "count", "Attempts that failed because they were made during an outage of the API."),
+        ("is_batch", "", "1 if the API took the request as batch work, else 0."),
+        ("is_hedged", "", "1 if the request was sent a second time because the first token was late, else 0."),
+        ("lost_input_tokens", "tokens", "Prompt tokens billed for the slower copy of a hedged request."),
+        ("lost_cached_input_tokens", "tokens", "Those of `lost_input_tokens` read from the prompt cache."),
+        ("lost_cache_write_tokens", "tokens", "Those of `lost_input_tokens` written to the prompt cache."),
+        ("lost_output_tokens", "tokens", "Output tokens billed for the slower copy of a hedged request."),
+    )
+}
+"""What a `sim.work.ApiExtra` has, in order; 0 for a request without one."""
 
-API_EXTRA_COLUMNS = {"request_row": np.int64, **dict.fromkeys(API_EXTRAS, np.int32)}
-"""One row per request that met more at an API than one plain call. `throttled_attempts`: answered 429;
-`failed_attempts`: made during an outage; `is_batch`: taken as batch work; `is_hedged`: sent twice, and the `lost_*`
-tokens of the copy that lost are billed as well."""
+API_EXTRA_COLUMNS: Columns = {
+    "request_row": Column(np.int64, "", "Row of the request in the table of requests."), **API_EXTRAS,
+}  # fmt: skip
+"""One row per request that met more at an API than one plain call."""
 
 FIRST_POOL = "baseline"
-"""What the first pool is called where there are several."""
-
-REPLICAS_PER_POOL = 1_000_000
-"""The replicas of the first pool are numbered from 0, those of the next from this on, and so forth."""
-
-ON_DEMAND_FROM = REPLICAS_PER_POOL // 2
-"""Within a pool, those that are on demand in place of spot are numbered from this on."""
+"""The name of the pool that a scenario's own keys describe."""
 
 
 class ReplicaState(IntEnum):
-    """What a replica is doing with the GPU seconds somebody pays for. The first four are the stages of a cold start."""
+    """What a replica does with the GPU seconds that are paid for. The first four are the stages of a cold start."""
 
     ALLOCATION = 0
     IMAGE = 1
@@ -91,33 +210,32 @@ class Window(NamedTuple):
 
 
 class PoolFacts(NamedTuple):
-    """The replicas of one pool: all alike."""
+    """The replicas of one pool, which are all alike."""
 
     name: str
-    gpu: str | None  # as price lists call it; None for the first pool, whose GPU is named beside the facts
+    gpu: str | None  # as price lists call it; None where that is not known
     gpus_per_replica: int
-    max_num_seqs: int
-    peak_tokens_per_s: float | None
-    on_demand_of: int | None = None  # the place of the spot pool whose missing replicas these stand in for
+    max_num_seqs: int  # cap on the running sequences of one replica
+    peak_tokens_per_s: float | None  # input + output tokens of one replica saturated with the same mix
+    on_demand_of: int | None = None  # place of the spot pool whose missing replicas these stand in for
 
 
-def _no_rows(columns: dict[str, type]) -> dict[str, np.ndarray]:
-    return {name: np.empty(0, kind) for name, kind in columns.items()}
+def _no_rows(columns: Columns) -> dict[str, np.ndarray]:
+    return {name: np.empty(0, column.dtype) for name, column in columns.items()}
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything one simulated run leaves behind, before anyone speaks of dollars or percentiles.
+    """Everything that one simulated run leaves behind, before there are dollars or percentiles.
 
-    `gpus_per_replica`, `max_num_seqs` and `peak_tokens_per_s` are those of the first pool.
+    `pools` holds every pool in order of preference, then those on demand that stand in for spot ones; it is empty
+    without a fleet. The column `pool` of the tables is a place in it.
     """
 
     requests: dict[str, np.ndarray]
     spans: dict[str, np.ndarray]
     window: Window
-    gpus_per_replica: int  # 0 when there is no fleet
-    max_num_seqs: int  # cap on running sequences of one replica
-    peak_tokens_per_s: float | None  # input + output of one replica saturated with the same mix; None without a fleet
+    pools: tuple[PoolFacts, ...] = ()
     tasks_started: int = 0
     requests_started: int = 0
     block_tokens: int = 16  # of one KV block
@@ -125,23 +243,6 @@ class Facts:
     stays: dict[str, np.ndarray] = field(default_factory=lambda: _no_rows(STAY_COLUMNS))
     replicas_lost: int = 0  # taken back by their provider, or failed
     api_extras: dict[str, np.ndarray] = field(default_factory=lambda: _no_rows(API_EXTRA_COLUMNS))
-    further_pools: tuple[PoolFacts, ...] = ()
-
-    @property
-    def pools(self) -> tuple[PoolFacts, ...]:
-        """All pools, the first one first."""
-        first = PoolFacts(FIRST_POOL, None, self.gpus_per_replica, self.max_num_seqs, self.peak_tokens_per_s)
-        return (first, *self.further_pools)
-
-    def pool_of(self, replica_id: np.ndarray) -> np.ndarray:
-        """The place in `pools` of each of these replicas' pools; among several, -1 for who has no replica."""
-        if not self.further_pools:
-            return np.zeros(len(replica_id), np.int64)
-        found, number = np.divmod(replica_id, REPLICAS_PER_POOL)
-        for at, pool in enumerate(self.pools):
-            if pool.on_demand_of is not None:
-                found = np.where((found == pool.on_demand_of) & (number >= ON_DEMAND_FROM), at, found)
-        return found
 
     @property
     def requests_in_full(self) -> dict[str, np.ndarray]:
@@ -159,6 +260,6 @@ class Facts:
 
 
 __all__ = [
-    "API_EXTRAS", "API_EXTRA_COLUMNS", "FIRST_POOL", "REPLICAS_PER_POOL", "REQUEST_COLUMNS", "SPAN_COLUMNS",
-    "STAY_COLUMNS", "Backend", "Facts", "Outcome", "PoolFacts", "ReplicaState", "Window",
+    "API_EXTRAS", "API_EXTRA_COLUMNS", "FIRST_POOL", "REQUEST_COLUMNS", "SPAN_COLUMNS", "STAY_COLUMNS", "Backend",
+    "Column", "Facts", "Outcome", "PoolFacts", "ReplicaState", "Window",
 ]  # fmt: skip

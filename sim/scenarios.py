@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
@@ -153,12 +153,17 @@ class Scenario(Config):
         return max_context_tokens(self.model, self.engine)
 
     @property
-    def on_demand_pools(self) -> dict[str, int]:
-        """What stands in for pools of spot GPUs where there are none, by name, and the places of those pools."""
-        scenarios = [self, *map(self.of_pool, self.pools)] if self.has_fleet else []
-        spots = {at: s.reliability.spot for at, s in enumerate(scenarios)}
-        names = [ON_DEMAND, *(f"{name}_{ON_DEMAND}" for name in self.pools)]
-        return {names[at]: at for at, spot in spots.items() if spot is not None and spot.on_demand_fallback}
+    def pool_list(self) -> tuple[PlannedPool, ...]:
+        """Every pool in order of preference, then those on demand that stand in for spot ones; () without a fleet."""
+        if not self.has_fleet:
+            return ()
+        pools = [PlannedPool(FIRST_POOL, self), *(PlannedPool(name, self.of_pool(name)) for name in self.pools)]
+        for number, (name, pool, _) in enumerate(tuple(pools)):
+            spot = pool.reliability.spot
+            if spot is not None and spot.on_demand_fallback:
+                stand_in = ON_DEMAND if name == FIRST_POOL else f"{name}_{ON_DEMAND}"
+                pools.append(PlannedPool(stand_in, pool, on_demand_of=number))
+        return tuple(pools)
 
     @model_validator(mode="after")
     def _somebody_serves(self) -> Scenario:
@@ -175,8 +180,8 @@ class Scenario(Config):
 
     @model_validator(mode="after")
     def _somebody_may_wake_the_fleet(self) -> Scenario:
-        at_zero = [pool.scaling.min_replicas == 0 for pool in (self, *self.pools.values())]
-        if self.has_fleet and any(at_zero) and self.queue.max_waiting_requests == 0:
+        at_zero = [pool.scaling.min_replicas == 0 for _, pool, _ in self.pool_list]
+        if any(at_zero) and self.queue.max_waiting_requests == 0:
             raise ValueError("queue.max_waiting_requests = 0: only a request that waits wakes a fleet at zero")
         return self
 
@@ -190,7 +195,7 @@ class Scenario(Config):
             raise ValueError("pools: cannot be had together with disaggregation")
         if FIRST_POOL in self.pools:
             raise ValueError(f"pools.{FIRST_POOL}: is what the first pool is called")
-        for name in self.on_demand_pools.keys() & self.pools.keys():
+        for name in self.pools.keys() & {name for name, _, on_demand_of in self.pool_list if on_demand_of is not None}:
             raise ValueError(f"pools.{name}: is what the replicas on demand in place of spot ones are called")
         for name, pool in self.pools.items():
             for trigger in ("queue_per_replica", "predicted_wait_s"):
@@ -249,6 +254,14 @@ def from_composition(composition: Composition) -> Scenario:
     return found
 
 
+class PlannedPool(NamedTuple):
+    """One row of a scenario's list of pools: the scenario with this pool's hardware, scaling and losses."""
+
+    name: str
+    scenario: Scenario
+    on_demand_of: int | None = None  # place in the list of the spot pool whose missing replicas these stand in for
+
+
 def compose_config(*overrides: str) -> DictConfig:
     """conf/config.yaml with overrides, as `llm-traffic-sim` would compose it: for notebooks, tests and benchmarks.
 
@@ -266,15 +279,12 @@ def parse(cfg: DictConfig | dict[str, Any]) -> Scenario:
         raw = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     raw = {key: value for key, value in raw.items() if key != "hydra"}
     scenario = parse_config(Scenario, raw)
-    if scenario.has_fleet:
-        for pool in (scenario, *map(scenario.of_pool, scenario.pools)):
-            refuse_if_too_big(pool.gpu, pool.model, pool.engine)
-    gpus = {name: pool.gpu.name for name, pool in scenario.pools.items()}
+    for _, pool, _ in scenario.pool_list:
+        refuse_if_too_big(pool.gpu, pool.model, pool.engine)
     try:
         scenario.prices.check(
-            scenario.gpu.name if scenario.has_fleet else None,
+            {name: pool.gpu.name for name, pool, _ in scenario.pool_list},
             scenario.model.name if scenario.has_api else None,
-            gpus | {name: [scenario.gpu.name, *gpus.values()][at] for name, at in scenario.on_demand_pools.items()},
         )
     except ConfigError as error:
         raise ConfigError(f"prices: {error}") from None

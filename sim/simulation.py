@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from math import inf
 
 import simpy
@@ -19,6 +20,7 @@ from sim.engine.saturation import most_tokens_per_s
 from sim.fleet.disaggregation import DisaggregatedFleet
 from sim.fleet.fleet import Fleet
 from sim.fleet.pools import PooledFleet
+from sim.fleet.roster import Numbering
 from sim.fleet.supply.hazards import Hazards
 from sim.fleet.supply.supply import Supply
 from sim.hardware.capacity import requests_per_s
@@ -26,7 +28,7 @@ from sim.hardware.fits import kv_blocks_of, weight_bytes_per_gpu
 from sim.hot_path import numbers_explained
 from sim.randomness import Streams
 from sim.recorder import Recorder
-from sim.records import Facts, PoolFacts, Window
+from sim.records import FIRST_POOL, Facts, PoolFacts, Window
 from sim.routing.gateway import Gateway
 from sim.scenarios import Scenario
 from sim.schema import ConfigError
@@ -66,34 +68,27 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
     with _no_cycle_collection(), numbers_explained():
         horizon_s = world.play(all_ended if horizon_s is None else horizon_s, scenario.drain_s)
     _refuse_endless_warmup(scenario, horizon_s)
-    wants_peak = measure_peak and scenario.has_fleet
     facts = Facts(
         requests=world.recorder.requests(),
         applications=workload.application_names,
         spans=world.recorder.spans(),
         api_extras=world.recorder.api_extras(),
         window=Window(scenario.warmup_s, horizon_s),
-        gpus_per_replica=scenario.engine.tensor_parallel if scenario.has_fleet else 0,
-        max_num_seqs=scenario.engine.max_num_seqs,
-        peak_tokens_per_s=peak_tokens_per_s(scenario, workload) if wants_peak else None,
+        pools=tuple(_pool_facts(scenario, workload, measure_peak)),
         tasks_started=world.gateway.tasks_started,
         requests_started=world.gateway.requests_started,
         block_tokens=scenario.engine.block_tokens,
-        further_pools=tuple(_further_pools(scenario, workload, measure_peak)),
         stays=world.recorder.stays(),
         replicas_lost=world.recorder.replicas_lost,
     )
     return Run(scenario, seed, replication, facts, (*workload.notes, *_notes(scenario, facts, world.gateway)))
 
 
-def _further_pools(scenario: Scenario, workload: Workload, measure_peak: bool) -> Iterator[PoolFacts]:
-    scenarios = [scenario, *map(scenario.of_pool, scenario.pools)]
-    further = [(name, at, None) for at, name in enumerate(scenario.pools, start=1)]
-    for name, at, stands_in_for in (*further, *((name, at, at) for name, at in scenario.on_demand_pools.items())):
-        pool = scenarios[at]
+def _pool_facts(scenario: Scenario, workload: Workload, measure_peak: bool) -> Iterator[PoolFacts]:
+    for name, pool, on_demand_of in scenario.pool_list:
         peak = peak_tokens_per_s(pool, workload) if measure_peak else None
-        size, max_num_seqs = pool.engine.tensor_parallel, pool.engine.max_num_seqs
-        yield PoolFacts(name, pool.gpu.name, size, max_num_seqs, peak, stands_in_for)
+        engine = pool.engine
+        yield PoolFacts(name, pool.gpu.name, engine.tensor_parallel, engine.max_num_seqs, peak, on_demand_of)
 
 
 def _notes(scenario: Scenario, facts: Facts, gateway: Gateway) -> Iterator[str]:
@@ -207,14 +202,19 @@ def requests_per_s_on_paper(scenario: Scenario, input_tokens: float, output_toke
 def _fleet(
     env, scenario: Scenario, streams: Streams, recorder: Recorder, on_done
 ) -> Fleet | PooledFleet | DisaggregatedFleet:
-    engine, split = scenario.engine, scenario.disaggregation
-    pool = partial(_pool, env, scenario, streams, recorder)
+    engine, split, replica_ids = scenario.engine, scenario.disaggregation, count()
+    rows = scenario.pool_list
+    stand_ins = {row.on_demand_of: (number,) for number, row in enumerate(rows) if row.on_demand_of is not None}
+    fleets = [
+        partial(
+            _pool, env, row.scenario, streams if row.name == FIRST_POOL else streams.within(row.name), recorder,
+            numbering=Numbering((number, *stand_ins.get(number, ())), replica_ids),
+        )
+        for number, row in enumerate(rows) if row.on_demand_of is None
+    ]  # fmt: skip
     if scenario.pools:
-        further = [
-            partial(_pool, env, scenario.of_pool(name), streams.within(name), recorder, on_done=on_done)
-            for name in scenario.pools
-        ]
-        return PooledFleet([partial(pool, on_done=on_done), *further], [p.spill for p in scenario.pools.values()])
+        return PooledFleet([new(on_done=on_done) for new in fleets], [p.spill for p in scenario.pools.values()])
+    (pool,) = fleets
     if split is None:
         return pool(on_done=on_done)
     decoder = partial(_new_replica(env, scenario), decodes_only=True, max_queue=None)
@@ -224,7 +224,6 @@ def _fleet(
         new_decode=partial(
             pool,
             new_replica=decoder,
-            first_replica_id=split.prefill_replicas,
             max_waiting_requests=None,
             patience_s=None,
         ),

@@ -113,10 +113,12 @@ class Outcome(IntEnum):
 class PreviousCall(NamedTuple):
     """Where the previous call of a request's task was served: what routers and placements may know of the past.
 
-    `replica_id`: -1 if the API served it. `prefill_replica_id`: where its prompt was computed, if not there; else -1.
+    `pool` is the pool's place in the list of pools; -1, as `replica_id`, if the API served it. `prefill_replica_id`:
+    where its prompt was computed, if not there; else -1.
     """
 
     backend: Backend
+    pool: int = -1
     replica_id: int = -1
     prefill_replica_id: int = -1
 
@@ -124,7 +126,7 @@ class PreviousCall(NamedTuple):
 class Losses:
     """What the loss of replicas has done to a request: how often, what is left of it, and where it had been.
 
-    `stays`: (replica_id, from, to) of every stay in a batch that was cut short.
+    `stays`: (pool, replica_id, from, to) of every stay in a batch that was cut short.
     """
 
     __slots__ = ("retries", "generated_tokens", "computed_tokens", "lost_s", "resumed_s", "stays")
@@ -135,7 +137,7 @@ class Losses:
         self.computed_tokens = 0  # in the KV memory that was lost
         self.lost_s = 0.0
         self.resumed_s: float | None = None  # when another replica went on with it; None until then
-        self.stays: list[tuple[int, float, float]] = []
+        self.stays: list[tuple[int, int, float, float]] = []
 
 
 class ApiExtra:
@@ -159,12 +161,12 @@ class Request:
     """One call on its way through the system. Policies may read everything but `output_tokens`.
 
     Task, call and `previous` (None for the first call of a task) are fixed at creation. The stamps follow, once each,
-    by the gateway, the fleet or API, and the replica. A stamp that has not happened is None, a replica_id -1.
+    by the gateway, the fleet or API, and the replica. A stamp that has not happened is None; no pool or replica is -1.
     """
 
     __slots__ = (
         "task", "call", "call_index", "arrived_s", "input_tokens", "output_tokens", "previous",
-        "admitted_s", "first_token_s", "finished_s", "outcome", "backend", "replica_id",
+        "admitted_s", "first_token_s", "finished_s", "outcome", "backend", "pool", "replica_id",
         "cached_input_tokens", "preemptions", "preempted_s", "recomputed_tokens", "cold_start_wait_s",
         "prefill_replica_id", "decode_admitted_s", "losses", "cache_write_tokens", "api_extra",
     )  # fmt: skip
@@ -185,6 +187,7 @@ class Request:
         self.finished_s: float | None = None
         self.outcome: Outcome | None = None
         self.backend: Backend | None = None
+        self.pool = -1  # place in the list of pools, of the replica that has or had the request
         self.replica_id = -1
         self.cached_input_tokens = 0
         self.preemptions = 0

@@ -10,9 +10,25 @@ import heapq
 
 import numpy as np
 
-from sim.records import REQUEST_COLUMNS, SPAN_COLUMNS, STAY_COLUMNS, Backend, Facts, Outcome, ReplicaState, Window
+from sim.records import (
+    FIRST_POOL,
+    REQUEST_COLUMNS,
+    SPAN_COLUMNS,
+    STAY_COLUMNS,
+    Backend,
+    Facts,
+    Outcome,
+    PoolFacts,
+    ReplicaState,
+    Window,
+)
 
 NAN = float("nan")
+
+
+def typed(rows, columns) -> dict[str, np.ndarray]:
+    """Rows of values in the order of these columns of sim.records."""
+    return {name: np.array([row[i] for row in rows], column.dtype) for i, (name, column) in enumerate(columns.items())}
 
 
 class Book:
@@ -20,21 +36,23 @@ class Book:
 
     def __init__(self, window=(0.0, 100.0), gpus_per_replica=1, max_num_seqs=4, peak_tokens_per_s=100.0):
         self.window = Window(*window)
-        self.fleet = (gpus_per_replica, max_num_seqs, peak_tokens_per_s)
+        pool = PoolFacts(FIRST_POOL, None, gpus_per_replica, max_num_seqs, peak_tokens_per_s)
+        self.pools = (pool,) if gpus_per_replica else ()
         self.rows: list[dict] = []
         self.spans: list[tuple] = []
         self.stays: list[tuple] = []
 
     def replica(self, replica_id: int, *spans: tuple[str, float, float]) -> Book:
         """A life told as (state, start_s, end_s)."""
-        self.spans += [(replica_id, ReplicaState[state.upper()], start_s, end_s) for state, start_s, end_s in spans]
+        self.spans += [(0, replica_id, ReplicaState[state.upper()], start_s, end_s) for state, start_s, end_s in spans]
         return self
 
     def request(self, arrived_s, admitted_s=NAN, first_token_s=NAN, finished_s=NAN, **columns) -> Book:
         """A finished single call of its own task on replica 0, unless the columns say otherwise."""
         row = dict(
             task_arrived_s=arrived_s,
-            task_id=len(self.rows), call_index=0, calls_in_task=1, application=0, backend=Backend.FLEET, replica_id=0,
+            task_id=len(self.rows), call_index=0, calls_in_task=1, application=0, backend=Backend.FLEET, pool=0,
+            replica_id=0,
             outcome=Outcome.FINISHED, arrived_s=arrived_s, admitted_s=admitted_s, first_token_s=first_token_s,
             finished_s=finished_s, input_tokens=10, cached_input_tokens=0, output_tokens=5, preemptions=0,
             preempted_s=0.0, cold_start_wait_s=0.0, priority=0, recomputed_tokens=0, returning_tokens=0,
@@ -45,7 +63,7 @@ class Book:
 
     def retried(self, arrived_s, admitted_s, first_token_s, finished_s, *stays, **columns) -> Book:
         """A request that outlived a replica, with its stays as (replica_id, start_s, end_s)."""
-        self.stays += [(len(self.rows), *stay) for stay in stays]
+        self.stays += [(len(self.rows), 0, *stay) for stay in stays]
         columns = dict(retries=len(stays) - 1, replica_id=stays[-1][0]) | columns
         return self.request(arrived_s, admitted_s, first_token_s, finished_s, **columns)
 
@@ -53,17 +71,15 @@ class Book:
         """A call the API finished."""
         sent = {"input_tokens": 10, "cached_input_tokens": 0} | columns
         sent = {"cache_write_tokens": sent["input_tokens"] - sent["cached_input_tokens"]} | sent
-        return self.request(arrived_s, arrived_s, first_token_s, finished_s, backend=Backend.API, replica_id=-1, **sent)
+        sent = {"backend": Backend.API, "pool": -1, "replica_id": -1} | sent
+        return self.request(arrived_s, arrived_s, first_token_s, finished_s, **sent)
 
     def facts(self, **changes) -> Facts:
-        requests = {n: np.array([r[n] for r in self.rows], dtype) for n, dtype in REQUEST_COLUMNS.items()}
-        spans = {n: np.array([s[i] for s in self.spans], dtype) for i, (n, dtype) in enumerate(SPAN_COLUMNS.items())}
-        stays = {n: np.array([s[i] for s in self.stays], dtype) for i, (n, dtype) in enumerate(STAY_COLUMNS.items())}
-        gpus, seqs, peak = self.fleet
+        requests = {n: np.array([r[n] for r in self.rows], column.dtype) for n, column in REQUEST_COLUMNS.items()}
+        spans, stays = typed(self.spans, SPAN_COLUMNS), typed(self.stays, STAY_COLUMNS)
         first_calls = sum(row["call_index"] == 0 for row in self.rows)
-        fields = dict(requests=requests, spans=spans, window=self.window, gpus_per_replica=gpus, max_num_seqs=seqs,
-                      peak_tokens_per_s=peak, tasks_started=first_calls, requests_started=len(self.rows),
-                      stays=stays)  # fmt: skip
+        fields = dict(requests=requests, spans=spans, window=self.window, pools=self.pools,
+                      tasks_started=first_calls, requests_started=len(self.rows), stays=stays)  # fmt: skip
         return Facts(**(fields | changes))
 
 
@@ -107,8 +123,9 @@ def day_of_traffic(
     requests = book.requests()
     spans = _spans(lives, requests)
     return Facts(
-        requests=requests, spans=spans, window=Window(0.0, length_s), gpus_per_replica=1, max_num_seqs=max_num_seqs,
-        peak_tokens_per_s=max_num_seqs * 1275 / service_s, tasks_started=len(arrived), requests_started=len(arrived),
+        requests=requests, spans=spans, window=Window(0.0, length_s), tasks_started=len(arrived),
+        requests_started=len(arrived),
+        pools=(PoolFacts(FIRST_POOL, None, 1, max_num_seqs, max_num_seqs * 1275 / service_s),),
     )  # fmt: skip
 
 
@@ -144,7 +161,7 @@ class _Columns:
     def requests(self) -> dict[str, np.ndarray]:
         usual = (0, 0, 0, -1, NAN, 0, 0)  # the last columns, which rows leave out
         table = np.array([(*row, *usual) for row in self.rows], float).reshape(-1, len(REQUEST_COLUMNS))
-        columns = {name: table[:, i].astype(dtype) for i, (name, dtype) in enumerate(REQUEST_COLUMNS.items())}
+        columns = typed(table, REQUEST_COLUMNS)
         uncached = columns["input_tokens"] - columns["cached_input_tokens"]
         return columns | {"cache_write_tokens": np.where(columns["backend"] == Backend.API, uncached, 0)}
 
@@ -161,13 +178,30 @@ def _serve(book, slots, lives, task, at, service, prompt, answer, patience_s, ov
     common = (task, 0, 1, 0)
     if overflow_wait_s is not None and wait > overflow_wait_s:
         first, end = at + 0.6, at + 0.6 + answer / 80
-        book.rows.append((*common, 1, -1, 0, at, at, at, first, end, prompt, 0, answer, 0, 0.0, 0.0))
+        book.rows.append((*common, 1, -1, -1, 0, at, at, at, first, end, prompt, 0, answer, 0, 0.0, 0.0))
     elif patience_s is not None and wait > patience_s:
-        book.rows.append((*common, 0, -1, 2, at, at, NAN, NAN, at + patience_s, prompt, 0, answer, 0, 0.0, cold))
+        book.rows.append((*common, 0, -1, -1, 2, at, at, NAN, NAN, at + patience_s, prompt, 0, answer, 0, 0.0, cold))
     else:
         heapq.heapreplace(slots, (start + service, replica, task))
         first = start + 0.1 * service
-        row = (*common, 0, replica, 0, at, at, start, first, start + service, prompt, prompt // 4, answer, 0, 0.0, cold)
+        row = (
+            *common,
+            0,
+            0,
+            replica,
+            0,
+            at,
+            at,
+            start,
+            first,
+            start + service,
+            prompt,
+            prompt // 4,
+            answer,
+            0,
+            0.0,
+            cold,
+        )
         book.rows.append(row)
 
 
@@ -177,18 +211,20 @@ def _spans(lives, requests) -> dict[str, np.ndarray]:
         for stage in range(4):
             step = (ready - wake) / 4
             if step:
-                rows.append((replica, stage, wake + stage * step, ready if stage == 3 else wake + (stage + 1) * step))
+                rows.append(
+                    (0, replica, stage, wake + stage * step, ready if stage == 3 else wake + (stage + 1) * step)
+                )
         mine = np.flatnonzero((requests["replica_id"] == replica) & (requests["outcome"] == 0))
         mine = mine[np.argsort(requests["admitted_s"][mine])]
         now = ready
         for start, stop in _merged(zip(requests["admitted_s"][mine], requests["finished_s"][mine], strict=True)):
             if start > now:
-                rows.append((replica, ReplicaState.IDLE, now, start))
-            rows.append((replica, ReplicaState.BUSY, start, stop))
+                rows.append((0, replica, ReplicaState.IDLE, now, start))
+            rows.append((0, replica, ReplicaState.BUSY, start, stop))
             now = stop
         if end > now:
-            rows.append((replica, ReplicaState.IDLE, now, end))
-    return {n: np.array([r[i] for r in rows], dtype) for i, (n, dtype) in enumerate(SPAN_COLUMNS.items())}
+            rows.append((0, replica, ReplicaState.IDLE, now, end))
+    return typed(rows, SPAN_COLUMNS)
 
 
 def _merged(stays):

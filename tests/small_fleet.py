@@ -89,7 +89,7 @@ class SmallFleet:
         self.fleet.close()
         spans = self.recorder.spans()
         lives: dict[int, list] = {}
-        for replica_id, state, start_s, end_s in zip(*(column.tolist() for column in spans.values()), strict=True):
+        for _, replica_id, state, start_s, end_s in zip(*(column.tolist() for column in spans.values()), strict=True):
             lives.setdefault(replica_id, []).append((ReplicaState(state).name.lower(), start_s, end_s))
         return lives
 

@@ -66,12 +66,13 @@ class Replica:
         decodes_only: bool = False,
         max_model_len: int | None = None,
         replica_id: int = 0,
+        pool: int = 0,
         new_scheduler: Callable[..., Scheduler] | None = None,
         on_done: Callable[[Request], None],
         on_busy: Callable[[], None] = lambda: None,
         on_idle: Callable[[], None] = lambda: None,
     ):
-        self.replica_id = replica_id
+        self.replica_id, self.pool = replica_id, pool
         if new_scheduler is None:
             new_scheduler = _SCHEDULERS["decodes_only" if decodes_only else scheduling_policy, capacity_policy]
         prefix_caching = prefix_caching and not decodes_only
@@ -179,6 +180,7 @@ class Replica:
             self._on_done(request)
             return
         self.n_outstanding += 1
+        request.pool = self.pool
         request.replica_id = self.replica_id
         sequence = Sequence(request)
         if request.losses is not None:

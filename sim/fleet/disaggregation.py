@@ -98,7 +98,7 @@ class DisaggregatedFleet:
         """Give a request the stamps of its stand-in."""
         request = self._originals[stand_in]
         for name in (
-            "admitted_s", "first_token_s", "replica_id", "cached_input_tokens", "preemptions", "preempted_s",
+            "admitted_s", "first_token_s", "pool", "replica_id", "cached_input_tokens", "preemptions", "preempted_s",
             "recomputed_tokens", "cold_start_wait_s",
         ):  # fmt: skip
             setattr(request, name, getattr(stand_in, name))

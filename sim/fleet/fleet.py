@@ -11,7 +11,7 @@ from sim.clock import Clock, Wake, call_later
 from sim.engine.priority_queue import PriorityQueue
 from sim.engine.replica import Replica
 from sim.fleet.losses import MortalFleet
-from sim.fleet.roster import Member, Roster
+from sim.fleet.roster import Member, Numbering, Roster
 from sim.fleet.supply.hazards import Hazards
 from sim.fleet.supply.reliability import Reliability
 from sim.fleet.supply.supply import Supply
@@ -30,7 +30,8 @@ class Fleet(MortalFleet):
     A request goes at once to a ready replica that has room (fewer than `max_requests_per_replica` in it), picked by
     `placement`; otherwise it waits in the fleet's queue, first come first served or `by_priority`, for the replica that
     has room first; one that finds `max_waiting_requests` in that queue is refused. `patience_s`: a client that has
-    waited this long for its first step gives up.
+    waited this long for its first step gives up. `numbering` is needed where a run has
+    several fleets.
     """
 
     def __init__(
@@ -50,11 +51,13 @@ class Fleet(MortalFleet):
         by_priority: bool = False,
         replica_requests_per_s: Callable[[float, float, float], float] | None = None,
         patience_s: float | None,
-        first_replica_id: int = 0,
+        numbering: Numbering | None = None,
         recorder: Recorder,
         on_done: Callable[[Request], None],
     ):
         self._env = env
+        numbering = numbering or Numbering()
+        self.pools = numbering.pools
         self._scaler = scaler
         clock = Clock(env)
         self._scaler_at_work = scaler.start(clock, streams.generator("scaling"))
@@ -87,7 +90,7 @@ class Fleet(MortalFleet):
             recorder=recorder,
             on_ready=self._refill,
             on_idle=self._replica_idle,
-            first_replica_id=first_replica_id,
+            numbering=numbering,
         )
         self._begin()
 

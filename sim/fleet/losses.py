@@ -85,7 +85,7 @@ def set_back(left: Leftover, reliability: Reliability, now_s: float) -> bool:
     begun_s = losses.resumed_s if losses.stays else request.admitted_s
     if begun_s is None:
         return True  # it was only waiting there
-    losses.stays.append((request.replica_id, begun_s, now_s))
+    losses.stays.append((request.pool, request.replica_id, begun_s, now_s))
     losses.resumed_s, losses.lost_s, losses.computed_tokens = None, left.lost_s, left.computed_tokens
     if reliability.lost_requests == "resume":
         losses.generated_tokens = left.generated_tokens

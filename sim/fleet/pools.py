@@ -11,7 +11,7 @@ rule and the limits of `queue`, each for itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pydantic import Field, model_validator
 
@@ -21,7 +21,6 @@ from sim.fleet.supply.reliability import Reliability
 from sim.fleet.victims.victims import Victim
 from sim.hardware.engine import Engine
 from sim.hardware.gpu import Gpu
-from sim.records import REPLICAS_PER_POOL
 from sim.scaling.scaler import Scaler
 from sim.schema import Config, OneOf
 from sim.views import FleetView
@@ -77,19 +76,21 @@ class PooledFleet:
     """Fleets in order of preference; implements `FleetView` and `Server`.
 
     A router sees the pool that a new task would join. Later calls of a task begin with the pool of the call before, if
-    its `stay_with_task` says so, and may go further. Replicas of pool i are numbered from i x REPLICAS_PER_POOL.
+    its `stay_with_task` says so, and may go further. `spills` lie between each pool and the next.
     """
 
-    def __init__(self, new_pools: Sequence[Callable[..., Fleet]], spills: Sequence[Spill]):
-        self._pools = [new(first_replica_id=i * REPLICAS_PER_POOL) for i, new in enumerate(new_pools)]
-        self._spills = tuple(spills)  # between each pool and the next
+    def __init__(self, pools: Sequence[Fleet], spills: Sequence[Spill]):
+        self._pools = tuple(pools)
+        self._spills = tuple(spills)
+        # A replica on demand has a pool of its own in the facts, but the queue of the spot replicas it stands in for.
+        self._order = {number: order for order, fleet in enumerate(pools) for number in fleet.pools}
 
     def __getattr__(self, name: str):
         return getattr(self._pools[self._in_time(0)], name)
 
     def submit(self, request: Request) -> None:
         previous = request.previous
-        at = previous.replica_id // REPLICAS_PER_POOL if previous is not None else 0
+        at = self._order.get(previous.pool, 0) if previous is not None else 0
         if at <= 0 or not self._spills[at - 1].stay_with_task:
             at = 0
         self._pools[self._in_time(at)].submit(request)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 
 from sim.clock import Wake, call_later
 from sim.engine.leftovers import Leftover
@@ -13,7 +14,7 @@ from sim.fleet.supply.nodes import Machine
 from sim.fleet.supply.supply import Stages, Start, Supply
 from sim.fleet.victims.victims import VictimAtWork
 from sim.recorder import Recorder
-from sim.records import ON_DEMAND_FROM, ReplicaState
+from sim.records import ReplicaState
 
 
 @dataclass(eq=False, slots=True)
@@ -22,6 +23,7 @@ class Member:
 
     state: ReplicaState
     since_s: float
+    pool: int = -1
     replica_id: int = -1
     engine: Replica | None = None
     stages: Stages = ()
@@ -29,6 +31,20 @@ class Member:
     machine: Machine | None = None
     is_doomed: bool = False  # its provider has said that it will take it back
     idle_check: Wake | None = None
+
+
+class Numbering:
+    """How the facts of a run tell a fleet's replicas from those of its other fleets.
+
+    `pools`: place in the run's list of pools of the fleet's replicas, and of those on demand that stand in for missing
+    spot ones, if any do. `replica_ids` numbers the replicas of all fleets of a run, in the order of their orders.
+    """
+
+    __slots__ = ("pools", "replica_ids")
+
+    def __init__(self, pools: tuple[int, ...] = (0,), replica_ids: Iterator[int] | None = None):
+        self.pools = pools
+        self.replica_ids = count() if replica_ids is None else replica_ids
 
 
 class Roster:
@@ -49,7 +65,7 @@ class Roster:
         recorder: Recorder,
         on_ready: Callable[[Member], None],
         on_idle: Callable[[Member], None],
-        first_replica_id: int = 0,
+        numbering: Numbering,
     ):
         self._env = env
         self._new_replica = new_replica
@@ -64,7 +80,7 @@ class Roster:
         self.ready: dict[Replica, Member] = {}
         self.idle: dict[Member, None] = {}  # longest idle first
         self._asleep: dict[Member, None] = {}  # and ready to wake, the latest last
-        self._next_id, self._next_on_demand_id = first_replica_id, first_replica_id + ON_DEMAND_FROM
+        self._numbering = numbering
         self._cold_s = self._cold_since_s = 0.0
 
     def cold_clock_s(self) -> float:
@@ -118,12 +134,9 @@ class Roster:
             self._hazards.there(member)
 
     def _number(self, member: Member, on_demand: bool = False) -> None:
-        if on_demand:
-            member.replica_id = self._next_on_demand_id
-            self._next_on_demand_id += 1
-        else:
-            member.replica_id = self._next_id
-            self._next_id += 1
+        numbering = self._numbering
+        member.pool = numbering.pools[1 if on_demand else 0]
+        member.replica_id = next(numbering.replica_ids)
         self.members[member.replica_id] = member
 
     def _started(self, member: Member) -> None:
@@ -140,6 +153,7 @@ class Roster:
         member.state, member.since_s = ReplicaState.IDLE, now
         member.engine = self._new_replica(
             replica_id=member.replica_id,
+            pool=member.pool,
             on_busy=lambda: self._now_busy(member),
             on_idle=lambda: self._now_idle(member),
         )
@@ -169,13 +183,13 @@ class Roster:
 
     def _change(self, member: Member, state: ReplicaState) -> None:
         now = self._env.now
-        self._recorder.span(member.replica_id, member.state, member.since_s, now)
+        self._recorder.span(member.pool, member.replica_id, member.state, member.since_s, now)
         member.state, member.since_s = state, now
 
     def _enter_stages(self, member: Member, end_s: float) -> None:
         at_s = member.since_s
         for state, stage_s in member.stages:
-            self._recorder.span(member.replica_id, state, min(at_s, end_s), min(at_s + stage_s, end_s))
+            self._recorder.span(member.pool, member.replica_id, state, min(at_s, end_s), min(at_s + stage_s, end_s))
             at_s += stage_s
 
     # --- they go -----------------------------------------------------------------------------------------------------
@@ -218,7 +232,7 @@ class Roster:
             if member in self.starting:
                 self._enter_stages(member, now)
             else:
-                self._recorder.span(member.replica_id, member.state, member.since_s, now)
+                self._recorder.span(member.pool, member.replica_id, member.state, member.since_s, now)
 
     def _empty(self, member: Member) -> None:
         if self._supply.sleep is None or member.is_doomed:
@@ -227,7 +241,7 @@ class Roster:
             self._fall_asleep(member)
 
     def _release(self, member: Member) -> None:
-        self._recorder.span(member.replica_id, member.state, member.since_s, self._env.now)
+        self._recorder.span(member.pool, member.replica_id, member.state, member.since_s, self._env.now)
         self._leave(member)
 
     def _leave(self, member: Member) -> None:
@@ -251,7 +265,7 @@ class Roster:
             return
         sleep = self._supply.sleep
         if sleep.gpu == "shared":
-            self._recorder.span(member.replica_id, member.state, member.since_s, self._env.now)
+            self._recorder.span(member.pool, member.replica_id, member.state, member.since_s, self._env.now)
             self._forget(member)
         self._asleep[member] = None
         if sleep.keep_s is not None:

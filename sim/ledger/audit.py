@@ -210,9 +210,10 @@ def _requests_lie_in_paid_life(facts: Facts, served: Stretches) -> None:
 def _batch_stays_within_its_cap(facts: Facts, served: Stretches, rows: np.ndarray) -> None:
     # When a preempted sequence was out of the batch is not on record, so only the others are counted: a lower bound.
     stayed = facts.requests["preemptions"][rows] == 0
-    pool_of = facts.pool_of(served.group)
-    for at, pool in enumerate(facts.pools):
-        peak, replica = peak_overlap(served.take(stayed & (pool_of == at)), TOLERANCE_S)
+    replicas, pools = _pool_of_replicas(facts.spans)
+    pool_of = pools[np.searchsorted(replicas, served.group)]
+    for number, pool in enumerate(facts.pools):
+        peak, replica = peak_overlap(served.take(stayed & (pool_of == number)), TOLERANCE_S)
         if peak > pool.max_num_seqs:
             _fail(
                 "running sequences <= max_num_seqs",
@@ -221,10 +222,30 @@ def _batch_stays_within_its_cap(facts: Facts, served: Stretches, rows: np.ndarra
 
 
 def _every_replica_has_its_pool(facts: Facts) -> None:
-    ids = np.unique(facts.spans["replica_id"])
-    lost = ids[(ids < 0) | (facts.pool_of(ids) >= len(facts.pools))]
-    if len(lost):
-        _fail("every replica belongs to a pool", f"replica {lost[0]}, {len(facts.pools)} pools")
+    spans, requests = facts.spans, facts.requests
+    ids, n_pools = spans["replica_id"], len(facts.pools)
+    wrong = np.flatnonzero((ids < 0) | (spans["pool"] < 0) | (spans["pool"] >= n_pools))
+    if len(wrong):
+        i = wrong[0]
+        _fail("every replica belongs to a pool", f"replica {ids[i]} in pool {spans['pool'][i]}, {n_pools} pools")
+    replicas, pools = _pool_of_replicas(spans)
+    moved = np.flatnonzero(pools[np.searchsorted(replicas, ids)] != spans["pool"])
+    if len(moved):
+        _fail("a replica stays in its pool", f"replica {ids[moved[0]]} is in pool {spans['pool'][moved[0]]}, too")
+    for rows in (requests, facts.stays):
+        served = np.flatnonzero(np.isin(rows["replica_id"], replicas))
+        of_replica = pools[np.searchsorted(replicas, rows["replica_id"][served])]
+        wrong = served[of_replica != rows["pool"][served]]
+        if len(wrong):
+            i = wrong[0]
+            replica, pool = rows["replica_id"][i], rows["pool"][i]
+            _fail("a request is in the pool of its replica", f"row {i}: replica {replica}, pool {pool}")
+
+
+def _pool_of_replicas(spans: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """(replicas in ascending order, the pool of each)."""
+    replicas, first = np.unique(spans["replica_id"], return_index=True)
+    return replicas, spans["pool"][first]
 
 
 def _busy_is_when_somebody_is_there(facts: Facts, served: Stretches) -> None:

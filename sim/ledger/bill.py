@@ -34,9 +34,10 @@ SHARED = "(shared)"
 def bill(usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None) -> pd.DataFrame:
     """The bill of a window: one row per payee and item, columns payee, item, quantity, unit, usd.
 
-    With several pools, one per pool, payee and item, and the column POOL in front. `gpu_name` (of the first pool; the
-    others name their own) and `model_name` are keys of the price tables; they are looked up only if there is something
-    to price. Raises ConfigError for a missing price and AuditError if the GPU lines do not add up to the paid seconds.
+    With several pools, one per pool, payee and item, and the column POOL in front. `gpu_name` (of pools that do not
+    name their own, as in files of earlier versions) and `model_name` are keys of the price tables; they are looked up
+    only if there is something to price. Raises ConfigError for a missing price and AuditError if the GPU lines do not
+    add up to the paid seconds.
     """
     return _table(_lines(usage, prices, gpu_name, model_name), usage)
 
@@ -72,7 +73,7 @@ def bill_by_application(usage: Usage, prices: Prices, gpu_name: str | None, mode
         own = replace(usage, api={name: column[mine] for name, column in usage.api.items()})
         rows += [(_application(usage, application), "", line) for line in prices.api.lines(own, model_name)]
     gpu, _, overhead = _parts(usage, prices, gpu_name, model_name)
-    for (pool, lines), (_, its) in zip(gpu, usage.pools, strict=True):
+    for (pool, lines), (_, its) in zip(gpu, usage.by_pool, strict=True):
         rows += [(name, pool, part) for line in lines for name, part in _shared_out(line, its)]
     rows += [(SHARED, "", line) for line in overhead]
     return _adding_up(_table(rows, usage, "application"), usage, prices, gpu_name, model_name)
@@ -107,10 +108,10 @@ def _parts(
 def _lines(usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None) -> list[tuple[str, Line]]:
     """(pool or "", line) of everything."""
     gpu, api, overhead = _parts(usage, prices, gpu_name, model_name)
-    for (name, lines), (_, its) in zip(gpu, usage.pools, strict=True):
+    for (name, lines), (_, its) in zip(gpu, usage.by_pool, strict=True):
         lived = math.fsum(line.quantity for line in lines if line.item in STATES_OF_ITEM)
         if not math.isclose(lived, its.gpu_hours_paid if lines else 0.0, rel_tol=1e-9, abs_tol=1e-9):
-            where = f" in pool {name}" if usage.further_pools else ""
+            where = f" in pool {name}" if len(usage.pools) > 1 else ""
             raise AuditError(f"audit: GPU-hours are conserved: {lived} on the bill, {its.gpu_hours_paid} paid{where}")
     found = [(name, line) for name, lines in gpu for line in lines] + [("", line) for line in (*api, *overhead)]
     wrong = [line for _, line in found if not line.usd >= 0]
@@ -122,7 +123,7 @@ def _lines(usage: Usage, prices: Prices, gpu_name: str | None, model_name: str |
 def _table(rows: Sequence[tuple[Any, ...]], usage: Usage, *keys: str) -> pd.DataFrame:
     """Rows of (value of each key, pool, line)."""
     table = pd.DataFrame([(*row[:-1], *row[-1]) for row in rows], columns=[*keys, POOL, *BILL_COLUMNS])
-    return table if usage.further_pools else table.drop(columns=POOL)
+    return table if len(usage.pools) > 1 else table.drop(columns=POOL)
 
 
 def _adding_up(
@@ -143,7 +144,7 @@ def money(bill_lines: pd.DataFrame, usage: Usage) -> dict[str, float | None]:
     carried (`_output`: generated tokens; `_total`: input, cached or not, and output). None where the denominator is 0.
     A month has 730 h. With several pools, `pool_<name>_usd_gpu` is the part of usd_gpu that each one costs.
     """
-    item, usd, several = bill_lines["item"], bill_lines["usd"], bool(usage.further_pools)
+    item, usd, several = bill_lines["item"], bill_lines["usd"], len(usage.pools) > 1
 
     def of(rows: pd.Series) -> float:
         return math.fsum(usd[rows])
@@ -161,7 +162,7 @@ def money(bill_lines: pd.DataFrame, usage: Usage) -> dict[str, float | None]:
         "usd_per_request": _per(total, usage.requests_finished),
         "usd_per_task": _per(total, usage.tasks_finished),
         "usd_per_month": _per(total, usage.window.length_s / MONTH_S),
-        **{f"pool_{pool.name}_usd_gpu": of(bill_lines[POOL] == pool.name) for pool, _ in usage.pools if several},
+        **{f"pool_{pool.name}_usd_gpu": of(bill_lines[POOL] == pool.name) for pool in usage.pools if several},
     }
 
 

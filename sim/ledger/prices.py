@@ -46,40 +46,35 @@ class Prices(Config):
             raise ValueError(f"pools.{FIRST_POOL}: the first pool is paid for by prices.gpu")
         return self
 
-    def check(
-        self, gpu_name: str | None, model_name: str | None, gpu_of_pool: Mapping[str, str | None] | None = None
-    ) -> None:
-        """Refuse a scenario this list cannot price, before it runs. None: no fleet, or no API. Raises ConfigError.
+    def check(self, gpu_of_pool: Mapping[str, str], model_name: str | None) -> None:
+        """Refuse a scenario this list cannot price, before it runs. Raises ConfigError.
 
-        `gpu_of_pool`: the GPUs of the further pools.
+        `gpu_of_pool`: the GPU of every pool, {} without a fleet; `model_name`: None without an API.
         """
-        if gpu_name is not None:
-            self.gpu.usd_per_gpu_s(gpu_name)
-        gpus = gpu_of_pool or {}
-        for pool, gpu in gpus.items():
-            plan = self._plan(pool, list(gpus))
+        for pool, gpu in gpu_of_pool.items():
+            plan = self._plan(pool, list(gpu_of_pool))
             with self._named_as_it_stands(pool):
                 plan.usd_per_gpu_s(gpu)
         if model_name is not None:
             self.api.rates(model_name)
 
     def gpu_lines(self, usage: Usage, gpu_name: str | None) -> list[tuple[str, list[Line]]]:
-        """(pool, its GPU lines) for every pool. Raises ConfigError for a missing price."""
-        names = [pool.name for pool in usage.further_pools]
-        (first, its), *further = usage.pools
-        found = [(first.name, self.gpu.lines(its, gpu_name))]
-        for pool, part in further:
-            plan = self._plan(pool.name, names)
+        """(pool, its GPU lines) for every pool. Raises ConfigError for a missing price.
+
+        `gpu_name`: the GPU of pools that do not name their own, as in files of earlier versions.
+        """
+        found = []
+        for pool, part in usage.by_pool:
+            plan = self._plan(pool.name, usage.pool_names)
             with self._named_as_it_stands(pool.name):
-                found.append((pool.name, plan.lines(part, pool.gpu)))
+                found.append((pool.name, plan.lines(part, gpu_name if pool.gpu is None else pool.gpu)))
         return found
 
     def fixed_for(self, usage: Usage) -> Prices:
         """This list with everything decided that its GPU plans decide by looking at a whole window."""
-        names = [pool.name for pool in usage.further_pools]
-        (_, its), *further = usage.pools
-        fixed = {pool.name: self._plan(pool.name, names).fixed_for(part) for pool, part in further}
-        return self.model_copy(update={"gpu": self.gpu.fixed_for(its), "pools": self.pools | fixed})
+        fixed = {pool.name: self._plan(pool.name, usage.pool_names).fixed_for(part) for pool, part in usage.by_pool}
+        gpu = fixed.pop(FIRST_POOL, self.gpu)
+        return self.model_copy(update={"gpu": gpu, "pools": self.pools | fixed})
 
     @contextmanager
     def _named_as_it_stands(self, pool: str) -> Iterator[None]:
@@ -91,7 +86,9 @@ class Prices(Config):
             raise ConfigError(str(error).replace("prices.gpu", where)) from None
 
     def _plan(self, pool: str, pools: list[str]) -> GpuPlan:
-        """How a further pool, one of `pools`, is paid for. Raises ConfigError where that cannot be meant."""
+        """How a pool, one of `pools`, is paid for. Raises ConfigError where that cannot be meant."""
+        if pool == FIRST_POOL:
+            return self.gpu
         if pool in self.pools:
             return self.pools[pool]
         if pool.endswith(ON_DEMAND) and isinstance(self.gpu, Spot):

@@ -24,7 +24,7 @@ from sim.records import FIRST_POOL, Backend, Facts, Outcome, ReplicaState, Windo
 from sim.schema import ConfigError
 from sim.units import HOUR_S
 
-VERSION = 4
+VERSION = 5
 COLD_START_STATES = tuple(state for state in ReplicaState if state.is_cold_start)
 TOTALS = ("requests_finished", "tasks_finished", "input_tokens", "cached_input_tokens", "output_tokens")
 _TABLES: dict[str, Mapping[str, type]] = {
@@ -38,7 +38,7 @@ __all__ = ["CONTEXT_EDGES_TOKENS", "Pool", "Usage", "finished_tasks", "of_window
 
 
 class Pool(NamedTuple):
-    """A pool of replicas that is paid for. `gpu` is its name in price lists; None if that is told beside the usage."""
+    """A pool of replicas that is paid for. `gpu`: its name in price lists; None in files of versions before 5."""
 
     name: str
     gpu: str | None
@@ -59,7 +59,7 @@ class Usage:
     ApiService: the copies of requests that lost a hedge are rows of their own.
     `fleet`: what the fleet finished of them, one row per pool and application, columns FLEET_COLUMNS; `resident_s` is
     the time from admission to the end.
-    `gpus_per_replica` is that of the first pool, 0 without a fleet. `pool` in the tables is the place in `pools`.
+    `pool` in the tables is the place in `pools`, which is empty without a fleet.
     Hours are those of the clock: hour h is [h, h+1) x 3600 s of simulated time, so that windows may be cut anywhere.
     The totals count the finished requests of the tasks that begin in the window (and those tasks), wherever and
     whenever they were served, and the tokens these carried: the denominators of every unit cost.
@@ -67,7 +67,7 @@ class Usage:
     """
 
     window: Window
-    gpus_per_replica: int
+    pools: tuple[Pool, ...]
     replicas: dict[str, np.ndarray]
     gpu: dict[str, np.ndarray]
     api: dict[str, np.ndarray]
@@ -79,7 +79,6 @@ class Usage:
     output_tokens: int
     applications: dict[int, str] = field(default_factory=dict)
     is_detailed: bool = True
-    further_pools: tuple[Pool, ...] = ()
 
     @classmethod
     def from_facts(cls, facts: Facts) -> Usage:
@@ -88,7 +87,7 @@ class Usage:
         finished = of_window(requests, window) & (requests["outcome"] == Outcome.FINISHED)
         return cls(
             window=window,
-            gpus_per_replica=facts.gpus_per_replica,
+            pools=tuple(Pool(pool.name, pool.gpu, pool.gpus_per_replica) for pool in facts.pools),
             replicas=life_rows(facts),
             gpu=gpu_rows(facts),
             api=api_rows(requests, finished & (requests["backend"] == Backend.API), facts.api_extras),
@@ -99,25 +98,35 @@ class Usage:
             cached_input_tokens=_total(requests["cached_input_tokens"][finished]),
             output_tokens=_total(requests["output_tokens"][finished]),
             applications=dict(facts.applications),
-            further_pools=tuple(Pool(pool.name, pool.gpu, pool.gpus_per_replica) for pool in facts.further_pools),
         )
 
     @property
-    def pools(self) -> tuple[tuple[Pool, Usage], ...]:
-        """Every pool with its own part of the use, the first one first. Totals and `api` are those of the whole."""
-        first = Pool(FIRST_POOL, None, self.gpus_per_replica)
-        if not self.further_pools:
-            return ((first, self),)
-        return tuple((pool, self._of_pool(at, pool)) for at, pool in enumerate((first, *self.further_pools)))
+    def pool_names(self) -> list[str]:
+        """The names of `pools`, in order."""
+        return [pool.name for pool in self.pools]
 
-    def _of_pool(self, at: int, pool: Pool) -> Usage:
-        mine: dict[str, Any] = {}
+    @property
+    def gpus_per_replica(self) -> int:
+        """GPUs of one replica; 0 without a fleet. ValueError with several pools: take `by_pool` apart."""
+        if len(self.pools) > 1:
+            raise ValueError("gpus_per_replica: of one pool at a time")
+        return self.pools[0].gpus_per_replica if self.pools else 0
+
+    @property
+    def by_pool(self) -> tuple[tuple[Pool, Usage], ...]:
+        """Every pool with its own part of the use. Totals and `api` are those of the whole."""
+        if len(self.pools) == 1:
+            return ((self.pools[0], self),)
+        return tuple((pool, self._of_pool(number, pool)) for number, pool in enumerate(self.pools))
+
+    def _of_pool(self, number: int, pool: Pool) -> Usage:
+        tables: dict[str, Any] = {}
         for table in ("replicas", "gpu", "fleet"):
             columns = getattr(self, table)
-            rows = columns["pool"] == at
-            mine[table] = {name: column[rows] for name, column in columns.items()}
-            mine[table]["pool"] = np.zeros_like(mine[table]["pool"])
-        return replace(self, gpus_per_replica=pool.gpus_per_replica, further_pools=(), **mine)
+            rows = columns["pool"] == number
+            tables[table] = {name: column[rows] for name, column in columns.items()}
+            tables[table]["pool"] = np.zeros_like(tables[table]["pool"])
+        return replace(self, pools=(pool,), **tables)
 
     def state_seconds(self, *states: ReplicaState, after_window: bool = False) -> float:
         """Replica-seconds on the bill in these states (in all of them if none is named), or those after the window."""
@@ -134,19 +143,19 @@ class Usage:
     @property
     def gpu_hours_paid(self) -> float:
         """GPU-hours in the window and, without the idle ones, after it, before any rounding by the price list."""
-        return sum(part.state_seconds() * pool.gpus_per_replica / HOUR_S for pool, part in self.pools)
+        return sum((part.state_seconds() * pool.gpus_per_replica / HOUR_S for pool, part in self.by_pool), 0.0)
 
     @property
     def gpu_hours_after_window(self) -> float:
         """Those of `gpu_hours_paid` that lie after the window's end."""
-        return sum(part.after_window_s * pool.gpus_per_replica / HOUR_S for pool, part in self.pools)
+        return sum((part.after_window_s * pool.gpus_per_replica / HOUR_S for pool, part in self.by_pool), 0.0)
 
     def gpus_over_time(self) -> tuple[np.ndarray, np.ndarray]:
         """(seconds, GPUs): the steps of the number of GPUs paid for in the window, as lengths and heights.
 
-        Of one pool: take `pools` apart if there are several.
+        Of one pool: take `by_pool` apart if there are several.
         """
-        if self.further_pools:
+        if len(self.pools) > 1:
             raise ValueError("gpus_over_time: of one pool at a time")
         start_s = np.maximum(self.replicas["started_s"], self.window.start_s)
         end_s = np.minimum(self.replicas["ended_s"], self.window.end_s)
@@ -189,11 +198,10 @@ class Usage:
         data = {
             "version": VERSION,
             "window": list(self.window),
-            "gpus_per_replica": self.gpus_per_replica,
+            "pools": self.pools,
             **{name: getattr(self, name) for name in TOTALS},
             "applications": self.applications,
             "is_detailed": self.is_detailed,
-            "further_pools": self.further_pools,
             **{table: {n: c.tolist() for n, c in getattr(self, table).items()} for table in _TABLES},
         }
         return json.dumps(data)
@@ -210,7 +218,10 @@ class Usage:
         data["gpu"].setdefault("after_window", [0] * len(data["gpu"]["hour"]))
         for table, column in (("gpu", "hour"), ("replicas", "replica_id"), ("fleet", "application")):
             data[table].setdefault("pool", [0] * len(data[table][column]))  # before version 4 there was one
-        data["further_pools"] = tuple(Pool(*pool) for pool in data.get("further_pools", ()))
+        if version < 5:  # the first pool stood apart, and its GPU was named beside the usage
+            gpus, further = data.pop("gpus_per_replica"), data.pop("further_pools", [])
+            data["pools"] = [(FIRST_POOL, None, gpus), *further] if gpus else []
+        data["pools"] = tuple(Pool(*pool) for pool in data["pools"])
         data["api"].setdefault("service", [0] * len(data["api"]["hour"]))
         data["applications"] = {int(i): name for i, name in data["applications"].items()}
         for table, dtypes in _TABLES.items():

@@ -48,7 +48,9 @@ def life_rows(facts: Facts) -> Columns:
     cold = spans["state"] <= ReplicaState.ENGINE_START
     cold_s = np.bincount(where[cold], (spans["end_s"] - spans["start_s"])[cold], n).astype(np.float64)
     paid = (ended_s >= window.start_s) & (started_s < window.end_s)
-    columns = (replica, started_s, ended_s, cold_s, facts.pool_of(replica))
+    pool = np.zeros(n, np.int64)
+    pool[where] = spans["pool"]
+    columns = (replica, started_s, ended_s, cold_s, pool)
     return {name: column[paid] for name, column in zip(LIFE_COLUMNS, columns, strict=True)}
 
 
@@ -58,7 +60,7 @@ def gpu_rows(facts: Facts) -> Columns:
     All that fall in the window, and those after it that are not idle (or asleep): somebody who came in it is being
     served. What a replica that is asked for after the window never serves is not on this bill.
     """
-    spans, window = facts.spans | {"pool": facts.pool_of(facts.spans["replica_id"])}, facts.window
+    spans, window = facts.spans, facts.window
     owed = _works(spans, window)
     working = {name: column[owed] for name, column in spans.items()}
     n_pools = len(facts.pools)
@@ -123,7 +125,6 @@ def fleet_rows(facts: Facts, rows: np.ndarray) -> Columns:
     mine = {name: requests[name][rows] for name in FLEET_COLUMNS if name in requests}
     mine["requests"] = np.ones(len(mine["application"]), np.int64)
     mine["resident_s"] = requests["finished_s"][rows] - requests["admitted_s"][rows]
-    mine["pool"] = facts.pool_of(requests["replica_id"][rows])
     return _summed(mine, FLEET_COLUMNS, by=2)
 
 

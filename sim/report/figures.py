@@ -163,13 +163,13 @@ def timeline(facts: Facts, path: str | Path, title: str = "") -> Path:
     edges_s = np.linspace(window.start_s, window.end_s, _TIMELINE_BINS + 1)
     unit_s, unit = next((s, n) for s, n in _TIME_UNITS if window.length_s >= 2.5 * s or s == 1.0)
     at = (edges_s - window.start_s) / unit_s
-    pools = facts.pools if facts.gpus_per_replica > 0 else ()
+    pools = facts.pools
     figure = Figure(figsize=(10, 4.8 + 1.8 * len(pools) if pools else 3.4), layout="constrained")
     panels = np.atleast_1d(figure.subplots(2 + len(pools) if pools else 1, 1, sharex=True))
     _draw_load(panels[0], facts, edges_s, at)
     for number_of_pool, pool in enumerate(pools):
         axes = panels[1 + number_of_pool]
-        mine = facts.pool_of(facts.spans["replica_id"]) == number_of_pool
+        mine = facts.spans["pool"] == number_of_pool
         _draw_replicas(axes, {name: column[mine] for name, column in facts.spans.items()}, edges_s, at)
         axes.set_ylabel("replicas" if len(pools) == 1 else f"replicas\n{pool.name.replace('_', ' ')}")
     if pools:
@@ -205,7 +205,7 @@ def _draw_load(axes: Axes, facts: Facts, edges_s: np.ndarray, at: np.ndarray) ->
     per_s = np.histogram(arrived_s, edges_s)[0] / np.diff(edges_s)
     axes.fill_between(at, np.append(per_s, per_s[-1]), step="post", color="#0072B2", alpha=0.18, linewidth=0)
     _steps(axes, at, per_s, color="#0072B2", linewidth=1.2, label="all")
-    if api.any() and facts.gpus_per_replica > 0:
+    if api.any() and facts.pools:
         to_api = np.histogram(arrived_s[api], edges_s)[0] / np.diff(edges_s)
         _steps(axes, at, to_api, color="#D55E00", linewidth=1.2, label="sent to the API")
     axes.set_ylabel("arrivals, requests/s")

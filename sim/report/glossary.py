@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from sim.records import API_EXTRAS, REQUEST_COLUMNS, SPAN_COLUMNS, Column
 from sim.report.intervals import CI_SUFFIX
 
 
@@ -216,60 +217,24 @@ RESULTS: Glossary = {
 """Columns of results.csv and results.parquet in front of those of SUMMARY. Here infinite values are kept (inf)."""
 
 
+def _of(columns: Mapping[str, Column]) -> Glossary:
+    return {name: Definition(column.unit, column.meaning) for name, column in columns.items()}
+
+
+_REPLICATION = {"replication": Definition("", "Number of the replication, from 0.")}
+
 REQUESTS: Glossary = {
-    "replication": Definition("", "Number of the replication, from 0."),
+    **_of(REQUEST_COLUMNS),
+    **_of(API_EXTRAS),
+    **_REPLICATION,
     "pool": Definition("", "Name of the pool that served the request, empty for none; only with several pools."),
-    "task_id": Definition("", "Number of the task, from 0 in the order of arrival."),
-    "call_index": Definition("", "Place of this request among the calls of its task, from 0."),
-    "calls_in_task": Definition("calls", "Calls that the task makes if all of them finish."),
-    "application": Definition("", "Number of the application that the task belongs to, from 0."),
-    "backend": Definition("", "Where the request was sent: 0 the fleet, 1 the API."),
-    "replica_id": Definition("", "Number of the replica that served the request; -1 if none did."),
-    "outcome": Definition("", "0 finished, 1 refused, 2 abandoned, 3 unfinished, 4 failed."),
-    "task_arrived_s": Definition("s", "When the first call of the task arrived."),
-    "arrived_s": Definition("s", "When the request arrived."),
-    "admitted_s": Definition("s", "When service began, the first time if it began anew elsewhere; NaN if never."),
-    "first_token_s": Definition("s", "When the first token was delivered; NaN if never."),
-    "finished_s": Definition("s", "When the request had its outcome, whatever it was; NaN if it is unfinished."),
-    "input_tokens": Definition("tokens", "Length of the prompt, cached tokens included."),
-    "cached_input_tokens": Definition("tokens", "Leading tokens of the prompt that a prefix cache supplied."),
-    "output_tokens": Definition("tokens", "Tokens asked for; finished requests alone have got them all."),
-    "preemptions": Definition("count", "Times that the running sequence lost its KV memory to others."),
-    "preempted_s": Definition("s", "Time out of the batch after preemptions or losses of a replica."),
-    "cold_start_wait_s": Definition("s", "Time that the request waited for a replica that was starting."),
-    "priority": Definition("", "Priority of the task; a higher number is less urgent."),
-    "recomputed_tokens": Definition("tokens", "Tokens that were computed again because of preemptions."),
-    "returning_tokens": Definition(
-        "tokens", "Leading tokens of the prompt that the task's previous call had left in KV memory, wherever that was."
-    ),
-    "prefill_replica_id": Definition(
-        "", "Number of the replica that computed the prompt, if that is another than `replica_id`; else -1."
-    ),
-    "decode_admitted_s": Definition("s", "When `replica_id` began to decode a prompt computed elsewhere; else NaN."),
-    "retries": Definition("count", "Times that the request was tried again, its replica lost or the fleet full."),
-    "cache_write_tokens": Definition("tokens", "Prompt tokens that were written to the prompt cache of an API."),
-    "throttled_attempts": Definition("count", "Attempts that the API refused because of a rate limit (HTTP 429)."),
-    "failed_attempts": Definition("count", "Attempts that failed because they were made during an outage of the API."),
-    "is_batch": Definition("", "1 if the API took the request as batch work, else 0."),
-    "is_hedged": Definition("", "1 if the request was sent a second time because the first token was late, else 0."),
-    "lost_input_tokens": Definition("tokens", "Prompt tokens billed for the slower copy of a hedged request."),
-    "lost_cached_input_tokens": Definition("tokens", "Those of `lost_input_tokens` read from the prompt cache."),
-    "lost_cache_write_tokens": Definition("tokens", "Those of `lost_input_tokens` written to the prompt cache."),
-    "lost_output_tokens": Definition("tokens", "Output tokens billed for the slower copy of a hedged request."),
 }
 """Columns of requests.parquet, one row per request. Moments are seconds of simulated time."""
 
 SPANS: Glossary = {
-    "replication": Definition("", "Number of the replication, from 0."),
+    **_of(SPAN_COLUMNS),
+    **_REPLICATION,
     "pool": Definition("", "Name of the replica's pool; only with several pools."),
-    "replica_id": Definition("", "Number of the replica."),
-    "state": Definition(
-        "",
-        "0 allocation, 1 image, 2 weights, 3 engine start (the stages of a cold start), 4 idle, 5 busy, 6 draining, "
-        "7 asleep.",
-    ),
-    "start_s": Definition("s", "When the replica entered the state."),
-    "end_s": Definition("s", "When the replica left the state."),
 }
 """Columns of spans.parquet, one row per stretch of a replica's life. The spans of a replica tile its life, from its
 order to its release. Moments are seconds of simulated time."""

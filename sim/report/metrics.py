@@ -43,7 +43,7 @@ def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo
         "slo_attainment_fraction": attainment,
         "meets_slo": attainment is not None and attainment >= slo.attainment_fraction,
         **_use_of_the_fleet(facts, usage),
-        **(_use_by_pool(facts, usage, n) if facts.further_pools else {}),
+        **(_use_by_pool(facts, usage, n) if len(facts.pools) > 1 else {}),
         **_cold_starts(facts, mine),
         **_at_the_api(facts, mine),
         "preemptions": int(mine["preemptions"].sum()),
@@ -153,7 +153,7 @@ def _use_by_pool(facts: Facts, usage: Usage, n: int) -> dict[str, Metric]:
     requests = facts.requests
     inside = of_window(requests, facts.window) & (requests["backend"] == Backend.FLEET)
     inside &= np.isfinite(requests["admitted_s"])
-    pool_of = facts.pool_of(requests["replica_id"][inside])
+    pool_of = requests["pool"][inside]
     for at, (pool, (_, part)) in _pools(facts, usage):
         figures = _fractions([_used(facts, pool, part, at)]) | {
             "gpu_hours_paid": part.gpu_hours_paid,
@@ -176,19 +176,19 @@ class _Used(NamedTuple):
 
 
 def _pools(facts: Facts, usage: Usage) -> Iterator[tuple[int, tuple[PoolFacts, tuple[Pool, Usage]]]]:
-    return enumerate(zip(facts.pools, usage.pools, strict=True))
+    return enumerate(zip(facts.pools, usage.by_pool, strict=True))
 
 
 def _used(facts: Facts, pool: PoolFacts, usage: Usage, at: int) -> _Used:
     paid_s = usage.state_seconds()
     busy_s = usage.state_seconds(ReplicaState.BUSY, ReplicaState.DRAINING)
     requests = facts.requests
-    mine = (requests["backend"] == Backend.FLEET) & (facts.pool_of(requests["replica_id"]) == at)
+    mine = (requests["backend"] == Backend.FLEET) & (requests["pool"] == at)
     tokens = _fleet_tokens(facts, mine)
     # Replicas that gave more tokens per busy second than the saturated mix served an easier mix: they were full.
     peak_tokens_per_s = max(pool.peak_tokens_per_s or 0.0, tokens / busy_s if busy_s else 0.0)
     return _Used(
-        weight=pool.gpus_per_replica / facts.gpus_per_replica if facts.gpus_per_replica else 1.0,
+        weight=pool.gpus_per_replica / facts.pools[0].gpus_per_replica,
         paid_s=paid_s,
         busy_s=busy_s,
         tokens=tokens,
@@ -263,7 +263,7 @@ def _cold_starts(facts: Facts, mine: dict[str, np.ndarray]) -> dict[str, Metric]
     begins = np.ones(len(rows), bool)  # a stage that no other stage of the same start goes before
     begins[1:] = (replica[1:] != replica[:-1]) | (start_s[1:] > spans["end_s"][rows][:-1] + 1e-6)
     begun_s = start_s[begins]
-    waited_s, fleet = mine["cold_start_wait_s"], facts.gpus_per_replica > 0
+    waited_s, fleet = mine["cold_start_wait_s"], bool(facts.pools)
     return {
         "cold_starts": int(np.count_nonzero(begun_s >= facts.window.start_s)),
         "cold_start_wait_p95_s": percentile(waited_s, 95) if fleet else None,

@@ -77,7 +77,7 @@ class Gateway:
     def _follow(self, previous: Request) -> None:
         index = previous.call_index + 1
         assert previous.finished_s is not None and previous.backend is not None
-        served = PreviousCall(previous.backend, previous.replica_id, previous.prefill_replica_id)
+        served = PreviousCall(previous.backend, previous.pool, previous.replica_id, previous.prefill_replica_id)
         arrived_s = previous.finished_s + previous.task.calls[index].wait_s
         self._send(Request(previous.task, index, arrived_s, served))
 

@@ -174,7 +174,9 @@ def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 def _with_pool(facts: Facts, columns: dict[str, Any]) -> dict[str, Any]:
     """The table with the name of each row's pool in front, where there are several; "" for none."""
-    if not facts.further_pools:
-        return columns
-    names = np.array([*(pool.name for pool in facts.pools), ""])  # a row of no pool has the number -1, the last
-    return {"pool": names[facts.pool_of(columns["replica_id"])], **columns}
+    numbers = columns["pool"]
+    others = {name: column for name, column in columns.items() if name != "pool"}
+    if len(facts.pools) <= 1:
+        return others
+    names = np.array([*(pool.name for pool in facts.pools), ""])  # -1 is the last
+    return {"pool": names[numbers], **others}

@@ -142,11 +142,12 @@ def test_a_missing_price_is_named_with_what_there_is(path):
     with pytest.raises(ConfigError, match=f"prices.gpu.*'abacus'.*{gpu}"):
         bill(Usage.from_facts(quiet_book().facts()), prices, "abacus", None)
     with pytest.raises(ConfigError, match="abacus"):
-        prices.check("abacus", None)
-    prices.check(*names(prices))
+        prices.check({"baseline": "abacus"}, None)
+    gpu, model = names(prices)
+    prices.check({"baseline": gpu}, model)
     if hasattr(prices.api, "models"):
         with pytest.raises(ConfigError, match="prices.api.models: no price for 'eliza'"):
-            prices.check(None, "eliza")
+            prices.check({}, "eliza")
 
 
 def test_every_price_carries_its_source(path):

@@ -94,7 +94,7 @@ def some_requests():
     for task_id, call_index, backend, replica_id in product((0, 1, 17), (0, 2), Backend, (-1, 0, 5)):
         profile = {0: NO_PROFILE, 1: TaskProfile("chat", (1.6, 3.0)), 17: TaskProfile("coding", (21.9,))}[task_id]
         task = Task(task_id, 0.0, (Call(100, 10), Call(120, 10), Call(140, 10)), profile=profile)
-        previous = PreviousCall(backend, replica_id) if call_index else None
+        previous = PreviousCall(backend, replica_id=replica_id) if call_index else None
         yield BlindRequest(Request(task, call_index, 1.0, previous))
 
 

@@ -26,7 +26,9 @@ API = {
 
 def extras(*rows):
     table = [{"request_row": i} | row for i, row in rows]
-    return {name: np.array([row.get(name, 0) for row in table], kind) for name, kind in API_EXTRA_COLUMNS.items()}
+    return {
+        name: np.array([row.get(name, 0) for row in table], column.dtype) for name, column in API_EXTRA_COLUMNS.items()
+    }
 
 
 def priced(book, api_extras, **api):

@@ -48,7 +48,7 @@ def test_ninety_seconds_of_one_gpu():
 
 def test_a_replica_of_two_gpus_costs_twice():
     book = quiet_book()
-    book.fleet = (2, 4, 100.0)
+    book.pools = (book.pools[0]._replace(gpus_per_replica=2),)
     assert lines_of(book, price_list())[1]["usd_total"] == pytest.approx(0.180)
 
 

@@ -123,7 +123,7 @@ def test_a_batch_of_the_lost_goes_where_there_is_room_and_the_rest_waits_in_orde
     eight = [fleet.request(0, output_tokens=n) for n in (9, 4, 9, 4, 9, 4, 9, 5)]
     fleet.loses(2.5, 0)
     fleet.play(20)
-    assert [r.losses.stays[0] for r in eight[::2]] == [(0, 0.0, 2.5)] * 4
+    assert [r.losses.stays[0] for r in eight[::2]] == [(0, 0, 0.0, 2.5)] * 4
     assert [r.losses.resumed_s for r in eight[::2]] == [4.0, 4.0, 4.0, 5.0]
 
 
@@ -203,7 +203,7 @@ def test_where_spot_is_out_machines_on_demand_stand_in_at_their_own_price():
     facts = simulate(scenario).facts
     audit(facts)
     usage = Usage.from_facts(facts)
-    assert [pool.name for pool, _ in usage.pools] == ["baseline", "on_demand"]
+    assert [pool.name for pool in usage.pools] == ["baseline", "on_demand"]
     lines = bill(usage, scenario.prices, "h100_sxm", "llama_3_1_8b")
     for pool, usd_per_hour in (("baseline", 1.25), ("on_demand", 2.95)):
         mine = lines[lines["pool"] == pool]
@@ -211,7 +211,7 @@ def test_where_spot_is_out_machines_on_demand_stand_in_at_their_own_price():
             usd_per_hour * mine["quantity"].sum()
         )
     spans = facts.spans
-    stands_in = facts.pool_of(spans["replica_id"]) == 1
+    stands_in = spans["pool"] == 1
     assert len(np.unique(spans["replica_id"][stands_in])) == 2 and facts.replicas_lost == 2
     assert spans["end_s"][stands_in].max() == facts.ended_s, "nobody takes them back"
 

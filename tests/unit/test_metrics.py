@@ -193,7 +193,7 @@ def test_three_utilizations_differ():
     said = summarize(facts, Usage.from_facts(facts), {}, Slo(ttft_s=5.0))
     assert 1 >= said["busy_fraction_of_paid"] > 2 * said["token_fraction_of_peak"] > 0
     assert 0 < said["batch_fill_fraction"] < 1 and math.isfinite(said["e2e_p99_s"])
-    none = dataclasses.replace(facts, peak_tokens_per_s=None)
+    none = dataclasses.replace(facts, pools=tuple(pool._replace(peak_tokens_per_s=None) for pool in facts.pools))
     assert summarize(none, Usage.from_facts(none), {}, Slo(ttft_s=5.0))["token_fraction_of_peak"] is None
 
 

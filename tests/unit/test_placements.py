@@ -22,7 +22,7 @@ PROMPT = (("text", 100),)
 
 
 def request(task_id=0, call_index=0, replica_id=-1, application=0, segments=PROMPT):
-    previous = PreviousCall(Backend.FLEET, replica_id) if call_index else None
+    previous = PreviousCall(Backend.FLEET, replica_id=replica_id) if call_index else None
     return Request(Task(task_id, 0.0, (Call(100, 10, segments=segments),) * 3, application), call_index, 0.0, previous)
 
 

@@ -17,7 +17,7 @@ from sim.ledger.audit import audit
 from sim.ledger.bill import bill, bill_by_application, bill_by_hour, money
 from sim.ledger.prices import Prices
 from sim.ledger.usage import Usage
-from sim.records import REPLICAS_PER_POOL, Backend, Outcome, ReplicaState
+from sim.records import Backend, Outcome, ReplicaState
 from sim.report.metrics import summarize
 from sim.scenarios import compose_config, parse
 from sim.schema import AuditError, ConfigError, parse_config
@@ -85,7 +85,8 @@ def test_who_serves_whom(story):
     requests = story[0].requests
     order = np.argsort(requests["arrived_s"])
     assert requests["backend"][order].tolist() == [0, 0, 0, 1, 0]
-    assert requests["replica_id"][order].tolist() == [0, 0, REPLICAS_PER_POOL, -1, 0]
+    assert requests["replica_id"][order].tolist() == [0, 0, 1, -1, 0]
+    assert requests["pool"][order].tolist() == [0, 0, 1, -1, 0]
     ours = order[[0, 1, 2, 4]]
     assert requests["admitted_s"][ours].tolist() == pytest.approx([0, 3, 5, 6.5])
     assert requests["finished_s"][ours].tolist() == pytest.approx([3, 6, 8, 9.5])
@@ -97,7 +98,7 @@ def test_each_pool_is_paid_to_its_own_payee(story):
     facts, usage, lines, summary = story
     seconds = {
         pool.name: {state.name: part.state_seconds(state) for state in ReplicaState if part.state_seconds(state)}
-        for pool, part in usage.pools
+        for pool, part in usage.by_pool
     }
     assert seconds["baseline"] == pytest.approx({"BUSY": 9, "IDLE": 11})
     assert seconds["spot"] == pytest.approx({"ALLOCATION": 4, "BUSY": 3, "IDLE": 2})
@@ -148,7 +149,7 @@ def test_nothing_is_lost_between_pools(waves):
     scenario, facts, usage, _, summary = waves
     requests = facts.requests
     assert (requests["outcome"] == Outcome.FINISHED).all() and len(requests["outcome"]) == facts.requests_started
-    tokens = [int(part.fleet["output_tokens"].sum()) for _, part in usage.pools]
+    tokens = [int(part.fleet["output_tokens"].sum()) for _, part in usage.by_pool]
     assert min(tokens) > 0 and usage.api["output_tokens"].sum() > 0, "all three have work"
     assert sum(tokens) + usage.api["output_tokens"].sum() == usage.output_tokens == requests["output_tokens"].sum()
     shares = [summary[f"pool_{name}_request_fraction"] for name in ("baseline", "spot")]
@@ -171,8 +172,8 @@ def test_pools_survive_json(waves):
     usage = waves[2]
     text = usage.to_json()
     again = Usage.from_json(text)
-    assert again.to_json() == text and again.further_pools == usage.further_pools
-    assert [part.gpu_hours_paid for _, part in again.pools] == [part.gpu_hours_paid for _, part in usage.pools]
+    assert again.to_json() == text and again.pools == usage.pools
+    assert [part.gpu_hours_paid for _, part in again.by_pool] == [part.gpu_hours_paid for _, part in usage.by_pool]
 
 
 def test_what_version_3_wrote_is_still_read():
@@ -180,8 +181,17 @@ def test_what_version_3_wrote_is_still_read():
     data = json.loads(usage.to_json())
     for table in ("replicas", "gpu", "fleet"):
         del data[table]["pool"]
-    del data["further_pools"]
-    assert Usage.from_json(json.dumps(data | {"version": 3})).to_json() == usage.to_json()
+    ((_, _, gpus),) = data.pop("pools")
+    assert Usage.from_json(json.dumps(data | {"version": 3, "gpus_per_replica": gpus})).to_json() == usage.to_json()
+
+
+def test_what_version_4_wrote_of_several_pools_is_still_read(waves):
+    data = json.loads(waves[2].to_json())
+    (_, gpu, gpus), *further = data.pop("pools")
+    again = Usage.from_json(json.dumps(data | {"version": 4, "gpus_per_replica": gpus, "further_pools": further}))
+    assert [pool.gpu for pool in again.pools] == [None, "a100_80gb_pcie"], "the first one's stood beside the usage"
+    scenario, _, usage, lines, _ = waves
+    assert bill(again, scenario.prices, gpu, scenario.model.name).equals(lines)
 
 
 # --- who takes a request ---------------------------------------------------------------------------------------------
@@ -195,10 +205,10 @@ class Stub(SimpleNamespace):
 def stubs(*waiting, spills):
     """A fleet of ready replicas, one per pool, with so many requests waiting."""
     pools = [
-        Stub(n_waiting=n, n_ready=1, predicted_wait_s=10.0 * n, would_refuse=False, taken=[], name=i)
+        Stub(n_waiting=n, n_ready=1, predicted_wait_s=10.0 * n, would_refuse=False, taken=[], name=i, pools=(i,))
         for i, n in enumerate(waiting)
     ]
-    return pools, PooledFleet([lambda first_replica_id, p=pool: p for pool in pools], spills)
+    return pools, PooledFleet(pools, spills)
 
 
 def goes_to(waiting, spills, previous=None):
@@ -207,7 +217,7 @@ def goes_to(waiting, spills, previous=None):
     served = None
     if previous is not None:
         is_api = previous == "api"
-        served = PreviousCall(Backend(is_api), -1 if is_api else previous * REPLICAS_PER_POOL + 7)
+        served = PreviousCall(Backend(is_api), -1 if is_api else previous, -1 if is_api else 7)
     request = Request(task, 0 if served is None else 1, 0.0, served)
     fleet.submit(request)
     (taker,) = [pool for pool in pools if pool.taken]
@@ -252,7 +262,7 @@ def test_full_queues_refuse_only_when_all_are_full(tmp_path):
     audit(facts)
     order = np.argsort(facts.requests["arrived_s"])
     assert facts.requests["outcome"][order].tolist() == [Outcome.FINISHED, Outcome.FINISHED, Outcome.REFUSED]
-    assert facts.requests["replica_id"][order].tolist() == [0, REPLICAS_PER_POOL, -1]
+    assert facts.requests["pool"][order].tolist() == [0, 1, -1]
 
 
 def test_an_api_that_covers_for_cold_machines_still_wakes_them(tmp_path):
@@ -268,7 +278,7 @@ def test_an_api_that_covers_for_cold_machines_still_wakes_them(tmp_path):
     ), measure_peak=False).facts  # fmt: skip
     audit(facts)
     order = np.argsort(facts.requests["arrived_s"])
-    assert facts.requests["replica_id"][order].tolist() == [0, 0, -1, 0, REPLICAS_PER_POOL]
+    assert facts.requests["pool"][order].tolist() == [0, 0, -1, 0, 1]
     assert facts.requests["admitted_s"][order][4] == pytest.approx(5.2)
 
 
@@ -277,11 +287,11 @@ def test_spot_machines_are_lost_and_the_baseline_is_not():
     words = ["reliability.spot.mean_lifetime_s=120", "reliability.spot.notice_s=0", "reliability.spot.zone_outage_s=0"]
     facts = simulate(read(*WAVES, *(f"pools.spot.{word}" for word in words)), measure_peak=False).facts
     audit(facts)
-    pool = facts.pool_of(facts.spans["replica_id"])
+    pool = facts.spans["pool"]
     assert facts.replicas_lost > 3 and len(np.unique(facts.spans["replica_id"][pool == 1])) > facts.replicas_lost
     assert set(facts.spans["replica_id"][pool == 0]) == {0}
     retried = facts.requests["retries"] > 0
-    assert retried.any() and (facts.pool_of(facts.requests["replica_id"][retried]) == 1).all()
+    assert retried.any() and (facts.requests["pool"][retried] == 1).all()
 
 
 def test_agent_tasks_find_their_context_in_their_pool():
@@ -292,7 +302,7 @@ def test_agent_tasks_find_their_context_in_their_pool():
     audit(facts)
     served = facts.requests["replica_id"] >= 0  # the others were still in a queue when the run ended
     requests = {name: column[served] for name, column in facts.requests.items()}
-    pool = facts.pool_of(requests["replica_id"])
+    pool = requests["pool"]
     order = np.lexsort((requests["call_index"], requests["task_id"]))
     same = np.diff(requests["task_id"][order]) == 0
     assert set(pool.tolist()) == {0, 1} and (np.diff(pool[order])[same] >= 0).all()
@@ -349,12 +359,30 @@ def test_the_first_pool_keeps_its_name():
 def test_the_laws_hold_pool_by_pool(waves):
     facts = waves[1]
     lost = {name: column.copy() for name, column in facts.spans.items()}
-    lost["replica_id"][lost["replica_id"] >= REPLICAS_PER_POOL] += REPLICAS_PER_POOL
-    with pytest.raises(AuditError, match=f"every replica belongs to a pool: replica {2 * REPLICAS_PER_POOL}, 2 pools"):
+    lost["pool"][lost["pool"] == 1] = 2
+    with pytest.raises(AuditError, match="every replica belongs to a pool: replica [1-9]+ in pool 2, 2 pools"):
         audit(dataclasses.replace(facts, spans=lost))
-    few = facts.further_pools[0]._replace(max_num_seqs=1)
-    with pytest.raises(AuditError, match=f"running sequences <= max_num_seqs: replica {REPLICAS_PER_POOL}.*= 1$"):
-        audit(dataclasses.replace(facts, further_pools=(few,)))
+    strays = {name: column.copy() for name, column in facts.spans.items()}
+    strays["pool"][np.flatnonzero(strays["pool"] == 1)[-1]] = 0
+    with pytest.raises(AuditError, match="a replica stays in its pool: replica [1-9]+"):
+        audit(dataclasses.replace(facts, spans=strays))
+    swapped = {name: column.copy() for name, column in facts.requests.items()}
+    swapped["pool"][np.flatnonzero(swapped["pool"] == 1)[0]] = 0
+    with pytest.raises(AuditError, match="a request is in the pool of its replica: row [0-9]+: replica [1-9]+, pool 0"):
+        audit(dataclasses.replace(facts, requests=swapped))
+    first, second = facts.pools
+    with pytest.raises(AuditError, match="running sequences <= max_num_seqs: replica [1-9]+.*= 1$"):
+        audit(dataclasses.replace(facts, pools=(first, second._replace(max_num_seqs=1))))
+
+
+def test_the_pools_of_a_run_add_up(waves):
+    """Every request is in one pool or at the API, every span in one pool, and no replica number occurs twice."""
+    facts, usage = waves[1], waves[2]
+    requests, spans = facts.requests, facts.spans
+    assert ((requests["pool"] == -1) == (requests["backend"] == Backend.API)).all()
+    assert sum(part.state_seconds() for _, part in usage.by_pool) == pytest.approx(usage.state_seconds())
+    of_pool = [set(spans["replica_id"][spans["pool"] == number].tolist()) for number in range(len(facts.pools))]
+    assert not of_pool[0] & of_pool[1] and of_pool[0] | of_pool[1] == set(range(len(of_pool[0]) + len(of_pool[1])))
 
 
 # --- on the command line ---------------------------------------------------------------------------------------------
@@ -371,7 +399,7 @@ def test_a_run_with_pools_is_told_drawn_and_priced_anew(play, reprice, tmp_path)
     old = read_json(run / "summary.json")
     assert old["pool_spot_usd_gpu"] > 0
     spans = pd.read_parquet(run / "spans.parquet")
-    assert set(spans["pool"]) == {"baseline", "spot"} and (spans["replica_id"][spans["pool"] == "spot"] >= 1e6).all()
+    assert set(spans["pool"]) == {"baseline", "spot"} and spans.groupby("replica_id")["pool"].nunique().max() == 1
     requests = pd.read_parquet(run / "requests.parquet")
     assert ((requests["pool"] == "") == (requests["backend"] == Backend.API)).all()
     assert reprice(str(run), "prices=reserved_and_spot").code == 0

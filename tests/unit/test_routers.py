@@ -19,7 +19,7 @@ FLEET, API = Backend.FLEET, Backend.API
 
 
 def request(task_id=0, call_index=0, backend=FLEET, replica_id=-1):
-    previous = PreviousCall(backend, replica_id) if call_index else None
+    previous = PreviousCall(backend, replica_id=replica_id) if call_index else None
     return Request(Task(task_id, 0.0, (Call(100, 10),) * 3), call_index, 0.0, previous)
 
 

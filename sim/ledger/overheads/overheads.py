@@ -62,7 +62,7 @@ class MonthlyItems(Overhead):
     usd_per_month: dict[str, Usd] = Field(min_length=1, description="e.g. engineer_half_time: 9000")
 
     def lines(self, usage: Usage, usd_gpu: float) -> list[Line]:
-        if not usage.gpus_per_replica:
+        if not usage.pools:
             return []
         months = usage.window.length_s / MONTH_S
         items = self.usd_per_month.items()

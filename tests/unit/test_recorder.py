@@ -1,0 +1,71 @@
+"""The recorder enters what the columns of sim.records say, and nothing else."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sim.recorder import Recorder
+from sim.records import API_EXTRAS, REQUEST_COLUMNS, SPAN_COLUMNS, STAY_COLUMNS, Backend, ReplicaState
+from sim.work import ApiExtra, Call, Losses, Outcome, PreviousCall, Request, Task
+
+
+def second_call() -> Request:
+    """A request whose every number is another one."""
+    first = Call(40, 7, segments=(("t", 40),), extends_prefix=True)
+    calls = (first, Call(90, 8, segments=(("t", 90),)), Call(1, 1))
+    request = Request(Task(21, 1.25, calls, application=22, priority=23), 1, 2.25, PreviousCall(Backend.FLEET, 5, 6))
+    request.backend, request.pool, request.replica_id, request.prefill_replica_id = Backend.FLEET, 31, 32, 33
+    request.admitted_s, request.first_token_s, request.decode_admitted_s = 3.25, 4.25, 5.25
+    request.preempted_s, request.cold_start_wait_s = 0.5, 0.75
+    request.cached_input_tokens, request.preemptions = 34, 35
+    request.recomputed_tokens, request.cache_write_tokens = 36, 37
+    request.losses = Losses()
+    request.losses.retries, request.losses.stays = 38, [(41, 42, 3.25, 3.5)]
+    request.losses.resumed_s = 3.75
+    request.api_extra = ApiExtra()
+    for number, name in enumerate(API_EXTRAS, start=51):
+        setattr(request.api_extra, name, number)
+    request.end(Outcome.FAILED, 9.25)
+    return request
+
+
+def rows(columns):
+    return list(zip(*(column.tolist() for column in columns.values()), strict=True))
+
+
+def test_every_column_holds_what_its_declaration_reads_off_a_request():
+    request, recorder = second_call(), Recorder()
+    recorder.request(request)
+    columns = recorder.requests()
+    assert list(columns) == list(REQUEST_COLUMNS)
+    read = {name: column.read(request) for name, column in REQUEST_COLUMNS.items()}
+    assert {name: column[0] for name, column in columns.items()} == read
+    numbers = [value for name, value in read.items() if name not in ("backend", "call_index", "calls_in_task")]
+    assert len(set(numbers)) == len(numbers), "two columns that change places would be seen"
+    assert {name: column.dtype for name, column in columns.items()} == {
+        name: np.dtype(column.dtype) for name, column in REQUEST_COLUMNS.items()
+    }
+    assert rows(recorder.api_extras()) == [(0, *range(51, 59))]
+
+
+def test_a_stamp_that_never_happened_is_not_a_number():
+    request, recorder = Request(Task(0, 0.0, (Call(5, 5),)), 0, 0.0), Recorder()
+    request.backend = Backend.FLEET
+    request.end(Outcome.UNFINISHED, None)
+    recorder.request(request)
+    empty = {name for name, column in recorder.requests().items() if math.isnan(column[0])}
+    assert empty == {"admitted_s", "first_token_s", "finished_s", "decode_admitted_s"}
+    assert all(math.isnan(REQUEST_COLUMNS[name].read(request)) for name in empty)
+
+
+def test_stays_and_spans_stand_in_the_order_of_their_columns():
+    recorder = Recorder()
+    recorder.request(second_call())
+    recorder.span(1, 2, ReplicaState.BUSY, 3.0, 4.0)
+    recorder.span(1, 2, ReplicaState.IDLE, 4.0, 4.0)
+    assert rows(recorder.stays()) == [(0, 41, 42, 3.25, 3.5), (0, 31, 32, 3.75, 9.25)]
+    assert rows(recorder.spans()) == [(1, 2, ReplicaState.BUSY, 3.0, 4.0)], "an empty stretch is dropped"
+    assert list(recorder.stays()) == list(STAY_COLUMNS) == ["request_row", "pool", "replica_id", "start_s", "end_s"]
+    assert list(recorder.spans()) == list(SPAN_COLUMNS) == ["pool", "replica_id", "state", "start_s", "end_s"]
