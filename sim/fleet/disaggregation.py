@@ -16,7 +16,9 @@ from collections.abc import Callable
 from pydantic import Field
 
 from sim.clock import call_later
+from sim.fleet.demand import Demand
 from sim.fleet.fleet import Fleet
+from sim.fleet.view import View
 from sim.hardware.engine import Engine
 from sim.hardware.fits import kv_bytes_per_token
 from sim.hardware.model import Model
@@ -41,7 +43,7 @@ class Disaggregation(Config):
 
 
 class DisaggregatedFleet:
-    """Two fleets in a row; implements `FleetView` and `Server`. A policy sees the prefill pool, where requests wait.
+    """Two fleets in a row; implements `Server`. A router sees the prefill pool, where requests wait.
 
     `new_prefill(on_done)` and `new_decode(on_done)` build the pools. A request that will not fit `capacity_tokens` is
     refused at once.
@@ -61,17 +63,27 @@ class DisaggregatedFleet:
         self._transfer_s = transfer_s
         self._capacity_tokens = capacity_tokens
         self._on_done = on_done
-        self.n_outstanding = 0
+        self._demand = Demand(env)
         self._originals: dict[Request, Request] = {}  # by their stand-ins in the prefill pool
         self._moving: dict[Request, None] = {}
         self._prefill = new_prefill(on_done=self._prefilled)
         self._decode = new_decode(on_done=self._done)
+        self.view = self._prefill.view.with_demand(self._demand)
 
-    def __getattr__(self, name: str):
-        return getattr(self._prefill, name)
+    def view_for(self, request: Request) -> View:
+        """The prefill pool, with the demand on both."""
+        return self.view
+
+    def sent_to_api(self, request: Request) -> None:
+        """Count a request that went to the API as demand on the prefill pool."""
+        self._prefill.sent_to_api(request)
+
+    def back_from_api(self, request: Request) -> None:
+        """The API has served a request that `sent_to_api` counted."""
+        self._prefill.back_from_api(request)
 
     def submit(self, request: Request) -> None:
-        self.n_outstanding += 1
+        self._demand.arrive(request)
         if request.input_tokens + request.output_tokens - 1 > self._capacity_tokens:
             request.end(Outcome.REFUSED, self._env.now)
             self._done(request)
@@ -120,5 +132,5 @@ class DisaggregatedFleet:
         self._decode.submit(request)
 
     def _done(self, request: Request) -> None:
-        self.n_outstanding -= 1
+        self._demand.leave(request)
         self._on_done(request)

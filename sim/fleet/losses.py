@@ -1,70 +1,92 @@
-"""A fleet whose replicas are lost, and what becomes of the requests on them."""
+"""Lost replicas: what a fleet does with them and with the requests on them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from sim.clock import call_later
 from sim.engine.leftovers import Leftover
-from sim.fleet.roster import Member
+from sim.fleet.dispatch import Dispatch
+from sim.fleet.queue import RequestQueue
+from sim.fleet.roster import Member, Roster
 from sim.fleet.supply.reliability import Reliability
-from sim.fleet.view import ObservedFleet
+from sim.recorder import Recorder
 from sim.records import ReplicaState
-from sim.work import Losses, Outcome
+from sim.work import Losses, Outcome, Request
 
 
-class MortalFleet(ObservedFleet):
-    """The part of a fleet that copes with losses."""
+class LostReplicas:
+    """Takes lost replicas out of a fleet; requests that were on them are tried again on the others, or fail.
 
-    def _warn(self, members: Sequence[Member]) -> None:
-        """Their provider will take replicas back: send them nothing more, and have others started now."""
-        notice_s, at_once = self._reliability.spot.notice_s, []
+    `on_failed(request)`: a request has failed. `replace()`: a replica was lost or will be; order another one.
+    """
+
+    def __init__(
+        self,
+        env: Any,
+        reliability: Reliability,
+        roster: Roster,
+        queue: RequestQueue,
+        dispatch: Dispatch,
+        recorder: Recorder,
+        *,
+        on_failed: Callable[[Request], None],
+        replace: Callable[[], None],
+    ):
+        self._env = env
+        self._reliability = reliability
+        self._roster, self._queue, self._dispatch = roster, queue, dispatch
+        self._recorder = recorder
+        self._on_failed, self._replace = on_failed, replace
+
+    def warn(self, members: Sequence[Member]) -> None:
+        """The provider will take replicas back: send them nothing more, and order others now."""
+        spot = self._reliability.spot
+        assert spot is not None
+        lost_now = []
         for member in filter(self._is_here, members):
             is_ready = member.engine in self._roster.ready
-            if not notice_s or not is_ready and member.state is not ReplicaState.DRAINING:
-                at_once.append(member)
+            if not spot.notice_s or not is_ready and member.state is not ReplicaState.DRAINING:
+                lost_now.append(member)
                 continue
             member.is_doomed = True
             self._recorder.replicas_lost += 1
             if is_ready:
-                self._drain(member)
-            call_later(self._env, notice_s, self._cut_off, [member])
-        self._lose(at_once)
+                self.drain(member)
+            call_later(self._env, spot.notice_s, self._cut_off, [member])
+        self.lose(lost_now)
 
-    def _lose(self, members: Sequence[Member]) -> None:
+    def lose(self, members: Sequence[Member]) -> None:
         """Replicas fail, or are taken back without notice."""
         self._recorder.replicas_lost += sum(not member.is_doomed for member in filter(self._is_here, members))
         self._cut_off(members)
         self._replace()
 
+    def drain(self, member: Member) -> None:
+        """Send nothing more to a ready replica; after the drain limit it is lost, with any requests left on it."""
+        self._dispatch.withhold(member.engine)
+        self._roster.drain(member)
+        if self._reliability.drain_limit_s is not None and member.state is ReplicaState.DRAINING:
+            call_later(self._env, self._reliability.drain_limit_s, self._end_drain, member, member.since_s)
+
+    def _end_drain(self, member: Member, since_s: float) -> None:
+        if member.state is ReplicaState.DRAINING and member.since_s == since_s:
+            self._cut_off([member])
+
     def _cut_off(self, members: Sequence[Member]) -> None:
-        """Replicas are gone at once: try what was on them again, elsewhere."""
+        """Replicas are gone now: try the requests that were on them again, on the others."""
         lost: list[Leftover] = []
         for member in filter(self._is_here, members):
-            if member.engine in self._open:
-                self._open.remove(member.engine)
+            self._dispatch.withhold(member.engine)
             lost += self._roster.lose(member)
         for left in reversed(sorted(lost, key=lambda left: left.request.arrived_s)):
-            request = left.request
             if set_back(left, self._reliability, self._env.now):
-                self._queue.appendleft(request)
-                self._cold_clock_at_queueing_s[request] = self._roster.cold_clock_s()
+                self._queue.put_back(left.request)
             else:
-                self._replica_done(request)
-        while self._queue and self._open:
-            request = self._queue.popleft()
-            self._leave_queue(request)
-            replica = self._choose(request, self._open)
-            replica.submit(request)
-            if replica.n_outstanding >= self._max_per_replica and replica in self._open:
-                self._open.remove(replica)
-
-    def _replace(self) -> None:
-        """Have as many replicas as before a loss. A scaler that looks at the clock is not asked out of turn."""
-        if self._scaler.tick_s is None:
-            self._ask()
-        for _ in range(self._wanted - self.n_ready - self.n_starting):
-            self._roster.start()
+                self._on_failed(left.request)
+        while self._queue and self._dispatch.open:
+            self._dispatch.send(self._queue.pop())
 
     def _is_here(self, member: Member) -> bool:
         return self._roster.members.get(member.replica_id) is member

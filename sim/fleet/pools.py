@@ -73,27 +73,41 @@ class Pool(Config):
 
 
 class PooledFleet:
-    """Fleets in order of preference; implements `FleetView` and `Server`.
+    """Fleets in order of preference; implements `Server`.
 
-    A router sees the pool that a new task would join. Later calls of a task begin with the pool of the call before, if
+    A router sees the pool that the request would join. Later calls of a task begin with the pool of the call before, if
     its `stay_with_task` says so, and may go further. `spills` lie between each pool and the next.
     """
 
     def __init__(self, pools: Sequence[Fleet], spills: Sequence[Spill]):
         self._pools = tuple(pools)
         self._spills = tuple(spills)
+        self._at_api: dict[Request, Fleet] = {}
         # A replica on demand has a pool of its own in the facts, but the queue of the spot replicas it stands in for.
         self._order = {number: order for order, fleet in enumerate(pools) for number in fleet.pools}
 
-    def __getattr__(self, name: str):
-        return getattr(self._pools[self._in_time(0)], name)
+    def view_for(self, request: Request) -> FleetView:
+        """The pool that this request would join now."""
+        return self._pool_for(request).view
+
+    def sent_to_api(self, request: Request) -> None:
+        """Count a request that went to the API as demand on the pool that it would have joined."""
+        self._at_api[request] = pool = self._pool_for(request)
+        pool.sent_to_api(request)
+
+    def back_from_api(self, request: Request) -> None:
+        """The API has served a request that `sent_to_api` counted."""
+        self._at_api.pop(request).back_from_api(request)
 
     def submit(self, request: Request) -> None:
+        self._pool_for(request).submit(request)
+
+    def _pool_for(self, request: Request) -> Fleet:
         previous = request.previous
-        at = self._order.get(previous.pool, 0) if previous is not None else 0
-        if at <= 0 or not self._spills[at - 1].stay_with_task:
-            at = 0
-        self._pools[self._in_time(at)].submit(request)
+        order = 0 if previous is None else self._order.get(previous.pool, 0)
+        if order and not self._spills[order - 1].stay_with_task:
+            order = 0
+        return self._in_time(order)
 
     def unfinished(self) -> list[Request]:
         """Every request that is in here now."""
@@ -104,10 +118,11 @@ class PooledFleet:
         for pool in self._pools:
             pool.close()
 
-    def _in_time(self, at: int) -> int:
-        """The first pool, from this one on, that takes a request in time; else the last."""
-        for spill in self._spills[at:]:
-            if not (self._pools[at].would_refuse or spill.fires(self._pools[at])):
+    def _in_time(self, order: int) -> Fleet:
+        """The first pool, from this place on, that takes a request in time; else the last."""
+        for spill in self._spills[order:]:
+            view = self._pools[order].view
+            if not (view.would_refuse or spill.fires(view)):
                 break
-            at += 1
-        return at
+            order += 1
+        return self._pools[order]

@@ -19,10 +19,23 @@ _FLEET, _API, _FINISHED = (
 )  # looking a member up on its enum costs as much as a call
 
 
+class RunView:
+    """The `SystemView` of a run: what a router sees when it decides on a request. `fleet`: as that request sees it."""
+
+    def __init__(self, env: Any):
+        self._env = env
+        self.fleet: Any = None
+        self.api: Any = None
+
+    @property
+    def now_s(self) -> float:
+        return float(self._env.now)
+
+
 class Gateway:
     """Plays tasks: sends each call to the backend the router names, and the next call once the one before has finished.
 
-    Implements `SystemView`. A task whose call is refused or abandoned ends there, unless the router sends the call to
+    A task whose call is refused or abandoned ends there, unless the router sends the call to
     the API when the fleet has turned it away. Wire it up in two steps, since the backends are built with `fleet_done`
     and `api_done` as their callbacks: set `fleet` and `api` before the first task. `ingress_s`: what HTTP and
     tokenising take from a request's arrival until it gets here. `rng`: numpy's generator for the router.
@@ -33,7 +46,8 @@ class Gateway:
         self._is_demand = router.is_demand
         self._router: Any = router.start(Clock(env), rng)
         self._choose: Callable[[Request, Any], Backend] = self._router.choose
-        self._missed: dict[Request, Callable[[int], None]] = {}  # on the API as no replica was ready; whom to tell
+        self._counted_at_fleet: dict[Request, None] = {}  # requests at the API only because no replica was ready
+        self._view = RunView(env)
         self.fleet_done = self._turned_away_or_done if router.retries else self.done
         self._recorder = recorder
         self.ingress_s = ingress_s
@@ -43,10 +57,6 @@ class Gateway:
         self.tasks_started = 0
         self.tasks_ended = 0
         self.requests_started = 0
-
-    @property
-    def now_s(self) -> float:
-        return self._env.now
 
     @property
     def tasks_running(self) -> int:
@@ -84,29 +94,38 @@ class Gateway:
     def _send(self, request: Request) -> None:
         self.requests_started += 1
         choose = self._choose
-        backend = choose(request, self)
+        view, fleet = self._view_for(request), self.fleet
+        backend = choose(request, view)
         if backend == _FLEET:
             request.backend = _FLEET
-            self.fleet.submit(request)
+            fleet.submit(request)
             return
-        fleet = self.fleet
-        if fleet is not None and not fleet.n_ready and self._is_demand(request):
-            self._missed[request] = missed = fleet.missed  # of several pools, of the one it would have joined
-            missed(1)
+        if fleet is not None and not view.fleet.n_ready and self._is_demand(request):
+            self._counted_at_fleet[request] = None
+            fleet.sent_to_api(request)
         request.backend = _API
         self.api.submit(request)
+
+    def _view_for(self, request: Request) -> RunView:
+        view, fleet = self._view, self.fleet
+        view.api = self.api
+        if fleet is not None:
+            view.fleet = fleet.view_for(request)
+        return view
 
     def api_done(self, request: Request) -> None:
         """The API has finished with a request."""
         self._router.settled(request)
-        if request in self._missed:
-            self._missed.pop(request)(-1)
+        if request in self._counted_at_fleet:
+            del self._counted_at_fleet[request]
+            self.fleet.back_from_api(request)
         self.done(request)
 
     def _turned_away_or_done(self, request: Request) -> None:
         # A request that failed had begun on a replica: its stay there is on record and must not be forgotten.
-        if request.outcome is Outcome.REFUSED and self._router.second_try(request, self):
-            call_later(self._env, 0.0, self._try_again, request)  # not at once: the fleet is still at work on it
+        if request.outcome is Outcome.REFUSED and self._router.second_try(request, self._view_for(request)):
+            # In an event of its own, because the fleet is not done with the request before this one ends.
+            call_later(self._env, 0.0, self._try_again, request)
         else:
             self.done(request)
 

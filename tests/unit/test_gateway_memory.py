@@ -45,6 +45,9 @@ class Served:
     def __init__(self, name, seen, done):
         self.name, self.seen, self.done, self.n_ready = name, seen, done, 1
 
+    def view_for(self, request):
+        return self
+
     def submit(self, request):
         self.seen.append(self.name)
         request.first_token_s = request.admitted_s = request.arrived_s

@@ -97,7 +97,7 @@ def test_a_request_is_tried_so_often_and_then_fails():
     lives = fleet.play(20)
     assert request.outcome is Outcome.FAILED and request.finished_s == 4.0
     assert stays(fleet) == [(0, 0.0, 2.5), (1, 2.5, 4.0)]
-    assert lives[2] == [("idle", 0.0, 20.0)] and fleet.fleet.n_outstanding == 0
+    assert lives[2] == [("idle", 0.0, 20.0)] and fleet.fleet.view.n_outstanding == 0
 
 
 @pytest.mark.parametrize("how", [dict(lost_requests="fail"), dict(max_retries=0)])

@@ -205,7 +205,12 @@ class Stub(SimpleNamespace):
 def stubs(*waiting, spills):
     """A fleet of ready replicas, one per pool, with so many requests waiting."""
     pools = [
-        Stub(n_waiting=n, n_ready=1, predicted_wait_s=10.0 * n, would_refuse=False, taken=[], name=i, pools=(i,))
+        Stub(
+            view=SimpleNamespace(n_waiting=n, n_ready=1, predicted_wait_s=10.0 * n, would_refuse=False),
+            taken=[],
+            name=i,
+            pools=(i,),
+        )
         for i, n in enumerate(waiting)
     ]
     return pools, PooledFleet(pools, spills)
@@ -219,10 +224,10 @@ def goes_to(waiting, spills, previous=None):
         is_api = previous == "api"
         served = PreviousCall(Backend(is_api), -1 if is_api else previous, -1 if is_api else 7)
     request = Request(task, 0 if served is None else 1, 0.0, served)
+    seen = fleet.view_for(request)
     fleet.submit(request)
     (taker,) = [pool for pool in pools if pool.taken]
-    if previous is None:
-        assert fleet.name == taker.name, "a router sees the pool that a new task would join"
+    assert seen is taker.view, "a router sees the pool that the request would join"
     return taker.name
 
 
@@ -248,8 +253,9 @@ def test_later_calls_stay_or_go_further_but_not_back():
 
 def test_a_pool_that_would_refuse_is_passed_over():
     pools, fleet = stubs(0, 0, spills=(Spill(queue_per_replica=5),))
-    pools[0].would_refuse = True
-    assert fleet.name == 1
+    pools[0].view.would_refuse = True
+    request = Request(Task(0, 0.0, (Call(1, 1),)), 0, 0.0)
+    assert fleet.view_for(request) is pools[1].view
 
 
 def test_full_queues_refuse_only_when_all_are_full(tmp_path):

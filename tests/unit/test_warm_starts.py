@@ -85,11 +85,11 @@ def test_nodes_in_turn_or_at_random_may_be_cold_ones():
 
 def test_what_a_new_start_should_take_follows_the_nodes():
     fleet = SmallFleet(1, sizes=[(10, 0)], cold_start={"nodes": NODES}).fleet
-    assert fleet.predicted_wait_s == 0.0
+    assert fleet.view.predicted_wait_s == 0.0
     fleet._env.run(until=15)
-    assert fleet.predicted_wait_s == 3.25
+    assert fleet.view.predicted_wait_s == 3.25
     fleet._env.run(until=150)
-    assert fleet.predicted_wait_s == 10.0
+    assert fleet.view.predicted_wait_s == 10.0
 
 
 def asleep(gpu, sizes, **sleep):

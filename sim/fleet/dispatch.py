@@ -1,0 +1,44 @@
+"""Which replica takes a request: the ready ones with room, and the placement that picks among them."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Callable
+
+from sim.engine.replica import Replica
+from sim.views import ReplicaView
+from sim.work import Request
+
+
+class Dispatch:
+    """The ready replicas with fewer than `max_per_replica` requests in them; `choose` picks one of several."""
+
+    def __init__(self, choose: Callable[[Request, list[ReplicaView]], ReplicaView], max_per_replica: float):
+        self._choose = choose
+        self._max_per_replica = max_per_replica
+        self.open: list[Replica] = []  # by replica_id
+
+    def has_room(self, replica: Replica) -> bool:
+        return replica.n_outstanding < self._max_per_replica
+
+    def offer(self, replica: Replica) -> None:
+        """Let newcomers go to a ready replica, as long as it has room."""
+        if self.has_room(replica) and replica not in self.open:
+            insort(self.open, replica, key=lambda r: r.replica_id)
+
+    def withhold(self, replica: Replica | None) -> None:
+        """Send nothing more to a replica."""
+        if replica in self.open:
+            self.open.remove(replica)
+
+    def send(self, request: Request) -> None:
+        """Hand a request to a replica with room; there must be one."""
+        candidates = self.open
+        replica = candidates[0] if len(candidates) == 1 else self._choose(request, candidates)
+        replica.submit(request)
+        if replica.n_outstanding >= self._max_per_replica and replica in candidates:
+            candidates.remove(replica)
+
+    def placed(self, request: Request) -> ReplicaView | None:
+        """The replica that a request sent now would go to; None if none has room."""
+        return self._choose(request, self.open) if self.open else None
