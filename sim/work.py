@@ -18,7 +18,8 @@ Two prompts whose leading segments agree share those tokens, and so may share th
 class Call(NamedTuple):
     """One model call of a task.
 
-    `wait_s` is the tool or human time between the previous call's end and this call. `segments` says which leading
+    `wait_s` is the tool or human time between the previous call's end and this call; `least_gap_s` is the least between
+    their arrivals, as logs have it that know no ends: the later of the two decides. `segments` says which leading
     prompt tokens other prompts may share (they may cover less than `input_tokens`; the rest is unique).
     `extends_prefix` says that the generated tokens continue the stream of the last segment, as in an agent loop whose
     next prompt repeats this one and its answer; the segments then cover the whole prompt. `api_quantiles` are this
@@ -31,6 +32,15 @@ class Call(NamedTuple):
     segments: tuple[Segment, ...] = ()
     extends_prefix: bool = False
     api_quantiles: tuple[float, float] = (0.5, 0.5)
+    least_gap_s: float = 0.0
+
+
+def wait_after(previous: Request, call: Call) -> float:
+    """Seconds between the end of a finished request and the arrival of its task's next call."""
+    finished_s = previous.finished_s
+    if not call.least_gap_s or finished_s is None:
+        return call.wait_s
+    return max(call.wait_s, previous.arrived_s + call.least_gap_s - finished_s)
 
 
 def returning_tokens(previous: Call, call: Call) -> int:

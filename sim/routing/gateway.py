@@ -10,7 +10,7 @@ from typing import Any
 from sim.clock import Clock, call_later
 from sim.recorder import Recorder
 from sim.routing.router import Router
-from sim.work import Backend, Outcome, PreviousCall, Request, Task
+from sim.work import Backend, Outcome, PreviousCall, Request, Task, wait_after
 
 _FLEET, _API, _FINISHED = (
     Backend.FLEET,
@@ -78,7 +78,7 @@ class Gateway:
             if self.on_task_end is not None:
                 self.on_task_end(request)
             return
-        delay_s = task.calls[following].wait_s + self.ingress_s
+        delay_s = wait_after(request, task.calls[following]) + self.ingress_s
         if delay_s > 0:
             call_later(self._env, delay_s, self._follow, request)
         else:
@@ -88,7 +88,7 @@ class Gateway:
         index = previous.call_index + 1
         assert previous.finished_s is not None and previous.backend is not None
         served = PreviousCall(previous.backend, previous.pool, previous.replica_id, previous.prefill_replica_id)
-        arrived_s = previous.finished_s + previous.task.calls[index].wait_s
+        arrived_s = previous.finished_s + wait_after(previous, previous.task.calls[index])
         self._send(Request(previous.task, index, arrived_s, served))
 
     def _send(self, request: Request) -> None:

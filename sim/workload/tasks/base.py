@@ -28,6 +28,7 @@ class Drawn(NamedTuple):
     wait_s: np.ndarray | None  # None = 0 throughout
     contexts: np.ndarray | None  # how often the task's context had been compacted before the call; None = never
     application: np.ndarray | None = None  # of each task, by number; None = 0 throughout
+    least_gap_s: np.ndarray | None = None  # None = 0 throughout
 
 
 def expected_calls(n_calls: np.ndarray, shares: np.ndarray) -> tuple[float, ...]:
@@ -117,7 +118,8 @@ def build_calls(
     waits = repeat(0.0) if drawn.wait_s is None else drawn.wait_s.tolist()
     luck = repeat((0.5, 0.5)) if quantiles is None else quantiles
     tokens = (column.astype(np.int64, copy=False).tolist() for column in (drawn.input_tokens, drawn.output_tokens))
-    columns = (*tokens, waits, segments, extends_prefix, luck)
+    gaps = repeat(0.0) if drawn.least_gap_s is None else drawn.least_gap_s.tolist()
+    columns = (*tokens, waits, segments, extends_prefix, luck, gaps)
     # A Call is a tuple: tuple.__new__ makes it at a third of the cost of Call(...).
     made = map(tuple.__new__, repeat(Call), zip(*columns, strict=False))
     if len(drawn.offsets) == len(drawn.input_tokens) + 1:
