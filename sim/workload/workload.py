@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain, repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +15,11 @@ from sim.workload.arrivals.base import Source
 from sim.workload.arrivals.replay import Arrived, Replay
 from sim.workload.lengths.base import Lengths
 from sim.workload.lengths.empirical import Empirical
-from sim.workload.logs.recorded_calls import priorities_of, recorded_calls
+from sim.workload.logs.recorded_calls import applications_of, priorities_of, recorded_calls
 from sim.workload.tasks.base import Tasks, expected_calls
+
+if TYPE_CHECKING:
+    from sim.workload.logs.request_log import RequestLog
 
 Kind = tuple[tuple[Call, ...], int, TaskProfile]
 """What a task is: its calls, its application and what routers may know of it."""
@@ -79,7 +82,8 @@ class Workload:
     @property
     def application_names(self) -> dict[int, str]:
         """What the numbers of applications stand for."""
-        return {} if self.is_recorded else dict(enumerate(self.tasks.application_names))
+        names = self.arrivals.log.application_names if self.is_recorded else self.tasks.application_names
+        return dict(enumerate(names))
 
     def endless_kinds(self, streams: Streams, api: bool = False) -> Iterator[Kind]:
         """What the k-th task is, for as many tasks as a closed loop may begin."""
@@ -118,10 +122,15 @@ class Workload:
 
     def content_hashes(self) -> dict[str, str]:
         """SHA-256 of every external file that the tasks depend on, by its path. Raises TraceError."""
-        readers = [self.arrivals] if isinstance(self.arrivals, Replay) else []
+        return {log.path: log.sha256 for log in self.logs}
+
+    @property
+    def logs(self) -> list[RequestLog]:
+        """The request logs that arrivals and lengths come from. Raises TraceError."""
+        readers: list[Replay | Empirical] = [self.arrivals] if isinstance(self.arrivals, Replay) else []
         if not self.is_recorded and self.tasks.uses_lengths and isinstance(self.lengths, Empirical):
             readers.append(self.lengths)
-        return {reader.path: reader.log.sha256 for reader in readers}
+        return [reader.log for reader in readers]
 
     def _mix(self, streams: Streams, api: bool, waits: bool = True) -> Iterator[tuple]:
         """Endless blocks of columns: calls, applications and profiles of tasks. Block sizes are fixed, so the k-th task
@@ -141,13 +150,17 @@ class Workload:
     def _recorded(self, streams: Streams, horizon_s: float, api: bool):
         excerpt, first_id = self.arrivals.excerpt, 0
         counts, times = np.unique(np.diff(excerpt.offsets), return_counts=True)
-        profile = TaskProfile(expected_calls=expected_calls(counts, times / times.sum()))
+        expected = expected_calls(counts, times / times.sum())
+        profiles = [TaskProfile(name, expected) for name in excerpt.log.application_names or ("",)]
         luck = streams.generator("api_quantiles") if api else None
         for block in self.arrivals.arrived(streams.generator("arrivals"), horizon_s):
             n_calls = int((excerpt.offsets[block.tasks + 1] - excerpt.offsets[block.tasks]).sum())
             quantiles = _quantiles(luck, n_calls) if api else None
             calls = recorded_calls(excerpt, block, first_id, quantiles)
-            yield block.times_s, priorities_of(excerpt, block), calls, repeat(0), repeat(profile)
+            numbers = applications_of(excerpt, block)
+            applications = repeat(0) if numbers is None else numbers.tolist()
+            of_tasks = repeat(profiles[0]) if numbers is None else map(profiles.__getitem__, applications)
+            yield block.times_s, priorities_of(excerpt, block), calls, applications, of_tasks
             first_id += len(block.tasks)
 
     def _recorded_again_and_again(self) -> Iterator[Iterator[tuple[Call, ...]]]:

@@ -112,7 +112,10 @@ def test_a_column_of_moments_says_the_same_in_csv_and_parquet(tmp_path, unit, zo
 
 def test_moments_of_python_and_days_in_parquet(tmp_path):
     day = pd.Timestamp("2025-03-30")
-    for stamps in ([day.to_pydatetime(), day.to_pydatetime() + pd.Timedelta("1D")], [day.date(), day.date()]):
+    for stamps in (
+        [day.to_pydatetime(), day.to_pydatetime() + pd.Timedelta("1D")],
+        [day.date(), (day + pd.Timedelta("2D")).date()],
+    ):
         pd.DataFrame({"timestamp": stamps, "input_tokens": 10, "output_tokens": 5}).to_parquet(tmp_path / "log.parquet")
         span_s = (pd.Timestamp(stamps[1]) - pd.Timestamp(stamps[0])).total_seconds()
         assert read_log(str(tmp_path / "log.parquet")).span_s == span_s
@@ -124,7 +127,6 @@ def test_moments_of_python_and_days_in_parquet(tmp_path):
         ("arrived_s", MOMENTS, "'2025-03-30 00:59:59.999999900+00:00' is not a number of seconds"),
         ("arrived_s", pd.to_timedelta([1, 2, 3], unit="s"), "'0 days 00:00:01' is not a number of seconds"),
         ("arrived_s", [1735689600000, 1735689600250, 1735689601000], "looks like milliseconds, must be seconds"),
-        ("timestamp", [1735689600000, 1735689600250, 1735689601000], "looks like milliseconds, must be seconds"),
         ("timestamp", [MOMENTS[0], None, MOMENTS[2]], "row 2, column 'timestamp': an empty field is not a date"),
         ("timestamp", pd.to_datetime(["3025-01-01"] * 3), "is not a year from 1678 to 2261"),
         ("input_tokens", MOMENTS, "is not a whole number of tokens >= 0"),
@@ -182,26 +184,25 @@ def test_coarse_time_stamps_are_noticed(log_of):
         (AZURE + "2023-11-16 18:00:00,1,many\n", "line 2, column 'GeneratedTokens': 'many' is not a whole number"),
         (PLAIN + "0,1,1\n\n1,-5,1\n", "line 4, column 'input_tokens': -5 is not a whole number of tokens >= 0"),
         (PLAIN + "0,1.5,1\n", "line 2, column 'input_tokens': 1.5 is not a whole number"),
-        (PLAIN + "0,1,1\n1,,1\n", "line 3, column 'input_tokens': an empty field is not a whole number"),
         (PLAIN + "0,1,1\ninf,1,1\n", "line 3, column 'arrived_s': inf is not a number of seconds"),
         (PLAIN + "0,1,1\n1,1,1,1\n", "line 3"),
         (PLAIN + "0,5,10,7\n1,5,10,7\n", "line 2: has 4 fields, but the header names 3: arrived_s,input_tokens,output"),
         (PLAIN + "0,5,10,\n\n1,5,10,7\n", "line 4: has 4 fields, but the header names 3"),
-        ("a;b;c\n0,5;1;1\n", "line 2: has 2 fields, but the header names 1: a;b;c (a decimal comma?)"),
+        ("a;b;c\n0,5;1;1\n", "line 1, column 'arrived_s': is missing; found a, b, c"),
         (PLAIN + "1735689600000,1,1\n", "line 2, column 'arrived_s': 1735689600000 looks like milliseconds, must be s"),
         (
-            json.dumps(MOONCAKE_ROW | {"timestamp": 1735689600000000}),
+            json.dumps(MOONCAKE_ROW | {"timestamp": 1735689600000000, "hash_ids": [1]}),
             "line 1, column 'timestamp': 1735689600000000 looks like microseconds, must be milliseconds",
         ),
         (PLAIN, "holds no request"),
         (PLAIN + "0,1,0\n", "holds no request"),
         ("", "is empty"),
-        ('{"timestamp": 0, "input_length": 5}\n', "column 'output_length': is missing; found timestamp, in"),
+        ('{"timestamp": 0, "input_length": 5}\n', "column 'output_tokens': is missing; found timestamp, in"),
         ('{"timestamp": 0, "input_length": 5, "output_length": 1}\n{"timest\n', "line 2: is not JSON"),
         ('{"timestamp": 0, "input_length": 5, "output_length": -1}\n', "line 1, column 'output_length': -1 is not"),
         (
             '{"timestamp": 0, "input_length": 5, "output_length": 1, "hash_ids": [1, 2]}\n',
-            "line 1, column 'hash_ids': [1, 2] is not a list of at most 1 whole numbers",
+            "line 1, column 'hash_ids': is a list of 2 blocks, must be of at most 1",
         ),
     ],
 )

@@ -133,9 +133,10 @@ def sessions(tmp_path):
 def test_replayed_sessions_are_tasks_whose_prompts_extend_one_another(sessions):
     x, y, z = all_tasks(Workload(Replay(path=sessions)))
     assert [task.arrived_s for task in (x, y, z)] == [0.0, 2.0, 16.0]
-    assert [call.wait_s for call in x.calls] == [0.0, 10.0, 5.0]
-    assert [call.segments for call in x.calls] == [(((0, 0), 100),), (((0, 0), 130),), (((0, 1), 20),)]
-    assert all(call.extends_prefix for call in x.calls)
+    assert [call.wait_s for call in x.calls] == [0.0, 0.0, 0.0]
+    assert [call.least_gap_s for call in x.calls] == [0.0, 10.0, 5.0]
+    assert [call.segments for call in x.calls] == [(((0, 0), 100),), (((0, 0), 130),), ()]
+    assert [call.extends_prefix for call in x.calls] == [True, True, False]
 
 
 def test_replay_of_a_time_window_begins_at_zero(sessions):

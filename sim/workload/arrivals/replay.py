@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from sim.schema import TraceError
 from sim.workload.arrivals.base import Arrivals
+from sim.workload.logs.roles import LogOptions
 
 if TYPE_CHECKING:
     from sim.workload.logs.request_log import RequestLog
@@ -41,7 +42,7 @@ class Excerpt:
     period_s: float
 
 
-class Replay(Arrivals):
+class Replay(Arrivals, LogOptions):
     """Arrivals from a request log (formats: `sim.workload.logs`). Moment 0 is `start_s` after the log's first row.
 
     A task is a row, or all rows of one task id; it is in the excerpt if its first call is. `rate_scale` multiplies the
@@ -60,8 +61,6 @@ class Replay(Arrivals):
 
     kind: Literal["replay"] = "replay"
     is_random: ClassVar[bool] = False  # a log is what it is
-    path: str = Field(min_length=1)
-    format: Literal["auto", "azure", "mooncake", "plain"] = "auto"
     start_s: float = Field(0.0, ge=0, description="skip this much of the log")
     duration_s: float | None = Field(None, gt=0, description="replay this much of it; null = to its end")
     rate_scale: float = Field(1.0, gt=0, description="multiply the mean rate")
@@ -88,9 +87,9 @@ class Replay(Arrivals):
     @property
     def log(self) -> RequestLog:
         """The whole log. Raises TraceError."""
-        from sim.workload.logs.request_log import read_log  # here, so that runs without a log need no pandas
+        from sim.workload.logs.request_log import read  # here, so that runs without a log need no pandas
 
-        return read_log(self.path, self.format)
+        return read(self)
 
     @property
     def excerpt(self) -> Excerpt:

@@ -5,24 +5,22 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
 from sim.workload.lengths.base import Lengths
+from sim.workload.logs.roles import LogOptions
 
 
-class Empirical(Lengths):
+class Empirical(Lengths, LogOptions):
     """Rows of a request log (formats: `sim.workload.logs`), drawn with replacement, input and output together."""
 
     kind: Literal["empirical"] = "empirical"
-    path: str = Field(min_length=1)
-    format: Literal["auto", "azure", "mooncake", "plain"] = "auto"
 
     @property
     def log(self):
         """The RequestLog drawn from. Raises TraceError."""
-        from sim.workload.logs.request_log import read_log  # here, so that runs without a log need no pandas
+        from sim.workload.logs.request_log import read  # here, so that runs without a log need no pandas
 
-        return read_log(self.path, self.format)
+        return read(self)
 
     @property
     def mean_input_tokens(self) -> float:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import repeat
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sim.work import Call, Segment
 from sim.workload.arrivals.replay import Arrived, Excerpt
 from sim.workload.tasks.base import Drawn, build_calls
+
+if TYPE_CHECKING:
+    from sim.workload.logs.request_log import RequestLog
 
 
 def draw_recorded(excerpt: Excerpt, block: Arrived) -> tuple[Drawn, np.ndarray]:
@@ -21,13 +25,29 @@ def draw_recorded(excerpt: Excerpt, block: Arrived) -> tuple[Drawn, np.ndarray]:
     log, first = excerpt.log, offsets[:-1]
     input_tokens, wait_s, contexts = log.input_tokens[rows], None, None
     if log.task_ids is not None:
-        wait_s = np.diff(log.arrived_s[rows], prepend=0.0) if log.wait_s is None else log.wait_s[rows].copy()
-        wait_s[first] = 0.0
-        shrunk = np.diff(input_tokens, prepend=0) < 0
-        shrunk[first] = False
-        contexts = np.cumsum(shrunk)
-        contexts -= np.repeat(contexts[first], counts)
-    return Drawn(offsets, input_tokens, log.output_tokens[rows], wait_s, contexts), rows
+        wait_s = None if log.wait_s is None else log.wait_s[rows]
+        contexts = _contexts(log, rows, first, counts)
+    least_gap_s = None if log.least_gap_s is None else log.least_gap_s[rows]
+    drawn = Drawn(offsets, input_tokens, log.output_tokens[rows], wait_s, contexts, least_gap_s=least_gap_s)
+    return drawn, rows
+
+
+def _contexts(log: RequestLog, rows: np.ndarray, first: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """How often the context of its task had begun anew before each call: where the prompt cannot hold the one before
+    and its answer, or where the log says so."""
+    both = log.input_tokens[rows] + log.output_tokens[rows]
+    anew = log.input_tokens[rows] < np.concatenate(([0], both[:-1]))
+    if log.begins_anew is not None:
+        anew |= log.begins_anew[rows]
+    anew[first] = False
+    contexts = np.cumsum(anew)
+    return contexts - np.repeat(contexts[first], counts)
+
+
+def applications_of(excerpt: Excerpt, block: Arrived) -> np.ndarray | None:
+    """The application of each task of the block: that of its first call in the log. None: they have none."""
+    applications = excerpt.log.applications
+    return None if applications is None else applications[excerpt.rows[excerpt.offsets[block.tasks]]]
 
 
 def priorities_of(excerpt: Excerpt, block: Arrived) -> Iterable[int]:
@@ -42,13 +62,14 @@ def recorded_calls(
     """The calls of each task of the block.
 
     With prefix blocks in the log, prompts share what their block ids share, within one copy of the log; with a prefix
-    column, the texts it names, and nothing else. With task ids and neither, each prompt of a task
-    is taken to repeat the one before and its answer, unless it is shorter than that prompt: then it starts anew.
+    column, the texts it names, and nothing else. With task ids and neither, each prompt of a task is taken to repeat
+    the one before and its answer, unless it is too short to hold them: then it starts anew. A prompt that neither
+    repeats one nor is repeated shares nothing.
     Otherwise prompts share nothing.
     """
     drawn, rows = draw_recorded(excerpt, block)
     if not waits:
-        drawn = drawn._replace(wait_s=None)
+        drawn = drawn._replace(wait_s=None, least_gap_s=None)
     log, counts = excerpt.log, np.diff(drawn.offsets)
     if log.hash_ids is not None:
         segments = _block_segments(excerpt, drawn.input_tokens, rows, np.repeat(block.copies, counts))
@@ -59,8 +80,16 @@ def recorded_calls(
     if drawn.contexts is None:
         return build_calls(drawn, repeat(()), repeat(False), quantiles)
     ids = np.repeat(np.arange(first_task_id, first_task_id + len(counts)), counts)
-    keys = zip(ids.tolist(), drawn.contexts.tolist(), strict=True)
-    return build_calls(drawn, zip(zip(keys, drawn.input_tokens.tolist(), strict=True)), repeat(True), quantiles)
+    is_alone = _alone_in_context(ids, drawn.contexts)
+    columns = (ids.tolist(), drawn.contexts.tolist(), drawn.input_tokens.tolist(), is_alone.tolist())
+    own = (() if alone else (((task, context), n),) for task, context, n, alone in zip(*columns, strict=True))
+    return build_calls(drawn, own, (~is_alone).tolist(), quantiles)
+
+
+def _alone_in_context(tasks: np.ndarray, contexts: np.ndarray) -> np.ndarray:
+    """Which calls go on from no other and are gone on from by none: their prompts have nothing to share."""
+    differs = np.concatenate(([True], (np.diff(tasks) != 0) | (np.diff(contexts) != 0), [True]))
+    return differs[:-1] & differs[1:]
 
 
 def _of_copy(segments: tuple[Segment, ...], copy: int) -> tuple[Segment, ...]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from sim.randomness import Streams
 from sim.workload.arrivals.bursty import Bursty
 from sim.workload.lengths.lognormal import Lognormal, TokenSpread
-from sim.workload.logs.request_log import AZURE_COLUMNS
 from sim.workload.tasks.single_call import SingleCall
 from sim.workload.workload import Workload
 
@@ -25,7 +24,7 @@ def write_sample_log(path: str | Path, requests: int = 2000, seed: int = 1) -> N
     arrivals = Bursty(
         rate_per_s=_RATE_PER_S, burst_factor=3, mean_burst_s=30, burst_time_fraction=0.2, exact_tasks=requests
     )
-    path, lines = Path(path), [",".join(AZURE_COLUMNS)]
+    path, lines = Path(path), ["TIMESTAMP,ContextTokens,GeneratedTokens"]
     for block in Workload(arrivals, _CHAT, SingleCall()).task_blocks(Streams(seed), requests / _RATE_PER_S):
         for task in block:
             call, whole_s = task.calls[0], int(task.arrived_s)

@@ -1,0 +1,132 @@
+"""Prefix blocks: which blocks of tokens each prompt is made of, and how large a block is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sim.schema import TraceError
+from sim.workload.logs.values import Place, as_written
+
+_SIZES = (512, 16, 32, 64, 128, 256, 1024, 2048, 4096)
+
+
+class Blocks:
+    """The block ids of all rows, end to end, numbered from 0 in the order in which they appear.
+
+    Ids are names of any kind and size. A block that a prompt has twice is another one the second time: a prefix cache
+    knows a block by all that comes before it, too.
+    """
+
+    def __init__(self):
+        self._numbers: dict[Any, int] = {}
+        self._ids: list[np.ndarray] = []
+        self._counts: list[np.ndarray] = []
+        self.flat = self.counts = np.empty(0, np.int64)
+        self._rows: np.ndarray | None = None
+
+    def add(self, values: pd.Series, place: Place, column: str) -> None:
+        """The ids of some rows. Raises TraceError."""
+        number = self._numbers
+        rows: list[list] = []
+        for i, row in enumerate(values):
+            if row is None or (isinstance(row, float) and row != row):
+                row = []
+            elif isinstance(row, np.ndarray):
+                row = row.tolist()
+            if not isinstance(row, list) or any(type(name) not in (int, str, tuple) for name in row):
+                where = f"{place.shown}, {place.word} {place.lines[i]}, column {column!r}"
+                raise TraceError(f"{where}: {as_written(row)} is not a list of names of blocks")
+            if len(set(row)) < len(row):
+                row = _told_apart(row)
+            rows.append(row)
+        self._counts.append(np.fromiter(map(len, rows), np.int64, len(rows)))
+        numbered = (number.setdefault(name, len(number)) for row in rows for name in row)
+        self._ids.append(np.fromiter(numbered, np.int64, int(self._counts[-1].sum())))
+
+    def take(self, kept: np.ndarray) -> None:
+        """Only these rows, in this order."""
+        self._whole()
+        self.counts, begins = self.counts[kept], (np.cumsum(self.counts) - self.counts)[kept]
+        offsets = np.concatenate(([0], np.cumsum(self.counts)))
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], self.counts)
+        self.flat = self.flat[np.repeat(begins, self.counts) + within]
+
+    def _whole(self) -> None:
+        if self._ids:
+            self.flat, self.counts = np.concatenate(self._ids), np.concatenate(self._counts)
+            self._ids, self._counts = [], []
+
+    def numbered(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers from 0 in order of appearance, and n + 1 offsets."""
+        self._whole()
+        self._numbers = {}
+        codes, _ = pd.factorize(self.flat)
+        return codes.astype(np.int64), np.concatenate(([0], np.cumsum(self.counts)))
+
+    @property
+    def has_any(self) -> bool:
+        """Whether any row has blocks."""
+        self._whole()
+        return len(self.flat) > 0
+
+    def begins(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where the blocks of each row begin, and how many they are."""
+        self._whole()
+        return np.cumsum(self.counts) - self.counts, self.counts
+
+
+def _told_apart(row: list) -> list:
+    seen: dict[Any, int] = {}
+    apart = []
+    for name in row:
+        times = seen.get(name, 0)
+        seen[name] = times + 1
+        apart.append((name, times) if times else name)
+    return apart
+
+
+def size_of_blocks(input_tokens: np.ndarray, counts: np.ndarray, told: int | None, usual: int | None) -> int | None:
+    """Tokens of a block: as told, as usual for the format where every row can have it, else the one size that fits all.
+
+    A row with blocks fits a size if the blocks cover its prompt: ceil or floor of input / size. None if none fits.
+    """
+    if told is not None:
+        return told
+    has = counts > 0
+    tokens, n = input_tokens[has], counts[has]
+    if usual is not None and (n == -(-tokens // usual)).all():
+        return usual
+    fitting = [size for size in _SIZES if ((n == -(-tokens // size)) | (n == tokens // size)).all()]
+    if fitting and len(tokens):
+        return fitting[0] if usual not in fitting else usual
+    return usual if usual is not None and (n <= -(-tokens // usual)).all() else None
+
+
+def whole_or_added(
+    task_ids: np.ndarray, input_tokens: np.ndarray, output_tokens: np.ndarray, lists: Blocks | None
+) -> str | None:
+    """Whether later inputs of a task are whole prompts or what was added to them; None if neither is clear.
+
+    Whole prompts begin with the blocks of the one before (but for its last, partial block) and can hold it and its
+    answer; added ones share no block with it. Clear is what at least nine in ten of the later calls show.
+    """
+    order = np.argsort(task_ids, kind="stable")
+    later = order[1:][task_ids[order[1:]] == task_ids[order[:-1]]]
+    before = order[:-1][task_ids[order[1:]] == task_ids[order[:-1]]]
+    if not len(later):
+        return "whole"
+    if lists is None or not lists.has_any:
+        holds = input_tokens[later] >= input_tokens[before] + output_tokens[before]
+        return "whole" if holds.mean() >= 0.9 else None
+    begins, counts = lists.begins()
+    whole = added = 0
+    for i, j in zip(before.tolist(), later.tolist(), strict=True):
+        old = lists.flat[begins[i] : begins[i] + counts[i]]
+        new = lists.flat[begins[j] : begins[j] + counts[j]]
+        n = max(len(old) - 1, 1)
+        whole += len(new) >= n and bool((new[:n] == old[:n]).all())
+        added += not np.isin(new, old).any()
+    return "whole" if whole >= 0.9 * len(later) else "added" if added >= 0.9 * len(later) else None

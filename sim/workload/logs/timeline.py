@@ -1,0 +1,148 @@
+"""Seconds from the stamps of a log: when its calls arrived and ended, from one moment 0."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import numpy as np
+
+from sim.schema import TraceError
+from sim.workload.logs.columns import unit_of
+from sim.workload.logs.moments import (
+    Moments,
+    looks_absolute,
+    number_seconds,
+    refuse_days,
+    too_long,
+    unit_by_digits,
+)
+from sim.workload.logs.reading import Rows
+from sim.workload.logs.roles import LogOptions
+from sim.workload.logs.values import as_written
+
+
+class Timeline(NamedTuple):
+    """Arrivals in seconds from `zero_s`: seconds since 1970 where `is_absolute`, else by the log's own clock."""
+
+    seconds: np.ndarray
+    zero_s: float
+    is_absolute: bool
+    unit: str  # and what says so; "dates"
+
+    @property
+    def moment_zero(self) -> datetime | None:
+        """The date and time of second 0; None if the log has none."""
+        return datetime.fromtimestamp(self.zero_s, UTC) if self.is_absolute else None
+
+    def moment(self, second: float) -> str | None:
+        """The date and time of a second; None if the log has none."""
+        if not self.is_absolute:
+            return None
+        return datetime.fromtimestamp(self.zero_s + second, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+class _Clock(NamedTuple):
+    """What numbers of a column mean: seconds = value of the unit, from `zero`."""
+
+    unit: str
+    said: str
+    is_absolute: bool
+
+
+def timeline_of(
+    rows: Rows, options: LogOptions, shown: str, durations: dict[str, np.ndarray]
+) -> tuple[Timeline, np.ndarray | None]:
+    """Arrivals of the rows, in the order they have, and their ends (NaN where unknown; None: the log has none).
+
+    Of start, end and duration any two give the third. A later call of a session may have a wait in place of a stamp.
+    """
+    role = "arrived" if "arrived" in rows.moments else "ended"
+    stamps = rows.moments[role]
+    clock = _clock(role, stamps, rows, options, shown)
+    _refuse_empty(stamps, rows, shown, durations)
+    given = ~stamps.is_empty
+    zero = stamps.values[given].min() if stamps.are_dates else _least(stamps, clock, given)
+    if rows.understood.preset.origin == "file" and not stamps.are_dates:
+        zero = 0.0
+    seconds = _seconds(stamps, clock, zero)
+    duration = durations.get("duration")
+    if role == "ended":
+        assert duration is not None
+        if np.isnan(duration).any():
+            raise TraceError(f"{shown}: has rows without a duration, and so without a start")
+        ended, seconds = seconds, seconds - duration
+        first = seconds.min()
+        seconds, ended = seconds - first, ended - first
+        zero = zero / 1e9 + first if stamps.are_dates else zero + first
+    else:
+        seconds = _carried_on(seconds, rows)
+        ended = None
+        if "ended" in rows.moments:
+            others = rows.moments["ended"]
+            ended = _on_the_same_clock(others, stamps, _clock("ended", others, rows, options, shown), zero)
+        if duration is not None:
+            by_duration = seconds + duration
+            ended = by_duration if ended is None else np.where(np.isnan(ended), by_duration, ended)
+        zero = zero / 1e9 if stamps.are_dates else zero
+    return Timeline(seconds, float(zero), clock.is_absolute, clock.said), ended
+
+
+def _least(stamps: Moments, clock: _Clock, given: np.ndarray) -> float:
+    return float(number_seconds(stamps, clock.unit)[given].min())
+
+
+def _seconds(stamps: Moments, clock: _Clock, zero: float) -> np.ndarray:
+    if stamps.are_dates:
+        return np.where(stamps.is_empty, np.nan, (stamps.values - zero) / 1e9)
+    return number_seconds(stamps, clock.unit) - zero
+
+
+def _on_the_same_clock(stamps: Moments, first: Moments, clock: _Clock, zero: float) -> np.ndarray:
+    """Stamps of another column, from the zero of the first: dates and numbers since 1970 may meet."""
+    if stamps.are_dates == first.are_dates:
+        return _seconds(stamps, clock, zero)
+    return _seconds(stamps, clock, zero / 1e9 if first.are_dates else zero * 1e9)
+
+
+def _clock(role: str, stamps: Moments, rows: Rows, options: LogOptions, shown: str) -> _Clock:
+    if stamps.are_dates:
+        return _Clock("ns", "dates", True)
+    values = stamps.values[~stamps.is_empty]
+    unit, told_by = unit_of(role, rows.understood, options)
+    if unit == "auto":
+        refuse_days(shown, stamps, values)
+        unit, told_by = unit_by_digits(values, rows.understood.preset.undecided == "ms_if_whole")
+    bad = too_long(stamps, unit)
+    if bad is not None:
+        i, law, finer = bad
+        where = f"{shown}, {rows.place} {rows.lines[i]}, column {stamps.name!r}"
+        raise TraceError(f"{where}: {as_written(stamps.values[i])} {law} (or say arrivals.time.unit={finer})")
+    is_absolute = unit == "excel_days" or looks_absolute(number_seconds(stamps, unit)[~stamps.is_empty])
+    return _Clock(unit, f"{unit} ({told_by})", is_absolute)
+
+
+def _refuse_empty(stamps: Moments, rows: Rows, shown: str, durations: dict[str, np.ndarray]) -> None:
+    """Every row needs a stamp, but for later calls of sessions with recorded waits."""
+    empty = stamps.is_empty
+    waits = [durations[role] for role in ("wait", "wait_after") if role in durations]
+    if empty.any() and waits and "session" in rows.numbers:
+        known, session = np.zeros(len(rows), bool), rows.numbers["session"]
+        known[np.unique(session, return_index=True)[1]] = True  # the first row of each session
+        empty = empty & (known | (session == 0))
+    if empty.any():
+        i = int(empty.argmax())
+        what = "a date and time" if stamps.are_dates else "a number of seconds"
+        raise TraceError(f"{shown}, {rows.place} {rows.lines[i]}, column {stamps.name!r}: an empty field is not {what}")
+
+
+def _carried_on(seconds: np.ndarray, rows: Rows) -> np.ndarray:
+    """Where later calls of a session have no stamp, that of the call before, in the order of the file."""
+    if not np.isnan(seconds).any():
+        return seconds
+    order = np.argsort(rows.numbers["session"], kind="stable")
+    ranked = seconds[order]
+    given = np.where(np.isnan(ranked), 0, np.arange(len(ranked)))
+    carried = np.empty_like(seconds)
+    carried[order] = ranked[np.maximum.accumulate(given)]
+    return carried
