@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from sim.schema import ConfigError
+from sim.conf_path import conf_dir
+from sim.schema import ConfigError, TraceError
+from sim.workload.logs.files import files_of
 
 SUMMARY, REPLICATIONS, USAGE = "summary.json", "replications.json", "usage.json"
 CONFIG, BILL = "config.yaml", "bill.csv"
@@ -101,7 +103,7 @@ def digest(config: Mapping[str, Any], code: Mapping[str, str] | None = None) -> 
     content["program"] = program_hash()
     if code:
         content["code"] = dict(code)
-    content["files"] = {name: _file_hash(name) for name in sorted(files_named_in(config)) if Path(name).is_file()}
+    content["files"] = {name: _files_hash(name) for name in sorted(files_named_in(config))}
     return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -110,23 +112,34 @@ def program_hash() -> str:
     """Hash of every source file of the program and of the versions of what its numbers depend on."""
     root = Path(__file__).resolve().parent.parent
     total = hashlib.sha256(np.__version__.encode())
-    for path in sorted(root.rglob("*.py")):
-        total.update(str(path.relative_to(root)).encode())
+    presets = (conf_dir() / "log").glob("*.yaml")  # what a log means is data
+    for path in sorted([*root.rglob("*.py"), *presets]):
+        total.update(path.name.encode() if path.suffix == ".yaml" else str(path.relative_to(root)).encode())
         total.update(path.read_bytes())
     return total.hexdigest()
 
 
 def files_named_in(value: Any) -> Iterator[str]:
-    """Every value of a key `path` or `..._path` in a config."""
+    """Every value of a key `path` or `..._path` in a config, and formats that are files."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            if isinstance(inner, str) and (key == "path" or str(key).endswith("_path")):
+            if isinstance(inner, str) and (
+                key == "path" or str(key).endswith("_path") or (key == "format" and inner.endswith((".yaml", ".yml")))
+            ):
                 yield inner
             else:
                 yield from files_named_in(inner)
     elif isinstance(value, list):
         for inner in value:
             yield from files_named_in(inner)
+
+
+def _files_hash(name: str) -> list[str]:
+    """Of a file, or of each that a folder or a glob stands for; empty where there is none, as its reader will say."""
+    try:
+        return [_file_hash(str(file)) for file in files_of(name)]
+    except (TraceError, OSError):
+        return []
 
 
 def _file_hash(name: str) -> str:

@@ -49,6 +49,8 @@ def run_alone(config: dict[str, Any]) -> Path:
     result = replicate(scenario, keep_runs=wants_tables(scenario, alone=True), tell=_tell)
     write_result(folder, config, scenario, result, alone=True)
     write_json(folder / ROW, _ok_row(name, {}, result))
+    for receipt in result.receipts:
+        print("\n".join(receipt.lines()))
     print_summary(result.summary, scenario.name)
     for note in result.notes:
         print(f"note: {note}")

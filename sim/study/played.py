@@ -6,7 +6,7 @@ import difflib
 import html
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,9 @@ from sim.scenarios import Scenario
 from sim.schema import ConfigError
 from sim.simulation import Run
 from sim.study.folder import REQUESTS, SPANS
+
+if TYPE_CHECKING:
+    from sim.workload.logs.receipt import Receipt
 
 HEADLINES = (
     "meets_slo", "slo_attainment_fraction", "ttft_p50_s", "ttft_p99_s", "e2e_p99_s", "usd_total", "usd_per_mtok_total",
@@ -76,6 +79,7 @@ class Result:
     runs: list[Run]  # empty unless kept
     notes: tuple[str, ...]  # what a reader of the results should know
     name: str = "scenario"
+    receipts: tuple[Receipt, ...] = ()  # of the request logs that the traffic came from
     folder: Path | None = field(default=None)
     """Where it was read from; None if it was played in this process."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from sim.ledger.audit import audit
 from sim.ledger.bill import bill, money
@@ -13,6 +14,10 @@ from sim.scenarios import Scenario
 from sim.schema import ConfigError
 from sim.simulation import simulate as play
 from sim.study.played import PlayedRun, Result
+from sim.workload.workload import Workload
+
+if TYPE_CHECKING:
+    from sim.workload.logs.receipt import Receipt
 
 
 def simulate(scenario: Scenario, replication: int = 0) -> PlayedRun:
@@ -62,7 +67,14 @@ def replicate(
         if keep_runs:
             runs.append(played.run)
         tell(number + 1, n_replications)
-    return Result(over_replications(summaries), summaries, usages, bills, runs, tuple(notes), scenario.name)
+    summary, receipts = over_replications(summaries), receipts_of(scenario)
+    return Result(summary, summaries, usages, bills, runs, tuple(notes), scenario.name, receipts)
+
+
+def receipts_of(scenario: Scenario) -> tuple[Receipt, ...]:
+    """What was understood of each request log that the traffic comes from. Raises TraceError."""
+    logs = Workload(scenario.arrivals, scenario.lengths, scenario.tasks).logs
+    return tuple(log.receipt for log in logs if log.receipt is not None)
 
 
 def priced_names(scenario: Scenario) -> tuple[str, str]:

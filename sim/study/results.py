@@ -32,8 +32,9 @@ from sim.study.replicate import priced_names
 def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, result: Result, alone: bool) -> None:
     """Write a scenario's files, each whole or not at all.
 
-    Always summary.json (over replications), replications.json (each summary), config.yaml, usage.json (what re-pricing
-    needs) and bill.csv; requests.parquet, spans.parquet and figures for a run on its own, or if `output` asks for them.
+    Always summary.json (over replications; with the receipt of the traffic's log as `log`), replications.json (each
+    summary), config.yaml, usage.json (what re-pricing needs) and bill.csv; requests.parquet,
+    spans.parquet and figures for a run on its own, or if `output` asks for them.
     """
     write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(config)))
     write_usages(folder / USAGE, scenario, result.usages)
@@ -47,7 +48,8 @@ def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, resul
         from sim.report import figures  # loads matplotlib
 
         figures.write_run(folder, scenario, result)
-    write_json(folder / SUMMARY, result.summary)
+    receipts = [receipt.as_dict() for receipt in result.receipts]
+    write_json(folder / SUMMARY, result.summary | ({"log": receipts[0]} if receipts else {}))
 
 
 def wants_tables(scenario: Scenario, alone: bool) -> bool:
