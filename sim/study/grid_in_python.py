@@ -87,8 +87,8 @@ def _load_run(folder: Path) -> Result:
     bills = [bill.drop(columns="replication") for _, bill in pd.read_csv(folder / BILL).groupby("replication")]
     usages = read_usages(folder / USAGE)[2]
     kept = (row or {}).get("summary", summary)  # where infinite figures are not null
-    summary = {key: float("inf") if kept.get(key) == "inf" else value for key, value in summary.items()}
-    return Result(summary, each, usages, bills, [], tuple((row or {}).get("notes", ())), _name(folder), folder)
+    summary = {key: float("inf") if kept.get(key) == "inf" else value for key, value in summary.items() if key != "log"}
+    return Result(summary, each, usages, bills, [], tuple((row or {}).get("notes", ())), _name(folder), (), folder)
 
 
 def _name(folder: Path) -> str:
