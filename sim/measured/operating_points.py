@@ -1,4 +1,10 @@
-"""Operating points (CSV, one a row): closed loops of so many clients, and bursts of all requests at once."""
+"""Operating points (CSV, one a row): closed loops of so many clients, and bursts of all requests at once.
+
+Columns: `source, engine, gpu, model, dtype, tp, input_len, output_len` are needed; `concurrency` is the number of
+clients, and a row without it says in `notes` that "all N requests [were] sent at once". `kv_dtype` and the engine's
+flags (`max_num_seqs`, `max_num_batched_tokens`, `max_model_len`, `prefix_caching`, ...) say how the server was started.
+Measured are `ttft_ms_mean, _p50, _p99`, `tpot_ms_mean, _p50, _p99`, `e2e_s_p50`, `out_tok_s` and `total_tok_s`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +18,7 @@ from pydantic import Field
 
 from sim.measured.prediction import Prediction
 from sim.measured.server import Play, means, played, seen_by_clients, server
-from sim.measured.stated import MOST, ServerStated, Stated
+from sim.measured.stated import MOST, FlagsStated, ServerStated, Stated
 from sim.measured.tuned_on import is_tuned_on
 from sim.scenarios import Scenario
 from sim.schema import TraceError, parse_config
@@ -32,22 +38,31 @@ _AT_ONCE = r"all (\d+) requests sent at once"
 _ASYNC_SINCE = "2026"  # vLLM schedules asynchronously by default from 0.14 on
 
 
-class _Point(Stated):
-    """What a row needs to be played; the cells are read as text where they are used."""
+class _Row(Stated):
+    """The cells of one row, typed; an empty cell is not stated. Flags have the names that FlagsStated has for them."""
 
     source: str
     engine: str
     gpu: str
     model: str
+    dtype: str | None = None
+    kv_dtype: str | None = None
     tp: float = Field(1, gt=0)
+    n_gpus: float | None = Field(None, gt=0)
     input_len: float = Field(gt=0, le=MOST)
     output_len: float = Field(gt=0, le=MOST)
     concurrency: float | None = Field(None, ge=1, le=100_000)
+    notes: str = ""
+
+
+_FLAGS = tuple(name for name in FlagsStated.model_fields if name != "name")
+_COLUMNS = (*_Row.model_fields, *_FLAGS, "request_rate", *_MEASURED)
+"""Every column that is understood; any other one is refused, because the row would be played without it."""
 
 
 def predictions(row: dict[str, str], stage: int, play: Play) -> Iterator[Prediction]:
     """Every metric of a row; its stage is the row's number, from 0. Raises SimError."""
-    parse_config(_Point, row)
+    parse_config(_Row, row)
     name, scenario, measured = name_of(row), scenario_of(row, play), _measured(row)
     found = [
         seen_by_clients(played(scenario, k, lambda line: play.tell(f"{name} {stage}: {line}")))
@@ -83,11 +98,14 @@ def family_of(row: dict[str, str]) -> str:
 
 def scenario_of(row: dict[str, str], play: Play) -> Scenario:
     """The row as a Scenario: its clients, its lengths, its server; no prompt repeats another."""
+    if row.get("request_rate"):
+        raise TraceError("request_rate: a row is a closed loop or a burst; give concurrency instead")
     n_clients = int(float(row["concurrency"])) if row.get("concurrency") else None
     per_client = _TASKS_PER_CLIENT if "ShareGPT" not in row.get("notes", "") else _SHAREGPT_TASKS
     n_tasks = per_client * n_clients if n_clients else _burst(row)
     engine, flags = _engine(row)
-    stated = {"gpu": row["gpu"], "model": row["model"], "dtype": row.get("dtype"), "tensor_parallel": row.get("tp")}
+    flags |= {name: row[name] for name in _FLAGS if row.get(name)}
+    stated = {"tensor_parallel": row.get("tp")} | {k: row.get(k) for k in ("gpu", "model", "dtype", "kv_dtype")}
     run = parse_config(ServerStated, stated | {"engine": {"name": row["engine"]} | flags})
     arrivals = {"kind": "closed_loop", "n_clients": n_clients or n_tasks, "n_tasks": n_tasks}
     return server(run, play, engine=engine, arrivals=arrivals, lengths=_lengths(row), horizon_s=None)
@@ -150,4 +168,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
     missing = [name for name in needed if not rows or name not in rows[0]]
     if missing:
         raise TraceError(f"{path}: column {missing[0]!r}: is missing")
+    unknown = [name for name in rows[0] if name not in _COLUMNS]
+    if unknown:
+        raise TraceError(f"{path}: column {unknown[0]!r}: is not one of {', '.join(_COLUMNS)}")
     return rows

@@ -125,6 +125,35 @@ def test_what_is_null_or_unknown_or_a_number_in_quotes_does_no_harm(command):
     assert (code, errors) == (0, []) and rows == plain
 
 
+def test_a_row_says_how_its_server_was_started():
+    fp8 = POINT | {"kv_dtype": "fp8", "max_num_seqs": "64", "max_num_batched_tokens": "4096", "prefix_caching": "true"}
+    engine = scenario_of(fp8, Play()).engine
+    assert (engine.kv_dtype, engine.max_num_seqs, engine.max_num_batched_tokens) == ("fp8", 64, 4096)
+    assert engine.prefix_caching and not scenario_of(POINT, Play()).engine.prefix_caching
+
+
+def test_a_cache_of_fp8_makes_room_for_a_larger_batch_and_so_for_shorter_waits(command):
+    long = POINT | {"gpu": "L40S", "input_len": "8000", "output_len": "512", "concurrency": "64"}
+    _, wide, _ = command(as_csv([long]), name="points.csv")
+    _, narrow, _ = command(as_csv([long | {"kv_dtype": "fp8"}]), name="points.csv")
+    ttft_s = [next(r["predicted"] for r in rows if r["metric"] == "ttft_mean_s") for rows in (wide, narrow)]
+    assert ttft_s[1] < 0.9 * ttft_s[0]
+
+
+@pytest.mark.parametrize("column", ["kv_type", "pipeline_parallel", "tokens_per_s"])
+def test_a_column_that_is_not_understood_is_refused_before_anything_is_played(column, command, monkeypatch):
+    monkeypatch.setattr("sim.measured.server.simulate", None)
+    code, rows, (line,) = command(as_csv([POINT | {column: "1"}]), name="points.csv")
+    assert (code, rows) == (2, None)
+    assert f"points.csv: column '{column}': is not one of source, engine" in line and "kv_dtype" in line
+
+
+def test_a_row_at_a_rate_is_named_and_left_out(command):
+    code, rows, (line,) = command(as_csv([POINT | {"request_rate": "5"}, POINT | {"request_rate": ""}]), name="p.csv")
+    assert code == 0 and {row["stage"] for row in rows} == {1}
+    assert line.startswith("not predicted: vllm") and "request_rate: a row is a closed loop" in line
+
+
 def test_a_single_stage_has_its_overall_too(command):
     _, rows, _ = command({"experiments": [RUN]})
     assert {row["stage"] for row in rows} == {0, "overall"}

@@ -228,6 +228,21 @@ def test_plain_csv(read):
     assert (point.rate_per_s, point.measured) == (2.5, Figures(0.03, 0.04, None))
 
 
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [("kv_dtype", "'kv_dtype': is not one of .*; say it with --kv-dtype"), ("colour", "'colour': is not one of")],
+)
+def test_a_column_that_is_not_understood_is_refused(column, words, read):
+    with pytest.raises(TraceError, match=f"my.csv, line 1, column {words}"):
+        read(f"concurrency,input_len,output_len,tpot_ms,{column}\n8,512,128,10,fp8\n", "my.csv")
+
+
+def test_remarks_and_further_statistics_change_nothing(read):
+    plain = "concurrency,input_len,output_len,tpot_ms\n8,512,128,10\n"
+    remarked = "concurrency,input_len,output_len,tpot_ms,notes,p99_ttft_ms\n8,512,128,10,cold,900\n"
+    assert read(remarked, "my.csv").points == read(plain, "my.csv").points
+
+
 OF_8B = ("--model", "llama_3_1_8b")
 MINE = ("my.csv", *OF_8B)
 HEAD = "concurrency,input_tokens,output_tokens,ttft_s,tpot_s\n"

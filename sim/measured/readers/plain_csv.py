@@ -9,15 +9,19 @@
 | `throughput` | output tokens per second; may be blank |
 | `requests`, `tensor_parallel` | optional: how many requests were measured; GPUs of the server, if rows differ |
 
-Other columns are ignored. The names of vLLM's results (`max_concurrency`, `request_rate`, `mean_ttft_ms`,
-`mean_tpot_ms`, `output_throughput`) are understood too.
+The names of vLLM's results (`max_concurrency`, `request_rate`, `mean_ttft_ms`, `mean_tpot_ms`, `output_throughput`) are
+understood too. Further statistics of latencies (`p99_ttft_ms`, `median_tpot_ms`, ...) and the columns `name`, `date`,
+`note`, `comment` and `source` change nothing; any other column is refused, because
+the points would be played without it.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 
+from sim.measured.described_server import FLAGS
 from sim.measured.points import NO_STEADY_STATE, Figures, Point, keeps_up, positive, whole
 from sim.measured.readers.reader import Document, Results, ResultsReader
 from sim.schema import TraceError
@@ -27,6 +31,12 @@ _SAME = {
     "mean_tpot_ms": "tpot_ms", "output_throughput": "throughput", "output_tokens_per_s": "throughput",
     "input_len": "input_tokens", "output_len": "output_tokens", "tp": "tensor_parallel",
 }  # fmt: skip
+_COLUMNS = (
+    "concurrency", "rate_per_s", "input_tokens", "output_tokens", "ttft_s", "ttft_ms", "tpot_s", "tpot_ms",
+    "throughput", "requests", "tensor_parallel",
+)  # fmt: skip
+# They state neither the server, nor the load, nor a figure that is fitted.
+_REMARKS = r"name|date|notes?|comments?|source|(mean|median|std|p\d+)_(ttft|tpot|itl|e2el)_ms"
 
 
 class PlainCsv(ResultsReader):
@@ -76,6 +86,10 @@ def _check_header(path: str, header: list[str]) -> None:
     ):  # fmt: skip
         if not any(name in header for name in either):
             raise TraceError(f"{path}, line 1, column {' or '.join(map(repr, either))}: is missing; found {found}")
+    for name in header:
+        if name not in _COLUMNS and not re.fullmatch(_REMARKS, name):
+            hint = f"; say it with --{name.replace('_', '-')}" if name in FLAGS else ""
+            raise TraceError(f"{path}, line 1, column {name!r}: is not one of {', '.join(_COLUMNS)}{hint}")
     for name in ("ttft", "tpot"):
         if f"{name}_s" in header and f"{name}_ms" in header:
             raise TraceError(f"{path}, line 1: columns {name}_s and {name}_ms: give one of them")
