@@ -90,9 +90,9 @@ class _Understanding:
         rows, seconds = self.rows, timeline.seconds
         backwards = int((np.diff(seconds) < 0).sum())
         turns = rows.numbers.get("turn")
-        if backwards:
+        if backwards and rows.understood.preset.origin == "first":  # a run's own file is in order of outcomes
             rows.notes.append(f"{backwards} rows were out of order; the log was sorted")
-        elif turns is None:
+        if not backwards and turns is None:
             return timeline, ended_s
         order = np.argsort(seconds, kind="stable") if turns is None else np.lexsort((turns, seconds))
         rows.take(order)
