@@ -21,5 +21,4 @@ def predictions(server: Server, point: Point, stage: int) -> Iterator[Prediction
     for i, metric in enumerate(_METRICS):
         value = predicted[i]
         if value is not None:
-            measured = point.measured[i] if point.tells(i) else None
-            yield Prediction(point.label, stage, metric, value, measured)
+            yield Prediction(point.label, stage, metric, value, point.told(i))

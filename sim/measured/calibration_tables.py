@@ -16,7 +16,8 @@ def points_table(points: Sequence[Point], before: Sequence[Figures], after: Sequ
     width = max(len(point.label) for point in points) + 2
     lines = [" " * width + "".join(f"{f'{name}: measured before -> after':>46}" for name, _ in _KINDS)]
     for point, old, new in zip(points, before, after, strict=True):
-        cells = [_cell(*figures, scale) for *figures, (_, scale) in zip(point.measured, old, new, _KINDS, strict=True)]
+        figures = zip(point.measured, old, new, _KINDS, strict=True)
+        cells = [_cell(measured, was, is_now, scale) for measured, was, is_now, (_, scale) in figures]
         lines.append(f"{point.label:{width}}" + "".join(f"{cell:>46}" for cell in cells))
     return "\n".join(lines)
 

@@ -66,7 +66,7 @@ class Balance:
             inside_s = begin_s + steps * step_s
             if clients:
                 rate = min(clients / (ready_s + inside_s), slots / inside_s)
-            else:
+            elif point.rate_per_s:
                 rate = min(point.rate_per_s, slots / inside_s)
                 busy = min(1.0, rate * inside_s)
             per_step = rate * step_s

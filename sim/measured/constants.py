@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sim.hardware.engine import Engine
 from sim.hardware.gpu import Gpu
@@ -81,7 +81,7 @@ class Server:
         lossless |= {name: 0.0 for name in Gpu.model_fields if name.endswith("_us")}
         lossless |= {"sampling_bytes_per_logit": 0.0, "elementwise_efficiency": _FREE}  # fused away at best
         lossless |= {"link_gb_per_s": _FREE, "fp4_dense_tflops": gpu.fp4_dense_tflops or gpu.bf16_dense_tflops}
-        engine = {name: 1.0 for name in Engine.model_fields if name.endswith("_fraction")}
+        engine: dict[str, Any] = {name: 1.0 for name in Engine.model_fields if name.endswith("_fraction")}
         engine |= {"step_overhead_us": 0.0, "request_overhead_s": 0.0}
         if draft := self.engine.speculative:
             engine["speculative"] = draft.model_copy(update={"acceptance_rate": 1.0, "draft_cost_fraction": 0.0})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -54,7 +55,8 @@ def server_described(given: argparse.Namespace, model_ids: Sequence[str]) -> Ser
     refuse_code_in_arguments(words, [given.config_dir] if given.config_dir else [])
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
         config = compose("config", overrides=words)
-        raw = {group: OmegaConf.to_container(config[group], resolve=True) for group in ("gpu", "model", "engine")}
+        groups = ("gpu", "model", "engine")
+        raw = {group: cast(dict[str, Any], OmegaConf.to_container(config[group], resolve=True)) for group in groups}
     if given.weight_dtype is None and len({names_fp8(name) for name in model_ids}) > 1:
         raise ConfigError(
             f"the results are of {', '.join(dict.fromkeys(model_ids))}: "
@@ -77,7 +79,7 @@ def _model_name(given: argparse.Namespace, model_ids: Sequence[str]) -> str:
     if not named:
         raise ConfigError("the results do not say which model was served: say with --model which of conf/model it is")
     own = (given.config_dir / "model").glob("*.yaml") if given.config_dir else ()
-    of_own = {str(OmegaConf.load(path).get("hugging_face_id")).lower(): path.stem for path in own}
+    of_own = {str(OmegaConf.select(OmegaConf.load(path), "hugging_face_id")).lower(): path.stem for path in own}
     try:
         found = {of_own.get(name.lower()) or model_file(name) for name in named}
     except ConfigError:

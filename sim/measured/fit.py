@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log
+from math import inf, log
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -22,7 +22,7 @@ from sim.measured.points import Figures, Point
 from sim.measured.what_points_tell import refuse_impossible, to_fit
 from sim.schema import ConfigError
 
-NOISE = Figures(0.10, 0.03, 0.05)
+_NOISE = (0.10, 0.03, 0.05)
 """Standard deviation of the logarithm expected of a measured TTFT, TPOT and throughput, with the model's own error:
 repeats of one measurement differ by 1 % (TPOT) and 2 to 6 % (mean TTFT); throughput mostly repeats the other two."""
 
@@ -72,11 +72,12 @@ def fit(server: Server, points: Sequence[Point], held: Sequence[str] = ()) -> Fi
     constants = to_fit(server, points, held)
     problem = _Problem(server, points, constants)
     before = problem.played(problem.start)
-    at, best, played = problem.start, None, before
+    at, played = problem.start, before
+    best_cost, best_at, best_played = inf, at, played
     for _ in range(_ROUNDS):
         cost = problem.cost(at, played)
-        if best is None or cost < best[0]:
-            best = (cost, at, played)
+        if cost < best_cost:
+            best_cost, best_at, best_played = cost, at, played
         problem.correct(at, played)
         solution = problem.solve(at)
         moved = float(np.abs(solution.x - at).max())
@@ -84,9 +85,8 @@ def fit(server: Server, points: Sequence[Point], held: Sequence[str] = ()) -> Fi
         played = problem.played(at)
         if moved < _STILL:
             break
-    if problem.cost(at, played) < best[0]:
-        best = (problem.cost(at, played), at, played)
-    _, at, played = best
+    if problem.cost(at, played) >= best_cost:
+        at, played = best_at, best_played
     problem.correct(at, played)
     covariance = problem.covariance(at)
     sigmas = np.sqrt(np.diag(covariance))
@@ -98,10 +98,10 @@ def fit(server: Server, points: Sequence[Point], held: Sequence[str] = ()) -> Fi
 
 def errors(points: Sequence[Point], predicted: Sequence[Figures]) -> Figures:
     """Mean absolute relative error of each figure over the points where it tells something; None if nowhere."""
-    means = []
+    means: list[float | None] = []
     for kind in range(3):
-        pairs = [(p.measured[kind], q[kind]) for p, q in zip(points, predicted, strict=True) if p.tells(kind)]
-        off = [abs(q / p - 1) for p, q in pairs if q is not None]
+        pairs = [(point.told(kind), figures[kind]) for point, figures in zip(points, predicted, strict=True)]
+        off = [abs(after / measured - 1) for measured, after in pairs if measured is not None and after is not None]
         means.append(float(np.mean(off)) if off else None)
     return Figures(*means)
 
@@ -146,11 +146,12 @@ class _Problem:
         """
         for i, (point, balance, seen) in enumerate(zip(self._points, self._balances(at), played, strict=True)):
             form = balance.predict(point)
-            for kind in range(3):
-                known = form[kind] is not None and seen[kind] is not None
-                self._factor[i, kind] = seen[kind] / form[kind] if known else 1.0
+            for kind, (simulated, predicted) in enumerate(zip(seen, form, strict=True)):
+                self._factor[i, kind] = (
+                    simulated / predicted if simulated is not None and predicted is not None else 1.0
+                )
             self._waiting[i] = 0.0, 1.0
-            if self._factor[i, 0] > 1:
+            if seen.ttft_s is not None and form.ttft_s is not None and self._factor[i, 0] > 1:
                 self._factor[i, 0] = 1.0
                 self._waiting[i] = seen.ttft_s - form.ttft_s, balance.prompt_s(point)
 
@@ -158,13 +159,14 @@ class _Problem:
         residuals = []
         for i, (point, balance) in enumerate(zip(self._points, self._balances(at), strict=True)):
             form = balance.predict(point)
-            for kind, (measured, predicted) in enumerate(zip(point.measured, form, strict=True)):
-                if not point.tells(kind) or predicted is None:
+            for kind, predicted in enumerate(form):
+                measured = point.told(kind)
+                if measured is None or predicted is None:
                     continue
                 predicted *= self._factor[i, kind]
                 if kind == 0 and self._waiting[i, 0]:
                     predicted += self._waiting[i, 0] * balance.prompt_s(point) / self._waiting[i, 1]
-                residuals.append(log(predicted / measured) / NOISE[kind])
+                residuals.append(log(predicted / measured) / _NOISE[kind])
         return np.array(residuals)
 
     def _residuals(self, at: np.ndarray) -> np.ndarray:
@@ -177,10 +179,10 @@ class _Problem:
     def cost(self, at: np.ndarray, played: Sequence[Figures]) -> float:
         """Half the sum of squares with the simulator in place of the closed form."""
         data = [
-            log(seen[kind] / point.measured[kind]) / NOISE[kind]
+            log(predicted / measured) / noise
             for point, seen in zip(self._points, played, strict=True)
-            for kind in range(3)
-            if point.tells(kind) and seen[kind] is not None
+            for kind, (predicted, noise) in enumerate(zip(seen, _NOISE, strict=True))
+            if (measured := point.told(kind)) is not None and predicted is not None
         ]
         if not data:
             raise ConfigError("no point could be played on this server: it refuses all requests (KV memory, max_queue)")
@@ -188,7 +190,7 @@ class _Problem:
         return 0.5 * float(np.square(_soften(np.array(data))).sum() + np.square(pull).sum())
 
     def covariance(self, at: np.ndarray) -> np.ndarray:
-        """Of the logarithms, from the Jacobian; widened where the data scatter more than `NOISE` says."""
+        """Of the logarithms, from the Jacobian; widened where the data scatter more than `_NOISE` says."""
         n = len(at)
         columns = []
         for k in range(n):

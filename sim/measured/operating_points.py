@@ -116,9 +116,10 @@ def _engine(row: dict[str, str]) -> tuple[str, dict[str, Any]]:
     for begins, file in _ENGINES.items():
         if row["engine"].startswith(begins):
             return file, {"prefix_caching": False}
-    notes, flags = row.get("notes", ""), {"prefix_caching": False}
+    notes = row.get("notes", "")
     dated = re.search(r"\b20\d\d-\d\d-\d\d\b", notes)
-    flags["async_scheduling"] = bool(dated) and dated[0] >= _ASYNC_SINCE
+    flags: dict[str, Any] = {"prefix_caching": False}
+    flags["async_scheduling"] = dated is not None and dated[0] >= _ASYNC_SINCE
     if "sweep" in notes:
         flags["request_overhead_s"] = SWEEP_OVERHEAD_S
     return "vllm", flags

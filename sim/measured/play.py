@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from itertools import cycle, islice
 
 import numpy as np
@@ -49,18 +50,18 @@ class _Benchmark:
         if self._point.concurrency:
             for _ in range(min(self._point.concurrency, self._n)):
                 self._send()
-        else:
-            self._env.process(self._arrivals())
+        elif self._point.rate_per_s:
+            self._env.process(self._arrivals(self._point.rate_per_s))
         self._env.run(until=self._over)
         return self._figures()
 
-    def _arrivals(self):
+    def _arrivals(self, rate_per_s: float) -> Generator[simpy.Event, None, None]:
         gaps = np.ones(self._n)
         if self._point.burstiness is not None:
             shape = self._point.burstiness
             gaps = np.random.default_rng(_SEED).gamma(shape, 1 / shape, self._n)
             gaps *= self._n / gaps.sum()  # the rate is what was measured, not what was drawn
-        for gap in gaps / self._point.rate_per_s:
+        for gap in gaps / rate_per_s:
             yield self._env.timeout(gap)
             self._send()
 
@@ -84,9 +85,14 @@ class _Benchmark:
         served = [r for r in self._requests if r.outcome is Outcome.FINISHED]
         if not served:
             return Figures(None, None, None)
-        ttft_s = float(np.mean([r.first_token_s - r.arrived_s for r in served]))
-        several = [r for r in served if r.output_tokens > 1]
-        tpots_s = [(r.finished_s - r.first_token_s) / (r.output_tokens - 1) for r in several]
-        tokens = sum(r.output_tokens for r in served)
-        span_s = max(r.finished_s for r in served) - min(r.arrived_s for r in served)
-        return Figures(ttft_s, float(np.mean(tpots_s)) if tpots_s else None, tokens / span_s)
+        stamps_s = np.array([(r.arrived_s, r.first_token_s, r.finished_s) for r in served], dtype=float)
+        arrived_s, first_token_s, finished_s = stamps_s.T
+        output_tokens = np.array([r.output_tokens for r in served])
+        several = output_tokens > 1
+        tpots_s = (finished_s - first_token_s)[several] / (output_tokens[several] - 1)
+        span_s = float(finished_s.max() - arrived_s.min())
+        return Figures(
+            float(np.mean(first_token_s - arrived_s)),
+            float(np.mean(tpots_s)) if len(tpots_s) else None,
+            int(output_tokens.sum()) / span_s,
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, NamedTuple
@@ -20,6 +20,14 @@ class Figures(NamedTuple):
     ttft_s: float | None  # mean over requests: sent to first token, at the client
     tpot_s: float | None  # mean over requests of (last token - first token) / (output tokens - 1)
     output_tokens_per_s: float | None  # of the whole server
+
+
+class Load(NamedTuple):
+    """What a server was asked for: clients, or a rate. See Point."""
+
+    concurrency: int | None = None
+    rate_per_s: float | None = None
+    burstiness: float | None = 1.0
 
 
 @dataclass(frozen=True)
@@ -54,15 +62,18 @@ class Point:
 
         None at a rate without TPOT.
         """
-        if self.concurrency:
+        if self.rate_per_s is None:
             return self.concurrency
         ttft_s, tpot_s, _ = self.measured
         further = self.output_tokens - 1
         return None if further and tpot_s is None else self.rate_per_s * ((ttft_s or 0.0) + further * (tpot_s or 0.0))
 
-    def tells(self, kind: int) -> bool:
-        """Whether a figure says something of the server: throughput that keeps up with a rate is the rate."""
-        return self.measured[kind] is not None and not (kind == 2 and self.rate_per_s)
+    def told(self, kind: int) -> float | None:
+        """A measured figure (0: TTFT, 1: TPOT, 2: throughput); None where it says nothing of the server.
+
+        Throughput at a rate says nothing: a server that keeps up delivers the rate.
+        """
+        return None if kind == 2 and self.rate_per_s else self.measured[kind]
 
 
 def keeps_up(requests: int, rate_per_s: float, span_s: float, decode_s: float) -> bool:
@@ -75,7 +86,8 @@ def keeps_up(requests: int, rate_per_s: float, span_s: float, decode_s: float) -
 
 def usable(place: str, n: int, read: Callable[[int], Any]) -> tuple[list[Any], list[str]]:
     """What `read` makes of each of `n` requests, and a note on those it raises TraceError for: they are left out."""
-    rows, wrong = [], []
+    rows: list[Any] = []
+    wrong: list[str] = []
     for i in range(n):
         try:
             rows.append(read(i))
@@ -104,6 +116,6 @@ def whole(value: Any, place: str) -> int:
     return int(number)
 
 
-def mean(values: list[float]) -> float | None:
-    """Mean of a list; None of an empty one."""
-    return sum(values) / len(values) if values else None
+def mean(values: Sequence[float]) -> float:
+    """Mean of at least one value."""
+    return sum(values) / len(values)

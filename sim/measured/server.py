@@ -6,7 +6,7 @@ import csv
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -108,7 +108,7 @@ def _composed(engine: str) -> Any:
 
 
 def _base(engine: str) -> dict[str, Any]:
-    return OmegaConf.to_container(_composed(engine), resolve=True)
+    return cast(dict[str, Any], OmegaConf.to_container(_composed(engine), resolve=True))
 
 
 def write_requests(path: Path, requests: Iterable[Sent]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -46,11 +46,13 @@ def _rows(
 def _once(run: StagedRun, play: Play, replication: int, requests_csv: Path | None) -> list[dict[str, float]]:
     """Metrics of each stage, then of all; one replication has its own arrivals and its own prompts."""
     rng = np.random.default_rng([replication, zlib.crc32(run.id.encode())])
-    sent, ends = [], []
-    recorded = _recorded(requests_csv, len(run.stages)) if requests_csv else None
+    sent: list[Sent] = []
+    ends: list[int] = []
+    n_stages = len(run.stages)
+    recorded: Sequence[list[Sent] | None] = _recorded(requests_csv, n_stages) if requests_csv else [None] * n_stages
     for i, stage in enumerate(run.stages):
         begins_s = sent[-1].arrived_s + _PAUSE_S if sent else 0.0
-        sent += _requests(stage, rng, begins_s, len(sent), recorded and recorded[i])
+        sent += _requests(stage, rng, begins_s, len(sent), recorded[i])
         ends.append(len(sent))
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "sent.csv"
@@ -77,7 +79,8 @@ def _requests(
     times_s = begins_s + (np.array([s.arrived_s for s in recorded]) if recorded else _moments(stage, n, rng))
     period = stage.prompt_repeat_period_requests or stage.n_distinct_prompts
     n_prompts = period or n
-    prompt_rng = rng if not period else np.random.default_rng(rng.bit_generator.seed_seq.entropy)
+    seeds = cast(np.random.SeedSequence, rng.bit_generator.seed_seq)  # NumPy's type is an interface without entropy
+    prompt_rng = rng if not period else np.random.default_rng(seeds.entropy)
     lengths = _lengths(stage.prompt_tokens, n_prompts, prompt_rng)
     shared = int(stage.shared_prefix_tokens)
     groups = prompt_rng.permutation(np.arange(n_prompts) % (stage.n_prefix_groups or 1))
@@ -125,6 +128,7 @@ def _lengths(stated: LengthsStated, n: int, rng: np.random.Generator) -> np.ndar
     mean, known = stated.mean_tokens, stated.known
     if len(known) < 2:
         return np.full(n, max(1, round(mean)), dtype=np.int64)
-    values = np.interp((np.arange(n) + 0.5) / n, *zip(*known, strict=True))
+    shares, lengths = [share for share, _ in known], [length for _, length in known]
+    values = np.interp((np.arange(n) + 0.5) / n, shares, lengths)
     values *= mean / values.mean()
     return rng.permutation(np.maximum(1, np.round(values)).astype(np.int64))

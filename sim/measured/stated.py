@@ -181,5 +181,6 @@ class StagedRun(ServerStated):
 def number(measured: dict[str, Any], metric: str) -> float | None:
     """What was measured; None where that is no number."""
     value = measured.get(metric)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if is_number else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)

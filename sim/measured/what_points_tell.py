@@ -35,7 +35,7 @@ def to_fit(server: Server, points: Sequence[Point], held: Sequence[str]) -> tupl
     if all(point.measured.ttft_s is None for point in points):  # only the prompts' share of the steps is seen
         free = [constant for constant in free if constant.name != "request_overhead_s"]
     lacks = [*_missing(points, {constant.name for constant in free})]
-    n_figures = sum(point.tells(kind) for point in points for kind in range(3))
+    n_figures = sum(point.told(kind) is not None for point in points for kind in range(3))
     if not lacks and n_figures < len(free):
         lacks = [f"{n_figures} figures cannot tell {len(free)} constants: measure more operating points"]
     if lacks:
@@ -47,7 +47,7 @@ def to_fit(server: Server, points: Sequence[Point], held: Sequence[str]) -> tupl
 
 def _missing(points: Sequence[Point], names: set[str]):
     """One sentence for each thing that the points are silent about and that is to be fitted."""
-    if not any(point.tells(kind) for point in points for kind in (_TPOT, _THROUGHPUT)):
+    if not any(point.told(kind) is not None for point in points for kind in (_TPOT, _THROUGHPUT)):
         if any(point.rate_per_s for point in points):
             yield "no point has TPOT (throughput at a rate is the rate): nothing about decode steps; measure TPOT"
         else:
@@ -136,9 +136,9 @@ def _refuse_faster_than_the_card(server: Server, bounds: Sequence[Balance], poin
 
 
 def _refuse_against_little(point: Point) -> None:
-    if not point.concurrency or any(figure is None for figure in point.measured):
-        return
     ttft_s, tpot_s, tokens_per_s = point.measured
+    if not point.concurrency or ttft_s is None or tpot_s is None or tokens_per_s is None:
+        return
     inside = tokens_per_s / point.output_tokens * (ttft_s + (point.output_tokens - 1) * tpot_s)
     if inside > _LITTLE * point.concurrency:
         raise TraceError(

@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, NamedTuple
 
-from sim.measured.points import AT_ONCE, NO_STEADY_STATE, Figures, Point, keeps_up, mean, positive, usable, whole
+from sim.measured.points import AT_ONCE, NO_STEADY_STATE, Figures, Load, Point, keeps_up, mean, positive, usable, whole
 from sim.measured.readers.reader import Document, Results, ResultsReader
 from sim.schema import TraceError
 
@@ -54,7 +54,8 @@ def _within(holder: Any, keys: tuple[str, ...]) -> Any:
 
 def _points(path: str, benchmarks: list[Any]) -> tuple[list[Point], list[str]]:
     """One operating point per benchmark, and notes on those left out. Raises TraceError naming benchmark and key."""
-    points, notes = [], []
+    points: list[Point] = []
+    notes: list[str] = []
     for i, benchmark in enumerate(benchmarks):
         place = f"{path}, benchmark {i}"
         requests = benchmark.get("requests") if isinstance(benchmark, dict) else None
@@ -88,12 +89,12 @@ class _Row(NamedTuple):
 
 
 def _request(done: list[Any], i: int) -> _Row:
-    request, at = done[i], f"request {i}"
-    prompt, answer = (whole(*_first(request, names, at)) for names in (_PROMPTS, _ANSWERS))
-    ttft_s = positive(*_first(request, ("time_to_first_token_ms",), at)) / 1e3
-    tpot_s = positive(*_first(request, ("inter_token_latency_ms",), at)) / 1e3 if answer > 1 else None
-    start_s = positive(*_first(request, _STARTS, at))
-    return _Row(prompt, answer, ttft_s, tpot_s, start_s, positive(*_first(request, ("request_latency",), at)))
+    request, place = done[i], f"request {i}"
+    prompt, answer = (whole(*_first(request, names, place)) for names in (_PROMPTS, _ANSWERS))
+    ttft_s = positive(*_first(request, ("time_to_first_token_ms",), place)) / 1e3
+    tpot_s = positive(*_first(request, ("inter_token_latency_ms",), place)) / 1e3 if answer > 1 else None
+    start_s = positive(*_first(request, _STARTS, place))
+    return _Row(prompt, answer, ttft_s, tpot_s, start_s, positive(*_first(request, ("request_latency",), place)))
 
 
 def _point(
@@ -105,16 +106,18 @@ def _point(
     if n_all > n_saved:
         notes.append(f"{place}: only {n_saved} of its {n_all} requests were saved, and stand for all; better save all")
         n, span_s = n_all, _duration_s(benchmark) or span_s
-    inputs, outputs, ttft_s, inside_s = (mean([r[k] for r in rows]) for k in (0, 1, 2, 5))
-    tpot_s = mean([r.tpot_s for r in rows if r.tpot_s is not None])
-    load = _load(place, benchmark, n * inside_s / span_s, n)
+    input_tokens, output_tokens = mean([r.input_tokens for r in rows]), mean([r.output_tokens for r in rows])
+    tpots_s = [r.tpot_s for r in rows if r.tpot_s is not None]
+    tpot_s = mean(tpots_s) if tpots_s else None
+    load = _load(place, benchmark, n * mean([r.inside_s for r in rows]) / span_s, n)
     if isinstance(load, str):
         return load
-    if "rate_per_s" in load and not keeps_up(n, load["rate_per_s"], span_s, (outputs - 1) * (tpot_s or 0.0)):
+    decode_s = (output_tokens - 1) * (tpot_s or 0.0)
+    if load.rate_per_s and not keeps_up(n, load.rate_per_s, span_s, decode_s):
         return NO_STEADY_STATE
-    measured = Figures(ttft_s, tpot_s, n * outputs / span_s)
+    measured = Figures(mean([r.ttft_s for r in rows]), tpot_s, n * output_tokens / span_s)
     lengths = tuple((r.input_tokens, r.output_tokens) for r in rows)
-    return Point(place, path, inputs, outputs, measured, requests=n, lengths=lengths, **load)
+    return Point(place, path, input_tokens, output_tokens, measured, *load, requests=n, lengths=lengths)
 
 
 def _n_succeeded(benchmark: dict[str, Any], n_saved: int) -> int:
@@ -125,35 +128,36 @@ def _n_succeeded(benchmark: dict[str, Any], n_saved: int) -> int:
 
 def _duration_s(benchmark: dict[str, Any]) -> float | None:
     start_s, end_s = benchmark.get("start_time"), benchmark.get("end_time")
-    known = isinstance(start_s, float | int) and isinstance(end_s, float | int) and end_s > start_s
-    return end_s - start_s if known else None
+    if isinstance(start_s, float | int) and isinstance(end_s, float | int) and end_s > start_s:
+        return end_s - start_s
+    return None
 
 
-def _first(request: dict[str, Any], names: tuple[str, ...], at: str) -> tuple[Any, str]:
+def _first(request: dict[str, Any], names: tuple[str, ...], place: str) -> tuple[Any, str]:
     """The value of the first of `names` that is there, and the place to name if it is no good."""
     for name in names:
         if isinstance(request, dict) and request.get(name) is not None:
-            return request[name], f"{at}, key {name!r}"
-    raise TraceError(f"{at}, key {names[0]!r}: is missing")
+            return request[name], f"{place}, key {name!r}"
+    raise TraceError(f"{place}, key {names[0]!r}: is missing")
 
 
-def _load(place: str, benchmark: dict[str, Any], inside: float, n: int) -> dict[str, Any] | str:
-    """As `Point` has it, or why there is none."""
+def _load(place: str, benchmark: dict[str, Any], mean_concurrency: float, n: int) -> Load | str:
+    """The clients or the rate, or why the benchmark is left out."""
     strategy = _strategy(benchmark)
     kind = strategy.get("type_") or strategy.get("type")
     if kind in ("constant", "poisson", "async") and strategy.get("rate"):
         rate = positive(strategy["rate"], f"{place}, key 'strategy.rate'")
-        return {"rate_per_s": rate, "burstiness": 1.0 if kind == "poisson" else None}
+        return Load(rate_per_s=rate, burstiness=1.0 if kind == "poisson" else None)
     if kind == "synchronous":
-        return {"concurrency": 1}
+        return Load(1)
     streams = strategy.get("streams") or (strategy.get("max_concurrency") if kind == "concurrent" else None)
     if streams:
-        return {"concurrency": min(n, whole(streams, f"{place}, key 'strategy.streams'"))}
+        return Load(min(n, whole(streams, f"{place}, key 'strategy.streams'")))
     if kind == "throughput" and not strategy.get("max_concurrency"):
         return f"{AT_ONCE}; measure with the concurrent profile"
     if kind == "trace":
         return "left out, a trace is not one load; measure with the concurrent profile"
-    return {"concurrency": max(1, round(inside))}
+    return Load(max(1, round(mean_concurrency)))
 
 
 def _strategy(benchmark: dict[str, Any]) -> dict[str, Any]:

@@ -123,8 +123,10 @@ def _point(path: str, line: int, row: dict[str, str | None]) -> Point:
     measured = Figures(seconds("ttft"), seconds("tpot"), optional("throughput"))
     if not any(measured):
         raise TraceError(f"{path}, line {line}: gives none of ttft, tpot and throughput")
-    tokens = [positive((row.get(n) or "").strip(), place(n)) for n in ("input_tokens", "output_tokens")]
+    input_tokens, output_tokens = (
+        positive((row.get(name) or "").strip(), place(name)) for name in ("input_tokens", "output_tokens")
+    )
     return Point(
-        f"{path}, line {line}", path, *tokens, measured, clients, rate,
+        f"{path}, line {line}", path, input_tokens, output_tokens, measured, clients, rate,
         requests=count("requests"), tensor_parallel=count("tensor_parallel"),
     )  # fmt: skip

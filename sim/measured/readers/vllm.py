@@ -7,11 +7,10 @@ Keys: `completed`, `request_rate`, `max_concurrency`, `total_input_tokens`, `tot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
-from sim.measured.points import AT_ONCE, NO_STEADY_STATE, Figures, Point, keeps_up, mean, positive, usable, whole
+from sim.measured.points import AT_ONCE, NO_STEADY_STATE, Figures, Load, Point, keeps_up, mean, positive, usable, whole
 from sim.measured.readers.reader import Document, Results, ResultsReader
 from sim.schema import TraceError
 
@@ -43,17 +42,21 @@ def _read_vllm(path: str, place: str, result: dict[str, Any], results: Results) 
     if result.get("ramp_up_strategy"):
         results.notes.append(f"{place}: left out, a rate that is ramped up is no steady state")
         return
-    arrays = _detailed(place, result, results.notes)
-    if arrays == ():
+    lengths = None
+    requests = _detailed(place, result, results.notes)
+    if requests is not None and not requests:
         results.notes.append(f"{place}: left out, no request succeeded")
         return
-    if arrays:
-        lengths, ttfts, tpots = arrays
-        n = len(lengths)
+    if requests:
+        n, lengths = len(requests), tuple((request.input_tokens, request.output_tokens) for request in requests)
         input_tokens, output_tokens = (sum(column) / n for column in zip(*lengths, strict=True))
-        measured = Figures(mean(ttfts), mean(tpots), _optional(result, "output_throughput", place))
+        tpots_s = [request.tpot_s for request in requests if request.tpot_s is not None]
+        measured = Figures(
+            mean([request.ttft_s for request in requests]),
+            mean(tpots_s) if tpots_s else None,
+            _optional(result, "output_throughput", place),
+        )
     else:
-        lengths = None
         n = whole(result.get("completed"), f"{place}, key 'completed'")
         input_tokens = positive(result.get("total_input_tokens"), f"{place}, key 'total_input_tokens'") / n
         output_tokens = positive(result.get("total_output_tokens"), f"{place}, key 'total_output_tokens'") / n
@@ -65,13 +68,12 @@ def _read_vllm(path: str, place: str, result: dict[str, Any], results: Results) 
     if load is None:
         results.notes.append(f"{place}: {AT_ONCE}; measure with --max-concurrency")
         return
-    if rate_per_s := load.get("rate_per_s"):
+    if rate_per_s := load.rate_per_s:
         span_s = _optional(result, "duration", place) or n * output_tokens / (measured.output_tokens_per_s or inf)
         if not keeps_up(n, rate_per_s, span_s, (output_tokens - 1) * (measured.tpot_s or 0.0)):
             results.notes.append(f"{place}: {NO_STEADY_STATE}")
             return
-    point = Point(place, path, input_tokens, output_tokens, measured, requests=n, lengths=lengths, **load)
-    results.points.append(point)
+    results.points.append(Point(place, path, input_tokens, output_tokens, measured, *load, requests=n, lengths=lengths))
 
 
 def _optional(result: dict[str, Any], key: str, place: str) -> float | None:
@@ -79,31 +81,35 @@ def _optional(result: dict[str, Any], key: str, place: str) -> float | None:
     return positive(result[key], f"{place}, key {key!r}") if result.get(key) else None
 
 
-def _load(
-    result: dict[str, Any], place: str, n: int, measured: Figures, output_tokens: float
-) -> dict[str, float | int | None] | None:
-    """`concurrency`, or `rate_per_s` and `burstiness`; None if everything was sent at once."""
+def _load(result: dict[str, Any], place: str, n: int, measured: Figures, output_tokens: float) -> Load | None:
+    """The clients or the rate; None if all requests were sent at once."""
     clients = result.get("max_concurrency")
     clients = None if clients is None else whole(clients, f"{place}, key 'max_concurrency'")
     rate = result.get("request_rate")
     if rate is None or str(rate).lower() in ("inf", "infinity"):
         if n == 1:
-            return {"concurrency": 1}
-        return None if clients is None else {"concurrency": min(clients, n)}
+            return Load(1)
+        return None if clients is None else Load(min(clients, n))
     rate = positive(rate, f"{place}, key 'request_rate'")
     burstiness = positive(result.get("burstiness") or 1.0, f"{place}, key 'burstiness'")
     if clients and measured.output_tokens_per_s and measured.ttft_s and measured.tpot_s:
         inside_s = measured.ttft_s + (output_tokens - 1) * measured.tpot_s
         if measured.output_tokens_per_s / output_tokens * inside_s >= _FULL * clients:
-            return {"concurrency": clients}
-    return {"rate_per_s": rate, "burstiness": burstiness}
+            return Load(clients)
+    return Load(rate_per_s=rate, burstiness=burstiness)
 
 
-def _detailed(place: str, result: dict[str, Any], notes: list[str]):
-    """Lengths, TTFTs and TPOTs of the requests that succeeded, from `--save-detailed`.
+class _Request(NamedTuple):
+    """One request that was answered; TPOT is None where the answer came in one piece."""
 
-    None without those arrays, () if no request is of use.
-    """
+    input_tokens: int
+    output_tokens: int
+    ttft_s: float
+    tpot_s: float | None
+
+
+def _detailed(place: str, result: dict[str, Any], notes: list[str]) -> list[_Request] | None:
+    """The requests that succeeded and can be read, from `--save-detailed`; None without its arrays."""
     names = ("input_lens", "output_lens", "ttfts", "itls")
     if not all(isinstance(result.get(name), list) and result[name] for name in names):
         return None
@@ -116,25 +122,26 @@ def _detailed(place: str, result: dict[str, Any], notes: list[str]):
     answered = [
         i for i, (_, answer, ttft, _) in enumerate(sent) if answer and ttft and not (i < len(errors) and errors[i])
     ]
-    rows, odd = usable(place, len(answered), lambda k: _row(f"request {answered[k]}", *sent[answered[k]]))
+    rows, odd = usable(place, len(answered), lambda k: _request(f"request {answered[k]}", *sent[answered[k]]))
     notes += odd
-    if not rows:
-        return ()
-    if n_whole := sum(answer > 1 and tpot is None for _, answer, _, tpot in rows):
+    if n_whole := sum(row.output_tokens > 1 and row.tpot_s is None for row in rows):
         notes.append(f"{place}: {n_whole} answers came in one piece and have no TPOT")
-    return tuple(row[:2] for row in rows), [row[2] for row in rows], [row[3] for row in rows if row[3] is not None]
+    return rows
 
 
-def _row(at: str, prompt: Any, answer: Any, ttft: Any, itls: Any) -> tuple[int, int, float, float | None]:
-    """Input and output tokens, TTFT and TPOT of one request; an answer in one piece has no TPOT."""
-    prompt, answer = whole(prompt, f"{at}, key 'input_lens'"), whole(answer, f"{at}, key 'output_lens'")
-    ttft = positive(ttft, f"{at}, key 'ttfts'")
-    if answer == 1 or not itls:
-        return prompt, answer, ttft, None
-    return prompt, answer, ttft, positive(_sum(itls, f"{at}, key 'itls'"), f"{at}, key 'itls'") / (answer - 1)
+def _request(place: str, prompt: Any, answer: Any, ttft: Any, itls: Any) -> _Request:
+    input_tokens, output_tokens = (
+        whole(prompt, f"{place}, key 'input_lens'"),
+        whole(answer, f"{place}, key 'output_lens'"),
+    )
+    ttft_s = positive(ttft, f"{place}, key 'ttfts'")
+    if output_tokens == 1 or not itls:
+        return _Request(input_tokens, output_tokens, ttft_s, None)
+    decode_s = positive(_sum(itls, f"{place}, key 'itls'"), f"{place}, key 'itls'")
+    return _Request(input_tokens, output_tokens, ttft_s, decode_s / (output_tokens - 1))
 
 
-def _sum(values: Sequence[Any], place: str) -> float:
+def _sum(values: Any, place: str) -> float:
     try:
         return sum(values)
     except TypeError:
