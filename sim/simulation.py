@@ -26,6 +26,7 @@ from sim.fleet.supply.supply import Supply
 from sim.hardware.capacity import requests_per_s
 from sim.hardware.fits import kv_blocks_of, weight_bytes_per_gpu
 from sim.hot_path import numbers_explained
+from sim.ledger.tariffs.hours import WEEKDAYS
 from sim.randomness import Streams
 from sim.recorder import Recorder
 from sim.records import FIRST_POOL, Facts, PoolFacts, Window
@@ -61,6 +62,7 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
     seed = scenario.seed if seed is None else seed
     workload = Workload(scenario.arrivals, scenario.lengths, scenario.tasks)
     horizon_s = scenario.horizon_s or workload.default_horizon_s
+    _refuse_another_clock(scenario, workload)
     world = _World(scenario, Streams(seed, replication))
     if horizon_s is not None:
         _refuse_endless_warmup(scenario, horizon_s)
@@ -98,6 +100,32 @@ def _notes(scenario: Scenario, facts: Facts, gateway: Gateway) -> Iterator[str]:
     asked, most = facts.requests["input_tokens"] + facts.requests["output_tokens"], scenario.max_context_tokens
     if too_long := int((asked > most).sum()):
         yield f"{too_long} of {len(asked)} requests were refused: longer than {scenario.model.name}'s {most} tokens"
+
+
+def _refuse_another_clock(scenario: Scenario, workload: Workload) -> None:
+    """Raise ConfigError if prices by the hour or a timetable say another date of second 0 than the log replayed."""
+    begins_at = workload.begins_at
+    if begins_at is None:
+        return
+    tariff = scenario.prices.api
+    if scenario.has_api and tariff.timed:
+        weekday, is_cut = WEEKDAYS[begins_at.weekday()], bool(begins_at.minute or begins_at.second)
+        if is_cut or (tariff.begins_weekday, tariff.begins_hour_utc) != (weekday, begins_at.hour):
+            full_hour = " arrivals.moment_zero=hour" if is_cut else ""
+            told = f"{tariff.begins_weekday} {tariff.begins_hour_utc}:00 UTC"
+            raise ConfigError(
+                f"prices.api by the hour: second 0 is {told}, but the log begins at {begins_at:%Y-%m-%d %H:%M:%S} UTC, "
+                f"a {weekday}; say prices.api.begins_weekday={weekday} prices.api.begins_hour_utc={begins_at.hour}"
+                f"{full_hour}"
+            )
+    pools = {"": scenario} | {f"pools.{name}.": scenario.of_pool(name) for name in scenario.pools}
+    for key, pool in pools.items():
+        begins_utc = getattr(pool.scaling, "begins_utc", None)
+        if begins_utc is not None and not 0 <= (begins_at - begins_utc).total_seconds() < 60:
+            raise ConfigError(
+                f"{key}scaling.begins_utc = {begins_utc:%Y-%m-%dT%H:%M}: the log begins at "
+                f"{begins_at:%Y-%m-%d %H:%M:%S} UTC; say {key}scaling.begins_utc={begins_at:%Y-%m-%dT%H:%M}"
+            )
 
 
 def _refuse_endless_warmup(scenario: Scenario, horizon_s: float) -> None:

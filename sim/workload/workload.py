@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +120,14 @@ class Workload:
             if isinstance(self.lengths, Empirical):
                 found["lengths"]["log"] = self.lengths.log.sha256
         return found
+
+    @property
+    def begins_at(self) -> datetime | None:
+        """The UTC date and time of second 0, where a log with dates says it. Raises TraceError."""
+        replay = self.arrivals
+        if not isinstance(replay, Replay) or replay.rescale == "stretch" or replay.log.begins_at is None:
+            return None
+        return replay.log.begins_at + timedelta(seconds=replay.start_s)
 
     def content_hashes(self) -> dict[str, str]:
         """SHA-256 of every external file that the tasks depend on, by its path. Raises TraceError."""

@@ -120,6 +120,9 @@ class LogOptions(Config):
     cached: Literal["auto", "inside", "beside"] = Field(
         "auto", description="of the input: whether it counts cached tokens"
     )
+    moment_zero: Literal["first_row", "hour", "day"] = Field(
+        "first_row", description="when second 0 is: the first row, or the full hour or the midnight (UTC) before it"
+    )
     keep: Keep = Keep()
     without_usage: Literal["drop", "refuse", "impute"] = Field(
         "drop", description="rows without token counts: set aside, an error, or given those of the row before"

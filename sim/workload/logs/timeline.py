@@ -30,6 +30,14 @@ class Timeline(NamedTuple):
     is_absolute: bool
     unit: str  # and what says so; "dates"
 
+    def begun(self, moment_zero: str) -> Timeline:
+        """The same arrivals, with second 0 at the full hour or the midnight (UTC) before it; else as they are."""
+        size_s = {"hour": 3600.0, "day": 86_400.0}.get(moment_zero)
+        if size_s is None:
+            return self
+        before_s = self.zero_s % size_s
+        return self._replace(seconds=self.seconds + before_s, zero_s=self.zero_s - before_s)
+
     @property
     def moment_zero(self) -> datetime | None:
         """The date and time of second 0; None if the log has none."""

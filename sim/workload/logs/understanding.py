@@ -41,6 +41,12 @@ class _Understanding:
         doubts.refuse_one_moment(timeline, shown, name, options)
         gap = doubts.refuse_long_gap(timeline, rows, shown, name, options)
         rows.notes += [gap] if gap else []
+        if options.moment_zero != "first_row" and not timeline.is_absolute:
+            raise TraceError(f"{shown}: has no dates, so arrivals.moment_zero={options.moment_zero} has no meaning")
+        ended_s = (
+            None if ended_s is None else ended_s + timeline.begun(options.moment_zero).seconds[0] - timeline.seconds[0]
+        )
+        timeline = timeline.begun(options.moment_zero)
         arrived_s = timeline.seconds
         columns = self._sessions(arrived_s, ended_s) | self._prefixes() | self._applications()
         numbers = rows.numbers

@@ -168,7 +168,8 @@ class Dates:
         hint = "is not a date and time" + (f" as {self.format}" if self.format else " (ISO 8601)")
         bad = stamps.isna().to_numpy() & ~missing
         if bad.any() and self.format is None and re.match(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}", str(text[bad].iloc[0])):
-            hint = "is not a date and time that can be read for sure; say how: arrivals.time.format='%d.%m.%Y %H:%M:%S'"
+            how = "\"arrivals.time.format='%d.%m.%Y %H:%M:%S'\""  # as a shell and Hydra take it
+            hint = f"is not a date and time that can be read for sure; say how: {how}"
         place.refuse(column, values, bad, hint)
         return stamps
 
