@@ -1,7 +1,8 @@
 """Fit the constants of a GPU to benchmark results of your own server.
 
 RESULTS are vLLM `bench serve` JSON (better with --save-detailed), GuideLLM JSON, or a CSV with the columns
-concurrency or rate_per_s, input_tokens, output_tokens, ttft_s or ttft_ms, tpot_s or tpot_ms, throughput. Measure at
+concurrency or rate_per_s, input_tokens, output_tokens, ttft_s or ttft_ms, tpot_s or tpot_ms, throughput; or any file
+of runs that `fidelity` plays, of which the steady loads on the card and model described here are taken. Measure at
 concurrency 1 to 4 and at 64 or more, with a short and a long prompt, without prefix hits.
 """
 
@@ -17,12 +18,13 @@ from sim.hardware.fits import refuse_if_too_big
 from sim.measured import overlay
 from sim.measured.calibration_tables import constants_table, errors_line, points_table, warning
 from sim.measured.constants import Server
-from sim.measured.described_server import add_server_flags, server_described
+from sim.measured.described_server import add_server_flags, measured_on, server_described
 from sim.measured.fit import Fit, fit
 from sim.measured.play import play
 from sim.measured.points import Point
 from sim.measured.readers.files import read_results
 from sim.measured.readers.reader import Results
+from sim.schema import TraceError
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,21 +66,26 @@ def run(words: Sequence[str]) -> Fit:
     results = read_results(given.results)
     checks = read_results(given.check) if given.check else Results()
     model_ids = [*results.model_ids, *checks.model_ids]
+    model_ids += [run.model_id for run in (*results.runs, *checks.runs) if run.model_id]
     server = server_described(given, model_ids)
-    for point in (*results.points, *checks.points):
+    points, notes = measured_on(server, *results.all_points())
+    check_points, check_notes = measured_on(server, *checks.all_points())
+    if not points:
+        raise TraceError("no operating point to learn from: " + "; ".join(notes))
+    for point in (*points, *check_points):
         refuse_if_too_big(server.gpu, server.model, server.on(point.tensor_parallel).engine)
     print(
-        f"{len(results.points)} operating points of {server.model.name} on {server.gpu.name}, "
+        f"{len(points)} operating points of {server.model.name} on {server.gpu.name}, "
         f"tensor parallel {server.engine.tensor_parallel}, max_num_seqs {server.engine.max_num_seqs}, "
         f"max_num_batched_tokens {server.engine.max_num_batched_tokens}"
         f"{f'; {server.engine.weight_dtype} weights' if server.engine.weight_dtype else ''}"
     )
-    for note in (*results.notes, *checks.notes):
+    for note in (*notes, *check_notes):
         print(f"note: {note}")
-    result = fit(server, results.points, [name.strip() for name in given.hold.split(",") if name.strip()])
+    result = fit(server, points, [name.strip() for name in given.hold.split(",") if name.strip()])
     _tell(result)
-    if checks.points:
-        _tell_check(checks.points, server, result.server)
+    if check_points:
+        _tell_check(check_points, server, result.server)
     sources = {"gpu": _source_of("gpu", given.gpu, given.config_dir)}
     sources["engine"] = _source_of("engine", given.engine, given.config_dir)
     overlay.write(files, result, sources, date.today().isoformat(), given.force)

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sim.hardware.fits import refuse_if_too_big
 from sim.hardware.model import Model
-from sim.measured import benchmark_results, logged_runs, operating_points, staged_runs
+from sim.measured.benchmark_results import BenchmarkResult
 from sim.measured.constants import Server
 from sim.measured.described_server import FLAGS, add_server_flags, server_described
+from sim.measured.measured_run import MeasuredRun
 from sim.measured.prediction import Prediction, as_text
-from sim.measured.readers.files import is_benchmark_result, read_results
+from sim.measured.readers.files import read_results
 from sim.measured.server import Play
-from sim.measured.stated import LoggedRun, StagedRun
-from sim.schema import ConfigError, SimError, TraceError, parse_config
+from sim.schema import ConfigError, SimError
 from sim.study.folder import write_json
-
-
-class _Playable(NamedTuple):
-    name: str
-    play: Callable[[Play], Iterator[Prediction]]
-    source: str = ""
 
 
 def predict(
@@ -49,15 +41,15 @@ def predict(
     """
     if replications < 1:
         raise ConfigError(f"--replications = {replications}: must be >= 1")
-    runs = _playable(path, as_sent, server_of)
+    runs = _runs(path, server_of)
     chosen = [run for run in runs if only in run.name or only in run.source]
     if not chosen:
         raise ConfigError(f"--only = {only!r}: no run of {path} is called so" if runs else f"{path}: holds no runs")
     tell = _teller()
-    play, rows = Play(replications, unknown_model, tell), []
+    play, rows = Play(replications, unknown_model, tell, as_sent), list[Prediction]()
     for run in chosen:
         try:
-            rows += list(run.play(play))
+            rows += run.predictions(play)
         except SimError as error:
             tell(f"not predicted: {run.name}: {'; '.join(str(error).splitlines())}")
     if not rows:
@@ -65,76 +57,21 @@ def predict(
     return rows
 
 
-def _playable(path: Path, as_sent: bool, server_of: Callable[[Sequence[str]], Server] | None) -> list[_Playable]:
-    if _describes_its_server(path):
-        if server_of:
-            raise ConfigError(f"--gpu: the runs of {path} say which card they were measured on")
-        return _points(path) if path.suffix == ".csv" else _runs(path, as_sent)
+def _runs(path: Path, server_of: Callable[[Sequence[str]], Server] | None) -> list[MeasuredRun]:
+    """The runs of a file; the points of a load generator become runs of the server that the command line describes."""
     results = read_results([str(path)])
-    if server_of is None:
-        raise ConfigError(f"{path}: does not say on which card it was measured; say with --gpu which of conf/gpu it is")
+    if results.runs and server_of:
+        raise ConfigError(f"--gpu: the runs of {path} say which card they were measured on")
     for note in results.notes:
         print(f"note: {note}", file=sys.stderr)
+    if not results.points:
+        return results.runs
+    if server_of is None:
+        raise ConfigError(f"{path}: does not say on which card it was measured; say with --gpu which of conf/gpu it is")
     server = server_of(results.model_ids)
     for point in results.points:
         refuse_if_too_big(server.gpu, server.model, server.on(point.tensor_parallel).engine)
-    return [
-        _Playable(f"{point.label} {i}", lambda play, point=point, i=i: benchmark_results.predictions(server, point, i))
-        for i, point in enumerate(results.points)
-    ]
-
-
-def _describes_its_server(path: Path) -> bool:
-    """Whether a file holds runs that say what they ran on, or nothing that any reader of results knows."""
-    if path.suffix == ".csv":
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                header = next(csv.reader(file), [])
-        except (OSError, ValueError, csv.Error):
-            return True  # the reader of operating points tells what is wrong
-        return "engine" in header or not is_benchmark_result(str(path))
-    try:
-        return not is_benchmark_result(str(path))
-    except (TraceError, RecursionError):
-        return True
-
-
-def _points(path: Path) -> list[_Playable]:
-    rows = enumerate(operating_points.rows_of(path))
-    return [
-        _Playable(f"{operating_points.name_of(row)} {i}", partial(operating_points.predictions, row, i), row["source"])
-        for i, row in rows
-    ]
-
-
-def _runs(path: Path, as_sent: bool) -> list[_Playable]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
-    requests_csv = path.with_suffix(".csv")
-    if isinstance(content, dict) and "experiments" not in content and requests_csv.is_file():
-        return [_Playable(str(content.get("id")), lambda play: _logged(content, requests_csv, play))]
-    experiments = content.get("experiments") if isinstance(content, dict) else None
-    if not isinstance(experiments, list):
-        raise ConfigError(
-            f"{path}: needs a list `experiments`, or a CSV of its requests, {requests_csv.name}, beside it"
-        )
-    logs = path.parent / "requests" if as_sent else None
-    return [_Playable(_name_of(run, i), partial(_staged, run, logs)) for i, run in enumerate(experiments)]
-
-
-def _logged(raw: Any, requests_csv: Path, play: Play) -> Iterator[Prediction]:
-    return logged_runs.predictions(parse_config(LoggedRun, raw), requests_csv, play)
-
-
-def _staged(raw: Any, logs: Path | None, play: Play) -> Iterator[Prediction]:
-    run = parse_config(StagedRun, raw)
-    return staged_runs.predictions(run, play, logs and logs / f"{run.id}.csv")
-
-
-def _name_of(raw: Any, at: int) -> str:
-    return str(raw["id"]) if isinstance(raw, dict) and raw.get("id") is not None else f"experiments.{at}"
+    return [*results.runs, *(BenchmarkResult(server, point, i) for i, point in enumerate(results.points))]
 
 
 def _teller() -> Callable[[str], None]:

@@ -5,20 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sim.measured.constants import Server
-from sim.measured.play import play
-from sim.measured.points import Point
+from sim.measured.measured_run import MeasuredRun
+from sim.measured.play import play as play_point
+from sim.measured.points import FIGURE_METRICS, Point
 from sim.measured.prediction import Prediction
+from sim.measured.server import Play
 
-_METRICS = ("ttft_mean_s", "tpot_mean_s", "output_tok_per_s")  # in the order of Figures
 
+class BenchmarkResult(MeasuredRun):
+    """One operating point on `server`; `number` counts the points of the file from 0."""
 
-def predictions(server: Server, point: Point, stage: int) -> Iterator[Prediction]:
-    """TTFT, TPOT and output tokens per second of one operating point; its stage is its number, from 0.
+    def __init__(self, server: Server, point: Point, number: int):
+        self._server, self._point, self._number = server, point, number
+        self.name = f"{point.label} {number}"
 
-    A figure that says nothing of the server (throughput at a rate that it keeps up with) has no measured value.
-    """
-    predicted = play(server.on(point.tensor_parallel), point)
-    for i, metric in enumerate(_METRICS):
-        value = predicted[i]
-        if value is not None:
-            yield Prediction(point.label, stage, metric, value, point.told(i))
+    def predictions(self, play: Play) -> Iterator[Prediction]:
+        """TTFT, TPOT and output tokens per second, played once.
+
+        A figure that says nothing of the server (throughput at a rate that it keeps up with) has no measured value.
+        """
+        point = self._point
+        predicted = play_point(self._server.on(point.tensor_parallel), point)
+        for i, metric in enumerate(FIGURE_METRICS):
+            value = predicted[i]
+            if value is not None:
+                yield Prediction(point.label, self._number, metric, value, point.told(i))
+
+    def points(self) -> tuple[list[Point], list[str]]:
+        return [self._point], []

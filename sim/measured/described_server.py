@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,7 @@ from sim.hardware.gpu import Gpu
 from sim.hardware.model import Model
 from sim.hardware.names import model_file, names_fp8
 from sim.measured.constants import Server
+from sim.measured.points import Point
 from sim.schema import Config, ConfigError, parse_config
 
 FLAGS = {
@@ -69,6 +71,33 @@ def server_described(given: argparse.Namespace, model_ids: Sequence[str]) -> Ser
     if server.engine.step_time.kind != "roofline":
         raise ConfigError(f"--engine {given.engine}: its step time has no GPU in it; there is nothing to calibrate")
     return server
+
+
+def measured_on(server: Server, points: Sequence[Point], notes: Sequence[str]) -> tuple[list[Point], list[str]]:
+    """The points that may be of this server, and `notes` with how many are of another one, and why.
+
+    Compared are the card, the model, and the formats of weights and KV cache.
+    """
+    differences = [_difference(server, point.server) if point.server else None for point in points]
+    kept = [point for point, difference in zip(points, differences, strict=True) if difference is None]
+    left_out = Counter((p.file, difference) for p, difference in zip(points, differences, strict=True) if difference)
+    return kept, [*notes, *(f"{file}: points left out: {n}, {why}" for (file, why), n in left_out.items())]
+
+
+def _difference(described: Server, stated: Server) -> str | None:
+    pairs = zip(_identity(described).items(), _identity(stated).values(), strict=True)
+    return next((f"measured with --{flag} {b}, not {a}" for (flag, a), b in pairs if a != b), None)
+
+
+def _identity(server: Server) -> dict[str, str]:
+    """What a calibration cannot bridge, by the flag that says it."""
+    model, engine = server.model, server.engine
+    return {
+        "gpu": server.gpu.name,
+        "model": model.name,
+        "weight-dtype": model.mlp_dtype_under(engine.weight_dtype),
+        "kv-dtype": engine.kv_dtype or model.kv_dtype,
+    }
 
 
 def _model_name(given: argparse.Namespace, model_ids: Sequence[str]) -> str:

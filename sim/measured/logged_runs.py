@@ -6,18 +6,35 @@ import csv
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from sim.measured.measured_run import MeasuredRun
+from sim.measured.points import Point
 from sim.measured.prediction import Prediction
 from sim.measured.server import Play, Sent, played, seen_by_clients, server, write_requests
 from sim.measured.stated import LoggedRun, number
 from sim.measured.tuned_on import is_tuned_on
-from sim.schema import TraceError
+from sim.schema import TraceError, parse_config
 
 _BLOCK = 16
 _COLUMNS = ("arrival_s", "input_tokens", "output_tokens")
 
 
-def predictions(run: LoggedRun, requests_csv: Path, play: Play) -> Iterator[Prediction]:
+class Log(MeasuredRun):
+    """The run that the JSON `raw` describes, of the requests in a CSV."""
+
+    def __init__(self, raw: dict[str, Any], requests_csv: Path):
+        self._raw, self._requests_csv = raw, requests_csv
+        self.name, self.model_id = str(raw.get("id")), raw.get("model")
+
+    def predictions(self, play: Play) -> Iterator[Prediction]:
+        return _predictions(parse_config(LoggedRun, self._raw), self._requests_csv, play)
+
+    def points(self) -> tuple[list[Point], list[str]]:
+        return [], [f"{self.name}: left out, a log of requests is not one load"]
+
+
+def _predictions(run: LoggedRun, requests_csv: Path, play: Play) -> Iterator[Prediction]:
     """Every metric of the run, played once: its requests are given, and nothing is left to chance to average over.
 
     The engine stamped its requests itself, so unless the run says otherwise no HTTP is in them. Raises SimError.

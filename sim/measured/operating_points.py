@@ -9,19 +9,24 @@ Measured are `ttft_ms_mean, _p50, _p99`, `tpot_ms_mean, _p50, _p99`, `e2e_s_p50`
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 from pydantic import Field
 
+from sim.measured.constants import Server
+from sim.measured.measured_run import MeasuredRun
+from sim.measured.points import AT_ONCE, FIGURE_METRICS, Figures, Point
 from sim.measured.prediction import Prediction
 from sim.measured.server import Play, means, played, seen_by_clients, server
 from sim.measured.stated import MOST, FlagsStated, ServerStated, Stated
 from sim.measured.tuned_on import is_tuned_on
 from sim.scenarios import Scenario
 from sim.schema import TraceError, parse_config
+from sim.workload.arrivals.closed_loop import ClosedLoop
 
 _MEASURED = {
     "ttft_ms_mean": ("ttft_mean_s", 1e-3), "ttft_ms_p50": ("ttft_p50_s", 1e-3), "ttft_ms_p99": ("ttft_p99_s", 1e-3),
@@ -60,17 +65,50 @@ _COLUMNS = (*_Row.model_fields, *_FLAGS, "request_rate", *_MEASURED)
 """Every column that is understood; any other one is refused, because the row would be played without it."""
 
 
-def predictions(row: dict[str, str], stage: int, play: Play) -> Iterator[Prediction]:
-    """Every metric of a row; its stage is the row's number, from 0. Raises SimError."""
-    parse_config(_Row, row)
-    name, scenario, measured = name_of(row), scenario_of(row, play), _measured(row)
-    found = [
-        seen_by_clients(played(scenario, k, lambda line: play.tell(f"{name} {stage}: {line}")))
-        for k in range(play.replications)
-    ]
-    tuned_on = is_tuned_on(row["source"], row["gpu"])
-    for metric, predicted in means(found).items():
-        yield Prediction(name, stage, metric, predicted, measured.get(metric), False, tuned_on, family_of(row))
+class OperatingPoint(MeasuredRun):
+    """One row of the file at `path`; `number` counts its rows from 0."""
+
+    def __init__(self, path: str, row: dict[str, str], number: int):
+        self._path, self._row, self._number = path, row, number
+        self._title = name_of(row)
+        self.name, self.source, self.model_id = f"{self._title} {number}", row["source"], row["model"] or None
+
+    def predictions(self, play: Play) -> Iterator[Prediction]:
+        """Every metric of the row, as means over replications; its stage is its number. Raises SimError."""
+        row = self._row
+        parse_config(_Row, row)
+        scenario, measured = scenario_of(row, play), _measured(row)
+        found = [
+            seen_by_clients(played(scenario, k, lambda line: play.tell(f"{self.name}: {line}")))
+            for k in range(play.replications)
+        ]
+        tuned_on = is_tuned_on(row["source"], row["gpu"])
+        for metric, predicted in means(found).items():
+            yield Prediction(
+                self._title, self._number, metric, predicted, measured.get(metric), False, tuned_on, family_of(row)
+            )
+
+    def points(self) -> tuple[list[Point], list[str]]:
+        """The row as a closed loop; a burst is left out. Lengths that are spread are drawn as the row is played."""
+        parse_config(_Row, self._row)
+        if not self._row.get("concurrency"):
+            return [], [f"{self.name}: {AT_ONCE}"]
+        scenario, measured = scenario_of(self._row, Play()), _measured(self._row)
+        closed_loop = cast(ClosedLoop, scenario.arrivals)
+        inputs, outputs = scenario.lengths.draw(np.random.default_rng(0), closed_loop.n_tasks or 1)
+        point = Point(
+            self.name,
+            self._path,
+            float(inputs.mean()),
+            float(outputs.mean()),
+            Figures(*(measured.get(metric) for metric in FIGURE_METRICS)),
+            closed_loop.n_clients,
+            requests=closed_loop.n_tasks,
+            lengths=tuple(zip(inputs.tolist(), outputs.tolist(), strict=True)),
+            tensor_parallel=scenario.engine.tensor_parallel,
+            server=Server(scenario.gpu, scenario.model, scenario.engine),
+        )
+        return [point], []
 
 
 def _measured(row: dict[str, str]) -> dict[str, float]:
@@ -156,13 +194,10 @@ def _whole(text: str | None) -> str:
         return str(text)
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
+def rows_of(path: str, text: str) -> list[dict[str, str]]:
     """The rows of the file, blank where a cell is missing. Raises TraceError."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(file)]
-    except OSError as error:
-        raise TraceError(f"{path}: cannot be read: {error.strerror}") from None
+        rows = [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(io.StringIO(text, newline=""))]
     except (ValueError, csv.Error) as error:
         raise TraceError(f"{path}: is not a CSV of text: {error}") from None
     needed = ("source", "engine", "gpu", "model", "dtype", "tp", "input_len", "output_len")

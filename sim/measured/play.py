@@ -15,7 +15,8 @@ from sim.measured.points import Figures, Point
 from sim.work import Call, Outcome, Request, Task
 
 _ROUNDS = 10  # requests per client where a file does not say how many it measured
-_LEAST, _MOST = 200, 20_000  # requests of an open loop without a number; of any point
+_LEAST = 200  # requests of an open loop where a file does not say how many it measured
+MOST_PLAYED = 20_000  # requests of any point: further ones would not change the means
 _SEED = 0
 
 
@@ -39,7 +40,7 @@ class _Benchmark:
         new_replica = replica_maker(env, server.gpu, server.model, engine)
         self._replica = new_replica(prefix_caching=False, on_done=self._done)  # every prompt is unique
         n = point.requests or (_ROUNDS * point.concurrency if point.concurrency else _LEAST)
-        self._n = min(max(n, point.concurrency or 1), _MOST)
+        self._n = min(max(n, point.concurrency or 1), MOST_PLAYED)
         own = point.lengths or ((max(1, round(point.input_tokens)), max(1, round(point.output_tokens))),)
         self._lengths = islice(cycle(own), self._n)
         self._requests: list[Request] = []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, NamedTuple
 
+from sim.measured.constants import Server
 from sim.schema import TraceError
 
 AT_ONCE = "left out, all requests were sent at once: that is no steady state"
@@ -30,6 +31,10 @@ class Load(NamedTuple):
     burstiness: float | None = 1.0
 
 
+FIGURE_METRICS = ("ttft_mean_s", "tpot_mean_s", "output_tok_per_s")
+"""The names of the three Figures among the metrics of a measured run."""
+
+
 @dataclass(frozen=True)
 class Point:
     """One load and what was measured under it. Exactly one of `concurrency` and `rate_per_s` is given.
@@ -49,6 +54,7 @@ class Point:
     requests: int | None = None  # how many were measured; None: many
     lengths: tuple[tuple[int, int], ...] | None = None  # (input, output) of every request; None: all equal
     tensor_parallel: int | None = None  # None: as the command line says
+    server: Server | None = None  # what it was measured on; None: the file does not say
 
     @property
     def label(self) -> str:

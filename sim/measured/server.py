@@ -42,11 +42,16 @@ class Sent(NamedTuple):
 
 
 class Play(NamedTuple):
-    """How runs are played: `unknown_model` stands for models that conf/model has not; `tell` hears what to know."""
+    """How runs are played.
+
+    `unknown_model` stands for models that conf/model has not; `tell` is called with each line that a reader of the
+    results should know. With `as_sent`, requests of a staged run leave when requests/<id>.csv beside its file says.
+    """
 
     replications: int = 5
     unknown_model: Model | None = None
     tell: Callable[[str], None] = lambda line: None
+    as_sent: bool = False
 
 
 def server(run: ServerStated, play: Play, *, engine: str = "vllm", own_sampler: bool = False, **more: Any) -> Scenario:

@@ -11,17 +11,81 @@ from typing import Any, cast
 
 import numpy as np
 
+from sim.measured.constants import Server
+from sim.measured.measured_run import MeasuredRun
+from sim.measured.play import MOST_PLAYED
+from sim.measured.points import AT_ONCE, FIGURE_METRICS, NO_STEADY_STATE, Figures, Point
 from sim.measured.prediction import Prediction
 from sim.measured.server import Play, Sent, means, played, seen_by_clients, server, write_requests
 from sim.measured.stated import LengthsStated, StagedRun, StageStated, number
 from sim.measured.tuned_on import is_tuned_on
-from sim.schema import ConfigError, TraceError
+from sim.schema import ConfigError, TraceError, parse_config
 
 CLIENT_GIVES_UP_S = 300.0  # the load generator of the measured runs
 _PAUSE_S = 100_000.0  # between stages: longer than anything takes to drain; an idle server costs nothing to simulate
 
 
-def predictions(run: StagedRun, play: Play, requests_csv: Path | None = None) -> Iterator[Prediction]:
+class Stages(MeasuredRun):
+    """One entry of `experiments` in the file at `path`; `number` counts them from 0."""
+
+    def __init__(self, path: str, raw: Any, number: int):
+        named = raw if isinstance(raw, dict) else {}
+        self._path, self._raw = path, raw
+        self.name = f"experiments.{number}" if named.get("id") is None else str(named["id"])
+        self.model_id = named.get("model")
+
+    def predictions(self, play: Play) -> Iterator[Prediction]:
+        run = parse_config(StagedRun, self._raw)
+        return _predictions(run, play, Path(self._path).parent / "requests" / f"{run.id}.csv" if play.as_sent else None)
+
+    def points(self) -> tuple[list[Point], list[str]]:
+        run = parse_config(StagedRun, self._raw)
+        measured_on = server(run, Play(), own_sampler=True)
+        points: list[Point] = []
+        notes: list[str] = []
+        for i, stage in enumerate(run.stages):
+            place = f"{run.id} {i if stage.stage is None else stage.stage}"
+            why = _not_steady(run, stage)
+            if why:
+                notes.append(f"{place}: {why}")
+            else:
+                described = Server(measured_on.gpu, measured_on.model, measured_on.engine)
+                points.append(_point(place, self._path, stage, described))
+        return points, notes
+
+
+def _not_steady(run: StagedRun, stage: StageStated) -> str | None:
+    """Why a stage is no operating point; None if it is one."""
+    if run.is_overloaded:
+        return NO_STEADY_STATE
+    if stage.lasts_s == 0.0:
+        return AT_ONCE
+    if stage.prompt_repeat_period_requests or stage.n_distinct_prompts or stage.shared_prefix_tokens:
+        return "left out, its prompts repeat: the prefix cache, not the card, decides how long they take"
+    if not any(number(stage.measured, metric) for metric in FIGURE_METRICS):
+        return f"left out, it gives none of {', '.join(FIGURE_METRICS)}"
+    return None
+
+
+def _point(place: str, path: str, stage: StageStated, measured_on: Server) -> Point:
+    n, rng = min(stage.n_sent, MOST_PLAYED), np.random.default_rng(0)
+    inputs, outputs = _lengths(stage.prompt_tokens, n, rng), _lengths(stage.output_tokens, n, rng)
+    return Point(
+        place,
+        path,
+        float(inputs.mean()),
+        float(outputs.mean()),
+        Figures(*(number(stage.measured, metric) or None for metric in FIGURE_METRICS)),
+        rate_per_s=stage.n_sent / stage.lasts_s,
+        burstiness=None if stage.arrival == "constant" else 1.0,
+        requests=n,
+        lengths=tuple(zip(inputs.tolist(), outputs.tolist(), strict=True)),
+        tensor_parallel=measured_on.engine.tensor_parallel,
+        server=measured_on,
+    )
+
+
+def _predictions(run: StagedRun, play: Play, requests_csv: Path | None = None) -> Iterator[Prediction]:
     """Every metric of every stage of a run, and of all stages together, as means over replications. Raises SimError.
 
     With `requests_csv` requests are sent when they were and as long as they were, instead of at random.

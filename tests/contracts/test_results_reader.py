@@ -14,6 +14,7 @@ import pytest
 import sim
 from sim.measured.readers.files import read_results, result_readers
 from sim.measured.readers.reader import Document
+from sim.schema import TraceError
 
 VLLM = {
     "completed": 40, "max_concurrency": 4, "total_input_tokens": 20_000, "total_output_tokens": 4_000,
@@ -26,10 +27,21 @@ REQUEST = {
 GUIDELLM = {
     "benchmarks": [{"config": {"strategy": {"type_": "synchronous"}}, "requests": {"successful": [REQUEST]}}],
 }  # fmt: skip
+SERVER = {"model": "meta-llama/Llama-3.1-8B", "gpu": "H100-SXM", "dtype": "bf16"}
+STAGE = {
+    "rate_rps": 2, "n_requests": 40, "prompt_tokens": 500, "output_tokens": 100,
+    "measured": {"ttft_mean_s": 0.05, "tpot_mean_s": 0.01},
+}  # fmt: skip
 SAMPLES = {
     "Vllm": json.dumps(VLLM),
     "GuideLlm": json.dumps(GUIDELLM),
     "PlainCsv": "concurrency,input_tokens,output_tokens,ttft_ms,tpot_ms\n4,500,100,50,10\n",
+    "PointsWithServer": (
+        "source,engine,gpu,tp,model,dtype,input_len,output_len,concurrency,ttft_ms_mean,tpot_ms_mean\n"
+        "mine,vllm,H100-SXM,1,meta-llama/Llama-3.1-8B,bf16,500,100,4,50,10\n"
+    ),
+    "StagedRuns": json.dumps({"experiments": [SERVER | {"id": "mine", "stages": [STAGE]}]}),
+    "LoggedRuns": json.dumps(SERVER | {"id": "mine"}),
 }
 ODD = [None, 3, "", "words", [], {}, {"benchmarks": 3}, {"mean_ttft": 3}]
 READERS = {type(reader).__name__: reader for reader in result_readers()}
@@ -51,12 +63,40 @@ def test_a_reader_does_not_recognise_odd_documents(name):
     assert not any(READERS[name].recognises(Document("r", "r", content)) for content in ODD)
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", [name for name in READERS if name != "LoggedRuns"])  # a log is not one load
 def test_one_measurement_is_the_same_point_in_every_format(name, tmp_path):
     (tmp_path / "r").write_text(SAMPLES[name])
-    (point,) = read_results([str(tmp_path / "r")]).points
+    ((point,), notes) = read_results([str(tmp_path / "r")]).all_points()
+    assert not notes
     assert (point.input_tokens, point.output_tokens) == (500, 100)
     assert point.measured.ttft_s == pytest.approx(0.05) and point.measured.tpot_s == pytest.approx(0.01)
+
+
+def test_a_log_is_a_run_but_no_point(tmp_path):
+    (tmp_path / "r.json").write_text(SAMPLES["LoggedRuns"])
+    with pytest.raises(TraceError, match="needs a CSV of its requests, r.csv, beside it"):
+        read_results([str(tmp_path / "r.json")])
+    (tmp_path / "r.csv").write_text("arrival_s,input_tokens,output_tokens\n0,500,100\n")
+    results = read_results([str(tmp_path / "r.json")])
+    assert [run.name for run in results.runs] == ["mine"]
+    assert results.all_points() == ([], ["mine: left out, a log of requests is not one load"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"overloaded": True}, "did not keep up"),
+        ({"arrival": "burst"}, "sent at once"),
+        ({"n_distinct_prompts": 10}, "its prompts repeat"),
+        ({"measured": {}}, "gives none of ttft_mean_s"),
+        ({"output_tokens": None}, "output_tokens: is required"),
+    ],
+)
+def test_a_stage_that_is_no_steady_state_is_left_out_with_the_reason(changes, why, tmp_path):
+    run = SERVER | {"id": "mine", "stages": [STAGE | changes]}
+    (tmp_path / "r.json").write_text(json.dumps({"experiments": [run]}))
+    points, (note,) = read_results([str(tmp_path / "r.json")]).all_points()
+    assert not points and note.startswith("mine") and why in note
 
 
 OWN = '''

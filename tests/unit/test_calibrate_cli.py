@@ -261,7 +261,7 @@ HEAD = "concurrency,input_tokens,output_tokens,ttft_s,tpot_s\n"
         ("concurrency,input_tokens,ttft_s\n", "line 1, column 'output_tokens': is missing; found concurrency"),
         ("concurrency,input_tokens,output_tokens,ttft_s,ttft_ms\n", "columns ttft_s and ttft_ms: give one of them"),
         ("", "r: is empty"),
-        ('{"a": 1}', "r: is none of: GuideLLM (benchmarks); vLLM bench serve"),
+        ('{"a": 1}', "r: is none of: GuideLLM (benchmarks); a run beside"),
         ('{"a": ', "r, line 1, column 7: is not JSON"),
         (VLLM | {"completed": 0}, "r: left out, no request succeeded"),
         (VLLM | {"mean_tpot_ms": "x"}, "r, key 'mean_tpot_ms': 'x' is not a number"),
@@ -380,3 +380,23 @@ def test_results_that_no_plausible_server_gives_are_warned_of(calibrate, tmp_pat
     (tmp_path / "odd.csv").write_text("\n".join(["concurrency,input_tokens,output_tokens,tpot_ms", *rows]) + "\n")
     said = calibrate("odd.csv", *OF_8B, "--hold", "per_sequence_us,layer_overhead_us")
     assert said.code == 0 and "warning: no plausible constants explain the measured TPOT; check" in said.out
+
+
+ROW = "mine,vllm,{gpu},1,meta-llama/Llama-3.1-8B,{dtype},{input_len},128,{clients},,{tpot_ms},{tokens_per_s}"
+
+
+def test_rows_with_their_servers_are_calibrated_to_where_the_server_is_the_same(calibrate, tmp_path):
+    head = "source,engine,gpu,tp,model,dtype,input_len,output_len,concurrency,ttft_ms_mean,tpot_ms_mean,out_tok_s"
+    loads = [(1, 256, 9.6, 103), (64, 256, 13, 4700), (1, 8192, 9.9, 85), (64, 8192, 60, 900)]
+    rows = [
+        ROW.format(gpu="H100-SXM", dtype="bf16", input_len=prompt, clients=n, tpot_ms=ms, tokens_per_s=rate)
+        for n, prompt, ms, rate in loads
+    ]
+    elsewhere = ROW.format(gpu="L40S", dtype="bf16", input_len=256, clients=1, tpot_ms=30, tokens_per_s=33)
+    in_fp8 = ROW.format(gpu="H100-SXM", dtype="fp8", input_len=256, clients=1, tpot_ms=6, tokens_per_s=160)
+    (tmp_path / "rows.csv").write_text("\n".join([head, *rows, elsewhere, in_fp8]) + "\n")
+    said = calibrate("rows.csv", "--out", "mine/gpu/own.yaml")
+    assert said.code == 0 and said.out.startswith("4 operating points of llama_3_1_8b on h100_sxm")
+    assert "points left out: 1, measured with --gpu l40s, not h100_sxm" in said.out
+    assert "points left out: 1, measured with --weight-dtype fp8, not bf16" in said.out
+    assert (tmp_path / "mine/gpu/own.yaml").is_file()

@@ -1,1 +1,1 @@
-"""READERS OF BENCHMARK RESULTS, one file per format, found by package: whatever the format, points come out."""
+"""READERS OF MEASURED SERVERS, one file per format, found by package: whatever the format, points or runs come out."""

@@ -16,20 +16,14 @@ from sim.schema import TraceError
 
 
 def read_results(paths: Iterable[str]) -> Results:
-    """Operating points of result files. Raises TraceError naming file, row and column."""
+    """Operating points and measured runs of result files. Raises TraceError naming file, row and column."""
     results = Results()
     for path in paths:
         for document in _documents(path, _text(path)):
             results.add(_reader_of(document).read(document))
-    if not results.points:
+    if not results.points and not results.runs:
         raise TraceError("no operating point to learn from: " + ("; ".join(results.notes) or "the files hold none"))
     return results
-
-
-def is_benchmark_result(path: str) -> bool:
-    """Whether a reader recognises every document of the file. Raises TraceError if it cannot be read."""
-    documents = list(_documents(path, _text(path)))
-    return all(any(reader.recognises(document) for reader in result_readers()) for document in documents)
 
 
 @cache
@@ -75,6 +69,8 @@ def _documents(path: str, text: str) -> Iterator[Document]:
         return
     try:
         whole_file = json.loads(text)
+    except RecursionError:
+        raise TraceError(f"{path}: is nested too deeply") from None
     except json.JSONDecodeError as error:
         lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
         if len(lines) < 2 or error.msg != "Extra data":

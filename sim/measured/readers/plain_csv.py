@@ -48,7 +48,8 @@ class PlainCsv(ResultsReader):
         if not isinstance(document.content, str):
             return False
         header = {_SAME.get(name.strip(), name.strip()) for name in document.content.lstrip().split("\n")[0].split(",")}
-        return bool(header & {"concurrency", "rate_per_s"}) and {"input_tokens", "output_tokens"} <= header
+        has_points = bool(header & {"concurrency", "rate_per_s"}) and {"input_tokens", "output_tokens"} <= header
+        return has_points and "engine" not in header
 
     def read(self, document: Document) -> Results:
         points, notes = _points(document.path, document.content)

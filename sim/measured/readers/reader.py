@@ -1,4 +1,4 @@
-"""What every reader of benchmark results is, and what it hands over."""
+"""What every reader of measured servers is, and what it hands over."""
 
 from __future__ import annotations
 
@@ -6,22 +6,40 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from sim.measured.measured_run import MeasuredRun
 from sim.measured.points import Point
+from sim.schema import SimError
 
 
 @dataclass
 class Results:
-    """What was read: operating points, what was left out and why, and the models the files name."""
+    """What was read: operating points of a server that the file does not describe, runs of servers that it does
+    describe, what was left out and why, and the models that the files name."""
 
     points: list[Point] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     model_ids: list[str] = field(default_factory=list)
+    runs: list[MeasuredRun] = field(default_factory=list)
 
     def add(self, other: Results) -> None:
         """Append what another document held."""
         self.points += other.points
         self.notes += other.notes
         self.model_ids += other.model_ids
+        self.runs += other.runs
+
+    def all_points(self) -> tuple[list[Point], list[str]]:
+        """Every operating point, those of the runs among them, and every note. A run that is wrong becomes a note."""
+        points, notes = list(self.points), list(self.notes)
+        for run in self.runs:
+            try:
+                further, left_out = run.points()
+            except SimError as error:
+                left_out = [f"{run.name}: left out, {'; '.join(str(error).splitlines())}"]
+            else:
+                points += further
+            notes += left_out
+        return points, notes
 
 
 class Document(NamedTuple):
@@ -47,7 +65,7 @@ class ResultsReader(ABC):
 
     @abstractmethod
     def read(self, document: Document) -> Results:
-        """The operating points of a document that was recognised, with a note on each one that is left out.
+        """The operating points or runs of a document that was recognised, with a note on each one that is left out.
 
         Lengths are in tokens, times in seconds. Raises TraceError naming file, place and key for a value that is no
         number; requests that failed are left out.
