@@ -14,6 +14,8 @@ from sim.__main__ import PROGRAM, verbs
 from sim.report import glossary
 from sim.scenarios import Scenario
 from sim.schema import Choice, Config, kinds_of
+from sim.workload.logs.presets import presets
+from sim.workload.logs.roles import Columns
 
 PAGES = Path(__file__).resolve().parent / "reference"
 CONF = PAGES.parent.parent / "conf"
@@ -152,7 +154,28 @@ def verbs_page() -> str:
     )
 
 
-PAGE_OF = {"numbers.md": numbers_page, "configuration.md": groups_page, "command-line.md": verbs_page}
+def logs_page() -> str:
+    """Every format of request logs, from conf/log."""
+    rows = []
+    for name, preset in presets().items():
+        keys = "; or ".join(", ".join(f"`{key}`" for key in known) for known in preset.distinctive) or "usual names"
+        roles = ", ".join(
+            f"{role}: `{preset.columns.of(role)[0]}`" for role in Columns.model_fields if preset.columns.of(role)
+        )
+        rows.append((f"`{name}`", cell(preset.title), cell(keys), cell(roles)))
+    return (
+        "# Log formats\n\nWhat `arrivals.path` may hold, and by which keys it is known; each is a file in `conf/log`, "
+        "with its sources. The roles show the first name that is looked for.\n\n"
+        + table(("format", "what it is", "known by", "columns"), rows)
+    )
+
+
+PAGE_OF = {
+    "log-formats.md": logs_page,
+    "numbers.md": numbers_page,
+    "configuration.md": groups_page,
+    "command-line.md": verbs_page,
+}
 
 
 def main() -> int:

@@ -140,10 +140,10 @@ class LogOptions(Config):
     allow: list[Oddity] = Field([], description="oddities that are no mistake in this log")
     encoding: str | None = Field(None, description="of text; null = UTF-8, UTF-16 where the file says so")
     delimiter: str | None = Field(None, min_length=1, max_length=1, description="of CSV; null = found from its header")
-    decimal: Literal[".", ",", None] = Field(
+    decimal: Literal[".", ","] | None = Field(
         None, description="decimal sign; null = a comma in semicolon files that have it"
     )
-    thousands: Literal[".", ",", " ", "'", "_", None] = Field(None, description="sign between thousands")
+    thousands: Literal[".", ",", " ", "'", "_"] | None = Field(None, description="sign between thousands")
 
     @model_validator(mode="after")
     def _signs_differ(self) -> LogOptions:
