@@ -1,5 +1,7 @@
 """The demand on a fleet, as its scaler sees it: counters and an integral, each O(1) per request."""
 
+# Compiled: every request passes through this module (see sim.hot_path).
+
 from __future__ import annotations
 
 from typing import Any
@@ -41,6 +43,7 @@ class Demand:
 
     def leave(self, request: Request) -> None:
         """Count a request that has its outcome."""
+        assert request.finished_s is not None
         self.n_outstanding -= 1
         self._left_less_arrived_s += request.finished_s
         if self._counts_tokens and request.outcome is Outcome.FINISHED:

@@ -1,9 +1,12 @@
 """Which replica takes a request: the ready ones with room, and the placement that picks among them."""
 
+# Compiled: every request passes through this module (see sim.hot_path).
+
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from sim.engine.replica import Replica
 from sim.views import ReplicaView
@@ -13,8 +16,8 @@ from sim.work import Request
 class Dispatch:
     """The ready replicas with fewer than `max_per_replica` requests in them; `choose` picks one of several."""
 
-    def __init__(self, choose: Callable[[Request, list[ReplicaView]], ReplicaView], max_per_replica: float):
-        self._choose = choose
+    def __init__(self, choose: Callable[[Request, Sequence[ReplicaView]], ReplicaView], max_per_replica: float):
+        self._choose: Callable[..., Any] = choose
         self._max_per_replica = max_per_replica
         self.open: list[Replica] = []  # by replica_id
 
@@ -31,13 +34,16 @@ class Dispatch:
         if replica in self.open:
             self.open.remove(replica)
 
-    def send(self, request: Request) -> None:
-        """Hand a request to a replica with room; there must be one."""
+    def send(self, request: Request) -> bool:
+        """Hand a request to a replica with room; False if there is none."""
         candidates = self.open
-        replica = candidates[0] if len(candidates) == 1 else self._choose(request, candidates)
+        if not candidates:
+            return False
+        replica: Replica = candidates[0] if len(candidates) == 1 else self._choose(request, candidates)
         replica.submit(request)
         if replica.n_outstanding >= self._max_per_replica and replica in candidates:
             candidates.remove(replica)
+        return True
 
     def placed(self, request: Request) -> ReplicaView | None:
         """The replica that a request sent now would go to; None if none has room."""

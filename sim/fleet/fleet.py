@@ -113,14 +113,12 @@ class Fleet:
 
     def submit(self, request: Request) -> None:
         self._demand.arrive(request)
-        has_room = bool(self._dispatch.open)
-        if has_room:
-            self._dispatch.send(request)
-        elif self._queue.is_full:
-            request.end(Outcome.REFUSED, self._env.now)
-            self._replica_done(request)
-            return
-        else:
+        has_room = self._dispatch.send(request)
+        if not has_room:
+            if self._queue.is_full:
+                request.end(Outcome.REFUSED, self._env.now)
+                self._replica_done(request)
+                return
             self._queue.append(request)
         if self._patience_s is not None and request.admitted_s is None and request.outcome is None:
             Wake(lambda _: self._give_up(request)).schedule(self._env, self._patience_s)
@@ -154,7 +152,7 @@ class Fleet:
 
     def _replica_done(self, request: Request) -> None:
         self._demand.leave(request)
-        if self._queue or len(self._dispatch.open) < len(self._roster.ready):
+        if len(self._dispatch.open) < len(self._roster.ready) or self._queue:
             member = self._roster.members.get(request.replica_id)
             if member is not None:
                 self._refill(member)
