@@ -13,14 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from experiments.running import Play, main
-from sim.ledger.breakeven import (
-    AgentTask,
-    Reuse,
-    api_task_usd,
-    crossover_calls,
-    self_hosted_task_usd,
-    usd_per_mtok,
-)
+from sim.ledger.breakeven import usd_per_mtok
+from sim.ledger.task_cost import AgentTask, Reuse, api_task_usd, crossover_calls, self_hosted_task_usd
 from sim.report.figures import DPI, PALETTE
 from sim.scenarios import compose_config, parse
 from sim.units import HOUR_S

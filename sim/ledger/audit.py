@@ -1,6 +1,6 @@
-"""The conservation laws of a finished run, checked before a number is printed.
+"""The conservation laws of a finished run, checked before any of its numbers is printed.
 
-A violation is a defect of the simulator, never of the input: AuditError names the law and the numbers.
+A violation is a defect of the simulator, never of the user's input: AuditError names the law and the numbers.
 """
 
 from __future__ import annotations
@@ -12,11 +12,17 @@ from sim.records import Backend, Facts, Outcome, ReplicaState
 from sim.schema import AuditError
 
 TOLERANCE_S = 1e-6
-"""Two moments closer than this are the same moment: a week in seconds is rounded at 1e-10, a sum of steps coarser."""
+"""Moments closer than this count as equal. A float64 of a week in seconds is exact to 1e-10 s, but a sum of many step
+times collects a larger error."""
 
 
 def audit(facts: Facts) -> None:
-    """Raise AuditError unless every law of the book of facts holds. A few seconds per million requests."""
+    """Check every conservation law. Raises AuditError at the first that is broken. A few seconds per million requests.
+
+    Requests: one outcome each, stamps in order, calls of a task one after the other, tokens conserved, time inside the
+    paid life of their replica. Replicas: spans without gap or overlap, cold start first, batch within `max_num_seqs`,
+    busy exactly while a request is present.
+    """
     requests, spans = facts.requests, facts.spans
     _every_request_has_one_outcome(facts)
     _stamps_are_ordered(requests)
@@ -28,7 +34,7 @@ def audit(facts: Facts) -> None:
     served, rows = residences(facts)
     _requests_lie_in_paid_life(facts, served)
     _batch_stays_within_its_cap(facts, served, rows)
-    _busy_is_when_somebody_is_there(facts, served)
+    _busy_means_requests_are_present(facts, served)
 
 
 def _fail(law: str, numbers: str) -> None:
@@ -68,8 +74,8 @@ def _stamps_are_ordered(requests: dict[str, np.ndarray]) -> None:
     stamps = [requests[name] for name in names]
     finished = outcome == Outcome.FINISHED
     must = {"admitted_s": finished, "first_token_s": finished, "finished_s": outcome != Outcome.UNFINISHED}
-    for name, who in {"arrived_s": np.ones(len(outcome), bool), **must}.items():
-        lacking = np.flatnonzero(who & ~np.isfinite(requests[name]))
+    for name, required in {"arrived_s": np.ones(len(outcome), bool), **must}.items():
+        lacking = np.flatnonzero(required & ~np.isfinite(requests[name]))
         if len(lacking):
             _fail(f"{name} is stamped when the outcome requires it", _row(requests, lacking[0], "outcome", name))
     never = {Outcome.UNFINISHED: "finished_s", Outcome.ABANDONED: "first_token_s", Outcome.REFUSED: "first_token_s"}
@@ -79,7 +85,8 @@ def _stamps_are_ordered(requests: dict[str, np.ndarray]) -> None:
             _fail(f"{kind.name.lower()} requests have no {name}", _row(requests, early[0], name))
     for i, before in enumerate(names):
         for j in range(i + 1, len(names)):
-            wrong = np.flatnonzero(stamps[j] < stamps[i] - TOLERANCE_S)  # a stamp that never happened is NaN: no claim
+            # The stamp of an event that never happened is NaN, and a comparison with NaN is False: it breaks no law.
+            wrong = np.flatnonzero(stamps[j] < stamps[i] - TOLERANCE_S)
             if len(wrong):
                 _fail(f"{before} <= {names[j]}", _row(requests, wrong[0], before, names[j]))
 
@@ -149,7 +156,8 @@ def _cold_start_comes_first(spans: dict[str, np.ndarray]) -> None:
     replica, state = spans["replica_id"][order], spans["state"][order]
     same = replica[1:] == replica[:-1]
     starts_late = (state[1:] <= ReplicaState.ENGINE_START) & (state[1:] < state[:-1])
-    wrong = np.flatnonzero(same & starts_late & (state[:-1] != ReplicaState.ASLEEP))  # who sleeps, starts again
+    # A sleeping replica passes through the stages of a start again when it wakes.
+    wrong = np.flatnonzero(same & starts_late & (state[:-1] != ReplicaState.ASLEEP))
     if len(wrong):
         i = wrong[0]
         _fail(
@@ -160,20 +168,21 @@ def _cold_start_comes_first(spans: dict[str, np.ndarray]) -> None:
 
 
 def residences(facts: Facts, since: str = "admitted_s") -> tuple[Stretches, np.ndarray]:
-    """The stretches in which fleet requests were on a replica, and the request of each.
+    """(stretches of time in which fleet requests were on a replica, row int64[n] of each one's request).
 
-    From the stamp `since` to their outcome, or to the loss of the replica; what was prefilled elsewhere, there until
-    its first token, and then from its second admission on. Requests still under way stay until their replica's life
-    ends. Requests without the stamp are left out.
+    A stretch begins at the stamp `since` ("admitted_s" or "arrived_s") and ends with the request's outcome or the loss
+    of its replica. A request that was prefilled on another replica has two: on that one until its first token, then on
+    the decoding one from its second admission. An unfinished request stays until its replica's life ends. A request
+    without the stamp has no stretch.
     """
     requests = facts.requests
-    there = (requests["backend"] == Backend.FLEET) & np.isfinite(requests[since]) & (requests["replica_id"] >= 0)
-    there &= requests["retries"] == 0  # the others' stays are on record one by one
-    split = there & (requests["prefill_replica_id"] >= 0)
+    resident = (requests["backend"] == Backend.FLEET) & np.isfinite(requests[since]) & (requests["replica_id"] >= 0)
+    resident &= requests["retries"] == 0  # `facts.stays` lists every stay of a request that was retried
+    split = resident & (requests["prefill_replica_id"] >= 0)
     resumed = "decode_admitted_s" if since == "admitted_s" else "first_token_s"
     second = split & (requests["replica_id"] != requests["prefill_replica_id"]) & np.isfinite(requests[resumed])
-    stays = (  # (which rows, replica, from, to)
-        (there & ~split, "replica_id", since, "finished_s"),
+    stays = (  # (rows bool[n], names of the columns that hold replica, start and end)
+        (resident & ~split, "replica_id", since, "finished_s"),
         (split, "prefill_replica_id", since, "first_token_s"),
         (second, "replica_id", resumed, "finished_s"),
     )
@@ -198,7 +207,7 @@ def _requests_lie_in_paid_life(facts: Facts, served: Stretches) -> None:
     if len(outside):
         group, start_s, end_s = (column[outside[0]] for column in served)
         _fail(
-            "a replica serves only while somebody pays for it",
+            "a replica serves only while it is paid for",
             f"replica {group}: a request from {start_s} to {end_s} s",
         )
     admitted = (facts.requests["backend"] == Backend.FLEET) & np.isfinite(facts.requests["admitted_s"])
@@ -208,12 +217,13 @@ def _requests_lie_in_paid_life(facts: Facts, served: Stretches) -> None:
 
 
 def _batch_stays_within_its_cap(facts: Facts, served: Stretches, rows: np.ndarray) -> None:
-    # When a preempted sequence was out of the batch is not on record, so only the others are counted: a lower bound.
+    # Facts do not hold when a preempted sequence was out of the batch. Counting only the sequences that were never
+    # preempted gives a lower bound of the batch size, so a violation that is found is a true one.
     stayed = facts.requests["preemptions"][rows] == 0
     replicas, pools = _pool_of_replicas(facts.spans)
     pool_of = pools[np.searchsorted(replicas, served.group)]
-    for number, pool in enumerate(facts.pools):
-        peak, replica = peak_overlap(served.take(stayed & (pool_of == number)), TOLERANCE_S)
+    for pool_index, pool in enumerate(facts.pools):
+        peak, replica = peak_overlap(served.take(stayed & (pool_of == pool_index)), TOLERANCE_S)
         if peak > pool.max_num_seqs:
             _fail(
                 "running sequences <= max_num_seqs",
@@ -248,7 +258,7 @@ def _pool_of_replicas(spans: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndar
     return replicas, spans["pool"][first]
 
 
-def _busy_is_when_somebody_is_there(facts: Facts, served: Stretches) -> None:
+def _busy_means_requests_are_present(facts: Facts, served: Stretches) -> None:
     spans = facts.spans
     all_spans = Stretches(spans["replica_id"].astype(np.int64), spans["start_s"], spans["end_s"])
     busy = all_spans.take(spans["state"] == ReplicaState.BUSY)
@@ -260,11 +270,12 @@ def _busy_is_when_somebody_is_there(facts: Facts, served: Stretches) -> None:
             "a replica with a resident sequence is busy or draining",
             f"replica {group}: a request from {start_s} to {end_s} s outside its busy spans",
         )
-    # A request may wait inside its replica before admission. When it got there is not on record: not before it arrived.
+    # A request may wait inside its replica before admission. Facts do not hold when it reached the replica, but that
+    # was never before its arrival, so the arrival bounds the time in which it can have kept the replica busy.
     present, _ = residences(facts, since="arrived_s")
-    alone = uncovered(busy, present, TOLERANCE_S)
-    if len(alone):
-        group, start_s, end_s = (column[alone[0]] for column in busy)
+    empty = uncovered(busy, present, TOLERANCE_S)
+    if len(empty):
+        group, start_s, end_s = (column[empty[0]] for column in busy)
         _fail(
             "a busy replica has a resident sequence",
             f"replica {group}: busy from {start_s} to {end_s} s without a request",

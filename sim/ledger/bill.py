@@ -1,4 +1,4 @@
-"""The bill of one run: a table of lines that add up, whole, by the hour or by application; the money read off it."""
+"""The bill of one run, as one table, by hour or by application, and the money figures read off it."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from sim.units import MONTH_S, MTOK
 
 BILL_COLUMNS = list(Line._fields)
 POOL = "pool"
-"""A column in front of the others, only where there are several pools; "" on lines that belong to none."""
+"""Name of a leading column that exists only with several pools; "" on lines that belong to no pool (API, overhead)."""
 SHARED = "(shared)"
-"""Stands for an application on the lines that no application caused alone: idle, cold starts, commitments, overhead."""
+"""The application of lines that no single application caused: idle, cold starts, commitments, overhead."""
 
 
 def bill(usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None) -> pd.DataFrame:
-    """The bill of a window: one row per payee and item, columns payee, item, quantity, unit, usd.
+    """The bill of a window: one row per payee and item.
 
-    With several pools, one per pool, payee and item, and the column POOL in front. `gpu_name` (of pools that do not
-    name their own, as in files of earlier versions) and `model_name` are keys of the price tables; they are looked up
-    only if there is something to price. Raises ConfigError for a missing price and AuditError if the GPU lines do not
-    add up to the paid seconds.
+    Columns: `payee`, `item`, `unit` (text), `quantity` (float64, in `unit`), `usd` (float64); with several pools a
+    leading column POOL and one row per pool, payee and item. `gpu_name` (the GPU of pools that name none, as in files
+    of earlier versions) and `model_name` are keys of the price tables, looked up only if there is use to price. Raises
+    ConfigError for a missing price and AuditError if the GPU lines do not add up to the paid seconds.
     """
     return _table(_lines(usage, prices, gpu_name, model_name), usage)
 
 
 def bill_by_hour(usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None) -> pd.DataFrame:
-    """The same bill, hour by hour of simulated time: columns `hour` and those of `bill`; it adds up to the whole.
+    """The bill by hour of simulated time: columns `hour` (int64) and those of `bill`; its rows add up to `bill`.
 
-    What depends on the whole window (how many GPUs to commit to, if the list does not say) is settled by it first. API
-    tokens stand in the hour of the request's arrival, rounding in the hour in which a replica ends. Raises ConfigError
-    where `bill` does, and if the hours of the run are not known.
+    Whatever depends on the whole window (the number of GPUs to commit to, if the price list leaves it open) is decided
+    from the whole window first. API tokens are in the hour in which their request arrived, rounding in the hour in
+    which the replica ended. Raises ConfigError where `bill` does, and if the usage does not know hours.
     """
     settled = prices.fixed_for(usage)
     rows = [
@@ -60,21 +60,21 @@ def bill_by_hour(usage: Usage, prices: Prices, gpu_name: str | None, model_name:
 
 
 def bill_by_application(usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None) -> pd.DataFrame:
-    """The same bill by application: columns `application` and those of `bill`; it adds up to the whole.
+    """The bill by application: columns `application` (text) and those of `bill`; its rows add up to `bill`.
 
-    API lines are each application's own. Busy and draining GPU time of a pool is shared out by resident seconds there
-    (admission to end) of the finished requests of the tasks that began in the window. All else is SHARED. Raises
-    ConfigError where `bill` does, and if the applications of the run are not known.
+    API lines are computed for each application. Busy and draining GPU time of a pool is divided in proportion to the
+    resident seconds (admission to end) in that pool of the finished requests of tasks that began in the window. All
+    other lines are SHARED. Raises ConfigError where `bill` does, and if the usage does not know applications.
     """
     usage.require_detail("a bill by application")
     rows = []
     for application in sorted({*usage.api["application"].tolist(), *usage.fleet["application"].tolist()}):
-        mine = usage.api["application"] == application
-        own = replace(usage, api={name: column[mine] for name, column in usage.api.items()})
-        rows += [(_application(usage, application), "", line) for line in prices.api.lines(own, model_name)]
+        matching = usage.api["application"] == application
+        part = replace(usage, api={name: column[matching] for name, column in usage.api.items()})
+        rows += [(_application(usage, application), "", line) for line in prices.api.lines(part, model_name)]
     gpu, _, overhead = _parts(usage, prices, gpu_name, model_name)
-    for (pool, lines), (_, its) in zip(gpu, usage.by_pool, strict=True):
-        rows += [(name, pool, part) for line in lines for name, part in _shared_out(line, its)]
+    for (pool, lines), (_, pool_usage) in zip(gpu, usage.by_pool, strict=True):
+        rows += [(name, pool, share) for line in lines for name, share in _divided(line, pool_usage)]
     rows += [(SHARED, "", line) for line in overhead]
     return _adding_up(_table(rows, usage, "application"), usage, prices, gpu_name, model_name)
 
@@ -83,14 +83,14 @@ def _application(usage: Usage, application: int) -> str:
     return usage.applications.get(application, str(application))
 
 
-def _shared_out(line: Line, pool: Usage) -> list[tuple[str, Line]]:
-    """(application, its part) of a GPU line of this pool."""
+def _divided(line: Line, pool: Usage) -> list[tuple[str, Line]]:
+    """(application, part of the line) for a GPU line of this pool; (SHARED, line) if no application caused it."""
     resident_s = float(pool.fleet["resident_s"].sum())
     if line.item not in (GPU_BUSY, GPU_DRAINING) or not resident_s:
         return [(SHARED, line)]
     parts = []
-    for application, its_s in zip(pool.fleet["application"].tolist(), pool.fleet["resident_s"], strict=True):
-        share = float(its_s) / resident_s
+    for application, part_s in zip(pool.fleet["application"].tolist(), pool.fleet["resident_s"], strict=True):
+        share = float(part_s) / resident_s
         part = line._replace(quantity=line.quantity * share, usd=line.usd * share)
         parts.append((_application(pool, application), part))
     return parts
@@ -99,20 +99,21 @@ def _shared_out(line: Line, pool: Usage) -> list[tuple[str, Line]]:
 def _parts(
     usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None
 ) -> tuple[list[tuple[str, list[Line]]], list[Line], list[Line]]:
-    """GPU lines by pool, API lines, overhead lines."""
+    """([(pool, GPU lines)], API lines, overhead lines)."""
     gpu = prices.gpu_lines(usage, gpu_name)
     api = prices.api.lines(usage, model_name)
     return gpu, api, prices.overhead.lines(usage, math.fsum(line.usd for _, lines in gpu for line in lines))
 
 
 def _lines(usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None) -> list[tuple[str, Line]]:
-    """(pool or "", line) of everything."""
+    """Every line of the bill as (pool or "", line)."""
     gpu, api, overhead = _parts(usage, prices, gpu_name, model_name)
-    for (name, lines), (_, its) in zip(gpu, usage.by_pool, strict=True):
-        lived = math.fsum(line.quantity for line in lines if line.item in STATES_OF_ITEM)
-        if not math.isclose(lived, its.gpu_hours_paid if lines else 0.0, rel_tol=1e-9, abs_tol=1e-9):
+    for (name, lines), (_, pool_usage) in zip(gpu, usage.by_pool, strict=True):
+        billed = math.fsum(line.quantity for line in lines if line.item in STATES_OF_ITEM)
+        paid = pool_usage.gpu_hours_paid
+        if not math.isclose(billed, paid if lines else 0.0, rel_tol=1e-9, abs_tol=1e-9):
             where = f" in pool {name}" if len(usage.pools) > 1 else ""
-            raise AuditError(f"audit: GPU-hours are conserved: {lived} on the bill, {its.gpu_hours_paid} paid{where}")
+            raise AuditError(f"audit: GPU-hours are conserved: {billed} on the bill, {paid} paid{where}")
     found = [(name, line) for name, lines in gpu for line in lines] + [("", line) for line in (*api, *overhead)]
     wrong = [line for _, line in found if not line.usd >= 0]
     if wrong:
@@ -121,7 +122,7 @@ def _lines(usage: Usage, prices: Prices, gpu_name: str | None, model_name: str |
 
 
 def _table(rows: Sequence[tuple[Any, ...]], usage: Usage, *keys: str) -> pd.DataFrame:
-    """Rows of (value of each key, pool, line)."""
+    """The table of a bill. Each row is (the value of each column of `keys`, pool, line)."""
     table = pd.DataFrame([(*row[:-1], *row[-1]) for row in rows], columns=[*keys, POOL, *BILL_COLUMNS])
     return table if len(usage.pools) > 1 else table.drop(columns=POOL)
 
@@ -129,6 +130,7 @@ def _table(rows: Sequence[tuple[Any, ...]], usage: Usage, *keys: str) -> pd.Data
 def _adding_up(
     table: pd.DataFrame, usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None
 ) -> pd.DataFrame:
+    """The table as it is. Raises AuditError unless its USD add up to those of the undivided bill."""
     parts = math.fsum(table["usd"])
     whole = math.fsum(line.usd for _, line in _lines(usage, prices, gpu_name, model_name))
     if not math.isclose(parts, whole, rel_tol=1e-9, abs_tol=1e-9):
@@ -137,12 +139,12 @@ def _adding_up(
 
 
 def money(bill_lines: pd.DataFrame, usage: Usage) -> dict[str, float | None]:
-    """The money figures of a bill, in USD.
+    """The money figures of a bill, in USD, by name.
 
-    usd_total = usd_gpu + usd_api + usd_overhead; usd_idle (asleep or not) and usd_cold_start are parts of usd_gpu. Unit
-    costs divide the whole bill by what began in the window and finished: tasks, their requests, and the tokens these
-    carried (`_output`: generated tokens; `_total`: input, cached or not, and output). None where the denominator is 0.
-    A month has 730 h. With several pools, `pool_<name>_usd_gpu` is the part of usd_gpu that each one costs.
+    usd_total = usd_gpu + usd_api + usd_overhead. usd_idle (idle and asleep) and usd_cold_start are parts of usd_gpu.
+    Unit costs divide the whole bill by the tasks that began in the window and finished, by the requests of these tasks,
+    or by their tokens (`_output`: generated tokens; `_total`: input, cached or not, and output); None where the
+    denominator is 0. A month has 730 h. With several pools, `pool_<name>_usd_gpu` is a pool's part of usd_gpu.
     """
     item, usd, several = bill_lines["item"], bill_lines["usd"], len(usage.pools) > 1
 

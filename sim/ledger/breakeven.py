@@ -1,7 +1,8 @@
-"""Who is cheaper on paper: closed forms for cost per token, break-even fraction and volume, serverless, overhead.
+"""Closed forms that compare costs without a simulation: cost per token, break-even fraction, volume and duty, overhead.
 
-Pure functions of prices and speeds. They assume what a simulation measures: the fraction of peak, how many tokens per
-second a replica gives with this mix. `token_fraction_of_peak` is what cost articles call utilization.
+Pure functions of prices and speeds. Two of their arguments are what a simulation measures: how many tokens per second a
+saturated replica produces with a given mix of requests, and `token_fraction_of_peak`, the part of that which is really
+produced (cost articles call it utilization).
 """
 
 from __future__ import annotations
@@ -9,26 +10,11 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from sim.ledger.ownership import OwnedNode
-from sim.ledger.task_cost import (
-    AgentTask,
-    Reuse,
-    api_task_usd,
-    crossover_calls,
-    reused_tokens,
-    self_hosted_task_usd,
-)
 from sim.units import HOUR_S, MONTH_S, MTOK
-
-__all__ = [
-    "AgentTask", "OwnedNode", "Reuse", "Threshold", "VolumeBreakeven", "api_task_usd", "blended_usd_per_mtok",
-    "breakeven_fraction", "breakeven_volume", "crossover_calls", "overhead_times_gpu", "replicas_for",
-    "reused_tokens", "self_hosted_task_usd", "self_hosted_usd_per_month", "serverless_breakeven_duty", "usd_per_mtok",
-]  # fmt: skip
 
 
 class Threshold(NamedTuple):
-    """Where two costs meet. `value` is None if they meet nowhere that can be reached; `needed` is where it would be."""
+    """The fraction at which two costs are equal. `value` is None if it exceeds 1; `needed` is the fraction anyway."""
 
     value: float | None
     needed: float
@@ -38,9 +24,10 @@ class Threshold(NamedTuple):
 def usd_per_mtok(
     usd_per_hour: float, tokens_per_s: float, token_fraction_of_peak: float = 1.0, times_gpu: float = 1.0
 ) -> float:
-    """Cost of a million tokens: rent x overhead / (peak speed x 3600 x fraction of peak). Infinite at fraction 0.
+    """USD per million tokens: rent x overhead / (peak tokens per hour x fraction of peak). Infinite at fraction 0.
 
-    `tokens_per_s` counts what the price is to be per: output tokens, or all.
+    `tokens_per_s` is the speed of a saturated replica, in the tokens that the price is for: output tokens, or all.
+    `times_gpu` is rent and overhead together as a multiple of the rent.
 
     >>> round(usd_per_mtok(2.50, 700), 3), round(usd_per_mtok(2.50, 700, 0.1), 2)
     (0.992, 9.92)
@@ -52,7 +39,7 @@ def usd_per_mtok(
 def blended_usd_per_mtok(
     usd_per_mtok_input: float, usd_per_mtok_output: float, input_tokens: float, output_tokens: float
 ) -> float:
-    """API price of a million tokens, input and output together, at this mix."""
+    """USD per million tokens, input and output counted together, of an API at this mix of input and output tokens."""
     total = input_tokens + output_tokens
     return (usd_per_mtok_input * input_tokens + usd_per_mtok_output * output_tokens) / total
 
@@ -60,7 +47,7 @@ def blended_usd_per_mtok(
 def breakeven_fraction(
     usd_per_hour: float, tokens_per_s: float, api_usd_per_mtok: float, times_gpu: float = 1.0
 ) -> Threshold:
-    """The token_fraction_of_peak at which self-hosting costs what the API does; None where it would be over 1.
+    """The token_fraction_of_peak at which self-hosting costs as much per token as the API. None if it would exceed 1.
 
     >>> breakeven_fraction(2.50, 700, 0.88).value is None
     True
@@ -76,9 +63,10 @@ def breakeven_fraction(
 def replicas_for(
     tokens_per_month: float, tokens_per_s: float, most_fraction_of_peak: float = 1.0, peak_over_mean: float = 1.0
 ) -> int:
-    """Replicas that a monthly volume needs (730 h): its peak rate over what one may be loaded to, rounded up.
+    """Replicas that a monthly volume needs: peak rate / (tokens_per_s x most_fraction_of_peak), rounded up.
 
-    `tokens_per_s` is one replica saturated; `peak_over_mean` 1 is perfectly steady traffic.
+    A month has 730 h. `tokens_per_s` is the speed of one saturated replica, `most_fraction_of_peak` the load at which
+    latency is still acceptable, `peak_over_mean` the ratio of peak to mean traffic (1: perfectly steady).
 
     >>> replicas_for(10e9, 2000), replicas_for(10e9, 4000)
     (2, 1)
@@ -94,13 +82,18 @@ def self_hosted_usd_per_month(
     least_replicas: int = 1,
     fixed_usd_per_month: float = 0.0,
 ) -> float:
-    """A staircase: as many replicas as the volume fills, at least some, and what is owed beside them."""
+    """USD per month: replicas to hold the volume, rounded up and at least `least_replicas`, plus a fixed amount."""
     replicas = max(math.ceil(tokens_per_month / tokens_per_replica_month - 1e-9), least_replicas)
     return replicas * usd_per_replica_month + fixed_usd_per_month
 
 
 class VolumeBreakeven(NamedTuple):
-    """Monthly tokens from which self-hosting is cheaper: the first time, and for good (every larger volume)."""
+    """Monthly tokens from which self-hosting is cheaper than an API.
+
+    `first_tokens`: the smallest such volume. `for_good_tokens`: the volume beyond which every larger one is cheaper,
+    too. They differ because each further replica is paid for in full while still nearly empty. None: there is none.
+    `replicas`: how many serve `first_tokens`.
+    """
 
     first_tokens: float | None
     for_good_tokens: float | None
@@ -115,17 +108,18 @@ def breakeven_volume(
     least_replicas: int = 1,
     fixed_usd_per_month: float = 0.0,
 ) -> VolumeBreakeven:
-    """Where the staircase of replicas first meets the API's straight line, with the limit of what a replica can serve.
+    """Monthly volumes at which self-hosting, whose cost is a staircase of replicas, crosses the line of an API.
 
-    n replicas and a fixed F cost n*c + F and serve at most n*q tokens: the API costs that at v = (n*c + F) / p, which n
-    replicas can serve if n * (p*q - c) >= F. Never if a full replica costs more than the API: p*q < c. For good: from
-    the last step on which the next replica, still empty, puts self-hosting behind again.
+    With c USD a month per replica, q tokens a month per replica, p USD per token at the API and fixed costs F, n
+    replicas cost n*c + F and serve at most n*q tokens. The API costs as much at v = (n*c + F) / p tokens, which n
+    replicas can serve if n * (p*q - c) >= F; never if p*q < c, that is if even a full replica costs more than the API.
+    Self-hosting is cheaper for good from the least m >= n on which full replicas save what the next, empty one costs.
 
     >>> breakeven_volume(1440, 2.628e9, 0.88, least_replicas=2).first_tokens / 1e9
     3.272...
     """
     c, p, q = usd_per_replica_month, api_usd_per_mtok / MTOK, tokens_per_replica_month
-    gain = p * q - c  # USD a full replica saves a month
+    gain = p * q - c  # USD that a full replica saves in a month
     if gain < 0 or (gain == 0 and fixed_usd_per_month > 0):
         full = c / q * MTOK
         return VolumeBreakeven(
@@ -135,7 +129,7 @@ def breakeven_volume(
     first = (n * c + fixed_usd_per_month) / p
     good = None
     if gain > 0:
-        m = max(n, _ceil((fixed_usd_per_month + c) / gain))  # m full ones save what the next one costs empty
+        m = max(n, _ceil((fixed_usd_per_month + c) / gain))  # m full replicas save what the next one costs while empty
         good = first if m == n else (m * c + fixed_usd_per_month) / p
     return VolumeBreakeven(first, good, n, f"{n} replicas, {first / (n * q):.0%} full")
 
@@ -151,10 +145,11 @@ def serverless_breakeven_duty(
     cold_start_s: float = 0.0,
     idle_timeout_s: float = 0.0,
 ) -> Threshold:
-    """The fraction of time in use at which serverless and always-on cost the same; below it serverless is cheaper.
+    """The duty (fraction of time in use) at which serverless and always-on cost the same; below, serverless is cheaper.
 
-    Each burst of use is paid with its cold start and idle timeout: (b + c + t) * p_sl = period * p_on, so
-    duty = b / period = p_on / p_sl * b / (b + c + t). None if serverless is the cheaper one even when always in use.
+    Serverless bills a burst of b seconds together with a cold start of c and an idle timeout of t seconds. Equal costs
+    over a period P: (b + c + t) * usd_per_s_serverless = P * usd_per_s_always_on, so the duty is
+    b / P = usd_per_s_always_on / usd_per_s_serverless * b / (b + c + t). None if that exceeds 1.
     """
     stretch = 1.0 if math.isinf(burst_s) else burst_s / (burst_s + cold_start_s + idle_timeout_s)
     needed = usd_per_s_always_on / usd_per_s_serverless * stretch
@@ -164,9 +159,9 @@ def serverless_breakeven_duty(
 
 
 def overhead_times_gpu(fixed_usd_per_month: float, gpus: float, usd_per_gpu_hour: float) -> float:
-    """A fixed monthly cost as a multiple of the GPU rent around the clock: falls with the size of the fleet.
+    """A fixed monthly cost divided by the rent of `gpus` GPUs around the clock (730 h). It falls as the fleet grows.
 
-    1 + this is the multiplier that articles state.
+    Cost articles state 1 + this as the overhead multiplier.
 
     >>> round(overhead_times_gpu(20_800, 16, 2.5), 1)
     0.7

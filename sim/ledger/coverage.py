@@ -1,6 +1,6 @@
-"""Which stretches of time are covered by which others, per replica: the arithmetic of the audit, in whole columns.
+"""Union, overlap and coverage of stretches of time, per group, in whole columns: the arithmetic of the audit.
 
-A stretch is (group, start_s, end_s); three arrays of one length hold many. Groups are replicas.
+A stretch is (group, start_s, end_s), and the group is the id of a replica.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ class Stretches(NamedTuple):
     end_s: np.ndarray
 
     def take(self, rows: np.ndarray) -> Stretches:
+        """These rows: bool[n], or int64 row numbers."""
         return Stretches(self.group[rows], self.start_s[rows], self.end_s[rows])
 
 
 def lives(spans: dict[str, np.ndarray]) -> Stretches:
-    """The paid life of every replica, from request to release, sorted by replica; `spans` has SPAN_COLUMNS."""
+    """The paid life of every replica, from order to release, sorted by replica; `spans` has SPAN_COLUMNS."""
     replica, where = np.unique(spans["replica_id"], return_inverse=True)
     start_s, end_s = np.full(len(replica), np.inf), np.full(len(replica), -np.inf)
     np.minimum.at(start_s, where, spans["start_s"])
@@ -32,13 +33,13 @@ def lives(spans: dict[str, np.ndarray]) -> Stretches:
 
 
 def by_group_and_time(group: np.ndarray, time_s: np.ndarray) -> np.ndarray:
-    """Row order by group, then by time; equal times keep their order."""
+    """int64[n]: the rows sorted by group, then by time; rows with equal group and time keep their order."""
     by_time = np.argsort(time_s, kind="stable")
     return by_time[np.argsort(group[by_time], kind="stable")]
 
 
 def union(stretches: Stretches, tolerance_s: float) -> Stretches:
-    """The disjoint stretches that cover the same time, sorted; holes up to `tolerance_s` are closed."""
+    """The disjoint stretches covering the same time, sorted by group and time; gaps up to `tolerance_s` are closed."""
     if not len(stretches.group):
         return stretches
     group, start_s, end_s = stretches.take(by_group_and_time(stretches.group, stretches.start_s))
@@ -51,7 +52,7 @@ def union(stretches: Stretches, tolerance_s: float) -> Stretches:
 
 
 def uncovered(inner: Stretches, outer: Stretches, tolerance_s: float) -> np.ndarray:
-    """Rows of `inner` that do not lie within one stretch of the union of `outer`, give or take `tolerance_s`."""
+    """int64[k]: the rows of `inner` that lie, within `tolerance_s`, in no stretch of the union of `outer`."""
     cover, outside = union(outer, tolerance_s), []
     for group, rows, part in _each_group(inner):
         first, last = np.searchsorted(cover.group, [group, group + 1])
@@ -65,7 +66,7 @@ def uncovered(inner: Stretches, outer: Stretches, tolerance_s: float) -> np.ndar
 
 
 def peak_overlap(stretches: Stretches, tolerance_s: float) -> tuple[int, int]:
-    """(most stretches of one group open at the same time, that group); (0, -1) without any.
+    """(the most stretches of one group open at the same time, that group); (0, -1) without stretches.
 
     Stretches that touch do not overlap; overlaps shorter than `tolerance_s` are not counted.
     """
@@ -74,26 +75,29 @@ def peak_overlap(stretches: Stretches, tolerance_s: float) -> tuple[int, int]:
 
 
 def _each_group(stretches: Stretches) -> Iterator[tuple[int, np.ndarray, Stretches]]:
-    """Every group, its rows and its stretches."""
+    """(group, its rows int64[k], its stretches) for every group."""
     group, n = stretches.group, len(stretches.group)
     if n and (group == group[0]).all():
         yield group[0], np.arange(n), stretches
     elif n:
         order = np.argsort(group, kind="stable")
         groups, first = np.unique(group[order], return_index=True)
-        for one, rows in zip(groups, np.split(order, first[1:]), strict=True):
-            yield one, rows, stretches.take(rows)
+        for single, rows in zip(groups, np.split(order, first[1:]), strict=True):
+            yield single, rows, stretches.take(rows)
 
 
 def _peak(stretches: Stretches, tolerance_s: float) -> int:
-    """Most stretches open at the same time; at one instant, ends come first."""
+    """The most stretches open at the same time; a stretch that ends when another starts is closed first."""
     begun = np.sort(stretches.start_s)
     ended = np.sort(np.maximum(stretches.end_s - tolerance_s, stretches.start_s))
     return int((np.arange(1, len(begun) + 1) - np.searchsorted(ended, begun, side="right")).max())
 
 
 def _running_max_per_group(group: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Running maximum that starts anew with each group; rows are sorted by group. Exact: it compares ranks."""
+    """float64[n]: the running maximum within each group; rows are sorted by group.
+
+    It accumulates ranks, raised by n per group, instead of values, so that no rounding enters.
+    """
     by_value = np.argsort(value, kind="stable")
     rank = np.empty(len(value), np.int64)
     rank[by_value] = np.arange(len(value))

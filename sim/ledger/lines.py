@@ -1,4 +1,4 @@
-"""The lines of a bill, the names of what can stand on one, and the types of prices."""
+"""The lines of a bill, the names of their items, and the types of prices in a list."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ STATES_OF_ITEM = {
     GPU_COLD_START: COLD_START_STATES,
     GPU_ASLEEP: (ReplicaState.ASLEEP,),
 }
-"""The items that tile the paid GPU time: their quantities add up to the GPU-hours of the window, whatever the plan."""
+"""Replica states by item of a bill. Every state has one item, so under every plan the quantities of these items add up
+to the paid GPU-hours."""
 
 
 class Line(NamedTuple):
-    """One line of a bill."""
+    """One line of a bill. `quantity` is in `unit`; `item` is one of the names above, or a text that begins with one."""
 
     payee: str
     item: str
@@ -41,7 +42,7 @@ class Line(NamedTuple):
 
 
 def looked_up(table: Mapping[str, Any], name: str | None, key: str) -> Any:
-    """The entry of a price table; ConfigError says which there are."""
+    """The entry `name` of a price table that stands under `key`. ConfigError lists the entries if it has none."""
     if name is None or name not in table:
         raise ConfigError(f"{key}: no price for {name!r}; this list has {', '.join(sorted(table)) or 'none'}")
     return table[name]

@@ -11,26 +11,27 @@ _YEAR_HOURS = 12 * MONTH_S / HOUR_S
 
 
 class OwnedNode(Config):
-    """A server with its GPUs, bought, housed and powered. People are overhead, not in here: nothing is stacked.
+    """A server with its GPUs: its price, its colocation and its power. Staff is not included: that is an overhead.
 
-    capital: annuity(capex) - sinking fund(residual), per year; at no cost of capital capex (1 - residual) / years.
-    colocation is paid by contracted kW, metered power by kWh x PUE; a contract that includes power has usd_per_kwh 0.
+    Capital per year: annuity of the capex minus the sinking-fund payment of the residual value; at no cost of capital
+    this is capex x (1 - residual) / years. Colocation is paid per contracted kW, metered power per kWh x PUE; where the
+    colocation contract includes power, usd_per_kwh is 0.
     """
 
-    gpus: int = Field(8, ge=1, description="in the node")
-    capex_usd: float = Field(ge=0, description="of the node, network share included")
-    residual_fraction: float = Field(0.0, ge=0, le=1, description="of capex that it still sells for at the end")
-    years: float = Field(gt=0, description="it is kept")
-    cost_of_capital: float = Field(0.0, ge=0, description="interest a year, 0.1 is 10 %")
-    kw: float = Field(ge=0, description="drawn by the node at full load, before PUE")
-    idle_power_fraction: float = Field(1.0, ge=0, le=1, description="of that, drawn while idle")
+    gpus: int = Field(8, ge=1, description="GPUs in the node")
+    capex_usd: float = Field(ge=0, description="price of the node, with its share of the network")
+    residual_fraction: float = Field(0.0, ge=0, le=1, description="resale value at the end / capex")
+    years: float = Field(gt=0, description="how long the node is kept")
+    cost_of_capital: float = Field(0.0, ge=0, description="interest per year, 0.1 is 10 %")
+    kw: float = Field(ge=0, description="power of the node at full load, before PUE")
+    idle_power_fraction: float = Field(1.0, ge=0, le=1, description="power while idle / power at full load")
     pue: float = Field(1.0, ge=1, description="power usage effectiveness of the building")
     usd_per_kwh: float = Field(0.0, ge=0)
     colocation_usd_per_kw_month: float = Field(0.0, ge=0)
 
     @property
     def capital_usd_per_gpu_hour(self) -> float:
-        """Depreciation and interest, over every hour of its years, used or not."""
+        """Depreciation and interest, spread over every hour of `years`, whether the GPU is used or not."""
         r, n = self.cost_of_capital, self.years
         grown = (1 + r) ** n
         if grown > 1:
@@ -41,19 +42,20 @@ class OwnedNode(Config):
 
     @property
     def fixed_usd_per_gpu_hour(self) -> float:
-        """Capital and colocation: owed whether used or not."""
+        """Capital and colocation: owed whether the GPU is used or not."""
         return self.capital_usd_per_gpu_hour + self.kw_per_gpu * self.colocation_usd_per_kw_month / (MONTH_S / HOUR_S)
 
     @property
     def kw_per_gpu(self) -> float:
+        """A GPU's share of the node's power at full load, before PUE."""
         return self.kw / self.gpus
 
     @property
     def power_usd_per_gpu_hour(self) -> float:
-        """Metered power at full load: the marginal cost of using what is already owned."""
+        """Metered power at full load: the marginal cost of using a GPU that is already owned."""
         return self.kw_per_gpu * self.pue * self.usd_per_kwh
 
     @property
     def usd_per_gpu_hour(self) -> float:
-        """All of it, running at full load around the clock."""
+        """Capital, colocation and power of a GPU at full load around the clock."""
         return self.fixed_usd_per_gpu_hour + self.power_usd_per_gpu_hour

@@ -1,4 +1,4 @@
-"""A price list: what GPU time, tokens and the people around them cost. It turns a Usage into the lines of a bill."""
+"""A price list: what GPU time, tokens and overhead cost. It turns a Usage into the lines of a bill."""
 
 from __future__ import annotations
 
@@ -8,48 +8,39 @@ from contextlib import contextmanager
 from pydantic import Field, model_validator
 
 from sim.ledger.lines import Line
-from sim.ledger.overheads.overheads import MonthlyItems, MultiplierOverhead, NoOverhead, Overhead, PercentageOverhead
+from sim.ledger.overheads.overheads import NoOverhead, Overhead
 from sim.ledger.plans.base import GpuPlan
-from sim.ledger.plans.committed import CommittedPlan, Monthly, Owned, Reserved
-from sim.ledger.plans.metered import MeteredPlan, OnDemand, Serverless, Spot
+from sim.ledger.plans.committed import CommittedPlan
+from sim.ledger.plans.metered import Spot
 from sim.ledger.tariffs.base import ApiTariff
-from sim.ledger.tariffs.by_model import ModelTariff
-from sim.ledger.tariffs.flat import TokenTariff
-from sim.ledger.tariffs.rates import TokenRates
 from sim.ledger.usage import Usage
 from sim.records import FIRST_POOL
 from sim.schema import Config, ConfigError, OneOf
 
-__all__ = [
-    "ApiTariff", "CommittedPlan", "GpuPlan", "MeteredPlan", "ModelTariff", "Monthly", "MonthlyItems",
-    "MultiplierOverhead", "NoOverhead", "OnDemand", "Overhead", "Owned", "PercentageOverhead", "Prices", "Reserved",
-    "Serverless", "Spot", "TokenRates", "TokenTariff",
-]  # fmt: skip
-
 ON_DEMAND = "on_demand"
-"""The pool of replicas that stand in for missing spot ones; with several pools, <name>_on_demand."""
+"""Name of the pool of on-demand replicas that replace missing spot ones; with several pools it is <name>_on_demand."""
 
 
 class Prices(Config):
-    """A whole price list: GPUs, an API, and one overhead."""
+    """A whole price list: GPU plans, an API tariff, and one overhead."""
 
     gpu: OneOf[GpuPlan]
     pools: dict[str, OneOf[GpuPlan]] = Field(
-        {}, description="how further pools are paid for, by their names; one that is not named, like the first"
+        {}, description="GPU plans of further pools, by pool name; a pool without an entry is paid for by prices.gpu"
     )
     api: OneOf[ApiTariff]
     overhead: OneOf[Overhead] = NoOverhead()
 
     @model_validator(mode="after")
-    def _the_first_pool_has_its_place(self) -> Prices:
+    def _pools_are_further_ones(self) -> Prices:
         if FIRST_POOL in self.pools:
-            raise ValueError(f"pools.{FIRST_POOL}: the first pool is paid for by prices.gpu")
+            raise ValueError(f"pools.{FIRST_POOL}: the first pool is paid for by prices.gpu; move the plan there")
         return self
 
     def check(self, gpu_of_pool: Mapping[str, str], model_name: str | None) -> None:
-        """Refuse a scenario this list cannot price, before it runs. Raises ConfigError.
+        """Raise ConfigError, before anything is simulated, if this list lacks a price that the scenario needs.
 
-        `gpu_of_pool`: the GPU of every pool, {} without a fleet; `model_name`: None without an API.
+        `gpu_of_pool`: the GPU of every pool, {} without a fleet. `model_name`: the API's model, None without an API.
         """
         for pool, gpu in gpu_of_pool.items():
             plan = self._plan(pool, list(gpu_of_pool))
@@ -59,9 +50,9 @@ class Prices(Config):
             self.api.rates(model_name)
 
     def gpu_lines(self, usage: Usage, gpu_name: str | None) -> list[tuple[str, list[Line]]]:
-        """(pool, its GPU lines) for every pool. Raises ConfigError for a missing price.
+        """(name of the pool, GPU lines) for every pool. Raises ConfigError for a missing price.
 
-        `gpu_name`: the GPU of pools that do not name their own, as in files of earlier versions.
+        `gpu_name`: the GPU of pools that name none, as in files of earlier versions.
         """
         found = []
         for pool, part in usage.by_pool:
@@ -71,37 +62,43 @@ class Prices(Config):
         return found
 
     def fixed_for(self, usage: Usage) -> Prices:
-        """This list with everything decided that its GPU plans decide by looking at a whole window."""
+        """This list with every GPU plan's `fixed_for` applied to the use of its pool."""
         fixed = {pool.name: self._plan(pool.name, usage.pool_names).fixed_for(part) for pool, part in usage.by_pool}
         gpu = fixed.pop(FIRST_POOL, self.gpu)
         return self.model_copy(update={"gpu": gpu, "pools": self.pools | fixed})
 
     @contextmanager
     def _named_as_it_stands(self, pool: str) -> Iterator[None]:
-        """Errors of a pool's plan name the key under which it stands in the list; the plan itself knows no key."""
+        """Replace the key in a plan's errors by the one under which the list holds the plan, which it cannot know."""
         try:
             yield
         except ConfigError as error:
-            where = f"prices.pools.{pool}" if pool in self.pools else "prices.gpu"
-            raise ConfigError(str(error).replace("prices.gpu", where)) from None
+            key = f"prices.pools.{pool}" if pool in self.pools else "prices.gpu"
+            raise ConfigError(str(error).replace("prices.gpu", key)) from None
 
     def _plan(self, pool: str, pools: list[str]) -> GpuPlan:
-        """How a pool, one of `pools`, is paid for. Raises ConfigError where that cannot be meant."""
+        """The plan of a pool, one of `pools`.
+
+        Raises ConfigError where prices.gpu would have to serve a pool that it cannot have been written for: on-demand
+        GPUs at a spot or committed price, GPUs beyond a stated commitment, or a list with plans for unknown pools only.
+        """
         if pool == FIRST_POOL:
             return self.gpu
         if pool in self.pools:
             return self.pools[pool]
         if pool.endswith(ON_DEMAND) and isinstance(self.gpu, Spot):
-            raise ConfigError(f"prices.pools.{pool}: is required: GPUs on demand are not had at the price of spot")
-        strangers = [name for name in self.pools if name not in pools]
-        if strangers:
-            raise ConfigError(f"prices.pools: has no plan for {pool!r}, but one for {', '.join(strangers)}")
+            raise ConfigError(f"prices.pools.{pool}: is required: on-demand GPUs cannot be rented at spot prices")
+        unknown = [name for name in self.pools if name not in pools]
+        if unknown:
+            raise ConfigError(
+                f"prices.pools: has no plan for pool {pool!r}, but plans for {', '.join(unknown)}, not in the fleet"
+            )
         if pool.endswith(ON_DEMAND) and isinstance(self.gpu, CommittedPlan):
             raise ConfigError(
-                f"prices.pools.{pool}: is required: GPUs on demand are not had at the price of {self.gpu.kind} ones"
+                f"prices.pools.{pool}: is required: on-demand GPUs cannot be rented at {self.gpu.kind} prices"
             )
         if isinstance(self.gpu, CommittedPlan) and self.gpu.gpus is not None:
             raise ConfigError(
-                f"prices.pools.{pool}: is required: the {self.gpu.gpus} GPUs of prices.gpu are the first's"
+                f"prices.pools.{pool}: is required: the first pool holds the {self.gpu.gpus} GPUs of prices.gpu.gpus"
             )
         return self.gpu

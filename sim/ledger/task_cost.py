@@ -1,4 +1,4 @@
-"""What a task of k model calls costs on paper: through an API, with or without cached input, or on GPUs that reuse."""
+"""Closed forms of the cost of a task of k model calls, through an API or on own GPUs, with or without caching."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from sim.units import MTOK
 
 
 class AgentTask(NamedTuple):
-    """A task whose prompt grows: call i (from 1) has `first_input + growth * (i - 1)` input tokens.
+    """A task whose prompt grows: call i (from 1) has `first_input_tokens + growth_tokens * (i - 1)` input tokens.
 
-    `repeated_fraction` is the part of a prompt taken as repeated by readings that do not follow the prefix itself.
+    `repeated_fraction` is the part of a prompt that was sent before, for readings A and B of `Reuse`, which assume a
+    fraction instead of following the prefix.
     """
 
     first_input_tokens: float = 7300
@@ -21,15 +22,16 @@ class AgentTask(NamedTuple):
     repeated_fraction: float = 0.9
 
     def input_tokens(self, calls: int) -> float:
-        """Input of all calls together."""
+        """Input tokens of all calls together."""
         return calls * self.first_input_tokens + self.growth_tokens * calls * (calls - 1) / 2
 
     def all_output_tokens(self, calls: int) -> float:
+        """Output tokens of all calls together."""
         return calls * self.output_tokens
 
 
 class Reuse(Enum):
-    """Which input is not computed again. Articles say "90 % repeated" and leave open which of these they mean."""
+    """Which input tokens are not computed again. Articles that say "90 % repeated" may mean any of A, B and C."""
 
     NONE = "every call is computed in full"
     EVERY_CALL = "reading A: the repeated fraction of every call, the first one included"
@@ -38,7 +40,7 @@ class Reuse(Enum):
 
 
 def reused_tokens(task: AgentTask, calls: int, reuse: Reuse) -> float:
-    """Input tokens of a task of so many calls that are found in a cache."""
+    """Input tokens of a task of `calls` calls that a prompt cache holds."""
     total = task.input_tokens(calls)
     if reuse is Reuse.NONE or not calls:
         return 0.0
@@ -58,7 +60,7 @@ def api_task_usd(
     usd_per_mtok_cached_input: float | None = None,
     reuse: Reuse = Reuse.NONE,
 ) -> float:
-    """Cost of a task through an API; cached input at its own price, or at that of input if it has none."""
+    """USD of a task through an API. Without `usd_per_mtok_cached_input`, cached input costs as much as other input."""
     cached = reused_tokens(task, calls, reuse)
     cached_rate = usd_per_mtok_input if usd_per_mtok_cached_input is None else usd_per_mtok_cached_input
     uncached_usd = (task.input_tokens(calls) - cached) * usd_per_mtok_input
@@ -66,9 +68,10 @@ def api_task_usd(
 
 
 def self_hosted_task_usd(task: AgentTask, calls: int, usd_per_mtok_total: float, reuse: Reuse) -> float:
-    """Cost of a task on GPUs at so much per million tokens computed, input and output alike; reused tokens are free.
+    """USD of a task on GPUs, at `usd_per_mtok_total` for each million tokens computed, input and output alike.
 
-    Free is a simplification: a cached token still takes KV memory, and is read at every step of decoding.
+    Reused tokens cost nothing here, which is a simplification: their KV still takes memory, and every decode step reads
+    it.
     """
     computed = task.input_tokens(calls) - reused_tokens(task, calls, reuse) + task.all_output_tokens(calls)
     return computed * usd_per_mtok_total / MTOK
@@ -77,7 +80,9 @@ def self_hosted_task_usd(task: AgentTask, calls: int, usd_per_mtok_total: float,
 def crossover_calls(
     self_usd: Callable[[int], float], api_usd: Callable[[int], float], most_calls: int = 1000
 ) -> int | None:
-    """The fewest calls from which self-hosting is cheaper, and stays so up to `most_calls`; None if there are none.
+    """The smallest number of calls from which on, up to `most_calls`, self-hosting is cheaper. None if there is none.
+
+    `self_usd` and `api_usd` give the USD of a task by its number of calls.
 
     >>> crossover_calls(lambda k: 5 + k, lambda k: 2 * k)
     6

@@ -1,4 +1,4 @@
-"""What a bill needs and nothing more: paid seconds by hour and state, lives of replicas, API tokens by hour."""
+"""Usage: the sums over a run that a bill needs, paid seconds by hour and state, lives of replicas, tokens by hour."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 
 from sim.ledger.usage_tables import (
     API_COLUMNS,
-    CONTEXT_EDGES_TOKENS,
     FLEET_COLUMNS,
     GPU_COLUMNS,
     LIFE_COLUMNS,
@@ -34,8 +33,6 @@ _TABLES: dict[str, Mapping[str, type]] = {
     "fleet": FLEET_COLUMNS,
 }
 
-__all__ = ["CONTEXT_EDGES_TOKENS", "Pool", "Usage", "finished_tasks", "of_window"]
-
 
 class Pool(NamedTuple):
     """A pool of replicas that is paid for. `gpu`: its name in price lists; None in files of versions before 5."""
@@ -47,23 +44,26 @@ class Pool(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Usage:
-    """The billable tokens and seconds of one run within its window. Prices apply to this alone, at any later time.
+    """The billable seconds and tokens of one run within its window: all that prices are applied to, at any later time.
 
-    `replicas`: one row per replica that somebody paid for within the window, columns LIFE_COLUMNS: its whole life
-    [started_s, ended_s] and the cold-start seconds in it, which decide rounding, minimum charges and commitments.
-    `gpu`: the replica-seconds that fall in the window (`after_window` 0), and those after it in which replicas did
-    not idle (1), one row per hour, pool and state, columns GPU_COLUMNS.
-    `api`: what the API finished of the tasks that began in the window, one row per hour of arrival, application,
-    context and service, columns API_COLUMNS: `input_tokens` include the cached ones and those written to a cache;
-    `context_over_tokens` is the largest of CONTEXT_EDGES_TOKENS that the prompts exceed, 0 if none; `service` is one of
-    ApiService: the copies of requests that lost a hedge are rows of their own.
-    `fleet`: what the fleet finished of them, one row per pool and application, columns FLEET_COLUMNS; `resident_s` is
-    the time from admission to the end.
-    `pool` in the tables is the place in `pools`, which is empty without a fleet.
-    Hours are those of the clock: hour h is [h, h+1) x 3600 s of simulated time, so that windows may be cut anywhere.
-    The totals count the finished requests of the tasks that begin in the window (and those tasks), wherever and
-    whenever they were served, and the tokens these carried: the denominators of every unit cost.
-    `is_detailed` is False for what was written before there were hours of GPU time and contexts.
+    Tables are dicts of columns of equal length, float64 for seconds and int64 for all else:
+
+    - `replicas` (LIFE_COLUMNS), one row per replica that was paid for within the window: its whole life
+      [`started_s`, `ended_s`] and the cold-start seconds in it, which rounding, minimum charges and commitments need.
+    - `gpu` (GPU_COLUMNS), one row per hour, pool and state: replica-seconds within the window (`after_window` 0), and
+      those after it in which replicas were neither idle nor asleep (`after_window` 1).
+    - `api` (API_COLUMNS), one row per hour of arrival, application, context and service: requests and tokens that the
+      API finished of the tasks that began in the window. `input_tokens` include cached tokens and those written to a
+      cache. `context_over_tokens` is the largest of CONTEXT_EDGES_TOKENS that the prompts exceed, 0 if none.
+      `service` is one of ApiService; copies of requests that lost a hedge are separate rows.
+    - `fleet` (FLEET_COLUMNS), one row per pool and application: requests and tokens that the fleet finished of those
+      tasks; `resident_s` is the time from admission to the end.
+
+    The column `pool` is an index into `pools`, which is empty without a fleet. Hour h is [h, h+1) x 3600 s of simulated
+    time, whatever the window, so that the parts of a cut window add up. The totals count the tasks that began in the
+    window and finished, wherever and whenever they were served, their requests and the tokens of these: the
+    denominators of every unit cost. `is_detailed` is False for files of version 1, which hold neither hours of GPU time
+    nor contexts.
     """
 
     window: Window
@@ -82,7 +82,7 @@ class Usage:
 
     @classmethod
     def from_facts(cls, facts: Facts) -> Usage:
-        """Sum up a run. A task counts where its first call arrives, with all its calls."""
+        """The sums over a run. A task belongs to the window in which its first call arrives, with all its calls."""
         requests, window = facts.requests, facts.window
         finished = of_window(requests, window) & (requests["outcome"] == Outcome.FINISHED)
         return cls(
@@ -107,29 +107,29 @@ class Usage:
 
     @property
     def gpus_per_replica(self) -> int:
-        """GPUs of one replica; 0 without a fleet. ValueError with several pools: take `by_pool` apart."""
+        """GPUs of one replica; 0 without a fleet. Raises ValueError with several pools: use the parts of `by_pool`."""
         if len(self.pools) > 1:
-            raise ValueError("gpus_per_replica: of one pool at a time")
+            raise ValueError("gpus_per_replica: is defined for one pool; use the parts of `by_pool`")
         return self.pools[0].gpus_per_replica if self.pools else 0
 
     @property
     def by_pool(self) -> tuple[tuple[Pool, Usage], ...]:
-        """Every pool with its own part of the use. Totals and `api` are those of the whole."""
+        """(pool, its part of the usage) for every pool. Totals and `api` in each part are those of the whole."""
         if len(self.pools) == 1:
             return ((self.pools[0], self),)
-        return tuple((pool, self._of_pool(number, pool)) for number, pool in enumerate(self.pools))
+        return tuple((pool, self._of_pool(index, pool)) for index, pool in enumerate(self.pools))
 
-    def _of_pool(self, number: int, pool: Pool) -> Usage:
+    def _of_pool(self, index: int, pool: Pool) -> Usage:
         tables: dict[str, Any] = {}
         for table in ("replicas", "gpu", "fleet"):
             columns = getattr(self, table)
-            rows = columns["pool"] == number
+            rows = columns["pool"] == index
             tables[table] = {name: column[rows] for name, column in columns.items()}
             tables[table]["pool"] = np.zeros_like(tables[table]["pool"])
         return replace(self, pools=(pool,), **tables)
 
     def state_seconds(self, *states: ReplicaState, after_window: bool = False) -> float:
-        """Replica-seconds on the bill in these states (in all of them if none is named), or those after the window."""
+        """Paid replica-seconds in these states, or in every state if none is given; or only those after the window."""
         rows = np.isin(self.gpu["state"], states) if states else np.ones(len(self.gpu["state"]), bool)
         if after_window:
             rows &= self.gpu["after_window"] == 1
@@ -137,38 +137,38 @@ class Usage:
 
     @property
     def after_window_s(self) -> float:
-        """Replica-seconds paid for after the window's end, for what began in it."""
+        """Replica-seconds paid for after the window's end, to finish the work that arrived in it."""
         return self.state_seconds(after_window=True)
 
     @property
     def gpu_hours_paid(self) -> float:
-        """GPU-hours in the window and, without the idle ones, after it, before any rounding by the price list."""
+        """GPU-hours within the window, and those after it that were not idle, before any rounding by a price list."""
         return sum((part.state_seconds() * pool.gpus_per_replica / HOUR_S for pool, part in self.by_pool), 0.0)
 
     @property
     def gpu_hours_after_window(self) -> float:
-        """Those of `gpu_hours_paid` that lie after the window's end."""
+        """The part of `gpu_hours_paid` that lies after the window's end."""
         return sum((part.after_window_s * pool.gpus_per_replica / HOUR_S for pool, part in self.by_pool), 0.0)
 
     def gpus_over_time(self) -> tuple[np.ndarray, np.ndarray]:
-        """(seconds, GPUs): the steps of the number of GPUs paid for in the window, as lengths and heights.
+        """(length in seconds float64[n], GPUs int64[n]) of each step of the number of GPUs paid for in the window.
 
-        Of one pool: take `by_pool` apart if there are several.
+        Raises ValueError with several pools: use the parts of `by_pool`.
         """
         if len(self.pools) > 1:
-            raise ValueError("gpus_over_time: of one pool at a time")
+            raise ValueError("gpus_over_time: is defined for one pool; use the parts of `by_pool`")
         start_s = np.maximum(self.replicas["started_s"], self.window.start_s)
         end_s = np.minimum(self.replicas["ended_s"], self.window.end_s)
         edge_s = np.unique(np.concatenate([start_s, end_s]))
-        begun = np.searchsorted(np.sort(start_s), edge_s[:-1], side="right")
-        gone = np.searchsorted(np.sort(end_s), edge_s[:-1], side="right")
-        return np.diff(edge_s), (begun - gone) * self.gpus_per_replica
+        started = np.searchsorted(np.sort(start_s), edge_s[:-1], side="right")
+        ended = np.searchsorted(np.sort(end_s), edge_s[:-1], side="right")
+        return np.diff(edge_s), (started - ended) * self.gpus_per_replica
 
     def by_hour(self) -> Iterator[tuple[int, Usage]]:
-        """(hour of the clock, the use within it) for every hour with some; bills of these add up to the whole.
+        """(hour of simulated time, the usage in it) for every hour; the bills of these add up to that of the whole.
 
-        What follows the window has hours of its own, in windows of no length. Totals and `fleet` are not known by the
-        hour: they are zero and empty. Raises ConfigError if hours are unknown.
+        Work after the window's end is in hours of its own, whose windows have length 0. Totals and `fleet` are not
+        recorded by hour: they are 0 and empty. Raises ConfigError if the usage does not know hours.
         """
         self.require_detail("a bill by the hour")
         nothing: dict[str, Any] = dict.fromkeys(TOTALS, 0) | {
@@ -187,10 +187,10 @@ class Usage:
             yield hour, replace(self, window=window, **parts, **nothing)
 
     def require_detail(self, what: str) -> None:
-        """ConfigError if this use does not know hours of the clock and contexts."""
+        """Raise ConfigError, naming `what` needs them, if this usage does not know hours and contexts."""
         if not self.is_detailed:
             raise ConfigError(
-                f"{what}: needs hours and contexts, which this older usage.json does not hold; run it again"
+                f"{what}: needs hours and contexts, which this usage.json of version 1 does not hold; run it again"
             )
 
     def to_json(self) -> str:
@@ -208,7 +208,7 @@ class Usage:
 
     @classmethod
     def from_json(cls, text: str) -> Usage:
-        """Read what any version wrote; ConfigError for one that is not known here."""
+        """Read a usage.json of any version up to VERSION; raises ConfigError for another version."""
         data = json.loads(text)
         version = data.pop("version", 1)
         if version not in range(1, VERSION + 1):
@@ -217,8 +217,8 @@ class Usage:
             data = _from_version_1(data)
         data["gpu"].setdefault("after_window", [0] * len(data["gpu"]["hour"]))
         for table, column in (("gpu", "hour"), ("replicas", "replica_id"), ("fleet", "application")):
-            data[table].setdefault("pool", [0] * len(data[table][column]))  # before version 4 there was one
-        if version < 5:  # the first pool stood apart, and its GPU was named beside the usage
+            data[table].setdefault("pool", [0] * len(data[table][column]))  # versions 1 to 3 had a single pool
+        if version < 5:  # the file held only further pools in a list, and the GPU of the first one elsewhere
             gpus, further = data.pop("gpus_per_replica"), data.pop("further_pools", [])
             data["pools"] = [(FIRST_POOL, None, gpus), *further] if gpus else []
         data["pools"] = tuple(Pool(*pool) for pool in data["pools"])
@@ -230,7 +230,7 @@ class Usage:
 
 
 def _from_version_1(data: dict[str, Any]) -> dict[str, Any]:
-    """Seconds by replica and state, API tokens by hour of the window: everything falls in one hour and context 0."""
+    """Version 1 held seconds by replica and state and API tokens by hour: put all of it into hour 0 and context 0."""
     replicas, api = data["replicas"], data["api"]
     states = [state for state in ReplicaState if sum(replicas.get(f"{state.name.lower()}_s", ()))]
     gpu = {
@@ -238,9 +238,9 @@ def _from_version_1(data: dict[str, Any]) -> dict[str, Any]:
         "state": [int(state) for state in states],
         "replica_s": [float(np.sum(replicas[f"{state.name.lower()}_s"])) for state in states],
     }
-    nought = [0] * len(api["hour"])
+    zeros = [0] * len(api["hour"])
     written = [i - c for i, c in zip(api["input_tokens"], api["cached_input_tokens"], strict=True)]
-    api = {"application": nought, "context_over_tokens": nought, "cache_write_tokens": written, **api}
+    api = {"application": zeros, "context_over_tokens": zeros, "cache_write_tokens": written, **api}
     fleet: dict[str, list[int]] = {name: [] for name in FLEET_COLUMNS}
     return data | {"gpu": gpu, "api": api, "fleet": fleet, "applications": {}, "is_detailed": False}
 
@@ -250,13 +250,13 @@ def _total(tokens: np.ndarray) -> int:
 
 
 def of_window(requests: dict[str, np.ndarray], window: Window) -> np.ndarray:
-    """Which requests are calls of tasks that begin in the half-open window [start, end)."""
+    """bool[n]: the requests whose task began in the half-open window [start_s, end_s). `requests`: n rows of facts."""
     begun_s = requests["task_arrived_s"]
     return (begun_s >= window.start_s) & (begun_s < window.end_s)
 
 
 def finished_tasks(requests: dict[str, np.ndarray], window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """(rows of the first calls, rows of the last calls) of the tasks that begin in the window and finished, ever."""
+    """(row of the first, row of the last call, int64[k] each) of each task of the window that finished, ever."""
     first = np.flatnonzero(of_window(requests, window) & (requests["call_index"] == 0))
     is_last = requests["call_index"] == requests["calls_in_task"] - 1
     last = np.flatnonzero(is_last & (requests["outcome"] == Outcome.FINISHED))
@@ -266,7 +266,10 @@ def finished_tasks(requests: dict[str, np.ndarray], window: Window) -> tuple[np.
 
 
 def _row_by_task(task: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Which of these rows each task has, -1 if none; tasks are numbered from 0, so a table beats a search."""
+    """int64[largest task id + 1]: the one of `rows` that belongs to each task, -1 if none.
+
+    Task ids count up from 0, so indexing by them is faster than a search.
+    """
     found = np.full(int(task.max(initial=-1)) + 1, -1)
     found[task[rows]] = rows
     return found

@@ -1,4 +1,4 @@
-"""Sums over a run's requests and spans, small enough to keep for ever: the tables of a Usage."""
+"""The tables of a Usage: sums over a run's requests and spans, small enough to keep with every run."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ FLEET_COLUMNS = {
 CONTEXT_EDGES_TOKENS = (
     32_000, 32_768, 64_000, 65_536, 128_000, 131_072, 200_000, 256_000, 262_144, 272_000, 512_000, 524_288, 1_000_000,
 )  # fmt: skip
-"""Prompt lengths at which providers change their rates (128k, 200k, 272k, ...) and powers of two: a run keeps its token
-sums split here, so that a tariff with such a tier is exact, and any other tier is refused."""
+"""Prompt lengths at which providers change their rates (128k, 200k, 272k, ...), and powers of two. A run records its
+token sums split at these lengths, so a tariff with a tier at one of them is exact; a tier elsewhere is refused."""
 
 Columns = dict[str, np.ndarray]
 
 
 class ApiService(IntEnum):
-    """What an API was paid for: an answer, an answer some time within a day, or the copy that lost a hedge."""
+    """What an API was paid for: an answer, an answer within a day, or the copy of a request that lost a hedge."""
 
     STANDARD = 0
     BATCH = 1
@@ -41,7 +41,7 @@ class ApiService(IntEnum):
 
 
 def life_rows(facts: Facts) -> Columns:
-    """The lives of the replicas that somebody paid for in the window, columns LIFE_COLUMNS."""
+    """One row per replica that was paid for within the window, columns LIFE_COLUMNS."""
     spans, window = facts.spans, facts.window
     replica, started_s, ended_s = lives(spans)
     n, where = len(replica), np.searchsorted(replica, spans["replica_id"])
@@ -55,10 +55,10 @@ def life_rows(facts: Facts) -> Columns:
 
 
 def gpu_rows(facts: Facts) -> Columns:
-    """Replica-seconds by hour of the clock, pool and state, columns GPU_COLUMNS; no row without seconds.
+    """Replica-seconds by hour of simulated time, pool and state, columns GPU_COLUMNS; no row without seconds.
 
-    All that fall in the window, and those after it that are not idle (or asleep): somebody who came in it is being
-    served. What a replica that is asked for after the window never serves is not on this bill.
+    It holds all seconds within the window, and those after it in which a replica is neither idle nor asleep, because
+    they serve requests that arrived in the window. A replica ordered after the window counts only if it served.
     """
     spans, window = facts.spans, facts.window
     owed = _works(spans, window)
@@ -70,7 +70,7 @@ def gpu_rows(facts: Facts) -> Columns:
 
 
 def _works(spans: Columns, window: Window) -> np.ndarray:
-    """Which stretches are not idle or asleep, of replicas that were there within the window or have served since."""
+    """bool[n]: the spans, neither idle nor asleep, of replicas that existed within the window or served after it."""
     replica, started_s, _ = lives(spans)
     serves = np.isin(spans["state"], (ReplicaState.BUSY, ReplicaState.DRAINING))
     owed = (started_s < window.end_s) | np.isin(replica, spans["replica_id"][serves])
@@ -99,43 +99,46 @@ def _by_hour(spans: Columns, n_pools: int, from_s: float, to_s: float) -> Column
 def api_rows(requests: Columns, rows: np.ndarray, extras: Columns) -> Columns:
     """Tokens of these requests by hour of arrival, application, context and service, columns API_COLUMNS.
 
-    `rows`: bool[n]; `extras`: columns of sim.records.API_EXTRA_COLUMNS. A copy that lost a hedge counts as another.
+    `requests`: n rows of facts; `rows`: bool[n], those to sum; `extras`: columns sim.records.API_EXTRA_COLUMNS. A copy
+    that lost a hedge is counted as one more request.
     """
     edges = np.array((0, *CONTEXT_EDGES_TOKENS))
-    mine = {name: requests[name][rows].astype(np.int64) for name in ("application", *_TOKENS) if name in requests}
-    mine["hour"] = (requests["arrived_s"][rows] // HOUR_S).astype(np.int64)
-    mine["context_over_tokens"] = edges[np.maximum(np.searchsorted(edges, mine["input_tokens"]) - 1, 0)]
-    mine["requests"] = np.ones(len(mine["hour"]), np.int64)
-    mine["service"] = np.zeros(len(mine["hour"]), np.int64)
+    table = {name: requests[name][rows].astype(np.int64) for name in ("application", *_TOKENS) if name in requests}
+    table["hour"] = (requests["arrived_s"][rows] // HOUR_S).astype(np.int64)
+    table["context_over_tokens"] = edges[np.maximum(np.searchsorted(edges, table["input_tokens"]) - 1, 0)]
+    table["requests"] = np.ones(len(table["hour"]), np.int64)
+    table["service"] = np.zeros(len(table["hour"]), np.int64)
     if len(extras["request_row"]):
-        place = np.cumsum(rows) - 1  # of a request among `rows`
+        place = np.cumsum(rows) - 1  # the row in `table` of each request that is in `rows`
         extras = {name: column[rows[extras["request_row"]]] for name, column in extras.items()}
-        mine["service"][place[extras["request_row"][extras["is_batch"] == 1]]] = ApiService.BATCH
+        table["service"][place[extras["request_row"][extras["is_batch"] == 1]]] = ApiService.BATCH
         extras = {name: column[extras["is_hedged"] == 1] for name, column in extras.items()}
-        lost = {name: column[place[extras["request_row"]]] for name, column in mine.items()}
+        lost = {name: column[place[extras["request_row"]]] for name, column in table.items()}
         lost |= {name: extras[f"lost_{name}"].astype(np.int64) for name in _TOKENS}
         lost["service"] = np.full(len(lost["hour"]), ApiService.LOST_HEDGE, np.int64)
-        mine = {name: np.concatenate([column, lost[name]]) for name, column in mine.items()}
-    return _summed(mine, API_COLUMNS, by=4)
+        table = {name: np.concatenate([column, lost[name]]) for name, column in table.items()}
+    return _summed(table, API_COLUMNS, by=4)
 
 
 def fleet_rows(facts: Facts, rows: np.ndarray) -> Columns:
-    """Tokens and resident seconds of these requests by pool and application, columns FLEET_COLUMNS."""
+    """Tokens and resident seconds of the requests `rows` (bool[n]) by pool and application, columns FLEET_COLUMNS."""
     requests = facts.requests
-    mine = {name: requests[name][rows] for name in FLEET_COLUMNS if name in requests}
-    mine["requests"] = np.ones(len(mine["application"]), np.int64)
-    mine["resident_s"] = requests["finished_s"][rows] - requests["admitted_s"][rows]
-    return _summed(mine, FLEET_COLUMNS, by=2)
+    table = {name: requests[name][rows] for name in FLEET_COLUMNS if name in requests}
+    table["requests"] = np.ones(len(table["application"]), np.int64)
+    table["resident_s"] = requests["finished_s"][rows] - requests["admitted_s"][rows]
+    return _summed(table, FLEET_COLUMNS, by=2)
 
 
 def _summed(columns: Columns, dtypes: Mapping[str, type], by: int) -> Columns:
-    """Sums of the columns beyond the first `by`, one row per combination of those, which are whole numbers >= 0."""
+    """Sums of all columns but the first `by`, one row per combination of the first ones, int >= 0."""
     names = list(dtypes)
     sizes = [int(columns[name].max(initial=0)) + 1 for name in names[:by]]
-    key = np.ravel_multi_index([columns[name] for name in names[:by]], sizes)  # one number sorts faster than three
+    key = np.ravel_multi_index(
+        [columns[name] for name in names[:by]], sizes
+    )  # a single key column sorts faster than several
     keys, where = np.unique(key, return_inverse=True)
     whole = zip(names[:by], np.unravel_index(keys, sizes), strict=True)
     found: Columns = {name: column.astype(dtypes[name]) for name, column in whole}
     for name in names[by:]:
-        found[name] = np.bincount(where, columns[name], len(keys)).astype(dtypes[name])  # exact below 2**53
+        found[name] = np.bincount(where, columns[name], len(keys)).astype(dtypes[name])  # sums are exact below 2**53
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
 from pydantic import TypeAdapter
 
 from sim.schema import Choice, OneOf, kinds_of
@@ -25,8 +26,20 @@ def files(group: str) -> dict[str, Path]:
 
 @cache
 def raw(path: Path) -> dict[str, Any]:
-    """A file's keys as they stand."""
-    return yaml.safe_load(path.read_text())
+    """A file's keys, with those of the files of its group that its `defaults` list names put in."""
+    keys = yaml.safe_load(path.read_text())
+    merged: Any = {}
+    for name in keys.pop("defaults", ["_self_"]):
+        part = keys if name == "_self_" else raw(files(path.parent.name)[name])
+        merged = OmegaConf.merge(merged, part)
+    return OmegaConf.to_container(OmegaConf.create(merged))
+
+
+def example(cls: type[Choice]) -> dict[str, Any]:
+    """Keys that make an object of a kind: each required field with the first of the examples that it states."""
+    required = {name: field for name, field in cls.model_fields.items() if field.is_required()}
+    assert all(field.examples for field in required.values()), f"{cls.__name__}: a required field states no example"
+    return {"kind": cls.model_fields["kind"].default} | {n: field.examples[0] for n, field in required.items()}
 
 
 def names(group: str, base: type[Choice], *, but: type[Choice] | tuple = ()) -> list[str]:

@@ -1,73 +1,97 @@
-"""Every price list in conf/prices keeps the contract: nothing for nothing, never negative, additive, sourced."""
+"""Every price list, with every overhead, keeps the contracts that GpuPlan, ApiTariff and Overhead state."""
 
 import math
 import re
-from pathlib import Path
 
 import pytest
-import yaml
 
 from sim.ledger.bill import bill, bill_by_application, bill_by_hour, money
-from sim.ledger.lines import STATES_OF_ITEM
-from sim.ledger.prices import CommittedPlan, MonthlyItems, Prices
+from sim.ledger.lines import OVERHEAD, STATES_OF_ITEM
+from sim.ledger.overheads.overheads import Overhead
+from sim.ledger.plans.base import GpuPlan
+from sim.ledger.plans.committed import CommittedPlan
+from sim.ledger.prices import Prices
+from sim.ledger.tariffs.base import ApiTariff
 from sim.ledger.usage import Usage
 from sim.report.slo import Slo
-from sim.schema import ConfigError, parse_config
+from sim.schema import ConfigError, kinds_of, parse_config
+from tests.contracts.found import example, files, raw
 from tests.facts_builder import Book, day_of_traffic, part_of, quiet_book, quiet_moment
 
-ROOT = Path(__file__).parents[2]
-LISTS = sorted((ROOT / "conf/prices").glob("*.yaml"))
+LISTS = list(files("prices"))
 DAY = day_of_traffic(requests_n=3000, overflow_wait_s=5.0, service_s=60.0, max_num_seqs=3)
-
-OVERHEADS = {
-    "none": {"kind": "none"},
-    "percentage": {"kind": "percentage", "percent_of_gpu": 15},
-    "multiplier": {"kind": "multiplier", "times_gpu": 3},
-    "monthly_items": {"kind": "monthly_items", "usd_per_month": {"half_an_engineer": 9000, "gateway": 300}},
-}
+OVERHEADS = {kind: example(cls) for kind, cls in kinds_of(Overhead).items() if not cls.__module__.startswith("tests.")}
 
 
-def read(path):
-    return parse_config(Prices, yaml.safe_load(path.read_text()))
+def read(name):
+    return parse_config(Prices, raw(files("prices")[name]))
 
 
 def names(prices):
     """A GPU and a model this list has a price for."""
-    return next(iter(prices.gpu.table)), next(iter(getattr(prices.api, "models", {"any": None})))
+    return next(iter(prices.gpu.table)), next(iter(prices.api.priced_models or ["any"]))
 
 
 def usd(prices, facts):
     return bill(Usage.from_facts(facts), prices, *names(prices))["usd"].sum()
 
 
-@pytest.fixture(params=LISTS, ids=lambda p: p.stem)
-def path(request):
+@pytest.fixture(params=LISTS)
+def name(request):
     return request.param
 
 
 @pytest.fixture(params=OVERHEADS)
-def prices(path, request):
+def prices(name, request):
     """Every list with every overhead."""
-    return parse_config(Prices, yaml.safe_load(path.read_text()) | {"overhead": OVERHEADS[request.param]})
+    return parse_config(Prices, raw(files("prices")[name]) | {"overhead": OVERHEADS[request.param]})
 
 
-def test_zero_use_costs_the_stated_commitment(prices):
-    nothing, gpu = Usage.from_facts(Book(window=(0, 3600)).facts()), "no such gpu"
-    committed = isinstance(prices.gpu, CommittedPlan) and prices.gpu.gpus or 0
-    rent = 0.0
-    if committed:
-        gpu, _ = names(prices)
-        rent = committed * prices.gpu.usd_per_gpu_s(gpu) * 3600
-    lines = bill(nothing, prices, gpu, "no such model")  # nothing else to price, so nothing else is looked up
-    owed = 9300 / 730 if isinstance(prices.overhead, MonthlyItems) else 0.0
-    share = {"percentage": 1.15, "multiplier": 3.0}.get(prices.overhead.kind, 1.0)
-    assert lines["usd"].sum() == pytest.approx(owed + rent * share)
+@pytest.mark.parametrize("base, key", [(GpuPlan, "gpu"), (ApiTariff, "api")])
+def test_every_kind_is_shown_by_a_list(base, key):
+    kinds = {kind for kind, cls in kinds_of(base).items() if not cls.__module__.startswith("tests.")}
+    assert kinds <= {raw(path)[key]["kind"] for path in files("prices").values()}
+
+
+def test_without_paid_seconds_only_a_commitment_costs(name):
+    """In proportion to the window; where nothing is committed to, no price is looked up."""
+    plan = read(name).gpu
+    hour, day = (Usage.from_facts(Book(window=(0, hours * 3600)).facts()) for hours in (1, 24))
+    gpu = next(iter(plan.table))
+    owed = [sum(line.usd for line in plan.lines(usage, gpu)) for usage in (hour, day)]
+    assert owed[1] == pytest.approx(24 * owed[0])
+    if not plan.lines(hour, gpu):
+        assert plan.lines(hour, "no such gpu") == []
+    if isinstance(plan, CommittedPlan):
+        assert owed[0] == pytest.approx((plan.gpus or 0) * plan.usd_per_gpu_s(gpu) * 3600)
+    assert read(name).api.lines(hour, "no such model") == []
 
 
 def test_without_a_fleet_nothing_is_committed(prices):
     no_fleet = Usage.from_facts(Book(gpus_per_replica=0).api(1, 2, 3).facts())
-    items = bill(no_fleet, prices, None, names(prices)[1])["item"]
-    assert not items.str.startswith("gpu").any() and not items.str.startswith("overhead: ").any()
+    lines = bill(no_fleet, prices, None, names(prices)[1])
+    assert not lines["item"].str.startswith("gpu").any()
+    assert lines[lines["item"].str.startswith(OVERHEAD)]["usd"].sum() == 0
+
+
+def test_overhead_is_a_pure_function_that_adds_up_and_grows_with_the_rent(prices):
+    day = Usage.from_facts(DAY)
+    lines = prices.overhead.lines(day, 100.0)
+    assert lines == prices.overhead.lines(day, 100.0)
+    assert all(line.item.startswith(OVERHEAD) and line.usd >= 0 and line.quantity >= 0 for line in lines)
+    assert sum(line.usd for line in prices.overhead.lines(day, 200.0)) >= sum(line.usd for line in lines)
+    cut_s = quiet_moment(DAY, 25_000.0)
+    halves = [Usage.from_facts(part_of(DAY, *window)) for window in ((0.0, cut_s), (cut_s, 86_400.0))]
+    apart = sum(
+        line.usd for half, rent in zip(halves, (30.0, 70.0), strict=True) for line in prices.overhead.lines(half, rent)
+    )
+    assert apart == pytest.approx(sum(line.usd for line in lines))
+
+
+def test_items_are_named_by_what_they_belong_to(prices):
+    usage, (gpu, model) = Usage.from_facts(DAY), names(prices)
+    assert all(line.item.startswith("gpu ") for line in prices.gpu.lines(usage, gpu))
+    assert all(line.item.startswith("api ") for line in prices.api.lines(usage, model))
 
 
 def test_no_line_is_negative_and_use_costs_money(prices):
@@ -100,9 +124,10 @@ def test_more_use_never_costs_less(prices):
 def test_the_bill_adds_up(prices):
     usage = Usage.from_facts(DAY)
     lines = bill(usage, prices, *names(prices))
-    said = money(lines, usage)
-    assert said["usd_total"] == math.fsum(lines["usd"])
-    assert said["usd_gpu"] + said["usd_api"] + said["usd_overhead"] == pytest.approx(said["usd_total"], rel=1e-12)
+    figures = money(lines, usage)
+    assert figures["usd_total"] == math.fsum(lines["usd"])
+    parts = figures["usd_gpu"] + figures["usd_api"] + figures["usd_overhead"]
+    assert parts == pytest.approx(figures["usd_total"], rel=1e-12)
     lived = lines[lines["item"].isin(STATES_OF_ITEM)]["quantity"].sum()
     assert lived == pytest.approx(usage.gpu_hours_paid, rel=1e-12)
     if isinstance(prices.gpu, CommittedPlan):
@@ -126,18 +151,18 @@ def test_bills_by_parts_add_up(prices, by):
     assert parts["usd"].sum() == pytest.approx(whole["usd"].sum(), rel=1e-9)
     measured = whole[~whole["unit"].isin(["% of GPU rent", "times GPU rent"])]
     for (payee, item), line in measured.set_index(["payee", "item"]).iterrows():
-        mine = parts[(parts["payee"] == payee) & (parts["item"] == item)]
-        assert mine["quantity"].sum() == pytest.approx(line["quantity"], rel=1e-9, abs=1e-12), item
-        assert mine["usd"].sum() == pytest.approx(line["usd"], rel=1e-9, abs=1e-12), item
+        rows = parts[(parts["payee"] == payee) & (parts["item"] == item)]
+        assert rows["quantity"].sum() == pytest.approx(line["quantity"], rel=1e-9, abs=1e-12), item
+        assert rows["usd"].sum() == pytest.approx(line["usd"], rel=1e-9, abs=1e-12), item
 
 
-def test_every_price_says_of_when(path):
-    prices = read(path)
+def test_every_price_says_of_when(name):
+    prices = read(name)
     assert prices.gpu.as_of and prices.api.as_of and prices.overhead.as_of
 
 
-def test_a_missing_price_is_named_with_what_there_is(path):
-    prices = read(path)
+def test_a_missing_price_is_named_with_what_there_is(name):
+    prices = read(name)
     gpu, _ = names(prices)
     with pytest.raises(ConfigError, match=f"prices.gpu.*'abacus'.*{gpu}"):
         bill(Usage.from_facts(quiet_book().facts()), prices, "abacus", None)
@@ -145,33 +170,30 @@ def test_a_missing_price_is_named_with_what_there_is(path):
         prices.check({"baseline": "abacus"}, None)
     gpu, model = names(prices)
     prices.check({"baseline": gpu}, model)
-    if hasattr(prices.api, "models"):
-        with pytest.raises(ConfigError, match="prices.api.models: no price for 'eliza'"):
+    if prices.api.priced_models is not None:
+        with pytest.raises(ConfigError, match="prices.api.*no price for 'eliza'"):
             prices.check({}, "eliza")
 
 
-def test_every_price_carries_its_source(path):
+def test_every_price_carries_its_source(name):
+    path = files("prices")[name]
     for line in path.read_text().splitlines():
         if re.match(r"\s+(- )?[\w.]+: [\d.]+(\s|$)", line):
             assert re.search(r"  # \S+", line), f"{path.name}: no source on: {line.strip()}"
 
 
-def test_keys_are_names_of_known_hardware_and_models(path):
-    if not (ROOT / "conf/gpu").is_dir() or not (ROOT / "conf/model").is_dir():
-        pytest.skip("conf/gpu or conf/model is not there: names cannot be compared")
-    prices = read(path)
+def test_keys_are_names_of_known_hardware_and_models(name):
+    prices = read(name)
     gpus = {*prices.gpu.table, *getattr(prices.gpu, "usd_per_gpu_hour_beyond", ())}
-    assert gpus <= {p.stem for p in (ROOT / "conf/gpu").glob("*.yaml")}
-    assert set(getattr(prices.api, "models", {})) <= {p.stem for p in (ROOT / "conf/model").glob("*.yaml")}
+    assert gpus <= set(files("gpu"))
+    assert set(prices.api.priced_models or ()) <= set(files("model"))
+    assert all(prices.gpu.usd_per_gpu_s(gpu) >= 0 for gpu in prices.gpu.table)
 
 
-SLOS = sorted((ROOT / "conf/slo").glob("*.yaml"))
-
-
-@pytest.mark.parametrize("path", SLOS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", files("slo").values(), ids=lambda p: p.stem)
 def test_an_slo_can_be_kept_and_each_of_its_limits_can_be_missed(path):
     """A request just within all limits attains it; one that is just beyond any one of them does not."""
-    slo = parse_config(Slo, yaml.safe_load(path.read_text()))
+    slo = parse_config(Slo, raw(path))
     end_s = slo.e2e_s or slo.ttft_s + 10 * (slo.tpot_s or 1.0)
 
     def attains(ttft_s, e2e_s, **columns):

@@ -96,7 +96,7 @@ def survivors_book():
 def test_requests_that_outlive_a_replica_account_for_both():
     facts = survivors_book().facts()
     audit(facts)
-    with pytest.raises(AuditError, match="serves only while somebody pays"):
+    with pytest.raises(AuditError, match="serves only while it is paid for"):
         audit(broken(facts, "stays", end_s=(0, 12.0)))
     with pytest.raises(AuditError, match="busy replica has a resident sequence"):
         audit(broken(facts, "stays", start_s=(1, 25.0)))
@@ -119,7 +119,7 @@ REQUEST_VIOLATIONS = {
     "appears twice": dict(task_id=(1, 0)),
     "1 first calls": dict(call_index=(1, 1), calls_in_task=(1, 2)),
     "call_index < calls_in_task": dict(call_index=(1, 3), tasks_started=1),
-    "serves only while somebody pays": dict(replica_id=(1, 5)),
+    "serves only while it is paid for": dict(replica_id=(1, 5)),
     "an admitted fleet request has a replica": dict(replica_id=(1, -1)),
     "a replica with a resident sequence is busy": dict(finished_s=(1, 45.0)),
     "a busy replica has a resident sequence": dict(arrived_s=(1, 31.0), admitted_s=(1, 33.0), first_token_s=(1, 34.0)),
@@ -180,5 +180,5 @@ def test_one_wrong_row_in_a_day_is_found():
     for row in rng.integers(0, 4000, 5):
         replica = facts.requests["replica_id"][row]
         life_end_s = facts.spans["end_s"][facts.spans["replica_id"] == replica].max()
-        with pytest.raises(AuditError, match="somebody pays"):
+        with pytest.raises(AuditError, match="is paid for"):
             audit(broken(facts, finished_s=(row, life_end_s + 1.0)))

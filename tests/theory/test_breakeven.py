@@ -11,21 +11,17 @@ import yaml
 
 from sim.ledger.bill import bill
 from sim.ledger.breakeven import (
-    AgentTask,
-    OwnedNode,
-    Reuse,
-    api_task_usd,
     blended_usd_per_mtok,
     breakeven_fraction,
     breakeven_volume,
-    crossover_calls,
     overhead_times_gpu,
     replicas_for,
-    self_hosted_task_usd,
     serverless_breakeven_duty,
     usd_per_mtok,
 )
+from sim.ledger.ownership import OwnedNode
 from sim.ledger.prices import Prices
+from sim.ledger.task_cost import AgentTask, Reuse, api_task_usd, crossover_calls, self_hosted_task_usd
 from sim.ledger.usage import Usage
 from sim.schema import parse_config
 from tests.facts_builder import Book

@@ -5,22 +5,17 @@ import math
 import pytest
 
 from sim.ledger.breakeven import (
-    AgentTask,
-    OwnedNode,
-    Reuse,
-    api_task_usd,
     blended_usd_per_mtok,
     breakeven_fraction,
     breakeven_volume,
-    crossover_calls,
     overhead_times_gpu,
     replicas_for,
-    reused_tokens,
-    self_hosted_task_usd,
     self_hosted_usd_per_month,
     serverless_breakeven_duty,
     usd_per_mtok,
 )
+from sim.ledger.ownership import OwnedNode
+from sim.ledger.task_cost import AgentTask, Reuse, api_task_usd, crossover_calls, reused_tokens, self_hosted_task_usd
 
 
 def test_cost_is_one_over_the_fraction_of_peak():

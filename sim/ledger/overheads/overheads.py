@@ -1,4 +1,4 @@
-"""What self-hosting costs beyond the rent. There is one overhead on a bill, never a stack of them."""
+"""What self-hosting costs beyond the GPU rent: the base of all overheads, and those that there are."""
 
 from __future__ import annotations
 
@@ -15,17 +15,29 @@ _PAYEE = "own organisation"
 
 
 class Overhead(Choice):
-    """What self-hosting costs beyond the rent. There is one overhead, never a stack of them."""
+    """What self-hosting costs beyond the GPU rent. A bill has one overhead, never several on top of each other.
+
+    The contract of every overhead, asked of each kind by tests/contracts/test_prices.py:
+
+    1. `lines` is a pure function of its arguments: the same usage and rent give the same lines.
+    2. Every line's item begins with OVERHEAD. No quantity and no USD is negative.
+    3. Without a fleet and without rent (`usage.gpus_per_replica` and `usd_gpu` both 0) the lines add up to 0 USD.
+    4. The lines of two adjoining windows add up to those of both together, if the rents do.
+    5. More rent never costs less.
+
+    A required field states an example value (`Field(examples=[...])`), with which the contract builds a kind that no
+    file of conf/prices uses.
+    """
 
     as_of: str = Field("undated", description="date of the figures")
 
     def lines(self, usage: Usage, usd_gpu: float) -> list[Line]:
-        """The overhead of a window with this GPU rent."""
+        """The overhead lines of a window whose GPU lines add up to `usd_gpu`."""
         raise NotImplementedError
 
 
 class NoOverhead(Overhead):
-    """The rent is all."""
+    """Self-hosting costs nothing beyond the rent."""
 
     kind: Literal["none"] = "none"
 
@@ -37,7 +49,7 @@ class PercentageOverhead(Overhead):
     """A share of the GPU rent on top of it."""
 
     kind: Literal["percentage"] = "percentage"
-    percent_of_gpu: Usd = Field(description="15 adds 15 % of the GPU rent")
+    percent_of_gpu: Usd = Field(description="15 adds 15 % of the GPU rent", examples=[15])
 
     def lines(self, usage: Usage, usd_gpu: float) -> list[Line]:
         usd = usd_gpu * self.percent_of_gpu / 100
@@ -48,7 +60,9 @@ class MultiplierOverhead(Overhead):
     """Rent and overhead together are a multiple of the GPU rent."""
 
     kind: Literal["multiplier"] = "multiplier"
-    times_gpu: float = Field(ge=1, description="3 makes the whole three times the GPU rent: overhead is twice the rent")
+    times_gpu: float = Field(
+        ge=1, description="3 makes rent and overhead together three times the GPU rent", examples=[3]
+    )
 
     def lines(self, usage: Usage, usd_gpu: float) -> list[Line]:
         more = self.times_gpu - 1
@@ -56,10 +70,14 @@ class MultiplierOverhead(Overhead):
 
 
 class MonthlyItems(Overhead):
-    """Named monthly costs of having a fleet, owed whether or not it serves: a commitment, prorated at 730 h a month."""
+    """Named monthly costs of having a fleet, owed even if it is idle, in proportion to the window (730 h a month)."""
 
     kind: Literal["monthly_items"] = "monthly_items"
-    usd_per_month: dict[str, Usd] = Field(min_length=1, description="e.g. engineer_half_time: 9000")
+    usd_per_month: dict[str, Usd] = Field(
+        min_length=1,
+        description="USD a month by name, e.g. engineer_half_time: 9000",
+        examples=[{"half_an_engineer": 9000, "gateway": 300}],
+    )
 
     def lines(self, usage: Usage, usd_gpu: float) -> list[Line]:
         if not usage.pools:

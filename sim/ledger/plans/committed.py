@@ -17,26 +17,29 @@ from sim.units import HOUR_S, MONTH_S
 
 
 class CommittedPlan(GpuPlan):
-    """GPUs held for the whole window, used or not; what lies unused is a line of its own. Without a fleet, none.
+    """GPUs held and paid for during the whole window, used or not. Unused GPU-hours are a line of their own.
 
-    The same GPUs finish after the window what began in it: that time is on the bill, at no cost, since a rent by the
-    month is the same whatever the machine does. Use beyond the commitment costs `usd_per_gpu_hour_beyond`; a list
-    without it refuses such a run.
+    After the window the same GPUs finish the work that arrived in it: the bill lists that time at no cost, because a
+    rent is the same whatever the GPUs do. Use beyond the commitment costs `usd_per_gpu_hour_beyond`; a list without
+    it refuses a run that needs more GPUs. Without a fleet nothing is held.
     """
 
     bills_after_window: ClassVar[bool] = False
     gpus: int | None = Field(
-        None, ge=1, description="held; null: as many as the fleet has at most at once in the window (so that bills of "
-        "parts of a window do not add up)",
+        None, ge=1, description="GPUs held; null: the most that the fleet has at once in the window (bills of "
+        "parts of a window then do not add up)",
     )  # fmt: skip
-    gpus_per_node: int = Field(1, ge=1, description="held in whole nodes of so many GPUs")
-    usd_per_gpu_hour_beyond: dict[str, Price] = Field({}, description="on-demand price of more GPUs, by GPU type")
+    gpus_per_node: int = Field(1, ge=1, description="GPUs are held in whole nodes of this many")
+    usd_per_gpu_hour_beyond: dict[str, Price] = Field({}, description="on-demand price of further GPUs, by GPU")
 
     @model_validator(mode="after")
     def _more_is_not_cheaper(self) -> CommittedPlan:
         for name, usd in self.usd_per_gpu_hour_beyond.items():
             if name in self.table and usd < self.usd_per_gpu_s(name) * HOUR_S:
-                raise ValueError(f"usd_per_gpu_hour_beyond.{name} = {usd}: must be >= the price of the commitment")
+                committed_usd = self.usd_per_gpu_s(name) * HOUR_S
+                raise ValueError(
+                    f"usd_per_gpu_hour_beyond.{name} = {usd}: must be >= the price of the commitment, {committed_usd:g}"
+                )
         return self
 
     @property
@@ -47,11 +50,12 @@ class CommittedPlan(GpuPlan):
         return self.model_copy(update={"gpus": self._held(usage)})
 
     def _held(self, usage: Usage) -> int:
+        """GPUs of the commitment, in whole nodes."""
         gpus = self.gpus if self.gpus is not None else int(usage.gpus_over_time()[1].max(initial=0))
         return -(-gpus // self.gpus_per_node) * self.gpus_per_node
 
     def lines(self, usage: Usage, gpu_name: str | None) -> list[Line]:
-        """What was used by state, what lay unused, and the surcharge for use beyond the commitment if there was any."""
+        """GPU-hours by state, unused GPU-hours, and, if there was any, the surcharge for use beyond the commitment."""
         held = self._held(usage) if usage.gpus_per_replica else 0
         if not held:
             return []
@@ -65,8 +69,8 @@ class CommittedPlan(GpuPlan):
         if beyond_s > 0:
             if gpu_name not in self.usd_per_gpu_hour_beyond:
                 raise ConfigError(
-                    f"prices.gpu.gpus = {held}: the fleet had {gpus.max()} GPUs at once; commit to more, or state "
-                    f"usd_per_gpu_hour_beyond for {gpu_name!r}"
+                    f"prices.gpu.gpus = {held}: the fleet had {gpus.max()} GPUs at once; set prices.gpu.gpus="
+                    f"{gpus.max()}, or a price for the others: +prices.gpu.usd_per_gpu_hour_beyond.{gpu_name}=<USD>"
                 )
             surcharge = self.usd_per_gpu_hour_beyond[gpu_name] / HOUR_S - rate
             lines.append(Line(self.provider, GPU_BEYOND, beyond_s / HOUR_S, "GPU-hour", beyond_s * surcharge))
@@ -74,7 +78,7 @@ class CommittedPlan(GpuPlan):
 
 
 class Reserved(CommittedPlan):
-    """A reservation at a price per hour, paid for every hour of the window."""
+    """Reserved GPUs at a price per hour, paid for every hour of the window."""
 
     kind: Literal["reserved"] = "reserved"
     priced_by: ClassVar[str] = "usd_per_gpu_hour"
@@ -85,7 +89,7 @@ class Reserved(CommittedPlan):
 
 
 class Monthly(CommittedPlan):
-    """Machines rented by the month, here prorated at 730 h a month."""
+    """GPUs rented by the month, charged in proportion to the window (730 h a month)."""
 
     kind: Literal["monthly"] = "monthly"
     priced_by: ClassVar[str] = "usd_per_gpu_month"
@@ -96,20 +100,21 @@ class Monthly(CommittedPlan):
 
 
 class Owned(CommittedPlan):
-    """Machines bought: capital and colocation run whether used or not, metered power only while a GPU is on.
+    """GPUs that were bought: capital and colocation are paid whether used or not, metered power only while a GPU is on.
 
-    Decisions about hardware already bought (what to overflow, whether to fill a trough) turn on the power line alone.
+    For decisions about hardware that is already bought, such as which requests to send to an API, only the power line
+    counts.
     """
 
     kind: Literal["owned"] = "owned"
     priced_by: ClassVar[str] = "nodes"
-    nodes: dict[str, OwnedNode] = Field(description="a node of these GPUs, named as in conf/gpu")
+    nodes: dict[str, OwnedNode] = Field(description="node by GPU, named as in conf/gpu")
 
     def usd_per_gpu_s(self, gpu_name: str | None) -> float:
         return self._entry(gpu_name).fixed_usd_per_gpu_hour / HOUR_S
 
     def lines(self, usage: Usage, gpu_name: str | None) -> list[Line]:
-        """The lines of the commitment, and the metered power of the GPUs that were on; unused ones are off."""
+        """The lines of the commitment, and the metered power of the GPUs that were on. Unused GPUs are switched off."""
         lines = super().lines(usage, gpu_name)
         if not lines or not usage.gpu_hours_paid:
             return lines

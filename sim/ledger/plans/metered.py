@@ -1,4 +1,4 @@
-"""GPUs that are paid for as long as they are kept: on demand, spot, serverless."""
+"""GPU plans with a meter, which charge for each replica's life: on demand, spot, serverless."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from sim.units import HOUR_S
 
 
 class MeteredPlan(GpuPlan):
-    """GPUs paid for as long as each replica is kept: a price per GPU type and what a replica's life is rounded to."""
+    """GPUs paid for while a replica exists: a price per GPU, and how the length of a replica's life is rounded."""
 
     billing_granularity_s: float = Field(1.0, gt=0, description="a replica's life is rounded up to a multiple of this")
     minimum_s: float = Field(0.0, ge=0, description="each replica's life is billed for at least this long")
-    bills_cold_start: bool = Field(True, description="whether the seconds from request to readiness are billed")
+    bills_cold_start: bool = Field(
+        True, description="whether the seconds from a replica's order to its readiness are billed"
+    )
 
     def lines(self, usage: Usage, gpu_name: str | None) -> list[Line]:
-        """Busy, draining, idle and cold-start GPU-hours, and what rounding and minimum add; [] without paid seconds."""
+        """GPU-hours by state, and those that rounding and minimum add. [] without paid seconds."""
         if not len(usage.gpu["state"]) or not usage.gpus_per_replica:
             return []
         rate = self.usd_per_gpu_s(gpu_name)
@@ -30,9 +32,9 @@ class MeteredPlan(GpuPlan):
         return [*lines, Line(self.provider, GPU_ROUNDING, hours, "GPU-hour", hours * HOUR_S * rate)]
 
     def _added_s(self, usage: Usage) -> float:
-        """Replica-seconds billed beyond those lived, for the lives that end in the window.
+        """Replica-seconds that rounding and minimum add, for the lives that end in the window.
 
-        A life still going on at the window's end is cut there by the report, not by the provider: no rounding.
+        The window cuts a life that is not over yet, the provider does not: such a life is not rounded.
         """
         replicas = usage.replicas
         lived_s = replicas["ended_s"] - replicas["started_s"]
@@ -55,19 +57,19 @@ class HourlyPlan(MeteredPlan):
 
 
 class OnDemand(HourlyPlan):
-    """Machines rented by the hour for as long as they are kept."""
+    """GPUs rented by the hour, for as long as a replica exists."""
 
     kind: Literal["on_demand"] = "on_demand"
 
 
 class Spot(HourlyPlan):
-    """Machines that may be taken back at any time, at a lower price. Interruptions happen in the run, not here."""
+    """GPUs that the provider may take back at any time, at a lower price. Interruptions are simulated in the run."""
 
     kind: Literal["spot"] = "spot"
 
 
 class Serverless(MeteredPlan):
-    """Containers billed by the second, from wake signal to full stop."""
+    """GPUs of containers billed by the second, from their order to their full stop."""
 
     kind: Literal["serverless"] = "serverless"
     priced_by: ClassVar[str] = "usd_per_gpu_second"

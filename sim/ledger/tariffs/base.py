@@ -1,7 +1,8 @@
-"""The base of API tariffs: what a provider charges for tokens, by model, length of prompt, hour and batch."""
+"""The base of API tariffs: what a provider charges for tokens, by model, length of prompt, hour and batch work."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +19,8 @@ from sim.units import MTOK
 _LABEL_OF_SERVICE = {ApiService.STANDARD: "", ApiService.BATCH: ", batch tier", ApiService.LOST_HEDGE: ", lost hedges"}
 
 
-class _Class(NamedTuple):
-    """Rows of a Usage's `api` that are charged alike."""
+class _ChargedAlike(NamedTuple):
+    """Rows (bool[n]) of a Usage's `api` that have the same rates and multiplier; `label` follows the item on a bill."""
 
     label: str
     rows: np.ndarray
@@ -28,42 +29,61 @@ class _Class(NamedTuple):
 
 
 class ApiTariff(Choice):
-    """What a provider charges for tokens: rate of the tier x multiplier of the hour x multipliers of the batch.
+    """What a provider charges for tokens: rate of the context tier x multiplier of the hour x those of batch work.
 
-    Copies of requests that lost a hedge are charged like any other, on lines of their own.
+    A copy of a request that lost a hedge is charged like any other, on separate lines.
+
+    The contract of every tariff, asked of each kind and of every file of conf/prices by tests/contracts/test_prices.py:
+
+    1. `rates(model)` returns TokenRates for every model in `priced_models`, and for any other raises ConfigError that
+       names the key, the model and the models that have a price. Where `priced_models` is None, every model has rates.
+    2. `lines` of a usage in which the API served no request is [].
+    3. No line has a negative quantity or negative USD. The items begin with "api ".
+    4. The quantities of the lines in Mtok add up to all input and output tokens that the API finished.
+    5. The lines of two adjoining windows add up to those of both together, and so do those of single applications.
+
+    A file of conf/prices shows each kind, because only a list with prices can be billed.
     """
 
-    provider: str = Field(description="who is paid")
+    provider: str = Field(description="payee on the bill")
     as_of: str = Field(description="date of the price list")
-    timed: tuple[TimedRate, ...] = Field((), description="the first that covers an hour counts")
-    begins_weekday: Weekday = Field("mon", description="UTC weekday at time 0 of the simulation; for timed rates")
-    begins_hour_utc: int = Field(0, ge=0, le=23, description="UTC hour at time 0 of the simulation; for timed rates")
-    batch_multiplier: float = Field(1.0, gt=0, le=1, description="on all tokens: a list for work sent as batches")
+    timed: tuple[TimedRate, ...] = Field(
+        (), description="prices by hour of the week; the first entry with the hour counts"
+    )
+    begins_weekday: Weekday = Field("mon", description="UTC weekday of simulated time 0, for timed rates")
+    begins_hour_utc: int = Field(0, ge=0, le=23, description="UTC hour of simulated time 0, for timed rates")
+    batch_multiplier: float = Field(1.0, gt=0, le=1, description="on all tokens, where all work is sent as batches")
     batch_tier_multiplier: float = Field(
         1.0, gt=0, le=1, description="on the tokens of requests that the API took as batch work (api.batch)"
     )
 
+    @property
+    def priced_models(self) -> Collection[str] | None:
+        """The models that have a price, named as in conf/model. None: one price holds for every model."""
+        return None
+
     def rates(self, model_name: str | None) -> TokenRates:
-        """The rates of this model; ConfigError if the list has none."""
+        """The rates of this model. Raises ConfigError if the tariff has none."""
         raise NotImplementedError
 
     def lines(self, usage: Usage, model_name: str | None) -> list[Line]:
-        """Lines by item for all the API finished, a set of them per tier and hours with prices of their own."""
+        """The API lines of a bill: one per item, context tier, timed rate and service. [] if the API served nothing."""
         requests = int(usage.api["requests"].sum())
         if not requests:
             return []
         rates, lines = self.rates(model_name), []
         if rates.context_tiers or self.timed:
             usage.require_detail("prices.api by context or hour")
-        for label, rows, its_rates, multiplier in self._classes(usage.api, rates):
-            for item, tokens, usd in its_rates.items({name: column[rows] for name, column in usage.api.items()}):
+        for label, rows, tier_rates, multiplier in self._charged_alike(usage.api, rates):
+            for item, tokens, usd in tier_rates.items({name: column[rows] for name, column in usage.api.items()}):
                 mtok = tokens / MTOK
                 lines.append(Line(self.provider, item + label, mtok, "Mtok", mtok * usd * multiplier))
         if rates.usd_per_request:
             lines.append(Line(self.provider, API_REQUESTS, requests, "request", requests * rates.usd_per_request))
         return lines
 
-    def _classes(self, api: dict[str, np.ndarray], rates: TokenRates) -> list[_Class]:
+    def _charged_alike(self, api: dict[str, np.ndarray], rates: TokenRates) -> list[_ChargedAlike]:
+        """The rows of `api` by service, context tier and timed rate; together they are all rows, each one once."""
         hour = api["hour"] + self.begins_hour_utc + 24 * WEEKDAYS.index(self.begins_weekday)
         service, timed = api["service"], np.full(len(hour), -1)
         for i, rate in reversed(list(enumerate(self.timed))):
@@ -77,5 +97,6 @@ class ApiTariff(Choice):
             label += f", {self.timed[i].label}" if i >= 0 else ""
             multiplier = self.batch_multiplier * (self.timed[i].multiplier if i >= 0 else 1.0)
             multiplier *= self.batch_tier_multiplier if s == ApiService.BATCH else 1.0
-            found.append(_Class(label, (service == s) & (tier == t) & (timed == i), rates.at(over), multiplier))
+            rows = (service == s) & (tier == t) & (timed == i)
+            found.append(_ChargedAlike(label, rows, rates.at(over), multiplier))
         return found

@@ -1,7 +1,8 @@
-"""A tariff with rates for each model."""
+"""A tariff with separate rates for each model."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 from pydantic import Field
@@ -12,10 +13,14 @@ from sim.ledger.tariffs.rates import TokenRates
 
 
 class ModelTariff(ApiTariff):
-    """A price list by model."""
+    """Separate rates for each model."""
 
     kind: Literal["model_tariff"] = "model_tariff"
     models: dict[str, TokenRates] = Field(description="rates by model, named as in conf/model")
+
+    @property
+    def priced_models(self) -> Collection[str]:
+        return self.models
 
     def rates(self, model_name: str | None) -> TokenRates:
         return looked_up(self.models, model_name, "prices.api.models")

@@ -9,7 +9,7 @@ from sim.ledger.tariffs.rates import TokenRates
 
 
 class TokenTariff(ApiTariff, TokenRates):
-    """One flat tariff, whatever the model."""
+    """The same rates for every model."""
 
     kind: Literal["token_tariff"] = "token_tariff"
 

@@ -1,4 +1,4 @@
-"""Hours of the week in which tokens cost a multiple."""
+"""Hours of the week in which tokens cost a multiple of the list price."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun"
 
 
 class TimedRate(Config):
-    """Hours of the week, UTC, in which tokens cost a multiple. Requests count by the hour in which they arrive."""
+    """Hours of the week, UTC, in which tokens cost `multiplier` times the list price. A request's hour is that of its
+    arrival."""
 
     from_hour: int = Field(ge=0, le=23)
-    to_hour: int = Field(ge=1, le=24, description="not included; two entries for hours across midnight")
-    weekdays: tuple[Weekday, ...] = Field(WEEKDAYS, min_length=1)
-    multiplier: float = Field(gt=0)
+    to_hour: int = Field(ge=1, le=24, description="first hour not included; hours across midnight need two entries")
+    weekdays: tuple[Weekday, ...] = Field(WEEKDAYS, min_length=1, description="days on which it applies")
+    multiplier: float = Field(gt=0, description="price in these hours / list price")
 
     @model_validator(mode="after")
     def _hours_in_order(self) -> TimedRate:
@@ -29,12 +30,12 @@ class TimedRate(Config):
 
     @property
     def label(self) -> str:
-        """As it stands on a bill."""
+        """The text by which lines of a bill name these hours."""
         days = "" if self.weekdays == WEEKDAYS else "/".join(self.weekdays) + " "
         return f"{days}{self.from_hour:02}-{self.to_hour:02} UTC x {self.multiplier:g}"
 
     def covers(self, hour_of_week: np.ndarray) -> np.ndarray:
-        """Which hours, counted from Monday 00:00 UTC, it applies to."""
+        """bool[n]: whether the rate applies in each of these hours int64[n], counted from Monday 00:00 UTC."""
         days = [WEEKDAYS.index(day) for day in self.weekdays]
         hour = hour_of_week % 24
         return np.isin(hour_of_week // 24 % 7, days) & (hour >= self.from_hour) & (hour < self.to_hour)
