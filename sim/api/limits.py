@@ -1,4 +1,4 @@
-"""What a provider lets in: token buckets for requests and tokens, at rates that may follow the hour or the use."""
+"""Rate limits of a provider: token buckets for requests and tokens, whose rates may follow the hour or the use."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sim.units import DAY_S, HOUR_S, MINUTE_S
 from sim.work import Request
 
 CLOCK_S = 1e-6
-"""A limit that lifts within this time has lifted: absorbs rounding of the clock."""
+"""A limit that lifts within this time counts as lifted, because the simulated clock is rounded."""
 
 
 class HourlyLimits(Config):
-    """Hours of the day in which all limits per minute are a multiple of what they usually are."""
+    """Hours of the day in which every limit per minute is `multiplier` times its usual value."""
 
     from_hour: int = Field(ge=0, le=23, description="of the simulated day, which begins at hour 0")
-    to_hour: int = Field(ge=1, le=24, description="not included; two entries for hours across midnight")
-    multiplier: float = Field(gt=0)
+    to_hour: int = Field(ge=1, le=24, description="first hour not included; hours across midnight need two entries")
+    multiplier: float = Field(gt=0, description="limits in these hours / usual limits")
 
     @model_validator(mode="after")
     def _hours_in_order(self) -> HourlyLimits:
@@ -30,25 +30,25 @@ class HourlyLimits(Config):
 
 
 class Ramp(Config):
-    """Limits that follow use: sustained traffic raises them, a sudden burst meets the old ones.
+    """Limits that follow use: sustained traffic raises them, while a sudden burst meets the limits of before.
 
-    After every `every_s`, each limit per minute becomes `growth` times what was let in meanwhile (per minute), but at
-    least what it usually is and at most `max_multiplier` times that.
+    Every `every_s` seconds each limit becomes `growth` times the use since the last change (per minute), but at least
+    its usual value and at most `max_multiplier` times that.
     """
 
     every_s: float = Field(60, gt=0, description="seconds between changes; an hour must be a multiple of it")
-    growth: float = Field(2, gt=1, description="the next limit, over the use since the last change")
-    max_multiplier: float = Field(gt=1, description="the highest limit, over the usual one")
+    growth: float = Field(2, gt=1, description="next limit / use since the last change")
+    max_multiplier: float = Field(gt=1, description="highest limit / usual limit")
 
     @model_validator(mode="after")
     def _divides_the_hour(self) -> Ramp:
         if HOUR_S % self.every_s:
-            raise ValueError(f"every_s = {self.every_s}: {HOUR_S:g} must be a multiple of it")
+            raise ValueError(f"every_s = {self.every_s}: an hour ({HOUR_S:g} s) must be a multiple of it, e.g. 60")
         return self
 
 
 class Quota(Config):
-    """What a provider lets in per minute, and how that changes; null: no limit."""
+    """The rate limits of a provider, and how they change. null: no limit."""
 
     requests_per_minute: float | None = Field(None, gt=0, description="limit on requests; null: none")
     tokens_per_minute: float | None = Field(None, gt=0, description="limit on input + output tokens; null: none")
@@ -56,17 +56,18 @@ class Quota(Config):
     output_tokens_per_minute: float | None = Field(None, gt=0, description="limit on output tokens; null: none")
     limits_count_cached_tokens: bool = Field(True, description="false: cached input takes nothing from any limit")
     max_output_tokens: int | None = Field(
-        None, ge=1, description="output that counts at least, as a request's max_tokens does; null: what it generates"
+        None, ge=1, description="output tokens counted at least (the request's max_tokens); null: those generated"
     )
-    burst_s: float = Field(60, gt=0, description="seconds' worth of quota that a bucket holds")
-    hourly_limits: tuple[HourlyLimits, ...] = Field((), description="the first that covers an hour counts")
-    ramp: Ramp | None = Field(None, description="limits that rise with use; null: they do not")
+    burst_s: float = Field(60, gt=0, description="seconds of quota that a full bucket holds")
+    hourly_limits: tuple[HourlyLimits, ...] = Field((), description="the first entry that covers an hour counts")
+    ramp: Ramp | None = Field(None, description="limits that rise with use; null: limits do not change with use")
 
 
 class Bucket:
     """A token bucket, full at first, refilled continuously at `per_s` up to `capacity`.
 
-    Kept as the moment at which it would be full again: level = capacity - per_s * (full_s - now), at most capacity.
+    The level is stored as `full_s`, the moment at which the bucket will be full again:
+    level = capacity - per_s * (full_s - now_s), at most capacity. `taken` is the amount taken since `Limits` reset it.
     """
 
     __slots__ = ("per_s", "capacity", "full_s", "taken")
@@ -75,41 +76,44 @@ class Bucket:
         self.per_s = per_s
         self.capacity = capacity
         self.full_s = -inf
-        self.taken = 0.0  # since whoever cares last set it to 0
+        self.taken = 0.0
 
     def ready_s(self, amount: float) -> float:
-        """The moment from which it holds `amount`, or would if it were large enough."""
+        """The moment from which the bucket holds `amount`, or would hold it if its capacity were large enough."""
         return self.full_s - (self.capacity - amount) / self.per_s
 
     def take(self, amount: float, now_s: float) -> None:
+        """Take `amount` out, also below zero."""
         self.full_s = max(self.full_s, now_s) + amount / self.per_s
         self.taken += amount
 
     def refill_at(self, per_s: float, now_s: float) -> None:
-        """Refill at another rate from now on; what it holds stays."""
+        """Refill at another rate from now on, without changing the level."""
         if self.full_s > now_s:
             self.full_s = now_s + (self.full_s - now_s) * self.per_s / per_s
         self.per_s = per_s
 
 
 class Limits:
-    """The buckets of a provider in one run. Each holds `burst_s` seconds' worth of its usual quota, whatever its rate.
+    """The buckets of a provider in one run. Full, one holds `burst_s` seconds of the usual quota.
 
-    `cached_tokens(request, now_s)` is asked where cached input does not count. Rates change at fixed moments; the
-    changes up to now are made up for whenever something is asked.
+    `cached_tokens(request, now_s)`: the cached input of a request, called where cached input does not count. Rates
+    change at multiples of the ramp's `every_s` or of an hour; each method first applies the changes up to now.
     """
 
     def __init__(self, quota: Quota, cached_tokens: Callable[[Request, float], int]):
         self._quota = quota
         self._cached_tokens = cached_tokens
+        burst_s = quota.burst_s
         per_minute = (
             quota.requests_per_minute,
             quota.tokens_per_minute,
             quota.input_tokens_per_minute,
             quota.output_tokens_per_minute,
         )
-        self._usual = {what: limit / MINUTE_S for what, limit in enumerate(per_minute) if limit is not None}
-        self._buckets = {what: Bucket(rate, rate * quota.burst_s) for what, rate in self._usual.items()}
+        # Dicts and pairs from here on are keyed by the place of a limit in `per_minute` and in what `_amounts` returns.
+        self._usual = {i: quota_limit / MINUTE_S for i, quota_limit in enumerate(per_minute) if quota_limit is not None}
+        self._buckets = {limit: Bucket(rate, rate * burst_s) for limit, rate in self._usual.items()}
         self._numbered = tuple(self._buckets.items())
         self._counts_cached = quota.limits_count_cached_tokens
         self._least_output = quota.max_output_tokens or 0
@@ -123,14 +127,14 @@ class Limits:
         return bool(self._buckets)
 
     def next_change_s(self, now_s: float) -> float:
-        """When rates may change next; inf if they never do."""
+        """The moment at which rates may change next; inf if they never change."""
         return inf if self._every_s == inf else (floor(now_s / self._every_s) + 1) * self._every_s
 
     def fits(self, request: Request, now_s: float) -> bool:
-        """Whether full buckets hold the request: else no waiting helps."""
+        """Whether full buckets hold what the request takes. If not, it can never be admitted."""
         amounts = self._amounts(request, now_s)
-        for what, bucket in self._numbered:
-            if amounts[what] > bucket.capacity:
+        for limit, bucket in self._numbered:
+            if amounts[limit] > bucket.capacity:
                 return False
         return True
 
@@ -138,27 +142,27 @@ class Limits:
         """The moment from which all buckets hold what the request takes, at the present rates."""
         self._catch_up(now_s)
         amounts, latest_s = self._amounts(request, now_s), -inf
-        for what, bucket in self._numbered:
-            ready_s = bucket.ready_s(amounts[what])
+        for limit, bucket in self._numbered:
+            ready_s = bucket.ready_s(amounts[limit])
             if ready_s > latest_s:
                 latest_s = ready_s
         return latest_s
 
     def take(self, request: Request, now_s: float) -> None:
-        """Let the request in."""
+        """Take from every bucket what the request takes."""
         self._catch_up(now_s)
         amounts = self._amounts(request, now_s)
-        for what, bucket in self._numbered:
-            bucket.take(amounts[what], now_s)
+        for limit, bucket in self._numbered:
+            bucket.take(amounts[limit], now_s)
 
     def wait_s(self, requests_ahead: int, tokens_ahead: int, now_s: float) -> float:
-        """How long a small request would wait behind so many others, by the buckets of requests and of all tokens."""
+        """Seconds that a small request would wait behind these others, by the buckets of requests and of all tokens."""
         self._catch_up(now_s)
         ahead = (requests_ahead + 1, tokens_ahead + 1, 1, 1)
-        return max((bucket.ready_s(ahead[what]) - now_s for what, bucket in self._numbered), default=0.0)
+        return max((bucket.ready_s(ahead[limit]) - now_s for limit, bucket in self._numbered), default=0.0)
 
     def _amounts(self, request: Request, now_s: float) -> tuple[int, int, int, int]:
-        """(requests, tokens, input, output): what the request takes from each bucket."""
+        """(requests, all tokens, input tokens, output tokens): what the request takes from each bucket."""
         input_tokens, output_tokens = request.input_tokens, request.output_tokens
         if not self._counts_cached:
             input_tokens -= self._cached_tokens(request, now_s)
@@ -167,17 +171,19 @@ class Limits:
         return 1, input_tokens + output_tokens, input_tokens, output_tokens
 
     def _catch_up(self, now_s: float) -> None:
+        """Apply every change of rates up to now, in order."""
         while self._every_s * (self._changes + 1) <= now_s:
             self._changes += 1
             self._change(self._every_s * self._changes)
 
-    def _change(self, at_s: float) -> None:
-        ramp, hour = self._quota.ramp, at_s % DAY_S / HOUR_S
-        of_the_hour = next((h.multiplier for h in self._quota.hourly_limits if h.from_hour <= hour < h.to_hour), 1.0)
-        for what, bucket in self._buckets.items():
-            usual = self._usual[what]
-            if ramp and at_s > 0:
-                used = bucket.taken / (usual * of_the_hour * ramp.every_s)
-                self._ramped[what] = min(max(1.0, ramp.growth * used), ramp.max_multiplier)
+    def _change(self, change_s: float) -> None:
+        """Set the rates that hold from `change_s` on, by the hour and by the use since the last change."""
+        ramp, hour = self._quota.ramp, change_s % DAY_S / HOUR_S
+        hourly = next((h.multiplier for h in self._quota.hourly_limits if h.from_hour <= hour < h.to_hour), 1.0)
+        for limit, bucket in self._buckets.items():
+            usual = self._usual[limit]
+            if ramp and change_s > 0:
+                used = bucket.taken / (usual * hourly * ramp.every_s)
+                self._ramped[limit] = min(max(1.0, ramp.growth * used), ramp.max_multiplier)
                 bucket.taken = 0.0
-            bucket.refill_at(usual * of_the_hour * self._ramped[what], at_s)
+            bucket.refill_at(usual * hourly * self._ramped[limit], change_s)

@@ -1,4 +1,4 @@
-"""The prompts a provider remembers: what counts as cached input, and what as written to the cache."""
+"""The prompt cache of a provider: which input tokens count as cached, and which as written to the cache."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from sim.work import Request, Segment
 
 
 class PromptCache(Config):
-    """Which prompts a provider recognises. Tokens that count as cached follow from it, and the latency if it depends on
-    the uncached ones (`api.ttft_s_per_uncached_token`).
+    """The rules of a provider's prompt cache. They decide which tokens count as cached, and with them the latency where
+    it depends on uncached tokens (`api.ttft_s_per_uncached_token`).
 
-    Hits count from `min_tokens` on, beyond them in whole steps of `step_tokens`. What a prompt writes matters where the
-    price list has a price for it: nothing below `min_tokens`; else all that was not read (`writes: whole_prompt`), or
-    of that only what other prompts may share, where the client has set its marks (`writes: marked`).
+    A hit counts from `min_tokens` on, and beyond them in whole steps of `step_tokens`. Written tokens matter where the
+    price list has a price for them: none of a prompt below `min_tokens`; otherwise every token that was not read
+    (`writes: whole_prompt`), or only those of them in segments that other prompts can share, where a client would set
+    cache marks (`writes: marked`).
 
-    What a request writes can be read from its own first token on, or from its end (`readable_after`): of requests with
-    one new prefix that are sent together, each writes it and none reads it.
+    Other prompts can read what a request wrote from its first token or from its end on (`readable_after`): of several
+    requests with the same new prefix that are sent together, each writes it and none reads it.
     """
 
     min_tokens: int = Field(ge=0, description="shared prefixes shorter than this do not count")
-    ttl_s: float = Field(gt=0, description="seconds without use (or since writing) after which a prefix is forgotten")
+    ttl_s: float = Field(gt=0, description="seconds after its last use (or writing) at which a prefix leaves the cache")
     step_tokens: int = Field(1, ge=1, description="hits beyond min_tokens count in steps of this many")
-    renewed_by_hits: bool = Field(True, description="false: ttl_s counts from when a prefix was last written")
+    renewed_by_hits: bool = Field(True, description="false: ttl_s counts from the last time the prefix was written")
     writes: Literal["whole_prompt", "marked"] = Field("whole_prompt", description="what a prompt writes to the cache")
     readable_after: Literal["first_token", "request_end", "at_once"] = Field(
-        "first_token", description="from when on other prompts can read what a request writes"
+        "first_token", description="when other prompts can first read what a request writes"
     )
 
     def counted(self, seen_tokens: int) -> int:
-        """How many of the leading tokens seen before count as cached.
+        """How many of `seen_tokens` leading tokens that the cache holds count as cached.
 
         >>> cache = PromptCache(min_tokens=1024, ttl_s=300, step_tokens=128)
         >>> [cache.counted(n) for n in (1023, 1024, 1151, 1152, 1300)]
@@ -46,7 +47,7 @@ class PromptCache(Config):
         return seen_tokens - (seen_tokens - self.min_tokens) % self.step_tokens
 
     def written_tokens(self, request: Request) -> int:
-        """Tokens of its prompt that a request writes to the cache, `cached_input_tokens` being those it read."""
+        """Tokens of its prompt that a request writes to the cache; those in `cached_input_tokens` it has read."""
         tokens = request.input_tokens
         if self.writes == "marked":
             tokens = min(tokens, sum(tokens for _, tokens in request.call.segments))
@@ -54,11 +55,11 @@ class PromptCache(Config):
 
 
 class SeenPrompts:
-    """The prompt streams that a provider can read from its cache, and how many tokens of each. Forgets as `cache` says.
+    """The contents of a provider's prompt cache in one run: how many tokens of each prompt segment it holds.
 
-    A stream is recognised by its key whatever preceded it in the prompt; generated tokens count once they come back in
-    a prompt. A prompt that goes beyond what is known of a stream writes all of it anew. The life of an entry begins
-    when the request that writes it is let in.
+    A segment is recognised by its key, whatever precedes it in the prompt. Generated tokens enter it once a later
+    prompt contains them. A prompt with more tokens of a segment than the cache holds writes the whole segment again. An
+    entry's `ttl_s` begins with the admission of the request that writes it.
     """
 
     def __init__(self, cache: PromptCache):
@@ -71,7 +72,7 @@ class SeenPrompts:
         return len(self._streams)
 
     def look(self, segments: tuple[Segment, ...], now_s: float) -> int:
-        """Leading tokens of this prompt that would count as cached; nothing is remembered."""
+        """Leading tokens of this prompt that count as cached now. No entry is changed."""
         self._bring_up_to_date(now_s)
         cached = 0
         for key, tokens in segments:
@@ -82,7 +83,7 @@ class SeenPrompts:
         return self.cache.counted(cached)
 
     def read(self, segments: tuple[Segment, ...], now_s: float) -> int:
-        """Leading tokens of this prompt that count as cached. The life of what it uses or will write begins anew."""
+        """Leading tokens of this prompt that count as cached. Renews the entries that it reads or will write."""
         cached = self.look(segments, now_s)
         streams, renewed = self._streams, self.cache.renewed_by_hits
         for key, tokens in segments:
@@ -94,13 +95,14 @@ class SeenPrompts:
         return cached
 
     def write(self, segments: tuple[Segment, ...], now_s: float, readable_s: float) -> None:
-        """Remember a prompt that was let in at `now_s`; others can read it from `readable_s` on."""
+        """Record the writes of a prompt admitted at `now_s`, which other prompts can read from `readable_s` on."""
         for key, tokens in segments:
             if self._streams[key][1] < tokens:
                 self._n_writes += 1
                 heappush(self._writes, (readable_s, self._n_writes, now_s, key, tokens))
 
     def _bring_up_to_date(self, now_s: float) -> None:
+        """Apply the writes that have become readable, then remove the entries older than `ttl_s`."""
         streams, writes, oldest_s = self._streams, self._writes, now_s - self.cache.ttl_s
         while writes and writes[0][0] <= now_s:
             _, _, begun_s, key, tokens = heappop(writes)

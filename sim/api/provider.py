@@ -1,4 +1,4 @@
-"""What an API provider promises: latency as a law of a request's own luck, limits, prompt cache; and its client."""
+"""An API provider: distributions of its latency, its limits, outages and prompt cache, and how its client acts."""
 
 from __future__ import annotations
 
@@ -21,30 +21,32 @@ _normal_quantile = NormalDist().inv_cdf
 class ApiChoice(Choice):
     """The provider of a scenario, or none. A provider of a new kind derives from `ApiProvider`.
 
-    The contract of every provider (tests/contracts/test_api.py): latencies follow the distributions stated by
-    `ttft_s`, `decode_s` and `mean_ttft_s`; no rate limit is exceeded over any span of time; every request has exactly
-    one outcome or is still inside.
+    The contract of every provider (tests/contracts/test_api.py):
+
+    1. Latencies follow the distributions that `ttft_s`, `decode_s` and `mean_ttft_s` state.
+    2. No rate limit is exceeded over any span of time.
+    3. Every request has exactly one outcome, or is in `unfinished()` at the end of the run.
     """
 
 
 class NoApi(ApiChoice):
-    """There is no API: everything goes to the fleet."""
+    """No API: every request goes to the fleet."""
 
     kind: Literal["none"] = "none"
 
 
 class ApiProvider(ApiChoice, Quota):
-    """Latency, limits, outages and prompt cache of a provider, and how its client deals with them.
+    """Latency, limits, outages and prompt cache of a provider, and how its client reacts to them.
 
-    Time to first token: lognormal with median `ttft_median_s` and log-standard-deviation `ttft_sigma`; a share
-    `ttft_tail_fraction` of the requests draws from the same shape about `ttft_tail_median_s` instead. The remaining
-    output tokens follow at a speed that is lognormal per request. Neither depends on load; the first token comes
-    `ttft_s_per_uncached_token` later for each prompt token that the cache did not give.
+    Time to first token: lognormal with median `ttft_median_s` and log-standard-deviation `ttft_sigma`; for a fraction
+    `ttft_tail_fraction` of the requests the median is `ttft_tail_median_s` instead. The remaining output tokens follow
+    at a speed that is lognormal per request. Neither depends on the load. Each prompt token that was not cached delays
+    the first token by `ttft_s_per_uncached_token`.
 
-    Limits are token buckets, refilled continuously, that hold `burst_s` seconds' worth of quota; a request takes its
-    input and output tokens from its buckets when it is let in. What does not fit a full bucket is always refused.
-    `on_limit`: the client knows the limits and sends in turn when there is room (`wait`); it sends at once, is answered
-    429 with a Retry-After and tries again (`retry`); or takes the 429 for an answer (`refuse`).
+    Limits are token buckets, refilled continuously, that hold `burst_s` seconds of quota. A request takes its input and
+    output tokens from its buckets at admission; one that does not fit into full buckets is always refused. `on_limit`
+    says what a client over a limit does: `wait`, it knows the limits and sends its requests in order as soon as there
+    is room; `retry`, it sends at once, gets a 429 with a Retry-After and retries; `refuse`, it gives up after the 429.
     """
 
     kind: Literal["provider"] = "provider"
@@ -56,12 +58,12 @@ class ApiProvider(ApiChoice, Quota):
     output_tokens_per_s: float = Field(gt=0, description="median speed of one request after its first token")
     output_tokens_per_s_sigma: float = Field(0, ge=0, le=5, description="log-standard-deviation of the speed")
     max_concurrency: int | None = Field(None, ge=1, description="requests served at the same time; null: no limit")
-    on_limit: Literal["wait", "retry", "refuse"] = Field("wait", description="what happens to a request over a limit")
+    on_limit: Literal["wait", "retry", "refuse"] = Field("wait", description="what the client does over a limit")
     retry: Retry = Field(Retry(), description="after a 429 (on_limit: retry) or an error")
-    outages: Outages | None = Field(None, description="null: it is always there")
-    hedge: Hedge | None = Field(None, description="null: no second copies")
-    batch: BatchTier | None = Field(None, description="null: no work is sent as batches")
-    prompt_cache: PromptCache | None = Field(None, description="null: nothing counts as cached")
+    outages: Outages | None = Field(None, description="when the provider is down; null: never")
+    hedge: Hedge | None = Field(None, description="second copies of slow requests; null: none")
+    batch: BatchTier | None = Field(None, description="requests sent as batch work; null: none")
+    prompt_cache: PromptCache | None = Field(None, description="rules of the prompt cache; null: no input is cached")
 
     @model_validator(mode="after")
     def _consistent(self) -> ApiProvider:
@@ -78,13 +80,13 @@ class ApiProvider(ApiChoice, Quota):
         return self
 
     def ttft_s(self, quantile: float, uncached_tokens: int = 0) -> float:
-        """Seconds to the first token of a request whose luck is `quantile`, in (0, 1)."""
+        """Seconds to the first token: the value at `quantile`, in (0, 1), of the distribution above."""
         tail = self.ttft_tail_fraction
         median_s = self.ttft_median_s
         if tail:
             body = 1.0 - tail
             if quantile > body:
-                median_s, quantile = self.ttft_tail_median_s, (quantile - body) / tail
+                median_s, quantile = self.ttft_tail_median_s or 0.0, (quantile - body) / tail
             else:
                 quantile /= body
         return (
@@ -92,29 +94,31 @@ class ApiProvider(ApiChoice, Quota):
         )
 
     def decode_s(self, quantile: float, output_tokens: int) -> float:
-        """Seconds from the first to the last of `output_tokens` for a request whose luck with speed is `quantile`."""
+        """Seconds from the first to the last of `output_tokens`, at the `quantile` of the distribution of the speed."""
         speed = self.output_tokens_per_s * _lognormal_factor(quantile, self.output_tokens_per_s_sigma)
         return (output_tokens - 1) / speed
 
     def mean_ttft_s(self) -> float:
-        """Expected time to first token of a prompt that was cached."""
+        """Expected seconds to the first token of a prompt that is cached in full."""
         tail = self.ttft_tail_fraction
         median_s = (1 - tail) * self.ttft_median_s + tail * (self.ttft_tail_median_s or 0.0)
         return median_s * exp(self.ttft_sigma**2 / 2)
 
     def turnaround_s(self, quantile: float) -> float:
-        """Seconds until batch work with this luck is answered. Needs `batch`."""
+        """Seconds until batch work is answered, at this quantile. Raises ValueError without `batch`."""
         tier = self.batch
+        if tier is None:
+            raise ValueError("batch = null: the provider takes no batch work")
         return min(tier.window_s, tier.turnaround_median_s * _lognormal_factor(quantile, tier.turnaround_sigma))
 
     def mean_service_s(self, mean_output_tokens: float) -> float:
-        """Expected time from being let in to the last token, likewise."""
+        """Expected seconds from admission to the last token, of a prompt that is cached in full."""
         mean_token_s = exp(self.output_tokens_per_s_sigma**2 / 2) / self.output_tokens_per_s
         return self.mean_ttft_s() + (mean_output_tokens - 1) * mean_token_s
 
 
 def _lognormal_factor(quantile: float, sigma: float) -> float:
-    """Quantile of a lognormal with median 1; the last 1e-12 at either end is cut off to stay finite."""
+    """Quantile of a lognormal with median 1, finite because quantiles are cut at 1e-12 and 1 - 1e-12."""
     if not sigma:
         return 1.0
     if not 1e-12 < quantile < 1 - 1e-12:

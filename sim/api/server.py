@@ -1,4 +1,4 @@
-"""A pay-per-token provider at work in one run: limits, outages, latency, and the client that keeps asking."""
+"""A pay-per-token provider at work in one run: admission under limits and outages, latency, retries and hedges."""
 
 from __future__ import annotations
 
@@ -6,34 +6,35 @@ from collections import deque
 from collections.abc import Callable
 from itertools import chain
 from math import inf
+from typing import Any
 
 from numpy.random import Generator
 
 from sim.api.client import luck
 from sim.api.limits import CLOCK_S, Limits
 from sim.api.outages import OutageClock
-from sim.api.prompt_cache import PromptCache, SeenPrompts
-from sim.api.provider import ApiChoice, ApiProvider, NoApi
+from sim.api.prompt_cache import SeenPrompts
+from sim.api.provider import ApiProvider
 from sim.clock import call_later
 from sim.work import ApiExtra, Outcome, Request
 
-__all__ = ["Api", "ApiChoice", "ApiProvider", "NoApi", "PromptCache"]
-
-_HEDGE_TTFT, _HEDGE_SPEED, _TURNAROUND, _JITTER = range(4)  # draws of a call's further luck; jitters from the last on
+_HEDGE_TTFT, _HEDGE_SPEED, _TURNAROUND, _JITTER = range(4)
+"""Numbers of a call's uniform draws (`luck`). Attempt k uses draw _JITTER + k for its backoff."""
 
 
 class Api:
     """A provider at work in one run: a `Server` that gateways submit to, and the `ApiView` that routers read.
 
-    A request is let in when every limit allows and no outage is on, then takes exactly as long as its own quantiles
-    say: the same under every policy. One event per request served at once. Over a limit it waits (first come, first
-    served), is tried again, or is refused; a client that has waited `patience_s` leaves (ABANDONED). A request of more
-    than `max_context_tokens` is always refused. `rng` is for outages by chance.
+    A request is admitted when every limit allows it and there is no outage. From then on its times follow from its own
+    quantiles alone, so they are the same under every policy, and it takes one event. Over a limit it waits (first come,
+    first served), is retried, or is refused; one that has waited `patience_s` ends as ABANDONED. A request of more than
+    `max_context_tokens` is always refused. `rng` draws random outages. `on_done` is called once per request, in an
+    event after `submit`.
     """
 
     def __init__(
         self,
-        env,
+        env: Any,
         provider: ApiProvider,
         on_done: Callable[[Request], None],
         patience_s: float | None = None,
@@ -45,19 +46,21 @@ class Api:
         self.provider = provider
         self.on_done = on_done
         self.patience_s = inf if patience_s is None else patience_s
-        self._serving: dict[Request, float] = {}  # -> first token; a dict keeps the order of admission
-        self._waiting: deque[tuple[float, Request, int]] = deque()  # (deadline, request, attempt)
-        self._refused: dict[Request, None] = {}  # decided, and told to the client in the next event
-        self._retrying: dict[Request, None] = {}  # between two attempts
+        self._serving: dict[Request, float] = {}  # request -> moment of its first token, in order of admission
+        self._waiting: deque[tuple[float, Request, int]] = deque()  # (deadline, request, number of the attempt)
+        self._refused: dict[Request, None] = {}  # refused requests whose client learns of it in a later event
+        self._retrying: dict[Request, None] = {}  # requests between two attempts
         self._batched: dict[Request, None] = {}
-        self._copies = 0  # second copies that hold a slot, and losers after their request has its first token
+        self._copies = 0  # slots held by hedges: the second copy, or the losing one until it ends
         self._wake_s: float | None = None
         self._max_serving = provider.max_concurrency or inf
         self._seen = SeenPrompts(provider.prompt_cache) if provider.prompt_cache else None
         self._limits = Limits(provider, self._cached_tokens)
         self._outages = OutageClock(provider.outages, rng) if provider.outages else None
         self._unlimited = not self._limits and provider.max_concurrency is None
+        self._error_after_s = provider.outages.error_after_s if provider.outages else 0.0
         self._hedge_after_s = provider.hedge.after_s if provider.hedge else inf
+        self._cancels_loser = provider.hedge is None or provider.hedge.cancels_loser
         self._batch_from = provider.batch.from_priority if provider.batch else inf
         self._waiting_tokens = 0
         self._served = 0
@@ -65,15 +68,16 @@ class Api:
 
     @property
     def n_outstanding(self) -> int:
-        """Requests it is serving or holding back; batch work is not among them."""
+        """Requests in service, waiting for a limit or between two attempts, without batch work."""
         return len(self._serving) + len(self._waiting) + len(self._retrying)
 
     @property
     def expected_wait_s(self) -> float:
-        """How long limits would hold back a small request sent now.
+        """Seconds that limits would delay a small request sent now.
 
-        Buckets: until they have refilled for everyone ahead. Concurrency: slots are freed at max_concurrency over the
-        mean service time of the requests finished so far (0 before the first). Outages are not foreseen.
+        Buckets: until they have refilled for all requests ahead of it. Concurrency: slots become free at the rate
+        max_concurrency / mean service time of the requests finished so far (0 s before the first). Future outages are
+        not known.
         """
         if self._unlimited:
             return 0.0
@@ -84,7 +88,7 @@ class Api:
         return wait_s
 
     def submit(self, request: Request) -> None:
-        """Take a request; `on_done` reports its outcome in a later event."""
+        """Accept a request; `on_done` is called with its outcome in a later event."""
         if _tokens_of(request) > self._max_context_tokens:
             self._refuse(request)
         elif request.task.priority >= self._batch_from:
@@ -95,21 +99,21 @@ class Api:
             self._attempt(request, 1, self.env.now + self.patience_s)
 
     def unfinished(self) -> list[Request]:
-        """Requests that have no outcome yet, with the stamps that have happened so far."""
+        """Requests without an outcome yet, with the stamps that they have so far."""
         for request, first_token_s in self._serving.items():
             if first_token_s <= self.env.now:
                 request.first_token_s = first_token_s
         waiting = (request for _, request, _ in self._waiting)
         return list(chain(self._serving, waiting, self._retrying, self._refused, self._batched))
 
-    # --- being let in -------------------------------------------------------------------------------------------------
+    # --- admission ----------------------------------------------------------------------------------------------------
 
     def _attempt(self, request: Request, attempt: int, deadline_s: float) -> None:
-        """The request is sent for the `attempt`-th time: it is let in, waits in line, is tried again, or refused."""
+        """Send the request for the `attempt`-th time (from 1): it is admitted, waits, is retried, or is refused."""
         now_s, on_limit = self.env.now, self.provider.on_limit
         if self._outages is not None and self._outages.is_down(now_s):
             _extra_of(request).failed_attempts += 1
-            return self._again(request, attempt, deadline_s, self.provider.outages.error_after_s)
+            return self._retry(request, attempt, deadline_s, self._error_after_s)
         fits = self._limits.fits(request, now_s)
         ready_s = self._ready_s(request)
         if fits and not self._waiting and ready_s <= now_s + CLOCK_S:
@@ -122,14 +126,14 @@ class Api:
         else:
             _extra_of(request).throttled_attempts += 1
             if fits and on_limit == "retry":
-                self._again(request, attempt, deadline_s, retry_after_s=ready_s - now_s if ready_s < inf else 0.0)
+                self._retry(request, attempt, deadline_s, retry_after_s=ready_s - now_s if ready_s < inf else 0.0)
             else:
                 self._refuse(request)
 
-    def _again(
+    def _retry(
         self, request: Request, attempt: int, deadline_s: float, failed_in_s: float = 0.0, retry_after_s: float = 0.0
     ) -> None:
-        """The `attempt`-th attempt fails in so many seconds: wait and try again, unless it was the last."""
+        """Attempt number `attempt` fails in `failed_in_s` seconds: schedule the next one, unless it was the last."""
         retry = self.provider.retry
         if attempt >= retry.max_attempts:
             return self._refuse(request, failed_in_s)
@@ -143,7 +147,7 @@ class Api:
         if in_time:
             self._attempt(request, attempt, deadline_s)
         else:
-            self._turn_away(request, Outcome.ABANDONED)
+            self._end(request, Outcome.ABANDONED)
 
     def _refuse(self, request: Request, in_s: float = 0.0) -> None:
         self._refused[request] = None
@@ -151,9 +155,9 @@ class Api:
 
     def _refusal(self, request: Request) -> None:
         del self._refused[request]
-        self._turn_away(request, Outcome.REFUSED)
+        self._end(request, Outcome.REFUSED)
 
-    def _turn_away(self, request: Request, outcome: Outcome) -> None:
+    def _end(self, request: Request, outcome: Outcome) -> None:
         request.end(outcome, self.env.now)
         self.on_done(request)
 
@@ -162,13 +166,16 @@ class Api:
         return len(self._serving) + self._copies
 
     def _ready_s(self, request: Request) -> float:
-        """The moment at which the limits would let this request in; inf when only a departure can."""
+        """The moment at which limits allow this request; inf if all slots are taken and one must become free first."""
         if self._slots_taken >= self._max_serving:
             return inf
         return self._limits.ready_s(request, self.env.now)
 
-    def _let_in(self) -> None:
-        """Admit from the head of the line whom the limits allow, dismiss who is out of patience, set the alarm."""
+    def _admit_waiting(self) -> None:
+        """From the head of the queue, admit requests that the limits allow and end those past their deadline.
+
+        Stops at the first request that must go on waiting, and schedules the next look at it.
+        """
         waiting = self._waiting
         now_s = self.env.now + CLOCK_S
         while waiting:
@@ -179,7 +186,7 @@ class Api:
             waiting.popleft()
             self._waiting_tokens -= _tokens_of(request)
             if ready_s > now_s:
-                self._turn_away(request, Outcome.ABANDONED)
+                self._end(request, Outcome.ABANDONED)
             elif self._outages is not None and self._outages.is_down(self.env.now):
                 self._attempt(request, attempt, deadline_s)
             else:
@@ -192,11 +199,11 @@ class Api:
             call_later(self.env, max(0.0, wake_s - self.env.now), self._wake, wake_s)
 
     def _wake(self, wake_s: float) -> None:
-        if wake_s == self._wake_s:  # otherwise an earlier alarm has taken over
+        if wake_s == self._wake_s:  # otherwise an earlier wake-up was scheduled after this one and replaces it
             self._wake_s = None
-            self._let_in()
+            self._admit_waiting()
 
-    # --- being served -------------------------------------------------------------------------------------------------
+    # --- service ------------------------------------------------------------------------------------------------------
 
     def _admit(self, request: Request) -> None:
         provider, call, now_s = self.provider, request.call, self.env.now
@@ -220,7 +227,7 @@ class Api:
             call_later(self.env, service_s, self._finish, request)
 
     def _hedge(self, request: Request) -> None:
-        """The first token is late: send a second copy, if there is room, and see who wins."""
+        """The first token is late: send a second copy if the limits leave room, and keep the faster of the two."""
         env, provider, call = self.env, self.provider, request.call
         now_s, first_s = env.now, self._serving[request]
         speed, tokens = call.api_quantiles[1], request.output_tokens
@@ -229,25 +236,26 @@ class Api:
             call_later(env, first_s - now_s + provider.decode_s(speed, tokens), self._finish, request)
             return
         self._limits.take(request, now_s)
-        uncached_tokens = request.input_tokens - request.cached_input_tokens  # the first copy is not in the cache yet
+        # The copy reads from the cache what the first copy read: what that one writes is not readable yet.
+        uncached_tokens = request.input_tokens - request.cached_input_tokens
         copy_s = now_s + provider.ttft_s(luck(call, _HEDGE_TTFT), uncached_tokens)
-        loser_s, its_speed = copy_s, luck(call, _HEDGE_SPEED)
+        loser_s, loser_speed = copy_s, luck(call, _HEDGE_SPEED)
         if copy_s < first_s:
             self._serving[request], loser_s, first_s = copy_s, first_s, copy_s
-            speed, its_speed = its_speed, speed
-        extra, cancels = _extra_of(request), provider.hedge.cancels_loser
+            speed, loser_speed = loser_speed, speed
+        extra, cancels = _extra_of(request), self._cancels_loser
         extra.is_hedged = 1
         extra.lost_input_tokens, extra.lost_cached_input_tokens = request.input_tokens, request.cached_input_tokens
         extra.lost_cache_write_tokens, extra.lost_output_tokens = request.cache_write_tokens, 0 if cancels else tokens
         self._copies += 1
-        lost_s = first_s if cancels else loser_s + provider.decode_s(its_speed, tokens)
+        lost_s = first_s if cancels else loser_s + provider.decode_s(loser_speed, tokens)
         call_later(env, lost_s - now_s, self._end_copy)
         call_later(env, first_s - now_s + provider.decode_s(speed, tokens), self._finish, request)
 
     def _end_copy(self) -> None:
         self._copies -= 1
         if self._waiting:
-            self._let_in()
+            self._admit_waiting()
 
     def _finish(self, request: Request) -> None:
         request.first_token_s = self._serving.pop(request)
@@ -256,7 +264,7 @@ class Api:
         self._served += 1
         self._served_s += now_s - request.admitted_s
         if self._waiting:
-            self._let_in()
+            self._admit_waiting()
         self.on_done(request)
 
     def _take_as_batch(self, request: Request) -> None:

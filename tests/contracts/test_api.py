@@ -8,7 +8,8 @@ import simpy
 
 from sim.api.client import Hedge
 from sim.api.outages import Outages
-from sim.api.server import Api, ApiChoice, ApiProvider, NoApi
+from sim.api.provider import ApiChoice, ApiProvider, NoApi
+from sim.api.server import Api
 from sim.work import Call, Outcome, Request, Task
 from tests.contracts.found import load, names
 

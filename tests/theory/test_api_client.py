@@ -9,7 +9,8 @@ import pytest
 import simpy
 from scipy.stats import kstest, lognorm
 
-from sim.api.server import Api, ApiProvider
+from sim.api.provider import ApiProvider
+from sim.api.server import Api
 from sim.randomness import Streams
 from sim.work import Call, Outcome, Request, Task
 from tests.agree import assert_agrees, assert_disagrees

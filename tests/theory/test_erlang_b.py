@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import simpy
 
-from sim.api.server import Api, ApiProvider
+from sim.api.provider import ApiProvider
+from sim.api.server import Api
 from sim.randomness import Streams
 from sim.work import Call, Outcome, Request, Task
 from tests.agree import assert_agrees, assert_disagrees

@@ -7,7 +7,9 @@ import math
 import pytest
 import simpy
 
-from sim.api.server import Api, ApiProvider, PromptCache
+from sim.api.prompt_cache import PromptCache
+from sim.api.provider import ApiProvider
+from sim.api.server import Api
 from sim.schema import ConfigError, parse_config
 from sim.work import Call, Outcome, Request, Task
 
