@@ -1,4 +1,4 @@
-"""Routing by what kind of task a request belongs to."""
+"""Routing by the kind of task that a request belongs to."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from sim.work import Request
 
 
 class ByTask(Router):
-    """Tasks of some classes go to the API, the others to `rest`: short tasks are bought, long ones use the KV cache.
+    """Tasks of some kinds go to the API, the others to `rest`: long tasks profit from the KV cache of a replica.
 
-    To the API go tasks of the `api_applications` and those expected to make fewer calls than `api_below_calls`. What is
-    expected is the mean number of calls of tasks of that kind (`Task.profile`); how many this one will make, nobody
-    knows. With `stay_with_task` the first call decides for all; without it each call is judged by how many are still
-    expected, itself included, of a task that has come so far (a `rest` that stays with tasks keeps those on the API).
+    The API gets the tasks of the `api_applications`, and those expected to make fewer calls than `api_below_calls`. The
+    expectation is the mean number of calls of that kind of task (`Task.profile`), because the number that a task will
+    make is unknown. With `stay_with_task` the first call decides for the whole task. Without, each call is judged by
+    the expected number of calls left, with this one, after those already made (a `rest` that stays with tasks keeps
+    on the API what is there).
     """
 
     kind: Literal["by_task"] = "by_task"
@@ -30,14 +31,14 @@ class ByTask(Router):
     needs_api: ClassVar[bool] = True
 
     api_applications: tuple[str, ...] = Field((), description="names of task kinds")
-    api_below_calls: float | None = Field(None, gt=1, description="expected calls; None: does not matter")
-    stay_with_task: bool = Field(True, description="the first call decides where the whole task goes")
+    api_below_calls: float | None = Field(None, gt=1, description="limit on the expected calls; null: no limit")
+    stay_with_task: bool = Field(True, description="the first call decides for the whole task")
     rest: OneOf[Router] = Field(FleetOnly(), description="the router of all other tasks")
 
     @model_validator(mode="after")
     def _has_a_class(self) -> ByTask:
         if not self.api_applications and self.api_below_calls is None:
-            raise ValueError("needs api_applications or api_below_calls, or nothing would go to the API by its class")
+            raise ValueError("needs api_applications or api_below_calls; without, no task would go to the API")
         return self
 
     @property
@@ -48,7 +49,7 @@ class ByTask(Router):
         return Backend.API if self.is_bought(request) else self.rest.choose(request, view)
 
     def is_bought(self, request: Request) -> bool:
-        """Whether the request goes to the API by its class."""
+        """Whether the request goes to the API because of the kind of its task."""
         profile = request.task.profile
         if profile.application in self.api_applications:
             return True
@@ -70,7 +71,7 @@ class ByTask(Router):
 
 
 class _ByTaskAtWork:
-    """ByTask whose `rest` remembers something."""
+    """ByTask in one run, where `rest` has a memory."""
 
     def __init__(self, rule: ByTask, rest: RouterAtWork):
         self._rule, self._rest = rule, rest

@@ -1,20 +1,22 @@
-"""How long until the first token, as a router can know it: from the queue, the prefill ahead and a replica's speed."""
+"""A forecast of the time to first token from what a router can know: queue, prefill ahead, and a replica's speed."""
 
 from __future__ import annotations
 
-from sim.views import FleetView
+from sim.routing.scraping import FleetLoad
 from sim.work import Request
 
 
-def predicted_ttft_s(request: Request, fleet: FleetView) -> float:
+def predicted_ttft_s(request: Request, fleet: FleetLoad) -> float:
     """Seconds until the first token of a request sent to the fleet now.
 
-    On the replica where it would be placed: the prompts ahead of it and what of its own is not cached, computed at that
-    replica's speed beside its present batch; if those ahead wait for a slot or for memory, at least as long as the
-    first of them has waited, and its own prefill. In the fleet's queue: the fleet's predicted wait, or the prefill of
-    the queue shared by the ready replicas where that is longer, and its own prefill. With no replica ready, the
-    predicted wait alone: nobody knows the speed of a replica that is not there. Answers still to be generated are not
-    known either, so a queue for slots is seen only by how long it has lasted.
+    - A replica would take it in: the prefill of the prompts ahead of it and of the uncached part of its own prompt, at
+      that replica's speed beside its present batch. If the prompts ahead wait for a slot or for memory, at least the
+      wait of the first of them plus the request's own prefill.
+    - It would wait in the fleet's queue: the larger of the fleet's predicted wait and the prefill of the queue divided
+      among the ready replicas, plus the request's own prefill.
+    - No replica is ready: the predicted wait alone, because the speed of a replica that does not exist is unknown.
+
+    The lengths of answers are unknown, so a queue for slots shows only in how long it has lasted.
     """
     replica = fleet.placed(request)
     if replica is None:

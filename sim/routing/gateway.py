@@ -1,4 +1,4 @@
-"""The gateway: every request enters here, is sent to a backend, and is entered in the book when it has its outcome."""
+"""The gateway: it sends every request to a backend, and records the request once it has its outcome."""
 
 # Compiled: every event passes through this module (see sim.hot_path).
 
@@ -12,15 +12,12 @@ from sim.recorder import Recorder
 from sim.routing.router import Router
 from sim.work import Backend, Outcome, PreviousCall, Request, Task, wait_after
 
-_FLEET, _API, _FINISHED = (
-    Backend.FLEET,
-    Backend.API,
-    Outcome.FINISHED,
-)  # looking a member up on its enum costs as much as a call
+# Looking up a member of an enum costs as much as a function call, so these are looked up once.
+_FLEET, _API, _FINISHED = Backend.FLEET, Backend.API, Outcome.FINISHED
 
 
 class RunView:
-    """The `SystemView` of a run: what a router sees when it decides on a request. `fleet`: as that request sees it."""
+    """The `SystemView` of a run, which a router reads. `fleet` is what the present request may join."""
 
     def __init__(self, env: Any):
         self._env = env
@@ -33,22 +30,22 @@ class RunView:
 
 
 class Gateway:
-    """Plays tasks: sends each call to the backend the router names, and the next call once the one before has finished.
+    """Plays tasks: sends each call to the backend that the router chooses, and the next one once it has finished.
 
-    A task whose call is refused or abandoned ends there, unless the router sends the call to
-    the API when the fleet has turned it away. Wire it up in two steps, since the backends are built with `fleet_done`
-    and `api_done` as their callbacks: set `fleet` and `api` before the first task. `ingress_s`: what HTTP and
-    tokenising take from a request's arrival until it gets here. `rng`: numpy's generator for the router.
+    A task ends with a call that is refused or abandoned, unless the router sends a call that the fleet refused to the
+    API. Backends are built with `fleet_done` and `api_done` as their callbacks, so the attributes `fleet` and `api` are
+    set afterwards, before the first task. `ingress_s`: seconds of HTTP and tokenization between a request's arrival and
+    the gateway. `rng`: numpy's generator for the router.
     """
 
-    def __init__(self, env, router: Router, rng, recorder: Recorder, ingress_s: float = 0.0):
+    def __init__(self, env: Any, router: Router, rng: Any, recorder: Recorder, ingress_s: float = 0.0):
         self._env = env
         self._is_demand = router.is_demand
         self._router: Any = router.start(Clock(env), rng)
         self._choose: Callable[[Request, Any], Backend] = self._router.choose
         self._counted_at_fleet: dict[Request, None] = {}  # requests at the API only because no replica was ready
         self._view = RunView(env)
-        self.fleet_done = self._turned_away_or_done if router.retries else self.done
+        self.fleet_done = self._refused_or_done if router.retries else self.done
         self._recorder = recorder
         self.ingress_s = ingress_s
         self.fleet: Any = None
@@ -60,7 +57,7 @@ class Gateway:
 
     @property
     def tasks_running(self) -> int:
-        """Tasks begun that have a call under way or to come."""
+        """Tasks that have begun and still have a call in service or to come."""
         return self.tasks_started - self.tasks_ended
 
     def begin(self, task: Task) -> None:
@@ -69,7 +66,7 @@ class Gateway:
         self._send(Request(task, 0, task.arrived_s))
 
     def done(self, request: Request) -> None:
-        """A backend has finished with a request; its outcome is final."""
+        """A backend reports the final outcome of a request."""
         self._recorder.request(request)
         task = request.task
         following = request.call_index + 1
@@ -114,22 +111,22 @@ class Gateway:
         return view
 
     def api_done(self, request: Request) -> None:
-        """The API has finished with a request."""
+        """The API reports the outcome of a request."""
         self._router.settled(request)
         if request in self._counted_at_fleet:
             del self._counted_at_fleet[request]
             self.fleet.back_from_api(request)
         self.done(request)
 
-    def _turned_away_or_done(self, request: Request) -> None:
-        # A request that failed had begun on a replica: its stay there is on record and must not be forgotten.
+    def _refused_or_done(self, request: Request) -> None:
+        # Only REFUSED requests are sent again: a FAILED one began on a replica, and its stay there is recorded.
         if request.outcome is Outcome.REFUSED and self._router.second_try(request, self._view_for(request)):
-            # In an event of its own, because the fleet is not done with the request before this one ends.
-            call_later(self._env, 0.0, self._try_again, request)
+            # The next event sends it, because the fleet is still handling the request during this one.
+            call_later(self._env, 0.0, self._send_refused_to_api, request)
         else:
             self.done(request)
 
-    def _try_again(self, request: Request) -> None:
+    def _send_refused_to_api(self, request: Request) -> None:
         request.start_over()
         request.backend = _API
         self.api.submit(request)

@@ -1,4 +1,4 @@
-"""Routers that know one backend."""
+"""Routers that always choose the same backend."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from sim.routing.router import Router
 from sim.views import SystemView
 from sim.work import Request
 
-_FLEET = Backend.FLEET  # looking a member up on its enum costs as much as a call
+_FLEET = Backend.FLEET  # looked up once, because looking up a member of an enum costs as much as a function call
 
 
 class FleetOnly(Router):
-    """Everything is served by the fleet, however long it takes."""
+    """Every request goes to the fleet, however long it waits."""
 
     kind: Literal["fleet_only"] = "fleet_only"
     needs_fleet: ClassVar[bool] = True
@@ -24,7 +24,7 @@ class FleetOnly(Router):
 
 
 class ApiOnly(Router):
-    """Everything is served by the API."""
+    """Every request goes to the API."""
 
     kind: Literal["api_only"] = "api_only"
     needs_fleet: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Overflow: the fleet serves what it can in time, the API the rest."""
+"""Overflow: requests that the fleet cannot serve in time go to the API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sim.records import Backend
 from sim.routing.budget import Budget, Spending
 from sim.routing.forecast import predicted_ttft_s
 from sim.routing.router import Router, RouterAtWork
-from sim.routing.scraping import FleetSeen, Scrape
+from sim.routing.scraping import FleetLoad, FleetSeen, Scrape
 from sim.views import FleetView, SystemView
 from sim.work import Request
 
@@ -21,44 +21,45 @@ _LIMITS = ("queue_per_replica", "oldest_wait_s", "predicted_wait_s", "predicted_
 
 
 class Overflow(Router):
-    """The fleet serves what it can in time; the rest overflows to the API.
+    """Requests that the fleet cannot serve in time overflow to the API.
 
-    A request overflows when any trigger given fires, all read before it joins:
-    - `queue_per_replica`: more than this many requests per ready replica (counted as one when none is ready) have not
-      begun. A fleet at zero thus keeps the first requests, which wake it;
+    A request overflows if any of the given triggers fires, all read before it joins a queue:
+    - `queue_per_replica`: more than this many requests per ready replica wait (no ready replica counts as one). A
+      fleet at zero thus keeps its first requests, which wake it;
     - `oldest_wait_s`: the first request of the queue it would join has waited longer than this;
-    - `predicted_wait_s`: the fleet's own estimate of the wait before service is longer than this;
-    - `predicted_ttft_s`: its first token would come later than this (`sim/routing/forecast.py`);
-    - `kv_used_fraction`: every ready replica has more than this share of its KV memory in use;
+    - `predicted_wait_s`: the fleet's estimate of the wait before service is longer than this;
+    - `predicted_ttft_s`: the predicted time to its first token is longer than this (`sim/routing/forecast.py`);
+    - `kv_used_fraction`: every ready replica has more than this fraction of its KV memory in use;
     - `when_cold`: no replica is ready;
-    - `on_refusal`: the fleet has turned it away (a full queue, too long for the KV memory): it is sent again.
+    - `on_refusal`: the fleet refused it (a full queue, or too long for the KV memory), and it is sent again.
 
-    With `resume_fraction` < 1, once a request has overflowed others do so until all that is measured is within that
-    fraction of its limit. With `stay_with_task`, later calls of a task that overflowed go to the API as well: moving
-    back would cost the fleet a full prefill and the API its prompt cache. A spent `budget` keeps everything in the
-    fleet. What overflows while no replica is ready is shown to the scaler until the API has served it.
+    With `resume_fraction` < 1, once a request has overflowed, requests go on overflowing until every measured value is
+    within that fraction of its limit. With `stay_with_task`, later calls of a task that overflowed go to the API, too:
+    in the fleet they would need a full prefill, while the API may hold their prompt in its cache. An exhausted `budget`
+    keeps every request in the fleet. The scaler sees requests that overflowed while no replica was ready as demand,
+    until the API has served them.
     """
 
     kind: Literal["overflow"] = "overflow"
     needs_fleet: ClassVar[bool] = True
     needs_api: ClassVar[bool] = True
 
-    queue_per_replica: float | None = Field(None, ge=0, description="waiting requests per ready replica tolerated")
-    oldest_wait_s: float | None = Field(None, ge=0, description="wait of the first in the queue still tolerated")
-    predicted_wait_s: float | None = Field(None, ge=0, description="predicted seconds before service still tolerated")
-    predicted_ttft_s: float | None = Field(None, ge=0, description="predicted time to first token still tolerated")
-    kv_used_fraction: float | None = Field(None, ge=0, lt=1, description="share of KV memory in use still tolerated")
-    when_cold: bool = Field(False, description="while no replica is ready")
-    on_refusal: bool = Field(False, description="what the fleet has turned away")
-    resume_fraction: float = Field(1.0, gt=0, le=1, description="of every limit: overflow stops below; 1: at the limit")
-    stay_with_task: bool = Field(True, description="later calls of a task that overflowed follow it to the API")
-    refresh_s: float = Field(0.0, ge=0, description="seconds between two looks at the fleet's load; 0: always live")
-    budget: Budget | None = Field(None, description="spending cap; None: none")
+    queue_per_replica: float | None = Field(None, ge=0, description="limit on waiting requests per ready replica")
+    oldest_wait_s: float | None = Field(None, ge=0, description="limit on the wait of the first request in the queue")
+    predicted_wait_s: float | None = Field(None, ge=0, description="limit on the predicted seconds before service")
+    predicted_ttft_s: float | None = Field(None, ge=0, description="limit on the predicted time to first token")
+    kv_used_fraction: float | None = Field(None, ge=0, lt=1, description="limit on the fraction of KV memory in use")
+    when_cold: bool = Field(False, description="overflow while no replica is ready")
+    on_refusal: bool = Field(False, description="overflow what the fleet refused")
+    resume_fraction: float = Field(1.0, gt=0, le=1, description="overflow stops below this fraction of every limit")
+    stay_with_task: bool = Field(True, description="later calls of a task that overflowed go to the API, too")
+    refresh_s: float = Field(0.0, ge=0, description="seconds between two reads of the fleet's load; 0: always live")
+    budget: Budget | None = Field(None, description="spending cap; null: none")
 
     @model_validator(mode="after")
     def _has_a_trigger(self) -> Overflow:
         if all(getattr(self, name) is None for name in _LIMITS) and not (self.when_cold or self.on_refusal):
-            raise ValueError(f"needs {', '.join(_LIMITS)}, when_cold or on_refusal, or nothing would ever overflow")
+            raise ValueError(f"needs {', '.join(_LIMITS)}, when_cold or on_refusal; without, nothing would overflow")
         return self
 
     @property
@@ -66,7 +67,8 @@ class Overflow(Router):
         return self.on_refusal
 
     def choose(self, request: Request, view: SystemView) -> Backend:
-        """As if nothing had overflowed or been spent before; what `start` returns knows better."""
+        """The backend if no request has overflowed yet and no budget is spent; what `start` returns remembers both."""
+        assert view.fleet is not None, "needs_fleet"
         if self.stays(request) or self.fires(request, view.fleet):
             return _API
         return _FLEET
@@ -76,7 +78,7 @@ class Overflow(Router):
         return _OverflowAtWork(self, clock) if remembers else self
 
     def stays(self, request: Request) -> bool:
-        """Whether the request follows its task to the API."""
+        """Whether the request goes to the API because the task's previous call did."""
         return self.stay_with_task and request.previous is not None and request.previous.backend == _API
 
     def is_demand(self, request: Request) -> bool:
@@ -85,8 +87,8 @@ class Overflow(Router):
     def second_try(self, request: Request, view: SystemView) -> bool:
         return self.on_refusal
 
-    def fires(self, request: Request, fleet: FleetView, fraction: float = 1.0) -> bool:
-        """Whether anything measured is above this fraction of its limit, or the fleet is cold."""
+    def fires(self, request: Request, fleet: FleetLoad, fraction: float = 1.0) -> bool:
+        """Whether any measured value is above this fraction of its limit, or `when_cold` applies."""
         limit = self.queue_per_replica
         if limit is not None and fleet.n_waiting > limit * fraction * max(1, fleet.n_ready):
             return True
@@ -108,7 +110,7 @@ class Overflow(Router):
 
 
 class _OverflowAtWork:
-    """Overflow with a memory: whether it is overflowing, what it last saw, what it has spent."""
+    """Overflow in one run: remembers whether requests are overflowing, the last look at the fleet, and the spending."""
 
     def __init__(self, rule: Overflow, clock: Clock):
         self._rule = rule
@@ -121,6 +123,7 @@ class _OverflowAtWork:
     def choose(self, request: Request, view: SystemView) -> Backend:
         rule = self._rule
         if not rule.stays(request):
+            assert view.fleet is not None, "needs_fleet"
             fraction = rule.resume_fraction if self._overflowing else 1.0
             self._overflowing = rule.fires(request, self._show(view.fleet), fraction)
             if not self._overflowing:
@@ -134,14 +137,17 @@ class _OverflowAtWork:
         if self._spending is not None:
             self._spending.settle(request)
 
-    def _show(self, fleet: FleetView) -> FleetView:
+    def _show(self, fleet: FleetView) -> FleetLoad:
+        """The fleet itself, or with `refresh_s` its load at the last look."""
         if self._scrape is None:
             return fleet
         self._fleet = fleet
         self._scrape.keep_up()
+        assert self._seen is not None  # the first `keep_up` looks at once
         return self._seen
 
     def _look(self) -> bool:
         fleet = self._fleet
+        assert fleet is not None  # set before the first look
         self._seen = FleetSeen(fleet, with_prefill=self._rule.predicted_ttft_s is not None)
         return bool(fleet.n_outstanding or fleet.n_starting)

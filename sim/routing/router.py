@@ -14,20 +14,20 @@ from sim.work import Request
 
 
 class RouterAtWork(Protocol):
-    """A router in one run, with whatever it remembers of it."""
+    """A router in one run, with whatever it remembers during the run."""
 
     def choose(self, request: Request, view: SystemView) -> Backend:
         """The backend to serve this request."""
 
     def second_try(self, request: Request, view: SystemView) -> bool:
-        """Whether a request that the fleet turned away is sent to the API."""
+        """Whether a request that the fleet refused is sent to the API."""
 
     def settled(self, request: Request) -> None:
         """The API has finished with a request."""
 
 
 class Router(Policy):
-    """Chooses a backend for every request, by the request and what it may see of the system.
+    """Chooses a backend for every request, from the request and a view of the system.
 
     `request.previous` says where the task's previous call was served (None for the first call).
 
@@ -36,19 +36,21 @@ class Router(Policy):
     1. `choose` answers `Backend.FLEET` or `Backend.API`: only backends that the class says it needs (`needs_fleet`,
        `needs_api`).
     2. Request and view are only read. Neither `output_tokens` nor the calls of the task, nor their number, are read:
-       nobody knows them beforehand. `request.task.profile` holds what is known.
-    3. Answers depend on what was shown since `start` and on nothing else. If the class has a `choose` of its own, what
+       a real router cannot know them beforehand. `request.task.profile` holds what is known.
+    3. Answers depend on what was shown since `start` and on nothing else. If the class defines `choose` itself, what
        `start` returns gives the same first answer.
 
     Optional: `is_demand`, `retries` with `second_try`, and `settled`.
     """
 
-    needs_fleet: ClassVar[bool]  # may choose FLEET: `view.fleet` must be there
-    needs_api: ClassVar[bool]  # may choose API: `view.api` must be there
+    needs_fleet: ClassVar[bool]
+    """Whether it may choose FLEET. If so, `view.fleet` is never None."""
+    needs_api: ClassVar[bool]
+    """Whether it may choose API. If so, `view.api` is never None."""
 
     @property
     def retries(self) -> bool:
-        """Whether a request that the fleet turns away may have a second try."""
+        """Whether a request that the fleet refuses may be sent to the API (`second_try` decides)."""
         return False
 
     def choose(self, request: Request, view: SystemView) -> Backend:
@@ -60,7 +62,10 @@ class Router(Policy):
         return self
 
     def is_demand(self, request: Request) -> bool:
-        """Whether a request it sent to the API would have gone to a fleet that was ready: a scaler must hear of it."""
+        """Whether a request sent to the API would have gone to the fleet had a replica been ready.
+
+        The scaler sees such requests as demand; otherwise a fleet at zero would never start.
+        """
         return False
 
     def second_try(self, request: Request, view: SystemView) -> bool:

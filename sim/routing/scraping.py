@@ -1,9 +1,10 @@
-"""Load metrics as a scraper has them: taken every so many seconds, and old until the next time."""
+"""Load metrics that are read every `refresh_s` seconds, as by a metrics scraper, and are stale in between."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import floor
+from typing import Protocol, cast
 
 from sim.clock import Clock
 from sim.views import FleetView, ReplicaView
@@ -11,9 +12,9 @@ from sim.work import Request, Segment
 
 
 class Scrape:
-    """Looks at multiples of `refresh_s`, as long as `look()` says that there was something to see.
+    """Calls `look()` at multiples of `refresh_s`, for as long as it answers that there was load to read.
 
-    While there is nothing it stops, for there is nothing to go out of date; the first `keep_up` after that looks again
+    It stops when there is no load, so that an idle simulation has no events; the first `keep_up` after that looks again
     if the last look is older than `refresh_s`.
     """
 
@@ -25,7 +26,7 @@ class Scrape:
         self._next_s = 0.0
 
     def keep_up(self) -> None:
-        """Call before what was seen is used."""
+        """Must be called before the values of the last look are used."""
         if not self._ticking:
             if self._clock.now_s >= self._next_s:
                 self._look()
@@ -46,10 +47,10 @@ class Scrape:
 
 
 class ReplicaSeen:
-    """A replica as it was when last looked at; implements `ReplicaView`.
+    """A replica's load at the last look; implements `ReplicaView`.
 
-    What it has cached is known at once: routers keep a record of it or are sent events, they do not scrape it. So is
-    its speed. `with_prefill`: look at the prefill work ahead, too.
+    The contents of its prefix cache and its speed are not stale: routers keep a record of cached prompts, or receive
+    events about them, instead of scraping them. `with_prefill`: also read the prefill work ahead.
     """
 
     __slots__ = (
@@ -70,6 +71,10 @@ class ReplicaSeen:
             self.prefill_tokens_ahead = live.prefill_tokens_ahead
             self.is_blocked = live.is_blocked
 
+    @property
+    def prefix_cache_tokens(self) -> int:
+        return self.live.prefix_cache_tokens
+
     def cached_tokens(self, segments: tuple[Segment, ...]) -> int:
         return self.live.cached_tokens(segments)
 
@@ -77,8 +82,32 @@ class ReplicaSeen:
         return self.live.prefill_s(tokens)
 
 
+class FleetLoad(Protocol):
+    """The part of a `FleetView` that decides whether a request overflows, live or as of the last look."""
+
+    @property
+    def n_ready(self) -> int: ...
+
+    @property
+    def n_waiting(self) -> int: ...
+
+    @property
+    def oldest_wait_s(self) -> float: ...
+
+    @property
+    def predicted_wait_s(self) -> float: ...
+
+    @property
+    def queued_prompt_tokens(self) -> int: ...
+
+    @property
+    def replicas(self) -> Sequence[ReplicaView]: ...
+
+    def placed(self, request: Request) -> ReplicaView | None: ...
+
+
 class FleetSeen:
-    """A fleet as it was when last looked at, for routers. Where a request would be placed is up to the placement."""
+    """A fleet's load at the last look; implements `FleetLoad`. The replica that a request would join is not stale."""
 
     __slots__ = (
         "live", "n_ready", "n_waiting", "oldest_wait_s", "predicted_wait_s", "queued_prompt_tokens", "replicas",
@@ -92,18 +121,20 @@ class FleetSeen:
         self.oldest_wait_s = live.oldest_wait_s
         self.predicted_wait_s = live.predicted_wait_s
         self.queued_prompt_tokens = live.queued_prompt_tokens
-        self._seen = {replica: ReplicaSeen(replica, with_prefill) for replica in live.replicas}
+        self._seen: dict[ReplicaView, ReplicaView] = {
+            replica: ReplicaSeen(replica, with_prefill) for replica in live.replicas
+        }
         self.replicas = tuple(self._seen.values())
 
     def placed(self, request: Request) -> ReplicaView | None:
         replica = self.live.placed(request)
-        return self._seen.get(replica, replica)
+        return None if replica is None else self._seen.get(replica, replica)
 
 
 class ScrapedChoice:
-    """A placement that is shown the replicas as last scraped. One it has never seen is looked at when first offered.
+    """A placement that sees the replicas as of the last look, and a new one as of its first offer.
 
-    Between two looks all requests see the same loads, and run to the same replica: the herd of stale information
+    Between two looks all requests see the same loads and go to the same replica: the herd effect of stale information
     (Mitzenmacher, How useful is old information?, 2000).
     """
 
@@ -121,7 +152,8 @@ class ScrapedChoice:
         for replica in replicas:
             if replica not in seen:
                 seen[replica] = ReplicaSeen(replica)
-        return self._rule(request, [seen[replica] for replica in replicas]).live
+        chosen = self._rule(request, [seen[replica] for replica in replicas])
+        return cast(ReplicaSeen, chosen).live  # a placement answers one of the objects that it was offered
 
     def _look(self) -> bool:
         busy = [replica for replica in self._seen if replica.n_outstanding]

@@ -1,4 +1,4 @@
-"""Victims by how long ago they were ordered."""
+"""Victim rules that look at how long ago a replica was ordered."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sim.views import ReplicaView
 
 
 class Newest(Victim):
-    """The one ordered last, busy or not: of pods equal otherwise, Kubernetes deletes the newest.
+    """The replica ordered last, busy or not. Source: of pods that are otherwise equal, Kubernetes deletes the newest.
 
-    Where some are on demand in place of spot, the newest of these.
+    Where on-demand replicas stand in for spot ones, these are the newest.
     """
 
     kind: Literal["newest"] = "newest"
@@ -22,7 +22,7 @@ class Newest(Victim):
 
 
 class Oldest(Victim):
-    """The one ordered first, busy or not."""
+    """The replica ordered first, busy or not."""
 
     kind: Literal["oldest"] = "oldest"
 

@@ -1,4 +1,4 @@
-"""Victims by what they are doing, and by what they hold."""
+"""Victim rules that look at the requests of a replica and at its prefix cache."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sim.views import ReplicaView
 
 
 class LongestIdle(Victim):
-    """The one that has been idle longest; if none is, the one with the least to finish.
+    """The replica that has been idle longest; if none is idle, the one with the fewest requests.
 
-    What idle timeouts assume: a rule that counts replicas idle for too long means these to go.
+    It suits idle timeouts: a scaler that counts the replicas that have been idle too long means these.
     """
 
     kind: Literal["longest_idle"] = "longest_idle"
@@ -22,7 +22,7 @@ class LongestIdle(Victim):
 
 
 class FewestOutstanding(Victim):
-    """The one with the fewest requests, the newest of several."""
+    """The replica with the fewest requests; of several, the newest."""
 
     kind: Literal["fewest_outstanding"] = "fewest_outstanding"
 
@@ -31,7 +31,7 @@ class FewestOutstanding(Victim):
 
 
 class LeastCached(Victim):
-    """The one whose prefix cache holds the fewest tokens; of several, the one with the least to finish."""
+    """The replica whose prefix cache holds the fewest tokens; of several, the one with the fewest requests."""
 
     kind: Literal["least_cached"] = "least_cached"
 

@@ -1,4 +1,4 @@
-"""Which replica goes when there are too many."""
+"""The base of victim rules: which replica is released when there are too many."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sim.views import ReplicaView
 
 
 class VictimAtWork(Protocol):
-    """A victim rule in one run, with whatever it remembers of it."""
+    """A victim rule in one run, with whatever it remembers during the run."""
 
     def choose(self, ready: Sequence[ReplicaView], idle: Sequence[ReplicaView]) -> ReplicaView:
-        """One of `ready`. `idle`: those of them without any request, the longest idle first."""
+        """One of `ready`. `idle`: the replicas in `ready` without any request, the longest idle first."""
 
 
 class Victim(Policy):
-    """Picks the ready replica to drain when there are too many.
+    """Chooses the ready replica to drain when there are too many.
 
     The contract of every kind (tests/contracts/test_reliability.py):
 
@@ -30,7 +30,7 @@ class Victim(Policy):
     """
 
     def choose(self, ready: Sequence[ReplicaView], idle: Sequence[ReplicaView]) -> ReplicaView:
-        """One of `ready`. `idle`: those of them without any request, the longest idle first."""
+        """One of `ready`. `idle`: the replicas in `ready` without any request, the longest idle first."""
         raise NotImplementedError
 
     def start(self, clock: Clock, rng: np.random.Generator) -> VictimAtWork:

@@ -1,4 +1,4 @@
-"""Placements that follow what a replica may still hold of a prompt."""
+"""Placements that prefer a replica whose KV cache may hold part of the prompt."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class TaskAffinity(LoadBased):
 class PrefixAware(LoadBased):
     """The replica whose prefix cache holds most of the prompt, unless it is much busier than the least loaded one.
 
-    Replicas with more than `max_extra_requests` requests above the least loaded are out; ties go to the least loaded.
-    Without the guard all who share a system prompt would crowd on the replica that saw it first.
+    Replicas with over `max_extra_requests` requests more than the least loaded one are left out; otherwise all requests
+    with the same system prompt would go to the replica that had it first. Ties go to the least loaded.
     """
 
     kind: Literal["prefix_aware"] = "prefix_aware"

@@ -1,4 +1,4 @@
-"""Placements that look at how busy the replicas are."""
+"""Placements that look at the load of the replicas."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sim.work import Request
 
 
 class LoadBased(Placement):
-    """Looks at how busy the replicas are: as they are now, or as they were when last scraped."""
+    """Looks at the load of the replicas: the present one, or that of the last scrape."""
 
-    refresh_s: float = Field(0.0, ge=0, description="seconds between two looks at the replicas' load; 0: always live")
+    refresh_s: float = Field(0.0, ge=0, description="seconds between two reads of the replicas' load; 0: always live")
 
     def start(self, clock: Clock, rng: np.random.Generator) -> PlacementAtWork:
         return ScrapedChoice(clock, self.refresh_s, self.choose) if self.refresh_s else self
 
 
 def least_loaded(replicas: Sequence[ReplicaView]) -> ReplicaView:
-    """The one with the fewest requests; ties go to the lowest replica_id."""
+    """The replica with the fewest requests; ties go to the first, which has the lowest replica_id."""
     least = replicas[0]
     fewest = least.n_outstanding
     for replica in replicas:
@@ -47,12 +47,12 @@ class LeastLoaded(LoadBased):
 class FillFirst(LoadBased):
     """The fullest replica with fewer than `target_requests_per_replica` requests; else the least loaded.
 
-    Ties go to the lowest replica_id. Load gathers on few replicas, so that the others fall idle and can leave: even
-    spreading keeps every replica of a thinly loaded fleet awake.
+    Ties go to the lowest replica_id. The load gathers on few replicas, so that the others become idle and can be
+    released; spreading it evenly would keep every replica of a lightly loaded fleet busy.
     """
 
     kind: Literal["fill_first"] = "fill_first"
-    target_requests_per_replica: int = Field(ge=1, description="requests after which a replica counts as full")
+    target_requests_per_replica: int = Field(ge=1, description="requests from which a replica counts as full")
 
     def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
         target = self.target_requests_per_replica

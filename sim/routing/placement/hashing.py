@@ -6,7 +6,7 @@ _64_BITS = (1 << 64) - 1
 
 
 def mixed(*numbers: int) -> int:
-    """64 bits that look random, of whole numbers: the finalizer of SplitMix64 (Steele, Lea and Flood, 2014), chained.
+    """A pseudo-random int in [0, 2**64) from ints: the finalizer of SplitMix64 (Steele, Lea and Flood, 2014), chained.
 
     >>> mixed(0) == 0xE220A8397B1DCDAF, mixed(1, 2) == mixed(1, 2), mixed(1, 2) == mixed(2, 1)
     (True, True, False)

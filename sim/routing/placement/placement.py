@@ -1,4 +1,4 @@
-"""Which replica a request goes to, among those with room."""
+"""The base of placements: which replica a request goes to, among those with room."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sim.work import Request
 
 
 class PlacementAtWork(Protocol):
-    """A placement in one run, with whatever it remembers of it."""
+    """A placement in one run, with whatever it remembers during the run."""
 
     def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
         """One of `replicas`."""
 
 
 class Placement(Policy):
-    """Chooses one of the replicas offered, by the request and the replicas.
+    """Chooses one of the replicas offered, from the request and the replicas.
 
     The offer is never empty, in ascending `replica_id`. `request.previous` says which replica served the task's
     previous call (None for the first call).
@@ -30,9 +30,9 @@ class Placement(Policy):
 
     1. `choose` answers one of the replicas offered: that object, not a copy.
     2. Request and replicas are only read. The task's calls, their number and `output_tokens` are not.
-    3. Answers depend on what was shown since `start`, on the run's `rng`, and on nothing else. If the class has a
-       `choose` of its own and draws nothing from `rng`, what `start` returns gives the same first answers.
-    4. Of replicas that are all alike, it takes the one with the lowest `replica_id`, or shares tasks evenly among them.
+    3. Answers depend on what was shown since `start`, on the run's `rng`, and on nothing else. If the class defines
+       `choose` itself and draws nothing from `rng`, what `start` returns gives the same first answers.
+    4. Of replicas that are all alike, it takes the one with the lowest `replica_id`, or spreads tasks evenly over them.
     """
 
     def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:

@@ -13,8 +13,8 @@ from sim.work import Request
 class RoundRobin(Placement):
     """The replicas in turn, whatever their load.
 
-    The turn is task_id + call_index, as tasks are numbered in order of arrival: exact turns for single-call tasks on a
-    fixed offer, even shares in the long run otherwise, and no counter to keep.
+    The turn is task_id + call_index, and tasks are numbered in order of arrival: exact turns for tasks of one call on a
+    constant set of replicas, even shares in the long run otherwise. It needs no counter.
     """
 
     kind: Literal["round_robin"] = "round_robin"

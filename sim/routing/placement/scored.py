@@ -1,7 +1,7 @@
 """Placements of serving stacks that weigh what a replica has cached against how busy it is.
 
-Both are shown what the replicas really hold, as by events from the engines. Routers that only remember what they have
-sent take for cached what was evicted meanwhile; that is not modelled.
+Both see what the replicas really hold, as routers that receive cache events from the engines do. A router that only
+remembers what it has sent also counts prompts that were evicted since; that is not modelled.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sim.routing.placement.by_load import LoadBased, least_loaded
 from sim.views import ReplicaView
 from sim.work import Request
 
-_LOAD_AWARE_QUEUE = 128  # llm-d load-aware scorer: a queue this long scores 0
+_LOAD_AWARE_QUEUE = 128  # length of queue that scores 0 in llm-d's load-aware scorer
 
 Weight = Field(ge=0, description="weight of this score in the sum")
 
@@ -29,7 +29,7 @@ class PrefixScored(LoadBased):
     - kv: 1 - share of KV memory held by running sequences;
     - session: 1 on the replica of the task's previous call, else 0;
     - load: 0.5 * (1 - min(waiting, 128) / 128).
-    Not modelled: prompts are matched to their end, not for 256 blocks at most; ties are not broken by chance.
+    Differences: prompts are matched to their end, not for 256 blocks at most; ties are not broken at random.
     """
 
     kind: Literal["prefix_scored"] = "prefix_scored"
@@ -65,19 +65,19 @@ class PrefixScored(LoadBased):
 
 
 class CacheAware(LoadBased):
-    """Where most of the prompt is cached if that is enough of it; on the shortest queue once loads are out of balance.
+    """The replica with the longest cached prefix if that is long enough; the least loaded one if loads are unbalanced.
 
-    With the most and least loaded replicas' requests: if most - least > `balance_abs_threshold` and most > least *
-    `balance_rel_threshold`, the least loaded. Else, if the best match covers more than `cache_threshold` of the prompt,
-    that replica; else the one with the least in its cache, where new prompts do the least harm. Ties go to the least
-    loaded, then the lowest id. After SGLang's router, where the least cached is the smallest of the trees in which it
-    keeps what it has sent.
+    With `most` and `least` the requests of the most and the least loaded replica: if most - least >
+    `balance_abs_threshold` and most > least * `balance_rel_threshold`, the least loaded. Otherwise, if the best match
+    covers more than `cache_threshold` of the prompt, that replica. Otherwise the replica with the least in its cache,
+    where a new prompt evicts the least. Ties go to the least loaded, then the lowest id. Source: SGLang's router, which
+    takes for the last case the replica with the smallest tree of the prompts that it has sent there.
     """
 
     kind: Literal["cache_aware"] = "cache_aware"
     cache_threshold: float = Field(ge=0, le=1, description="share of the prompt that a match must exceed to count")
     balance_abs_threshold: int = Field(ge=0, description="requests the most loaded may have above the least loaded")
-    balance_rel_threshold: float = Field(ge=1, description="multiple of the least loaded's requests it may have")
+    balance_rel_threshold: float = Field(ge=1, description="and as a multiple of the least loaded's")
 
     def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
         if len(replicas) == 1:

@@ -1,4 +1,4 @@
-"""Placements that spread requests: by chance, by a hash of whose they are, by a measure of load."""
+"""Placements that spread requests: at random, by a hash of their session, or by KV memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sim.work import Request
 
 
 class _Salted:
-    """A rule whose chance is this run's own."""
+    """A rule whose hashes are salted with a number drawn for this run."""
 
     __slots__ = ("choose",)
 
@@ -28,10 +28,9 @@ class _Salted:
 
 
 class Random(Placement):
-    """Any replica, whatever its load.
+    """Any replica, at random, whatever its load.
 
-    The chance is the call's own, a hash of task_id and call_index and of the run's salt: the same for whatever else
-    goes on, and nothing to keep.
+    The choice is a hash of task_id, call_index and the run's salt: it does not depend on other requests.
     """
 
     kind: Literal["random"] = "random"
@@ -44,11 +43,11 @@ class Random(Placement):
 
 
 class PowerOfTwo(LoadBased):
-    """The less loaded of two replicas taken by chance; of equals, the one taken first.
+    """The less loaded of two replicas taken at random; of equals, the one taken first.
 
-    Two looks in place of one shorten the longest queue exponentially (Mitzenmacher, 2001), and unlike the least loaded
-    of all the two are hardly ever the same for everybody while load metrics are old. As SGLang's and vLLM's routers and
-    Ray Serve.
+    Comparing two instead of taking one shortens the longest queue exponentially (Mitzenmacher, 2001). While load
+    metrics are stale, requests compare different pairs, whereas they would all go to the same least loaded replica.
+    Used by the routers of SGLang and vLLM and by Ray Serve.
     """
 
     kind: Literal["power_of_two"] = "power_of_two"
@@ -57,10 +56,10 @@ class PowerOfTwo(LoadBased):
         n = len(replicas)
         if n == 1:
             return replicas[0]
-        chance = mixed(salt, request.task.task_id, request.call_index)
-        i, j = chance % n, (chance >> 32) % (n - 1)
-        one, other = replicas[i], replicas[j + (j >= i)]
-        return one if one.n_outstanding <= other.n_outstanding else other
+        bits = mixed(salt, request.task.task_id, request.call_index)
+        i, j = bits % n, (bits >> 32) % (n - 1)
+        first, second = replicas[i], replicas[j + (j >= i)]
+        return first if first.n_outstanding <= second.n_outstanding else second
 
     def start(self, clock: Clock, rng: np.random.Generator) -> PlacementAtWork:
         salted = _Salted(self, rng)
@@ -77,15 +76,15 @@ class LeastKv(LoadBased):
 
 
 class SessionAffinity(Placement):
-    """Every session has a replica of its own, by consistent hashing, whatever the load.
+    """Every session keeps its replica, by consistent hashing, whatever the load.
 
-    The replica with the highest hash of session and replica_id (Thaler and Ravishankar, 1998): spread evenly over many
-    sessions, and when a replica comes or goes, or is full, only the sessions that gain or lose it move. A session is a
-    task, or all tasks of one application.
+    It takes the replica with the highest hash of session and replica_id (Thaler and Ravishankar, 1998): many sessions
+    are spread evenly, and when a replica is added, removed or full, only the sessions that gain or lose it move. A
+    session is a task, or all tasks of one application.
     """
 
     kind: Literal["session_affinity"] = "session_affinity"
-    session: Literal["task", "application"] = Field(description="what is kept together")
+    session: Literal["task", "application"] = Field(description="the requests that go to the same replica")
 
     def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:
         task = request.task
