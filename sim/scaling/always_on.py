@@ -1,4 +1,4 @@
-"""Fleets whose size never changes."""
+"""Scalers with a constant number of replicas."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sim.views import FleetView
 
 
 class NoReplicas(Scaler):
-    """No fleet at all: everything goes to an API."""
+    """No replicas: every request goes to an API."""
 
     kind: Literal["none"] = "none"
     min_replicas: ClassVar[int] = 0
@@ -28,7 +28,7 @@ class AlwaysOn(Scaler):
     """A fixed number of replicas, whatever the load."""
 
     kind: Literal["always_on"] = "always_on"
-    n_replicas: int = Field(ge=1, description="replicas kept from the first second to the last")
+    n_replicas: int = Field(ge=1, description="replicas during the whole run")
     tick_s: ClassVar[None] = None
     idle_timeout_s: ClassVar[None] = None
 

@@ -1,4 +1,4 @@
-"""How long to keep a replica warm: by what a cold start costs, or by how long the pauses were so far."""
+"""Scalers that decide how long to keep an idle replica: by the cost of a cold start, or by the pauses observed."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from sim.views import FleetView
 
 
 class SkiRental(OnDemand):
-    """On demand; an idle replica is kept for as long as it takes to cost what a cold start would.
+    """On demand; an idle replica is kept until its idle time has cost as much as a cold start.
 
-    The deterministic rule of the ski-rental problem: whatever the traffic, waiting costs at most twice the optimum of
-    someone who knows the next arrival (Karlin, Manasse, Rudolph and Sleator 1988). A cold start costs its own seconds
-    and `penalty_usd_per_cold_start` for those who wait.
+    This is the deterministic rule of the ski-rental problem: whatever the traffic, it costs at most twice the optimum
+    with the next arrival known (Karlin, Manasse, Rudolph and Sleator 1988). A cold start costs its paid seconds and
+    `penalty_usd_per_cold_start` for the wait of the requests.
     """
 
     kind: Literal["ski_rental"] = "ski_rental"
     cold_start_s: float = Field(ge=0, description="paid seconds of a cold start")
-    usd_per_replica_hour: float = Field(gt=0, description="of an idle or starting replica")
-    penalty_usd_per_cold_start: float = Field(ge=0, description="what the wait is worth to those who wait")
+    usd_per_replica_hour: float = Field(gt=0, description="price of an idle or starting replica")
+    penalty_usd_per_cold_start: float = Field(ge=0, description="value of the time that requests wait for it")
 
     @property
     def idle_timeout_s(self) -> float:
@@ -36,17 +36,17 @@ class SkiRental(OnDemand):
 
 
 class HybridHistogram(Scaler):
-    """Warm when the next request is likely, by a histogram of the pauses so far.
+    """One warm replica at the times when the next request is likely, by a histogram of the pauses so far.
 
-    A pause lasts from the moment the fleet is empty to the next arrival. When it begins, the last replica leaves until
-    the `head` percentile of past pauses is near, then one is started and kept until the `tail` percentile is over; a
-    head in the first bin keeps the replica. That needs enough pauses, and their counts per bin must vary (coefficient
-    of variation): else keep-alive is fixed. If most pauses are longer than the histogram, the next is expected to be
-    the mean of those. While requests are there: one replica per `target_requests_per_replica`; those beyond leave when
-    idle for the fixed keep-alive.
+    A pause lasts from the moment at which the fleet is empty to the next arrival. At its start the last replica is
+    released; one is ordered shortly before the `head` quantile of past pauses and kept until shortly after the `tail`
+    quantile. A head in the first bin keeps the replica. The histogram is used from `min_pauses` pauses on, if counts
+    per bin vary enough (`min_variation`); otherwise the keep-alive is fixed. If most pauses are longer than the
+    histogram, the forecast of the next is the mean of the last of those. While the fleet has requests, it wants one
+    replica per `target_requests_per_replica`; replicas beyond are released after the fixed keep-alive.
 
-    Shahrad et al., Serverless in the Wild, USENIX ATC 2020, section 4. They forecast long pauses by ARIMA, here it is
-    their mean, and they keep the replica for the histogram's whole range when it says nothing.
+    Source: Shahrad et al., Serverless in the Wild, USENIX ATC 2020, section 4. Differences: they forecast long pauses
+    by ARIMA instead of the mean, and their fixed keep-alive is the whole range of the histogram.
     """
 
     kind: Literal["hybrid_histogram"] = "hybrid_histogram"
@@ -55,18 +55,18 @@ class HybridHistogram(Scaler):
     min_replicas: ClassVar[int] = 0
     initial_replicas: ClassVar[int] = 0
 
-    max_replicas: int = Field(ge=1, description="replicas at most")
-    tick_s: float = Field(gt=0, description="seconds between two looks at the clock")
+    max_replicas: int = Field(ge=1, description="largest number of replicas")
+    tick_s: float = Field(gt=0, description="seconds between two decisions")
     target_requests_per_replica: float = Field(gt=0, description="requests, waiting or running, wanted per replica")
-    bin_s: float = Field(gt=0)
-    n_bins: int = Field(ge=2)
-    head_fraction: float = Field(ge=0, le=1, description="quantile of the pauses before which nothing is kept")
-    tail_fraction: float = Field(ge=0, le=1, description="quantile of the pauses after which nothing is kept")
-    margin_fraction: float = Field(ge=0, lt=1, description="head earlier and tail later by")
-    min_variation: float = Field(ge=0, description="coefficient of variation of the counts per bin")
-    min_pauses: int = Field(ge=1, description="before the histogram is believed")
-    forecast_margin_fraction: float = Field(ge=0, lt=1, description="around the forecast of a pause beyond the bins")
-    idle_timeout_s: float = Field(ge=0, description="the fixed keep-alive, where the histogram says nothing")
+    bin_s: float = Field(gt=0, description="width of a bin of the histogram")
+    n_bins: int = Field(ge=2, description="bins of the histogram")
+    head_fraction: float = Field(ge=0, le=1, description="quantile of the pauses from which on a replica is warm")
+    tail_fraction: float = Field(ge=0, le=1, description="quantile of the pauses until which a replica is warm")
+    margin_fraction: float = Field(ge=0, lt=1, description="the head is earlier and the tail later by this fraction")
+    min_variation: float = Field(ge=0, description="smallest coefficient of variation of the counts per bin")
+    min_pauses: int = Field(ge=1, description="pauses from which on the histogram is used")
+    forecast_margin_fraction: float = Field(ge=0, lt=1, description="margin about the forecast of a long pause")
+    idle_timeout_s: float = Field(ge=0, description="the fixed keep-alive, where the histogram is not used")
 
     def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
         return _HybridHistogram(self)
@@ -82,8 +82,8 @@ class _HybridHistogram:
         self._counts = [0] * rule.n_bins
         self._n = self._squares = self._n_beyond = 0
         self._beyond: deque[float] = deque(maxlen=20)
-        self._empty_s: float | None = None  # since when the fleet is empty; None: it is not, or nobody has come yet
-        self._warm_from_s = self._warm_until_s = 0.0  # into the present pause
+        self._empty_s: float | None = None  # start of the present pause; None: no pause, or no request has arrived yet
+        self._warm_from_s = self._warm_until_s = 0.0  # seconds after the start of the present pause
 
     def target_replicas(self, view: FleetView) -> int:
         rule, now_s = self._rule, view.now_s
@@ -112,7 +112,7 @@ class _HybridHistogram:
         self._n += 1
 
     def _warm_between(self) -> tuple[float, float]:
-        """Seconds into the pause that begins, from which and until which a replica is wanted."""
+        """(first, last) moment with a warm replica, in seconds after the start of the pause that begins now."""
         rule = self._rule
         if self._n + self._n_beyond < rule.min_pauses:
             return 0.0, rule.idle_timeout_s
@@ -127,7 +127,7 @@ class _HybridHistogram:
         return head * rule.bin_s * (1 - rule.margin_fraction), (tail + 1) * rule.bin_s * (1 + rule.margin_fraction)
 
     def _bin_of(self, fraction: float) -> int:
-        """The first bin at which at least this share of the pauses in the histogram has been counted."""
+        """The first bin up to which the histogram holds at least this fraction of its pauses."""
         needed, seen = max(1, ceil(fraction * self._n - 1e-9)), 0
         for i, count in enumerate(self._counts):
             seen += count

@@ -15,16 +15,16 @@ from sim.views import FleetView
 
 
 class KnativeKpa(Bounded):
-    """Enough replicas for the average concurrency of the last minute, or of the last seconds when it has doubled.
+    """Replicas for the mean concurrency of the stable window, or of the short panic window when load rises suddenly.
 
     Every tick, with o the mean number of requests in a window, r = max(1, ready) and T the target per replica, the wish
-    of either window is ceil(o / T) between floor(r / max_scale_down_rate) and ceil(r * max_scale_up_rate). The fleet
-    panics when the unbounded wish of the short window is `panic_threshold` times r, until that has been false for a
-    stable window; in panic the larger wish counts and nothing is given up. A wish for none first holds one replica for
-    `scale_to_zero_grace_s`.
+    of each window is ceil(o / T), bounded by floor(r / max_scale_down_rate) and ceil(r * max_scale_up_rate). The fleet
+    panics when the unbounded wish of the panic window is `panic_threshold` times r, until that has been false for a
+    stable window; in panic the larger wish counts and the number never falls. A wish for zero keeps one replica for
+    `scale_to_zero_grace_s` first.
 
-    After knative/serving: pkg/autoscaler/scaling/autoscaler.go, pkg/reconciler/autoscaling/kpa/scaler.go. Not modelled:
-    the activator's own limits, scraping of a sample of pods, the seconds a reconcile takes.
+    Source: knative/serving, pkg/autoscaler/scaling/autoscaler.go, pkg/reconciler/autoscaling/kpa/scaler.go. Not
+    modelled: the activator's limits, scraping of a sample of pods, the duration of a reconcile.
     """
 
     kind: Literal["knative_kpa"] = "knative_kpa"
@@ -39,12 +39,12 @@ class KnativeKpa(Bounded):
     stable_window_s: float = Field(ge=6, le=3600, description="stable-window")
     panic_window_fraction: float = Field(gt=0, le=1, description="panic-window-percentage / 100")
     panic_threshold: float = Field(ge=1.1, le=10, description="panic-threshold-percentage / 100")
-    max_scale_up_rate: float = Field(gt=1)
-    max_scale_down_rate: float = Field(gt=1)
-    scale_down_delay_s: float = Field(ge=0, description="the highest decision of so many seconds counts")
-    scale_to_zero_grace_s: float = Field(ge=0, description="of the last replica, once it is out of the traffic's way")
-    scale_to_zero_pod_retention_s: float = Field(ge=0, description="of the last replica, at least")
-    activation_replicas: int = Field(ge=1, description="activation-scale: replicas at least, if any")
+    max_scale_up_rate: float = Field(gt=1, description="max-scale-up-rate")
+    max_scale_down_rate: float = Field(gt=1, description="max-scale-down-rate")
+    scale_down_delay_s: float = Field(ge=0, description="scale-down-delay: the highest wish of this window counts")
+    scale_to_zero_grace_s: float = Field(ge=0, description="scale-to-zero-grace-period of the last replica")
+    scale_to_zero_pod_retention_s: float = Field(ge=0, description="scale-to-zero-pod-retention-period, at least")
+    activation_replicas: int = Field(ge=1, description="activation-scale: smallest number above zero")
 
     @model_validator(mode="after")
     def _the_run_begins_within_bounds(self) -> KnativeKpa:
@@ -57,7 +57,7 @@ class KnativeKpa(Bounded):
 
     @property
     def target_per_replica(self) -> float:
-        """Requests per replica it sizes for."""
+        """Requests per replica in the computation of the wish."""
         return self.target_requests_per_replica * self.target_fraction
 
     def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
@@ -74,7 +74,8 @@ class _Kpa:
         self._stable = RequestsInWindow(rule.stable_window_s)
         self._panic = RequestsInWindow(rule.stable_window_s * rule.panic_window_fraction)
         self._recent = Extreme(rule.scale_down_delay_s)
-        several = rule.initial_replicas > 1  # an autoscaler that starts over takes nobody away
+        # An autoscaler that starts with several replicas begins in panic mode, so that it does not release any at once.
+        several = rule.initial_replicas > 1
         self._panic_s: float | None = 0.0 if several else None
         self._floor = rule.initial_replicas if several else 0
         self._active_s: float | None = 0.0 if rule.initial_replicas else None
@@ -84,7 +85,7 @@ class _Kpa:
     def target_replicas(self, view: FleetView) -> int:
         rule = self._rule
         if not view.n_ready + view.n_starting and not self._stable_mean:
-            self._stable.forget(view)  # buckets begin with the first report after a silent window
+            self._stable.forget(view)  # Knative's buckets begin with the first report after a window without any
             self._panic.forget(view)
         wish = self._wish(view)
         if rule.scale_down_delay_s:

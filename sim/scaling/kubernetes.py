@@ -1,4 +1,4 @@
-"""The autoscalers of Kubernetes: the HPA, and KEDA, which takes it to zero and back."""
+"""The autoscalers of Kubernetes: the HPA, and KEDA, which adds scaling to and from zero."""
 
 from __future__ import annotations
 
@@ -17,31 +17,32 @@ from sim.views import FleetView
 
 
 class Policy(Config):
-    """How far replicas may move within a period: by a number of `pods`, or by so many `percent`."""
+    """By how much the number of replicas may change within a period: a number of `pods`, or a `percent`age."""
 
-    type: Literal["pods", "percent"]
-    value: int = Field(gt=0)
-    period_s: float = Field(gt=0, le=1800)
+    type: Literal["pods", "percent"] = Field(description="unit of value")
+    value: int = Field(gt=0, description="largest change within the period")
+    period_s: float = Field(gt=0, le=1800, description="length of the period")
 
 
 class Behavior(Config):
-    """HPAScalingRules of one direction. Of several policies the one that allows the most (`max`) or least counts."""
+    """HPAScalingRules of one direction. Of several policies, the one that allows the largest (`max`) or the smallest
+    (`min`) change counts; `disabled` forbids every change."""
 
     stabilization_s: float = Field(ge=0, le=3600, description="stabilizationWindowSeconds")
-    select: Literal["max", "min", "disabled"] = "max"
-    policies: tuple[Policy, ...] = Field(min_length=1)
+    select: Literal["max", "min", "disabled"] = Field("max", description="selectPolicy")
+    policies: tuple[Policy, ...] = Field(min_length=1, description="limits of the change")
 
 
 class KubernetesHpa(FromFloor):
-    """ceil(metric / target per replica) every sync period, with tolerance, stabilization and limits of pace.
+    """ceil(metric / target per replica) every sync period, with tolerance, stabilization and limits of the change.
 
-    The metric is a total shared by the replicas (External or Object with an AverageValue target): the requests in the
-    fleet, or those of them that have not begun. Nothing happens while metric / (target * replicas) is within
-    `tolerance` of 1. Scale-down goes to the highest recommendation of its stabilization window, scale-up to the lowest
-    of its own; the first recommendation is the number there is. Then the policies bound the step.
+    The metric is a total over the replicas (External or Object with an AverageValue target): all requests in the fleet,
+    or the waiting ones. Nothing changes while metric / (target * replicas) is within `tolerance` of 1. Scale-down takes
+    the highest recommendation of its stabilization window, scale-up the lowest of its window; the first recommendation
+    is the present number. Then the policies bound the change.
 
-    After kubernetes/kubernetes: pkg/controller/podautoscaler (replica_calculator.go, horizontal.go). For such a metric
-    all replicas count, ready or not; the rules for unready pods belong to metrics per pod and are not modelled.
+    Source: kubernetes/kubernetes, pkg/controller/podautoscaler (replica_calculator.go, horizontal.go). With such a
+    metric all replicas count, ready or not; the rules for unready pods apply to metrics per pod and are not modelled.
     """
 
     kind: Literal["kubernetes_hpa"] = "kubernetes_hpa"
@@ -50,14 +51,16 @@ class KubernetesHpa(FromFloor):
 
     min_replicas: int = Field(ge=1, description="minReplicas; an HPA alone does not go to zero")
     tick_s: float = Field(gt=0, description="--horizontal-pod-autoscaler-sync-period")
-    metric: Literal["requests", "waiting_requests"] = Field(description="in the fleet, or not begun")
+    metric: Literal["requests", "waiting_requests"] = Field(
+        description="all requests in the fleet, or the waiting ones"
+    )
     target_per_replica: float = Field(gt=0, description="averageValue of the metric")
     tolerance: float = Field(ge=0, lt=1, description="--horizontal-pod-autoscaler-tolerance")
-    scale_up: Behavior
-    scale_down: Behavior
+    scale_up: Behavior = Field(description="behavior.scaleUp")
+    scale_down: Behavior = Field(description="behavior.scaleDown")
 
     def measured(self, view: FleetView) -> int:
-        """The metric now."""
+        """The present value of the metric."""
         return view.n_outstanding if self.metric == "requests" else view.n_waiting
 
     def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
@@ -65,13 +68,13 @@ class KubernetesHpa(FromFloor):
 
 
 class Keda(KubernetesHpa):
-    """An HPA between one replica and many; between none and one, whether the trigger is active.
+    """An HPA from one replica on; a trigger decides between zero and one.
 
-    Every `polling_s`: with the metric above `activation`, a fleet at zero goes to one. After `cooldown_s` without an
-    active poll it goes back to zero, if `min_replicas` is 0.
+    Every `polling_s`: if the metric is above `activation`, a fleet at zero gets one replica. After `cooldown_s` without
+    such a poll it returns to zero, if `min_replicas` is 0.
 
-    After kedacore/keda: pkg/scaling/executor/scale_scaledobjects.go. A poll happens at the first sync of the HPA at or
-    after it is due.
+    Source: kedacore/keda, pkg/scaling/executor/scale_scaledobjects.go. A poll is made at the first sync of the HPA at
+    or after its due time.
     """
 
     kind: Literal["keda"] = "keda"  # type: ignore[assignment]
@@ -85,16 +88,16 @@ class Keda(KubernetesHpa):
 
 
 class _Pace:
-    """How far the policies allow a move, given the moves so far."""
+    """The changes that the policies allow, given the changes so far."""
 
     __slots__ = ("_up", "_down", "_moves")
 
     def __init__(self, up: Behavior, down: Behavior):
         self._up, self._down = up, down
-        self._moves: deque[tuple[float, int]] = deque()  # when, replicas added (> 0) or removed (< 0)
+        self._moves: deque[tuple[float, int]] = deque()  # (moment, replicas added (> 0) or removed (< 0))
 
     def limit(self, now_s: float, current: int, wanted: int) -> int:
-        """`wanted`, or as near to it as may be; remembered as done."""
+        """`wanted`, or the nearest number that the policies allow. The change is recorded as made."""
         if wanted > current:
             target = min(wanted, max(current, self._farthest(now_s, current, self._up, 1)))
         else:
@@ -108,7 +111,7 @@ class _Pace:
             return current
         ends = []
         for policy in rules.policies:
-            moves = (n for at_s, n in self._moves if at_s > now_s - policy.period_s + EPSILON_S)
+            moves = (n for moved_s, n in self._moves if moved_s > now_s - policy.period_s + EPSILON_S)
             start = current - sum(moves)
             if policy.type == "pods":
                 ends.append(start + way * policy.value)
@@ -119,7 +122,7 @@ class _Pace:
         return max(ends) if (rules.select == "max") == (way > 0) else min(ends)
 
     def forget(self, now_s: float) -> None:
-        """Drop the moves that no policy looks at any more."""
+        """Drop the changes that are older than every policy's period."""
         longest_s = max(policy.period_s for rules in (self._up, self._down) for policy in rules.policies)
         while self._moves and self._moves[0][0] <= now_s - longest_s:
             self._moves.popleft()

@@ -1,4 +1,4 @@
-"""Replicas while there are requests for them, and for a while after."""
+"""Scalers with replicas while there are requests for them, and until an idle timeout."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sim.views import FleetView
 
 
 class OnDemand(Scaler):
-    """One replica per so many requests in the fleet; a replica leaves after it has been idle long enough, the last too.
+    """One replica per `target_requests_per_replica` requests; each is released after an idle timeout.
 
-    A replica that has been idle for less than `idle_timeout_s` is never given up. Requests spread thinly over many
-    replicas keep all of them; a placement that fills one replica before the next lets the others go.
+    A replica that has been idle for less than `idle_timeout_s` is never released. Requests spread over many replicas
+    keep all of them; a placement that fills one replica before the next (fill_first) lets the others become idle.
     """
 
     asks_on_arrival: ClassVar[bool] = True
@@ -24,11 +24,11 @@ class OnDemand(Scaler):
     initial_replicas: ClassVar[int] = 0
     tick_s: ClassVar[None] = None
 
-    max_replicas: int = Field(ge=1, description="replicas at most")
+    max_replicas: int = Field(ge=1, description="largest number of replicas")
     target_requests_per_replica: float = Field(gt=0, description="requests, waiting or running, wanted per replica")
-    buffer_replicas: int = Field(0, ge=0, description="more than that, for who comes next, while any request is there")
+    buffer_replicas: int = Field(0, ge=0, description="spare replicas while the fleet has requests")
 
-    if TYPE_CHECKING:  # a field or a property of each kind
+    if TYPE_CHECKING:  # each kind has it as a field or a property
 
         @property
         def idle_timeout_s(self) -> float: ...
@@ -44,4 +44,4 @@ class ScaleToZero(OnDemand):
     """On demand, with a fixed idle timeout."""
 
     kind: Literal["scale_to_zero"] = "scale_to_zero"
-    idle_timeout_s: float = Field(ge=0, description="seconds without any request after which a replica leaves")
+    idle_timeout_s: float = Field(ge=0, description="seconds without a request after which a replica is released")

@@ -1,4 +1,4 @@
-"""A warm floor that grows with the queue or with the load."""
+"""A scaler with a smallest number of warm replicas that grows with the queue or the load."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from sim.views import FleetView
 
 
 class QueueScaleOut(FromFloor):
-    """A warm floor that grows with the queue or with the requests in the fleet, looked at every `tick_s` seconds.
+    """At least `min_replicas` warm replicas, and more for the queue or the requests in the fleet, every `tick_s`.
 
     Scale-out: ceil(waiting / queue_per_replica) or ceil(outstanding / requests_per_replica), the larger of those given.
     This is the rule of the Kubernetes HPA for a total shared by the replicas, ceil(replicas * ratio to target), with
-    starting replicas counted. Scale-in: a replica leaves after `idle_timeout_s` idle. Where load is spread evenly no
-    replica ever is; with `scale_in_requests_per_replica` a replica is also drained, one per question and none while
-    others start, when the remaining ones would have at most that many requests each.
+    starting replicas counted. Scale-in: a replica is released after `idle_timeout_s` without a request. Where load is
+    spread evenly, no replica becomes idle; with `scale_in_requests_per_replica` one replica per decision is drained,
+    too, and none while others start, if the remaining ones would have at most that many requests each.
     """
 
     kind: Literal["queue_scale_out"] = "queue_scale_out"
-    min_replicas: int = Field(ge=1, description="the warm floor: replicas that never leave")
-    tick_s: float = Field(gt=0, description="seconds between two looks at the load")
-    idle_timeout_s: float = Field(ge=0, description="idle seconds after which a replica above the floor leaves")
-    queue_per_replica: float | None = Field(None, gt=0, description="requests that have not begun, per replica")
-    requests_per_replica: float | None = Field(None, gt=0, description="requests, waiting or running, per replica")
-    buffer_replicas: int = Field(0, ge=0, description="more than the load asks for, while any request is there")
+    min_replicas: int = Field(ge=1, description="smallest number of replicas, which stay warm")
+    tick_s: float = Field(gt=0, description="seconds between two decisions")
+    idle_timeout_s: float = Field(ge=0, description="idle seconds after which a replica above min_replicas is released")
+    queue_per_replica: float | None = Field(None, gt=0, description="waiting requests wanted per replica")
+    requests_per_replica: float | None = Field(
+        None, gt=0, description="requests, waiting or running, wanted per replica"
+    )
+    buffer_replicas: int = Field(0, ge=0, description="spare replicas while the fleet has requests")
     scale_in_requests_per_replica: float | None = Field(
         None, ge=0, description="drain a replica when the others would then have at most this many requests each"
     )
@@ -35,7 +37,7 @@ class QueueScaleOut(FromFloor):
     @model_validator(mode="after")
     def _consistent(self) -> QueueScaleOut:
         if self.queue_per_replica is None and self.requests_per_replica is None:
-            raise ValueError("needs queue_per_replica or requests_per_replica, or it would never scale out")
+            raise ValueError("needs queue_per_replica or requests_per_replica; without, it would never scale out")
         inward, outward = self.scale_in_requests_per_replica, self.requests_per_replica
         if inward is not None and outward is not None and inward >= outward:
             raise ValueError(

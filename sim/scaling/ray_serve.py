@@ -1,4 +1,4 @@
-"""The autoscaler of Ray Serve: act only on a wish that has lasted."""
+"""The autoscaler of Ray Serve, which acts on a wish only after it has lasted for a delay."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ from sim.views import FleetView
 
 
 class RayServe(FromFloor):
-    """Ongoing requests over target, once the same direction has been wanted long enough.
+    """Ongoing requests / target, once the wish has had the same direction for a delay.
 
     With the mean number of requests over `look_back_s`, as of the last report, and r running replicas, the wish is
-    ceil(r + factor * (mean / target - r)), and one less than r where only the factor keeps it from shrinking. It is
-    acted upon when its direction has been the same in more than delay / tick_s loops in a row. One replica is left
-    before none; a fleet at zero wakes at once. After ray-project/ray: python/ray/serve/autoscaling_policy.py.
+    ceil(r + factor * (mean / target - r)), and r - 1 where only the factor keeps it at r. The number changes when the
+    wish has had the same direction in more than delay / tick_s loops in a row. It goes to one before zero; a fleet at
+    zero wakes at once. Source: ray-project/ray, python/ray/serve/autoscaling_policy.py.
     """
 
     kind: Literal["ray_serve"] = "ray_serve"
     asks_at_zero: ClassVar[bool] = True  # handles report queued requests at once when there is no replica
     idle_timeout_s: ClassVar[None] = None
 
-    tick_s: float = Field(gt=0, description="seconds of the control loop")
+    tick_s: float = Field(gt=0, description="period of the control loop")
     target_requests_per_replica: float = Field(gt=0, description="target_ongoing_requests")
     look_back_s: float = Field(gt=0, description="look_back_period_s")
-    metrics_interval_s: float = Field(gt=0, description="replicas and handles report every so often")
-    upscale_delay_s: float = Field(ge=0)
-    downscale_delay_s: float = Field(ge=0)
-    downscale_to_zero_delay_s: float | None = Field(None, ge=0, description="None: downscale_delay_s")
-    upscaling_factor: float = Field(gt=0)
-    downscaling_factor: float = Field(gt=0)
+    metrics_interval_s: float = Field(gt=0, description="seconds between reports of replicas and handles")
+    upscale_delay_s: float = Field(ge=0, description="seconds for which more replicas must be wanted")
+    downscale_delay_s: float = Field(ge=0, description="seconds for which fewer replicas must be wanted")
+    downscale_to_zero_delay_s: float | None = Field(
+        None, ge=0, description="the same for the step from one to zero; null: downscale_delay_s"
+    )
+    upscaling_factor: float = Field(gt=0, description="fraction of a wanted increase that is made")
+    downscaling_factor: float = Field(gt=0, description="fraction of a wanted decrease that is made")
 
     def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
         return _RayServe(self)
@@ -49,7 +51,7 @@ class _RayServe:
         self._window = RequestsInWindow(rule.look_back_s)
         self._mean = 0.0
         self._next_report_s = 0.0
-        self._loops = 0  # in a row that wanted more (> 0) or fewer (< 0)
+        self._loops = 0  # loops in a row that wanted more (> 0) or fewer (< 0) replicas
 
     def target_replicas(self, view: FleetView) -> int:
         rule, current = self._rule, view.n_ready + view.n_starting

@@ -1,4 +1,4 @@
-"""How many replicas a fleet should have: policies that look at the fleet and name a number."""
+"""The base of scalers: policies that choose the number of replicas of a fleet from a view of it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sim.views import FleetView
 
 
 class ScalerAtWork(Protocol):
-    """A scaler at work in one run, with whatever it remembers of it."""
+    """A scaler in one run, with whatever it remembers during the run."""
 
     def target_replicas(self, view: FleetView) -> int:
         """Replicas to have, ready and starting together; within the scaler's [min_replicas, max_replicas]."""
 
 
 class Scaler(Policy):
-    """Names the number of replicas a fleet should have.
+    """Chooses the number of replicas that a fleet should have.
 
     Every kind states as fields, properties or class attributes `min_replicas` and `max_replicas`, the bounds of its
     answer; `initial_replicas`, ready and warm when the run begins; `tick_s`, the fleet asks every so many seconds, or
@@ -40,16 +40,16 @@ class Scaler(Policy):
        meanwhile. A fleet without a load is back at `min_replicas` within `settles_within_s`.
     """
 
-    asks_on_arrival: ClassVar[bool] = False  # the fleet asks at every request it takes in
-    asks_on_idle: ClassVar[bool] = False  # the fleet asks at the moment a replica falls idle
+    asks_on_arrival: ClassVar[bool] = False  # the fleet asks for a number at every request that it accepts
+    asks_on_idle: ClassVar[bool] = False  # the fleet asks when a replica becomes idle
     asks_at_zero: ClassVar[bool] = False  # the fleet asks at a request that finds no replica, ready or starting
-    counts_tokens: ClassVar[bool] = False  # the fleet adds up the tokens of its requests
-    calls_off_starting: ClassVar[bool] = False  # of too many replicas, those still starting go first
-    settles_within_s: ClassVar[float] = 3600.0  # seconds of one and the same load after which the answer is final
+    counts_tokens: ClassVar[bool] = False  # the fleet sums the tokens of its requests for the view
+    calls_off_starting: ClassVar[bool] = False  # of too many replicas, those still starting are released first
+    settles_within_s: ClassVar[float] = 3600.0  # seconds of constant load after which the answer is constant, too
 
-    if (
-        TYPE_CHECKING
-    ):  # fields, properties or class attributes of each kind: pydantic would not let a field replace these
+    # Each kind states these as fields, properties or class attributes. They are declared for type checkers only,
+    # because pydantic does not let a field replace a property of a base class.
+    if TYPE_CHECKING:
 
         @property
         def min_replicas(self) -> int: ...
@@ -75,15 +75,15 @@ class Scaler(Policy):
         raise NotImplementedError
 
     def clamp(self, n_replicas: float) -> int:
-        """The nearest allowed number."""
+        """The nearest whole number from `min_replicas` to `max_replicas`, rounded down."""
         return max(self.min_replicas, min(int(n_replicas), self.max_replicas))
 
 
 class Bounded(Scaler):
-    """Between a floor of replicas and a ceiling."""
+    """A scaler with a fixed smallest and largest number of replicas."""
 
-    min_replicas: int = Field(ge=0, description="replicas that never leave")
-    max_replicas: int = Field(ge=1, description="replicas at most")
+    min_replicas: int = Field(ge=0, description="smallest number of replicas")
+    max_replicas: int = Field(ge=1, description="largest number of replicas")
 
     @model_validator(mode="after")
     def _the_ceiling_is_above_the_floor(self) -> Bounded:
@@ -93,7 +93,7 @@ class Bounded(Scaler):
 
 
 class FromFloor(Bounded):
-    """Bounded, and the floor is warm when the run begins."""
+    """Bounded, with `min_replicas` warm replicas when the run begins."""
 
     @property
     def initial_replicas(self) -> int:
@@ -101,7 +101,7 @@ class FromFloor(Bounded):
 
 
 def kept(view: FleetView, idle_timeout_s: float, max_replicas: int) -> int:
-    """Provisioned replicas that have not been idle long enough to leave."""
+    """Replicas, ready or starting, that have not been idle for `idle_timeout_s`; at most `max_replicas`."""
     stay = view.n_ready + view.n_starting
     if view.n_idle:
         stay -= view.n_idle_longer_than(idle_timeout_s)

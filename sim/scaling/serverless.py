@@ -1,4 +1,4 @@
-"""How managed platforms scale containers: RunPod, Modal, Baseten."""
+"""The scalers of managed serverless platforms: RunPod, Modal, Baseten."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from sim.views import FleetView
 
 
 class RunpodQueueDelay(FromFloor):
-    """One more worker whenever a request has waited too long; a worker leaves after its idle timeout.
+    """One more worker whenever a request has waited too long; a worker is released after its idle timeout.
 
-    RunPod, Serverless docs, "Queue delay". They do not say how many workers follow one late request: here one, and the
-    next no earlier than `queue_delay_s` after it. How many requests a worker takes at once is
-    `queue.max_requests_per_replica`; the rest wait in the fleet's queue. FlashBoot is a cold start (conf/cold_start),
-    not a rule.
+    Source: RunPod, Serverless docs, "Queue delay". The docs do not state how many workers a late request adds: here it
+    is one, and the next at least `queue_delay_s` later. A worker takes `queue.max_requests_per_replica` requests at a
+    time; further ones wait in the fleet's queue. FlashBoot is modelled as a cold start (conf/cold_start).
     """
 
     kind: Literal["runpod_queue_delay"] = "runpod_queue_delay"
-    tick_s: float = Field(gt=0, description="seconds between two looks at the queue")
-    queue_delay_s: float = Field(ge=0, description="a request that has waited longer brings a worker")
-    idle_timeout_s: float = Field(ge=0, description="idle seconds after which a worker above the active ones leaves")
+    tick_s: float = Field(gt=0, description="seconds between two decisions")
+    queue_delay_s: float = Field(ge=0, description="wait of a request after which a worker is added")
+    idle_timeout_s: float = Field(ge=0, description="idle seconds after which a worker above min_replicas is released")
 
     def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
         return _QueueDelay(self)
@@ -51,16 +50,17 @@ class _QueueDelay:
 
 
 class RunpodRequestCount(FromFloor):
-    """ceil(requests queued or running / requests per worker), always.
+    """ceil(requests queued or running / requests per worker), at every moment.
 
-    RunPod, Serverless docs, "Request count". There is no idle timeout: a worker too many leaves when it has finished.
+    Source: RunPod, Serverless docs, "Request count". There is no idle timeout: a worker too many is released when it
+    has finished its requests.
     """
 
     kind: Literal["runpod_request_count"] = "runpod_request_count"
     asks_on_arrival: ClassVar[bool] = True
     idle_timeout_s: ClassVar[None] = None
-    calls_off_starting: ClassVar[bool] = True  # a worker that serves nobody yet goes before one that does
-    tick_s: float = Field(gt=0, description="seconds between two looks when nothing arrives")
+    calls_off_starting: ClassVar[bool] = True  # a worker without requests is released before one with requests
+    tick_s: float = Field(gt=0, description="seconds between two decisions without arrivals")
     requests_per_replica: float = Field(gt=0, description="queued and running requests per worker")
 
     def target_replicas(self, view: FleetView) -> int:
@@ -68,11 +68,12 @@ class RunpodRequestCount(FromFloor):
 
 
 class Modal(FromFloor):
-    """A container as soon as no input slot is free, a buffer beside the active ones, and a window before they go.
+    """A new container as soon as no input slot is free, a buffer of idle containers, and an idle timeout.
 
-    Modal docs, "Scaling": wanted are ceil(inputs / target_inputs) and `buffer_containers` more while any is there; a
-    container leaves after `idle_timeout_s` (scaledown_window) without input. The hard limit, max_inputs, is
-    `queue.max_requests_per_replica`. Inputs are taken to fill containers, so use a placement that does.
+    Source: Modal docs, "Scaling". The number wanted is ceil(inputs / target_inputs), plus `buffer_containers` while
+    there are inputs; a container is released after `idle_timeout_s` (scaledown_window) without input. The hard limit,
+    max_inputs, is `queue.max_requests_per_replica`. Modal fills containers one after the other, as placement=fill_first
+    does.
     """
 
     kind: Literal["modal"] = "modal"
@@ -80,8 +81,8 @@ class Modal(FromFloor):
     asks_on_idle: ClassVar[bool] = True
     tick_s: ClassVar[None] = None
     idle_timeout_s: float = Field(ge=0, le=1200, description="scaledown_window")
-    target_inputs: float = Field(gt=0, description="requests per container it sizes for")
-    buffer_containers: int = Field(ge=0, description="idle containers beside the active ones")
+    target_inputs: float = Field(gt=0, description="requests wanted per container")
+    buffer_containers: int = Field(ge=0, description="idle containers wanted besides the active ones")
 
     def target_replicas(self, view: FleetView) -> int:
         wanted = ceil(view.n_outstanding / self.target_inputs)
@@ -91,11 +92,11 @@ class Modal(FromFloor):
 
 
 class Baseten(FromFloor):
-    """Mean requests in flight over a window, per target; what is too many leaves after a delay.
+    """Mean requests in flight over a window / target; the number falls after a delay.
 
-    Baseten docs, "Autoscaling": wanted are ceil(mean / (concurrency target * utilization)) every tick; the fleet
-    shrinks to the most that was wanted within `scale_down_delay_s`. At zero the first request wakes a replica.
-    Their limit of the pace downwards is not modelled.
+    Source: Baseten docs, "Autoscaling". The number wanted is ceil(mean / (concurrency target * target utilization))
+    every tick; the fleet has the largest number wanted within `scale_down_delay_s`. At zero the first request wakes a
+    replica. Baseten's limit on the speed of scale-down is not modelled.
     """
 
     kind: Literal["baseten"] = "baseten"
@@ -104,8 +105,8 @@ class Baseten(FromFloor):
     tick_s: float = Field(gt=0, description="seconds between two decisions")
     window_s: float = Field(ge=10, le=3600, description="autoscaling window")
     concurrency_target: float = Field(gt=0, description="requests per replica")
-    target_fraction: float = Field(gt=0, le=1, description="target utilization: of the concurrency target, sized for")
-    scale_down_delay_s: float = Field(ge=0, le=3600)
+    target_fraction: float = Field(gt=0, le=1, description="target utilization: fraction of the concurrency target")
+    scale_down_delay_s: float = Field(ge=0, le=3600, description="seconds before the number of replicas falls")
 
     def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
         return _Baseten(self)

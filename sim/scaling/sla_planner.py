@@ -1,4 +1,4 @@
-"""A planner that predicts the next interval and sizes the fleet from what a replica can do within the SLA."""
+"""A planner that predicts the load of the next interval and divides it by a replica's capacity within the SLA."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sim.views import FleetView
 class SlaPlanner(FromFloor):
     """ceil(predicted requests per second / requests per second of one replica at the ITL of the SLA), every interval.
 
-    Predicted are the number of requests and their mean prompt and output, each from the intervals so far: the last one
-    (`constant`), the mean of the last `window_intervals`, or the straight line through them (`trend`). What one replica
-    serves comes from its own step times (`view.replica_requests_per_s`). An interval without a request predicts
-    none; outputs are known when requests finish, and before any has, `output_tokens` is taken.
+    The prediction of the request rate is that of the last interval (`constant`), the mean of the last
+    `window_intervals` (`mean`), or the straight line through them (`trend`). Prompt lengths are the mean of the last
+    interval with arrivals, output lengths that of the last with finished requests; before there are any, `input_tokens`
+    and `output_tokens`. A replica's capacity follows from its step times (`view.replica_requests_per_s`).
 
-    NVIDIA Dynamo's SLA planner, for replicas that prefill and decode: one size instead of two, no correction by
-    observed over expected latency, and no ARIMA or Prophet.
+    Source: NVIDIA Dynamo's SLA planner, for replicas that both prefill and decode. Differences: one pool size instead
+    of two, no correction by observed / expected latency, and no ARIMA or Prophet.
     """
 
     kind: Literal["sla_planner"] = "sla_planner"
@@ -32,12 +32,12 @@ class SlaPlanner(FromFloor):
 
     min_replicas: int = Field(ge=1, description="min_endpoint")
     tick_s: float = Field(gt=0, description="adjustment interval")
-    predictor: Literal["constant", "mean", "trend"]
-    window_intervals: int = Field(ge=1, description="that mean and trend look at")
+    predictor: Literal["constant", "mean", "trend"] = Field(description="how the next request rate is predicted")
+    window_intervals: int = Field(ge=1, description="intervals that mean and trend look at")
     itl_s: float = Field(gt=0, description="SLA on the mean time between tokens")
-    capacity_fraction: float = Field(gt=0, le=1, description="of a replica's requests per second, planned with")
-    input_tokens: float = Field(gt=0, description="mean prompt before anybody has come")
-    output_tokens: float = Field(gt=0, description="mean output before any request has finished")
+    capacity_fraction: float = Field(gt=0, le=1, description="planned fraction of a replica's requests per second")
+    input_tokens: float = Field(gt=0, description="mean prompt length assumed before the first arrival")
+    output_tokens: float = Field(gt=0, description="mean output length assumed before the first request has finished")
 
     def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
         return _SlaPlanner(self)

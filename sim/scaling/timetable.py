@@ -1,4 +1,4 @@
-"""Replicas by the clock on the wall: business hours."""
+"""A scaler with a timetable: bounds on the number of replicas by day of the week and time of day."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _MINUTE_S = 60
 
 
 class Bounds(Config):
-    """How few and how many replicas there may be."""
+    """The smallest and the largest number of replicas."""
 
-    min_replicas: int = Field(ge=0)
-    max_replicas: int = Field(ge=0)
+    min_replicas: int = Field(ge=0, description="smallest number of replicas")
+    max_replicas: int = Field(ge=0, description="largest number of replicas")
 
     @model_validator(mode="after")
     def _in_order(self) -> Bounds:
@@ -37,7 +37,7 @@ class Bounds(Config):
 
 
 class Period(Bounds):
-    """The bounds on some days of the week between two times of day, the second not included."""
+    """The bounds on some days of the week, from the time of day `start` until just before `end`."""
 
     days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = Field(min_length=1)
     start: str = Field(description="HH:MM, local")
@@ -57,18 +57,18 @@ class Period(Bounds):
         return self
 
     def covers(self, day: str, hour_minute: str) -> bool:
-        """Whether a local moment is in it."""
+        """Whether the period covers this local day of the week and time of day (HH:MM)."""
         return day in self.days and self.start <= hour_minute < self.end
 
 
 class Timetable(Scaler):
-    """Bounds by period of the week; between them, one replica per so many requests, and an idle timeout.
+    """Bounds by period of the week; within them, replicas in proportion to the requests, and an idle timeout.
 
     The simulated clock begins at `begins_utc`; 2024-05-13 is a Monday, as the arrivals' own start_day is by
     default. Periods are local: summer time follows the zone's rules on that date. A period's replicas are ordered
     `lead_s` early, so that they have started when it begins. Where the bounds fall, replicas above them are drained.
 
-    AIBrix's scheduled bounds (HH:MM, time zone, days; no midnight within a period, no overlap).
+    Source: AIBrix's scheduled bounds (HH:MM, time zone, days; no midnight within a period, no overlap).
     """
 
     kind: Literal["timetable"] = "timetable"
@@ -123,7 +123,7 @@ class Timetable(Scaler):
         return self.bounds_at(0.0)[0]
 
     def bounds_at(self, now_s: float) -> tuple[int, int]:
-        """Fewest and most replicas at a simulated time, those of a period ahead included."""
+        """(smallest, largest) number of replicas at a simulated time, raised to that of a period within `lead_s`."""
         now, ahead = self._bounds(now_s), self._bounds(now_s + self.lead_s)
         return max(now.min_replicas, ahead.min_replicas), max(now.max_replicas, ahead.max_replicas)
 
@@ -137,7 +137,7 @@ class Timetable(Scaler):
 
 
 class _Timetable:
-    """Remembers the bounds until the minute is over: many requests arrive in one."""
+    """A timetable in one run. Looks the bounds up once a minute, because many requests arrive in one."""
 
     __slots__ = ("_rule", "_until_s", "_fewest", "_most")
 

@@ -1,4 +1,4 @@
-"""What scalers remember: averages and extremes over the last so many seconds."""
+"""Averages and extremes over a sliding window of time, as scalers remember them."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from math import ceil
 
 from sim.views import FleetView
 
-EPSILON_S = 1e-9  # two moments closer than this are one: sums of ticks are rounded
+EPSILON_S = 1e-9
+"""Moments closer than this count as equal, because sums of ticks are rounded."""
 _ROUNDING = 1e-9
 
 
 def whole_replicas(n: float) -> int:
-    """Rounded up; an integer that arithmetic left a hair above itself stays that integer."""
+    """`n` rounded up, after the rounding error of arithmetic (1e-9) is taken off."""
     return ceil(n - _ROUNDING)
 
 
 class RequestsInWindow:
-    """Mean number of requests in the fleet over the last `window_s`, or since the beginning if that is later.
+    """Mean number of requests in the fleet over the last `window_s` seconds, or since the start if that is later.
 
-    From samples of the fleet's running integral, so the mean is exact at whatever moments the fleet is looked at;
-    between two samples the integral is taken as straight. A window in which nothing was there has a mean of exactly 0.
+    It samples the fleet's integral of requests over time, so the mean is exact whenever the samples are taken; the
+    start of the window is interpolated linearly between two samples. A window without requests has a mean of exactly 0.
     """
 
     __slots__ = ("window_s", "_samples")
@@ -30,11 +31,11 @@ class RequestsInWindow:
         self._samples = deque([(0.0, 0.0)])
 
     def forget(self, view: FleetView) -> None:
-        """Begin now."""
+        """Restart the window now."""
         self._samples = deque([(view.now_s, view.outstanding_request_seconds)])
 
     def look(self, view: FleetView) -> float:
-        """The mean up to now; the number of this moment if the window has only begun."""
+        """The mean up to now; the present number of requests if the window has just started."""
         now_s, area, samples = view.now_s, view.outstanding_request_seconds, self._samples
         start_s = now_s - self.window_s
         samples.append((now_s, area))
@@ -50,9 +51,9 @@ class RequestsInWindow:
 
 
 class Extreme:
-    """The largest (`sign` = 1) or smallest (-1) of what was said within the last `window_s`, in O(1) amortised.
+    """The largest (`sign` = 1) or smallest (-1) value recorded within the last `window_s` seconds, in O(1) amortised.
 
-    What was said exactly `window_s` ago is out.
+    A value recorded exactly `window_s` seconds ago does not count.
     """
 
     __slots__ = ("window_s", "_sign", "_candidates")
@@ -60,10 +61,10 @@ class Extreme:
     def __init__(self, window_s: float, sign: int = 1):
         self.window_s = window_s
         self._sign = sign
-        self._candidates: deque[tuple[float, int]] = deque()  # each more extreme than all after it
+        self._candidates: deque[tuple[float, int]] = deque()  # (moment, value), each more extreme than all after it
 
     def say(self, now_s: float, value: int) -> int:
-        """Remember `value`; the extreme of the window, `value` included."""
+        """Record `value` now, and return the extreme of the window, which includes it."""
         candidates = self._candidates
         while candidates and (value - candidates[-1][1]) * self._sign >= 0:
             candidates.pop()
