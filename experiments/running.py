@@ -1,46 +1,43 @@
-"""What every experiment does: play its sweep through the ordinary command, take up its table, draw its answer.
+"""What every experiment does: sweep its scenarios from Python, take up the table, draw the answer.
 
-An experiment is a folder with a README.md (question, guess, answer) and a figures.py, which names SMALL, the overrides
-of a version that takes seconds, and `answer(play, folder)`, which plays what it needs and writes its pictures to the
+An experiment is a folder with a README.md (question, guess, answer) and a figures.py, which names SMALL, the values of
+a version that takes seconds, and `answer(play, folder)`, which plays what it needs and writes its pictures to the
 folder. `python -m experiments.NAME.figures` runs it whole, `--small` in small; what is done is not done again.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import redirect_stdout
-from dataclasses import dataclass
-from io import StringIO
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
-
-from sim.__main__ import main as simulate
-from sim.study.collect import collect, replications
-
-ROOT = Path(__file__).resolve().parent
+import sim
 
 
 @dataclass(frozen=True)
 class Play:
-    """`play(*overrides, part="")`: the table of conf/experiment/QUESTION.yaml with these overrides, one row a scenario.
+    """`play(*words, part="", axes={})`: the sim.Table of conf/experiment/QUESTION.yaml changed by words, over axes.
 
-    Parts of one question go to studies of their own. A failed scenario raises SystemExit.
+    `axes` has a list of values for each key, as `sim.sweep` takes them. Parts of one question go to studies of their
+    own. A failed scenario raises SystemExit.
     """
 
     question: str
     outputs: Path
-    small: tuple[str, ...] = ()
+    small: Mapping[str, Any] = field(default_factory=dict)
+    """Values that replace those of the whole version; empty for the whole version."""
 
-    def __call__(self, *overrides: str, part: str = "", experiment: str | None = None) -> pd.DataFrame:
+    def __call__(self, *words: str, part: str = "", axes: Mapping[str, Any] | None = None) -> sim.Table:
         study = "_".join(word for word in (self.question, part, "small" if self.small else "") if word)
-        words = [f"+experiment={experiment or self.question}", f"output.dir={self.outputs}", f"output.study={study}"]
-        words += [*overrides, *self.small]
-        words += ["hydra/launcher=basic"] if self.small else []  # workers take longer to start than to play
-        _command(["-m", *words])
-        table = collect(self.outputs / study)
-        table.attrs["folder"] = str(self.outputs / study)
+        base = sim.scenario(f"+experiment={self.question}", *words)
+        n_jobs = 1 if self.small else -1  # processes take longer to start than the small version to play
+        table = sim.sweep(base, study=study, outputs=self.outputs, n_jobs=n_jobs, **{**(axes or {}), **self.small})
+        if len(table.failed):
+            print(table.failed["error"].to_string(), file=sys.stderr)
+            raise SystemExit(1)
         return table
 
     def some(self, values: Iterable) -> list:
@@ -48,27 +45,12 @@ class Play:
         return list(values)[:2] if self.small else list(values)
 
 
-def _command(words: list[str]) -> None:
-    """`llm-traffic-sim` with these words, in this process: modules and workers are there already after the first."""
-    with redirect_stdout(StringIO()):
-        code = simulate(words)
-    if code:
-        raise SystemExit(code)
-
-
-def each_replication(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per scenario and replication of a played table: `digest`, `replication` and its figures."""
-    named = table.assign(group="", label=table["digest"])
-    return replications(named, Path(table.attrs["folder"])).rename(columns={"label": "digest"}).drop(columns="group")
-
-
-def main(file: str, small: tuple[str, ...], answer: Callable[[Play, Path], None]) -> None:
+def main(file: str, small: Mapping[str, Any], answer: Callable[[Play, Path], None]) -> None:
     """Run the experiment that `file` belongs to: whole, its pictures beside it; with --small, all under outputs/."""
     folder = Path(file).resolve().parent
-    if sys.argv[1:] not in ([], ["--small"]):
-        print(f"usage: python -m experiments.{folder.name}.figures [--small]")
-        raise SystemExit(0 if sys.argv[1:] in (["-h"], ["--help"]) else 2)
-    play = Play(folder.name, Path("outputs"), small if sys.argv[1:] else ())
+    parser = argparse.ArgumentParser(prog=f"python -m experiments.{folder.name}.figures")
+    parser.add_argument("--small", action="store_true", help="a version that takes seconds, under outputs/")
+    play = Play(folder.name, Path("outputs"), small if parser.parse_args().small else {})
     if play.small:
         folder = play.outputs / f"{folder.name}_small"
         folder.mkdir(parents=True, exist_ok=True)

@@ -17,13 +17,14 @@ from sim.ledger.usage import Usage
 from sim.report.figures import DPI, PALETTE
 from sim.report.intervals import student_interval
 from sim.report.verdict import is_yes
-from sim.scenarios import Scenario, compose_config, parse
+from sim.scenarios import Scenario, scenario
 from sim.simulation import peak_tokens_per_s
 from sim.study.results import read_usages
+from sim.study.table import Table
 from sim.units import HOUR_S, MINUTE_S
 from sim.workload.workload import Workload
 
-SMALL = ("horizon_s=1200", "replications=1", "scaling.n_replicas=1,2", "routing.queue_per_replica=0")
+SMALL = {"horizon_s": 1200, "replications": 1, "scaling.n_replicas": [1, 2], "routing.queue_per_replica": 0}
 LISTS = {
     "market_2026": r"L4 \$0.67 an hour, API \$0.18 per Mtok",
     "runpod_serverless_active": r"L4 \$0.47 an hour, API \$0.05 / \$0.08 per Mtok",
@@ -58,7 +59,7 @@ class Paper(NamedTuple):
 
 @cache
 def scenario_of(prices: str) -> Scenario:
-    return parse(compose_config("+experiment=baseline_plus_burst", f"prices={prices}"))
+    return scenario("+experiment=baseline_plus_burst", prices=prices)
 
 
 def on_paper(prices: str, usages: list[Usage]) -> Paper:
@@ -81,11 +82,11 @@ def api_only_usd(usage: Usage, scenario: Scenario) -> float:
     return (usage.input_tokens * tariff.usd_per_mtok_input + usage.output_tokens * tariff.usd_per_mtok_output) / 1e6
 
 
-def priced(rows: pd.DataFrame, prices: str) -> pd.DataFrame:
+def priced(table: Table, prices: str) -> pd.DataFrame:
     """One row a scenario and replication: what it costs at this list, and what the API alone would."""
     scenario, found = scenario_of(prices), []
-    for row in rows.to_dict("records"):
-        gpu, model, usages = read_usages(Path(rows.attrs["folder"]) / row["digest"] / "usage.json")
+    for row in table.frame.to_dict("records"):
+        gpu, model, usages = read_usages(table.folder / row["digest"] / "usage.json")
         for usage in usages:
             spent = money(bill(usage, scenario.prices, gpu, model), usage)
             found.append({
@@ -137,12 +138,12 @@ def draw_margin(axes: Axes, found: pd.DataFrame, paper: Paper) -> None:
 
 
 def answer(play: Play, folder: Path) -> None:
-    rows = play()
+    table = play()
     figure = Figure(figsize=(5.2 * len(LISTS), 7.4), layout="constrained")
     panels = figure.subplots(2, len(LISTS), sharex=True)
-    usages = [u for d in rows["digest"][:1] for u in read_usages(Path(rows.attrs["folder"]) / d / "usage.json")[2]]
+    usages = read_usages(table.folder / table.frame["digest"].iloc[0] / "usage.json")[2]
     for (upper, lower), (prices, name) in zip(panels.T, LISTS.items(), strict=True):
-        found, paper = priced(rows, prices), on_paper(prices, usages)
+        found, paper = priced(table, prices), on_paper(prices, usages)
         draw_cost(upper, found, paper)
         draw_margin(lower, found, paper)
         upper.set_title(name, size=11)

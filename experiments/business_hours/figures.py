@@ -11,12 +11,11 @@ from matplotlib.axes import Axes
 from experiments.drawing import CI_SUFFIX, PALETTE, measured, panels, save
 from experiments.running import Play, main
 from sim.ledger.breakeven import blended_usd_per_mtok
-from sim.scenarios import compose_config, parse
-from sim.study.collect import collect
-from sim.study.reprice import reprice_folder
+from sim.scenarios import scenario
+from sim.study.table import Table
 from sim.units import MTOK
 
-SMALL = ("replications=1", "arrivals.exact_tasks=150", "engine.max_num_seqs=8")
+SMALL = {"replications": 1, "arrivals.exact_tasks": 150, "engine.max_num_seqs": 8}
 NIGHTS = (0, 0.02, 0.06, 0.12, 0.25)
 """Rate outside the office's eight busy hours, of the rate within them."""
 AZURE_SHIFT_H = 4  # its code service is busy from 13 to 23 UTC, this office is open from 8 to 18
@@ -41,30 +40,30 @@ OPEN = (
 )  # OpenRouter, cheapest listed qwen/qwen3-32b, pydantic/genai-prices, as in conf/prices/market_2026.yaml
 
 
-def profile(night: float) -> str:
-    """The override for hours 0 to 23 of a weekday: busy from 9 to 17, `night` of it otherwise."""
-    return f"[{','.join(str(1 if 9 <= hour < 17 else night) for hour in range(24))}]"
+def profile(night: float) -> list[float]:
+    """Rates of hours 0 to 23 of a weekday: busy from 9 to 17, `night` of it otherwise."""
+    return [1 if 9 <= hour < 17 else night for hour in range(24)]
 
 
-def azure() -> tuple[str, ...]:
+def azure() -> dict[str, list]:
     """The week of Azure's code service, moved to this office's hours."""
-    given = parse(compose_config("arrivals=diurnal_coding")).arrivals
-    points = ",".join(map(str, np.roll(given.profile, -AZURE_SHIFT_H)))
-    factors = (f"arrivals.weekday_factor={given.weekday_factor}", f"arrivals.weekend_factor={given.weekend_factor}")
-    return (f"arrivals.profile=[{points}]", *factors)
+    given = scenario("arrivals=diurnal_coding").arrivals
+    factors = {f"arrivals.{key}": [getattr(given, key)] for key in ("weekday_factor", "weekend_factor")}
+    return {"arrivals.profile": [np.roll(given.profile, -AZURE_SHIFT_H).tolist()], **factors}
 
 
 def answer(play: Play, folder: Path) -> None:
     """Play the fleets on every share, bill the overflow at two price lists, draw, and print the table."""
     parts = []
-    nights = f"arrivals.profile={','.join(map(profile, play.some(NIGHTS)))}"
+    nights = {"arrivals.profile": [profile(night) for night in play.some(NIGHTS)]}
     for fleet, words in play.some(FLEETS.items()):
         name = fleet.replace(",", "").replace(" ", "_")
-        for traffic, week in (("office", (nights,)), ("azure", azure())):
-            table = play(*words, *week, part=f"{name}_{traffic}")
+        for traffic, week in (("office", nights), ("azure", azure())):
+            played = play(*words, part=f"{name}_{traffic}", axes=week)
+            table = played.frame
             parts.append(table.assign(fleet=fleet, traffic=traffic, row=range(len(table))))
             if "API" in fleet:
-                cheap = at_open_prices(Path(table.attrs["folder"]))
+                cheap = at_open_prices(played)
                 parts.append(cheap.assign(fleet="timetable, open API at night", traffic=traffic, row=range(len(table))))
     table = pd.concat(parts, ignore_index=True)
     out_of_hours = table[table["fleet"] == "timetable, API at night"].set_index(["traffic", "row"])
@@ -76,10 +75,10 @@ def answer(play: Play, folder: Path) -> None:
     print(table[[*columns, "meets_slo"]].to_string(index=False, float_format="{:.4g}".format))
 
 
-def at_open_prices(study: Path) -> pd.DataFrame:
+def at_open_prices(played: Table) -> pd.DataFrame:
     """The same runs with the overflow billed at an open model's price."""
-    words = [f"prices.api.usd_per_mtok_{side}={usd}" for side, usd in zip(("input", "output"), OPEN, strict=True)]
-    return collect(reprice_folder(study, words))
+    sides = zip(("input", "output"), OPEN, strict=True)
+    return played.reprice(**{f"prices.api.usd_per_mtok_{side}": usd for side, usd in sides}).frame
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:

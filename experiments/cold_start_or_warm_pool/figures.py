@@ -17,20 +17,25 @@ from sim.hardware.fits import weight_bytes_per_gpu
 from sim.report.figures import DPI, PALETTE
 from sim.report.intervals import CI_SUFFIX
 from sim.report.verdict import is_yes
-from sim.scenarios import compose_config, parse
+from sim.scenarios import scenario
 from sim.units import DAY_S, HOUR_S, MONTH_S
 
-SMALL = (
-    "horizon_s=7200", "replications=1", "arrivals.rate_per_s=0.02", "arrivals.mean_burst_s=60", "engine.max_num_seqs=1",
-    "cold_start=snapshot", "scaling.idle_timeout_s=60",
-)  # fmt: skip
+SMALL = {
+    "horizon_s": 7200,
+    "replications": 1,
+    "arrivals.rate_per_s": 0.02,
+    "arrivals.mean_burst_s": 60,
+    "engine.max_num_seqs": 1,
+    "cold_start": "snapshot",
+    "scaling.idle_timeout_s": 60,
+}
 STARTS = {"snapshot": ("19 s", PALETTE[2]), "warm_node": ("40 s", PALETTE[0]), "cold_node": ("8 min", PALETTE[1])}
 FLOORS = {0: "o", 1: "s", 2: "^", 3: "*"}
 MOST_REPLICAS = 3
 RATE_PER_S = 0.01
 ONE_SERVER = (  # a burst no busier than the mean is steady traffic
     "arrivals.burst_factor=1", f"arrivals.rate_per_s={RATE_PER_S}", "lengths=fixed", "cold_start.spread_sigma=0",
-    "scaling.max_replicas=1", "scaling.min_replicas=0", "arrivals.mean_burst_s=300", "engine.max_num_seqs=1,8",
+    "scaling.max_replicas=1", "scaling.min_replicas=0", "arrivals.mean_burst_s=300",
     "horizon_s=300000", "warmup_s=5000",
 )  # fmt: skip
 
@@ -103,8 +108,8 @@ def first_and_service_s(rows: pd.DataFrame) -> tuple[float, float]:
 
 def setup_seconds(cold_start: str) -> float:
     """A cold start without spread."""
-    scenario = parse(compose_config("gpu=l4", f"cold_start={cold_start}"))
-    return scenario.cold_start.median_s(weight_bytes_per_gpu(scenario.model, scenario.engine))
+    one = scenario(gpu="l4", cold_start=cold_start)
+    return one.cold_start.median_s(weight_bytes_per_gpu(one.model, one.engine))
 
 
 def legend(figure: Figure) -> None:
@@ -125,8 +130,8 @@ def legend(figure: Figure) -> None:
 
 
 def answer(play: Play, folder: Path) -> None:
-    rows = play()
-    single = play(*ONE_SERVER, part="one_server")
+    rows = play().frame
+    single = play(*ONE_SERVER, part="one_server", axes={"engine.max_num_seqs": [1, 8]}).frame
     for table in (rows, single):
         table["usd_per_day"] = table["usd_per_month"] * DAY_S / MONTH_S
     lengths_s = list(dict.fromkeys(rows["arrivals.mean_burst_s"]))

@@ -16,13 +16,18 @@ from experiments.running import Play, main
 from sim.ledger.breakeven import usd_per_mtok
 from sim.ledger.task_cost import AgentTask, Reuse, api_task_usd, crossover_calls, self_hosted_task_usd
 from sim.report.figures import DPI, PALETTE
-from sim.scenarios import compose_config, parse
+from sim.scenarios import parse, scenario
+from sim.study.table import Table
 from sim.units import HOUR_S
 
-SMALL = (
-    "horizon_s=90", "warmup_s=30", "tasks.calls_per_task=1,2", "arrivals.n_clients=2", "tasks.wait_s.median=0.3",
-    "engine.max_num_seqs=2",
-)  # fmt: skip
+SMALL = {
+    "horizon_s": 90,
+    "warmup_s": 30,
+    "tasks.calls_per_task": [1, 2],
+    "arrivals.n_clients": 2,
+    "tasks.wait_s.median": 0.3,
+    "engine.max_num_seqs": 2,
+}
 TASK = AgentTask(growth_tokens=231 + 299)  # answers come back in the next prompt
 CALLS, WAIT, CLIENTS = "tasks.calls_per_task", "tasks.wait_s.median", "arrivals.n_clients"
 TOOLS = ("0.3", "10", "30")
@@ -32,23 +37,23 @@ PUBLISHED_TOKENS_PER_S = {"glm_4_7": 16715}  # GPUStack, vLLM 0.11, 8x H200, GLM
 MOST_CALLS = 16
 
 
-def played(table: pd.DataFrame) -> pd.DataFrame:
+def played(table: Table) -> pd.DataFrame:
     """Per scenario: cost of a task and hit ratio, of the calls that finished within the window, whoever's they are.
 
     The node is paid all the time, so a task costs k calls at the rent of a second over calls per second.
     """
     rows = []
-    for row in table.to_dict("records"):
-        folder = Path(table.attrs["folder"]) / row["digest"]
+    for row in table.frame.to_dict("records"):
+        folder = table.folder / row["digest"]
         calls = pd.read_parquet(
             folder / "requests.parquet", columns=["finished_s", "input_tokens", "cached_input_tokens"]
         )
-        scenario = parse(yaml.safe_load((folder / "config.yaml").read_text()))
-        start_s, end_s = scenario.warmup_s, scenario.horizon_s
+        one = parse(yaml.safe_load((folder / "config.yaml").read_text()))
+        start_s, end_s = one.warmup_s, one.horizon_s
         calls = calls[(calls["finished_s"] >= start_s) & (calls["finished_s"] < end_s)]
         per_s = len(calls) / (end_s - start_s)
-        k, gpus = int(row[CALLS]), scenario.engine.tensor_parallel
-        rent_usd_per_s = scenario.prices.gpu.usd_per_gpu_s(scenario.gpu.name) * gpus
+        k, gpus = int(row[CALLS]), one.engine.tensor_parallel
+        rent_usd_per_s = one.prices.gpu.usd_per_gpu_s(one.gpu.name) * gpus
         rows.append({
             "calls": k, "tool_s": f"{row[WAIT]:g}", "clients": int(row[CLIENTS]),
             "usd_per_task": rent_usd_per_s * k / per_s if per_s else np.inf,
@@ -61,7 +66,7 @@ def played(table: pd.DataFrame) -> pd.DataFrame:
 @cache
 def api_usd(model: str, cached: bool):
     """Cost of a task of k calls at list price, on paper: all input in full, or all but what is new from the cache."""
-    tariff = parse(compose_config("+experiment=how_many_calls", f"model={model}")).prices.api.models[model]
+    tariff = scenario("+experiment=how_many_calls", model=model).prices.api.models[model]
     rates = (tariff.usd_per_mtok_input, tariff.usd_per_mtok_output, tariff.usd_per_mtok_cached_input)
     reuse = Reuse.EXACT_PREFIX if cached else Reuse.NONE
     return lambda k: api_task_usd(TASK, k, *rates, reuse=reuse)
@@ -70,9 +75,9 @@ def api_usd(model: str, cached: bool):
 @cache
 def self_usd_on_paper(reuse: Reuse):
     """A published throughput at 70 % of peak, all tokens alike, reused ones free: as cost articles reckon."""
-    scenario = parse(compose_config("+experiment=how_many_calls"))
-    rent = scenario.prices.gpu.usd_per_gpu_s(scenario.gpu.name) * scenario.engine.tensor_parallel * HOUR_S
-    rate = usd_per_mtok(rent, PUBLISHED_TOKENS_PER_S[scenario.model.name], 0.7)
+    one = scenario("+experiment=how_many_calls")
+    rent = one.prices.gpu.usd_per_gpu_s(one.gpu.name) * one.engine.tensor_parallel * HOUR_S
+    rate = usd_per_mtok(rent, PUBLISHED_TOKENS_PER_S[one.model.name], 0.7)
     return lambda k: self_hosted_task_usd(TASK, k, rate, reuse)
 
 

@@ -12,16 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from experiments.running import Play, each_replication, main
+from experiments.running import Play, main
 from sim.report.figures import DPI, PALETTE
 
-SMALL = (
-    "horizon_s=900",
-    "replications=1",
-    "arrivals.n_sources=2",
-    "arrivals.rate_per_s=0.01",
-    "scaling.n_replicas=1,2",
-)
+SMALL = {
+    "horizon_s": 900,
+    "replications": 1,
+    "arrivals.n_sources": 2,
+    "arrivals.rate_per_s": 0.01,
+    "scaling.n_replicas": [1, 2],
+}
 SOURCES, REPLICAS = "arrivals.n_sources", "scaling.n_replicas"
 BURST_TIME_FRACTION = 0.1
 ATTAINMENT = 0.99
@@ -99,11 +99,11 @@ def draw_cost(axes: Axes, found: pd.DataFrame, every: pd.DataFrame) -> None:
 
 def answer(play: Play, folder: Path) -> None:
     table = play()
-    smooth = play("arrivals.burst_factor=1", f"{SOURCES}=64", f"{REPLICAS}=6,7,8,9", part="smooth")
-    found = least_fleets(table)
+    smooth = play("arrivals.burst_factor=1", part="smooth", axes={SOURCES: [64], REPLICAS: [6, 7, 8, 9]}).frame
+    found = least_fleets(table.frame)
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     use, cost = figure.subplots(1, 2)
-    every = each_replication(table)
+    every = table.replications
     draw_use(use, found, every, least_fleets(smooth))
     draw_cost(cost, found, every)
     for axes in (use, cost):

@@ -13,12 +13,10 @@ from experiments.drawing import CI_SUFFIX, PALETTE, measured, panels, save
 from experiments.running import Play, main
 from sim.ledger.breakeven import serverless_breakeven_duty, usd_per_mtok
 from sim.ledger.ownership import OwnedNode
-from sim.scenarios import compose_config, parse
-from sim.study.collect import collect
-from sim.study.reprice import reprice_folder
+from sim.scenarios import scenario
 from sim.units import DAY_S, HOUR_S
 
-SMALL = ("replications=1", "arrivals.exact_tasks=100,1000", "engine.max_num_seqs=8")
+SMALL = {"replications": 1, "arrivals.exact_tasks": [100, 1000], "engine.max_num_seqs": 8}
 GPUS, GPUS_PER_REPLICA, API_USD_PER_MTOK = 8, 2, 0.88  # the API: conf/prices/market_2026.yaml, 70B
 CAPITAL = "prices.gpu.nodes.h100_sxm.cost_of_capital=0.1"
 PLANS = {  # name: the price list and what is changed in it; held ones are paid around the clock
@@ -35,13 +33,13 @@ METERED = ("on demand", "spot, never taken back", "serverless")
 
 def answer(play: Play, folder: Path) -> None:
     """Play the loads once, bill them by every plan, draw, print the bills and where owning wins."""
-    played = play()
-    study, tokens = Path(played.attrs["folder"]), played["input_tokens"] + played["output_tokens"]
+    table = play()
+    played, tokens = table.frame, table.frame["input_tokens"] + table.frame["output_tokens"]
     paid_replica_s = played["gpu_hours_paid"] * HOUR_S / GPUS_PER_REPLICA
     peak_tokens_per_s = float((tokens / played["token_fraction_of_peak"] / paid_replica_s).median())
     of_node = tokens / (GPUS / GPUS_PER_REPLICA * peak_tokens_per_s * DAY_S)
     paid = played["gpu_hours_paid"] / (GPUS * DAY_S / HOUR_S)
-    bills = {name: collect(reprice_folder(study, words)) for name, words in play.some(PLANS.items())}
+    bills = {name: table.reprice(*words).frame for name, words in play.some(PLANS.items())}
     figure, (cost, duty) = panels("What a million tokens costs", "Hours paid for, of the node's", width=6.2, height=4.8)
     draw_cost(cost, of_node, bills, peak_tokens_per_s)
     draw_duty(duty, of_node, paid, played)
@@ -100,13 +98,13 @@ def draw_duty(axes: Axes, of_node: pd.Series, paid: pd.Series, played: pd.DataFr
 @cache
 def node() -> OwnedNode:
     """The node of conf/prices/owned_8xh100.yaml."""
-    return parse(compose_config("prices=owned_8xh100")).prices.gpu.nodes["h100_sxm"]
+    return scenario(prices="owned_8xh100").prices.gpu.nodes["h100_sxm"]
 
 
 @cache
 def own_from(words: tuple[str, ...]):
     """The duty above which owning is cheaper than this metered list, on paper: the ratio of the hourly prices."""
-    metered = parse(compose_config(*words)).prices.gpu.usd_per_gpu_s("h100_sxm")
+    metered = scenario(*words).prices.gpu.usd_per_gpu_s("h100_sxm")
     return serverless_breakeven_duty(node().usd_per_gpu_hour / HOUR_S, metered)
 
 

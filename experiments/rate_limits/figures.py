@@ -9,7 +9,7 @@ import pandas as pd
 from experiments.drawing import CI_SUFFIX, PALETTE, measured, panels, save
 from experiments.running import Play, main
 
-SMALL = ("replications=1", "horizon_s=300", "arrivals.exact_tasks=300", "engine.max_num_seqs=16")
+SMALL = {"replications": 1, "horizon_s": 300, "arrivals.exact_tasks": 300, "engine.max_num_seqs": 16}
 MEAN_TOKENS_PER_MINUTE = 82_000  # of this traffic, as in conf/experiment/rate_limits.yaml
 SHAPES = {"diurnal": "A weekday of chat", "bursty": "Bursts of four times the mean"}
 REPLICATIONS = {"diurnal": (), "bursty": ("replications=5",)}  # no two days have the same bursts
@@ -31,10 +31,10 @@ def answer(play: Play, folder: Path) -> None:
         for number, (client, words) in enumerate(CLIENTS.items()):
             alone = client.startswith("API")
             limits = play.some(LIMITS[shape] if alone else OVERFLOW_LIMITS)
-            allowed = ",".join(str(round(limit * MEAN_TOKENS_PER_MINUTE)) for limit in limits)
+            allowed = {"api.tokens_per_minute": [round(limit * MEAN_TOKENS_PER_MINUTE) for limit in limits]}
             more = REPLICATIONS[shape] if alone else ()
-            words = (f"arrivals={shape}", f"api.tokens_per_minute={allowed}", *words, *more)
-            parts.append(play(*words, part=f"{shape}_{number}").assign(shape=shape, client=client, limit=limits))
+            table = play(f"arrivals={shape}", *words, *more, part=f"{shape}_{number}", axes=allowed).frame
+            parts.append(table.assign(shape=shape, client=client, limit=limits))
     table = pd.concat(parts, ignore_index=True)
     draw(table, folder / "attainment_over_the_limit.png")
     columns = ["shape", "client", "limit", "slo_attainment_fraction", "slo_attainment_fraction" + CI_SUFFIX]
@@ -50,8 +50,9 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     key = "slo_attainment_fraction"
     for axes, shape in zip(all_axes, shapes, strict=True):
         rows = table[table["shape"] == shape]
-        for (client, its), colour in zip(rows.groupby("client", sort=False), PALETTE, strict=False):
-            measured(axes, its["limit"], its[key], its[key + CI_SUFFIX], its["meets_slo"], colour, label=client)
+        for (client, points), colour in zip(rows.groupby("client", sort=False), PALETTE, strict=False):
+            ends = points[key + CI_SUFFIX]
+            measured(axes, points["limit"], points[key], ends, points["meets_slo"], colour, label=client)
         axes.axhline(0.99, color="#666666", linewidth=1, linestyle="--")
         axes.set_xscale("log")
         axes.set_xticks([0.25, 0.5, 1, 1.5, 2, 3, 4.5, 6], ["¼", "½", "1", "1.5", "2", "3", "4.5", "6"])

@@ -9,7 +9,7 @@ import pandas as pd
 from experiments.drawing import CI_SUFFIX, PALETTE, measured, panels, save
 from experiments.running import Play, main
 
-SMALL = ("replications=1", "horizon_s=1200", "arrivals.exact_tasks=150", "engine.max_num_seqs=8")
+SMALL = {"replications": 1, "horizon_s": 1200, "arrivals.exact_tasks": 150, "engine.max_num_seqs": 8}
 NEEDED = 2
 """Pairs that meet the SLO if nothing happens."""
 SPOT = ("reliability=spot", "prices=nebius_spot")
@@ -27,8 +27,8 @@ def answer(play: Play, folder: Path) -> None:
     parts, fleets = [], list(FLEETS.items())
     for number, (fleet, (spares, words)) in enumerate(fleets[2:] if play.small else fleets):
         tried = play.some(spares)
-        replicas = ",".join(str(NEEDED + spare) for spare in tried)
-        parts.append(play(f"scaling.n_replicas={replicas}", *words, part=str(number)).assign(fleet=fleet, spare=tried))
+        axes = {"scaling.n_replicas": [NEEDED + spare for spare in tried]}
+        parts.append(play(*words, part=str(number), axes=axes).frame.assign(fleet=fleet, spare=tried))
     table = pd.concat(parts, ignore_index=True)
     draw(table, folder / "spare_replicas.png")
     columns = ["fleet", "spare", "slo_attainment_fraction", "slo_attainment_fraction" + CI_SUFFIX, "ttft_p99_s"]

@@ -8,16 +8,14 @@ import pandas as pd
 
 from experiments.drawing import CI_SUFFIX, PALETTE, measured, panels, save
 from experiments.running import Play, main
-from sim.study.collect import collect
-from sim.study.reprice import reprice_folder
 
-SMALL = ("replications=1", "horizon_s=1200", "arrivals.exact_tasks=80", "engine.max_num_seqs=4")
+SMALL = {"replications": 1, "horizon_s": 1200, "arrivals.exact_tasks": 80, "engine.max_num_seqs": 4}
 FLEETS = {
-    "API alone": ("0", ("scaling=none", "routing=api_only", "placement=least_loaded")),
-    "GPUs alone": ("2,3,4,5", ("routing=fleet_only",)),
-    "overflow, not asking": ("1,2,3,4", ("routing.queue_per_replica=0",)),  # as fleet=hybrid_overflow
-    "by class": ("1,2,3,4", ("routing=by_calls",)),
-    "by class, agents overflow": ("1,2,3", ("routing=by_application", "routing.rest.queue_per_replica=0")),
+    "API alone": ((0,), ("scaling=none", "routing=api_only", "placement=least_loaded")),
+    "GPUs alone": ((2, 3, 4, 5), ("routing=fleet_only",)),
+    "overflow, not asking": ((1, 2, 3, 4), ("routing.queue_per_replica=0",)),  # as fleet=hybrid_overflow
+    "by class": ((1, 2, 3, 4), ("routing=by_calls",)),
+    "by class, agents overflow": ((1, 2, 3), ("routing=by_application", "routing.rest.queue_per_replica=0")),
 }
 """The numbers of L4s tried, and the overrides."""
 CACHED_READS = "+prices.api.models.llama_3_1_8b.usd_per_mtok_cached_input=0.09"  # half, as Groq and Fireworks have it
@@ -27,12 +25,10 @@ def answer(play: Play, folder: Path) -> None:
     """Play every fleet at every size, bill it also at an API that discounts cached reads, draw, and print the table."""
     parts, fleets = [], list(FLEETS.items())
     for number, (fleet, (sizes, words)) in enumerate(fleets[2:4] if play.small else fleets):
-        tried = play.some(sizes.split(","))
-        varied = (f"scaling.n_replicas={','.join(tried)}",) if fleet != "API alone" else ()
-        table = play(*varied, *words, part=str(number))
-        cheap = collect(reprice_folder(Path(table.attrs["folder"]), [CACHED_READS]))
-        gpus = [int(size) for size in tried]
-        parts.append(table.assign(fleet=fleet, gpus=gpus, usd_cached_reads=cheap["usd_total"].to_numpy()))
+        tried = play.some(sizes)
+        table = play(*words, part=str(number), axes={"scaling.n_replicas": tried} if fleet != "API alone" else {})
+        cheap = table.reprice(CACHED_READS).frame
+        parts.append(table.frame.assign(fleet=fleet, gpus=tried, usd_cached_reads=cheap["usd_total"].to_numpy()))
     table = pd.concat(parts, ignore_index=True)
     draw(table, folder / "cost_over_gpus.png")
     columns = ["fleet", "gpus", "usd_total", "usd_total" + CI_SUFFIX, "usd_api", "usd_cached_reads"]

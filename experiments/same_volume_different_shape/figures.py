@@ -9,11 +9,11 @@ import pandas as pd
 from experiments.drawing import CI_SUFFIX, PALETTE, measured, panels, save
 from experiments.running import Play, main
 from sim.ledger.breakeven import replicas_for, usd_per_mtok
-from sim.scenarios import compose_config, parse
+from sim.scenarios import scenario
 from sim.units import DAY_S, HOUR_S, MONTH_S
 
-SMALL = ("replications=1", "arrivals.exact_tasks=60", "engine.max_num_seqs=4")
-FLEETS = {24: "1", 18: "1", 8: "2,3", 4: "4,5", 2: "7,8", 1: "15,16"}
+SMALL = {"replications": 1, "arrivals.exact_tasks": 60, "engine.max_num_seqs": 4}
+FLEETS = {24: [1], 18: [1], 8: [2, 3], 4: [4, 5], 2: [7, 8], 1: [15, 16]}
 """Hours a day that carry the traffic (24 over peak / mean), and the fleets to try. 24: steady. 18: Azure's chat."""
 GPUS_PER_REPLICA, USD_PER_GPU_HOUR = 2, 2.69
 BATCH = 32  # running requests at which one replica is near the SLO; a choice
@@ -23,26 +23,26 @@ ON_DEMAND = (
 )  # fmt: skip
 
 
-def profile(hours: int) -> str:
+def profile(hours: int) -> list[float]:
     """Hours 0 to 23 of a day that brings its tasks in so many of them, from eight o'clock on; 18: as Azure's chat."""
     points = [1 if 8 <= hour < 8 + hours or hours == 24 else 0 for hour in range(24)]
     if hours == 18:
-        points = parse(compose_config("arrivals=diurnal")).arrivals.profile
-    return f"[{','.join(map(str, points))}]"
+        points = list(scenario(arrivals="diurnal").arrivals.profile)
+    return points
 
 
 def answer(play: Play, folder: Path) -> None:
     """Play every shape on every fleet, keep the smallest always-on fleet that meets the SLO, draw and print."""
     parts, all_hours = [], play.some(FLEETS)
     for hours in all_hours:
-        words = (f"arrivals.profile={profile(hours)}", "fleet=always_on", f"scaling.n_replicas={FLEETS[hours]}")
-        tried = play(*words, part=f"always_on_{hours}h")
+        axes = {"arrivals.profile": [profile(hours)], "scaling.n_replicas": FLEETS[hours]}
+        tried = play("fleet=always_on", part=f"always_on_{hours}h", axes=axes).frame
         good = tried[tried["meets_slo"].astype(bool)]
         smallest = (good.head(1) if len(good) else tried.tail(1)).rename(columns={"scaling.n_replicas": "replicas"})
         parts.append(smallest.assign(hours=hours, fleet="always on"))
-    shapes = f"arrivals.profile={','.join(map(profile, all_hours))}"
-    parts.append(play(shapes, *ON_DEMAND, part="on_demand").assign(hours=all_hours, fleet="scale to zero"))
-    parts.append(play(shapes, "fleet=api_only", part="api").assign(hours=all_hours, fleet="API"))
+    shapes = {"arrivals.profile": [profile(hours) for hours in all_hours]}
+    parts.append(play(*ON_DEMAND, part="on_demand", axes=shapes).frame.assign(hours=all_hours, fleet="scale to zero"))
+    parts.append(play("fleet=api_only", part="api", axes=shapes).frame.assign(hours=all_hours, fleet="API"))
     table = pd.concat(parts, ignore_index=True)
     draw(table, folder / "cost_and_utilization.png")
     columns = ["hours", "fleet", "replicas", "slo_attainment_fraction", "ttft_p99_s", "usd_per_mtok_total"]

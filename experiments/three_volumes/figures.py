@@ -12,19 +12,19 @@ from matplotlib.axes import Axes
 from experiments.drawing import CI_SUFFIX, PALETTE, panels, save
 from experiments.running import Play, main
 from sim.ledger.breakeven import breakeven_volume, self_hosted_usd_per_month
-from sim.scenarios import compose_config, parse
+from sim.scenarios import scenario
 from sim.units import HOUR_S, MONTH_S, MTOK
 
-SMALL = ("replications=1", "horizon_s=300", "warmup_s=30", "engine.max_num_seqs=16")
+SMALL = {"replications": 1, "horizon_s": 300, "warmup_s": 30, "engine.max_num_seqs": 16}
 BILLION = 1e9
 FLEETS = [  # GPU, billions of tokens a month, pairs to try, seconds to play
-    ("a100_80gb_sxm", (10,), "2", 7_200),
-    ("h100_sxm", (20,), "1", 3_600),
-    ("h100_sxm", (50,), "2", 3_600),
-    ("a100_80gb_sxm", (20,), "3,4", 3_600),
-    ("a100_80gb_sxm", (50,), "7,8", 3_600),
-    ("h100_sxm", (0.1, 1, 3, 10), "1", 14_400),
-    ("a100_80gb_sxm", (0.1, 1, 3), "1", 14_400),
+    ("a100_80gb_sxm", (10,), [2], 7_200),
+    ("h100_sxm", (20,), [1], 3_600),
+    ("h100_sxm", (50,), [2], 3_600),
+    ("a100_80gb_sxm", (20,), [3, 4], 3_600),
+    ("a100_80gb_sxm", (50,), [7, 8], 3_600),
+    ("h100_sxm", (0.1, 1, 3, 10), [1], 14_400),
+    ("a100_80gb_sxm", (0.1, 1, 3), [1], 14_400),
 ]
 NAMES = {"a100_80gb_sxm": "A100", "h100_sxm": "H100"}
 USD_PER_GPU_HOUR = {"a100_80gb_sxm": 2.00, "h100_sxm": 3.50}  # conf/prices/article_001.yaml
@@ -38,23 +38,23 @@ ON_DEMAND = (
 )  # fmt: skip
 
 
-def rates(volumes: Sequence[float]) -> str:
+def rates(volumes: Sequence[float]) -> list[float]:
     """Requests per second that carry so many billions of tokens a month."""
-    lengths = parse(compose_config()).lengths
+    lengths = scenario().lengths
     per_request = lengths.mean_input_tokens + lengths.mean_output_tokens
-    return ",".join(f"{volume * BILLION / MONTH_S / per_request:.5f}" for volume in volumes)
+    return [round(volume * BILLION / MONTH_S / per_request, 5) for volume in volumes]
 
 
 def answer(play: Play, folder: Path) -> None:
     """Play every fleet, draw the picture, print what was measured and where the lines meet on paper."""
     parts = []
     for gpu, volumes, replicas, horizon_s in play.some(FLEETS):
-        words = (f"gpu={gpu}", f"scaling.n_replicas={replicas}", f"horizon_s={horizon_s}")
+        axes = {"arrivals.rate_per_s": rates(volumes), "gpu": [gpu], "scaling.n_replicas": replicas}
         part = f"{gpu}_{'_'.join(map(str, volumes))}"
-        parts.append(play(f"arrivals.rate_per_s={rates(volumes)}", *words, part=part).assign(fleet="always on"))
-    on_demand = play(
-        f"arrivals.rate_per_s={rates(play.some(SMALL_VOLUMES))}", "horizon_s=43200", *ON_DEMAND, part="on_demand"
-    )
+        table = play(part=part, axes={**axes, "horizon_s": horizon_s}).frame
+        parts.append(table.assign(fleet="always on"))
+    volumes = rates(play.some(SMALL_VOLUMES))
+    on_demand = play("horizon_s=43200", *ON_DEMAND, part="on_demand", axes={"arrivals.rate_per_s": volumes}).frame
     table = pd.concat([*parts, on_demand.assign(fleet="scale to zero")], ignore_index=True)
     windows_per_month = table["usd_per_month"] / table["usd_total"]
     table["volume"] = (table["input_tokens"] + table["output_tokens"]) * windows_per_month

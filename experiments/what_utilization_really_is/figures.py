@@ -13,7 +13,13 @@ from experiments.running import Play, main
 from sim.ledger.breakeven import usd_per_mtok
 from sim.units import HOUR_S
 
-SMALL = ("replications=1", "horizon_s=300", "warmup_s=30", "arrivals.burst_factor=1,4", "arrivals.exact_tasks=300,2400")
+SMALL = {
+    "replications": 1,
+    "horizon_s": 300,
+    "warmup_s": 30,
+    "arrivals.burst_factor": [1, 4],
+    "arrivals.exact_tasks": [300, 2400],
+}
 USD_PER_GPU_HOUR = 2.69  # conf/prices/market_2026.yaml, H100
 ASSUMED = 0.7  # article 004's utilization
 NAMES = {1: "steady", 2: "bursts of 2 x the mean", 4: "bursts of 4 x the mean"}
@@ -22,7 +28,7 @@ KINDS = {"busy_fraction_of_paid": ":", "token_fraction_of_peak": "-", "batch_fil
 
 def answer(play: Play, folder: Path) -> None:
     """Draw cost and the utilizations; print the table and the highest load that meets the SLO in every shape."""
-    table = play()
+    table = play().frame
     table["factor"] = table["arrivals.burst_factor"].astype(float)
     table["rate"] = table["arrivals.exact_tasks"].astype(float) / (300 if play.small else HOUR_S)
     figure, (cost, use, slo) = panels("What a million output tokens costs", "Three utilizations", "Within the SLO")

@@ -99,9 +99,11 @@ def _name(folder: Path) -> str:
 
 
 def _points(composition: Composition, axes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every combination of the axes, of the experiment's own where they are not given."""
+    """Every combination of the axes, and of the experiment's own for keys that neither they nor the base set."""
     choices: dict[str, list[Any]] = {}
-    for point in expand(None, dict(composition.grid), []):
+    fixed = {*composition.words, *composition.parts}
+    varied = {key: texts for key, texts in composition.grid.items() if key.lstrip("+") not in fixed}
+    for point in expand(None, varied, []):
         for key, text in point.items():
             values = choices.setdefault(key, [])
             if text not in values:

@@ -186,6 +186,8 @@ def test_an_experiment_brings_its_own_axes(base):
     small = sim.scenario("+experiment=shapes_by_fleets", horizon_s=3600, replications=1, **{"arrivals.exact_tasks": 5})
     table = sim.sweep(small, study="small", fleet=["api_only"], n_jobs=1)
     assert list(table.frame["arrivals"]) == ["steady", "bursty", "diurnal"] and table.folder == Path("outputs/small")
+    fixed = sim.sweep(small.replace("fleet=api_only", "arrivals=bursty"), study="fixed", n_jobs=1)
+    assert list(fixed.frame["arrivals"]) == ["bursty"] and list(fixed.frame["fleet"]) == ["api_only"]
 
 
 def policy(factor):
