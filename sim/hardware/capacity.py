@@ -1,4 +1,4 @@
-"""What one replica can serve, on paper: requests per second within a bound on the time between tokens."""
+"""What one replica can serve, on paper: requests per second under a bound on the mean time between tokens."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ def requests_per_s(
 ) -> float:
     """Requests per second of a replica whose batch is the largest with a mean time between tokens of at most `itl_s`.
 
-    With n sequences, each gets a token per step and 1 / output_tokens of them are replaced in each, whose prompts are
-    prefilled beside: ITL(n) = decode(n, context) + n / output_tokens * prefill, context = n * (input + output / 2).
-    n is at most `max_num_seqs` and what KV memory holds at full length, and at least 1. No prompt is cached.
+    Every request has `input_tokens` of prompt, none of it cached, and `output_tokens` of answer. The batch is in steady
+    state: each of n sequences gets one token per step, and per step n / output_tokens sequences end and are replaced by
+    new ones, whose prompts are prefilled within the decode steps. The mean time between tokens, in seconds, is
+    therefore ITL(n) = decode(n, context) + n / output_tokens * prefill, with context = n * (input + output / 2) tokens.
+
+    n is at least 1, and at most `max_num_seqs` and the number of whole requests that `kv_tokens` holds. If even n = 1
+    exceeds `itl_s`, the rate of n = 1 is returned. The result is n / (output_tokens * ITL(n)).
 
     >>> from sim.hardware.step_time.affine import AffineStepTime
     >>> step = AffineStepTime(base_s=0.01, per_sequence_s=0.001)
@@ -28,20 +32,21 @@ def requests_per_s(
     6.623
     """
 
-    def itl(n: int) -> float:
-        context = n * (input_tokens + output_tokens / 2)
-        decode_s = step_time.decode_s(n) + step_time.context_s * context
+    def mean_itl_s(n: int) -> float:
+        context_tokens = n * (input_tokens + output_tokens / 2)
+        decode_s = step_time.decode_s(n) + step_time.context_s * context_tokens
         prefill_s = sum(
-            step_time.step_s(n, context, [(tokens, past, past + tokens >= prompt)]) - decode_s
-            for past, tokens in chunks
+            step_time.step_s(n, context_tokens, [(new, past, past + new >= prompt_tokens)]) - decode_s
+            for past, new in chunks
         )
         return decode_s + n / output_tokens * prefill_s
 
-    prompt = max(1, round(input_tokens))
-    starts = range(0, prompt, max_num_batched_tokens)
-    chunks = [(past, min(max_num_batched_tokens, prompt - past)) for past in starts]
-    fits, too_many = 1, 1 + max(1, min(max_num_seqs, int(kv_tokens / (input_tokens + output_tokens))))
-    while too_many - fits > 1:
-        n = (fits + too_many) // 2
-        fits, too_many = (n, too_many) if itl(n) <= itl_s else (fits, n)
-    return fits / (output_tokens * itl(fits))
+    prompt_tokens = max(1, round(input_tokens))
+    starts = range(0, prompt_tokens, max_num_batched_tokens)
+    chunks = [(past, min(max_num_batched_tokens, prompt_tokens - past)) for past in starts]
+    # Bisection: a batch of `feasible` sequences keeps the bound, a batch of `too_many` breaks it or exceeds a limit.
+    feasible, too_many = 1, 1 + max(1, min(max_num_seqs, int(kv_tokens / (input_tokens + output_tokens))))
+    while too_many - feasible > 1:
+        n = (feasible + too_many) // 2
+        feasible, too_many = (n, too_many) if mean_itl_s(n) <= itl_s else (feasible, n)
+    return feasible / (output_tokens * mean_itl_s(feasible))

@@ -1,4 +1,4 @@
-"""Engine: a serving engine's flags, and the law that its steps take time by."""
+"""Engine: the flags of a serving engine, and the model of how long one of its steps takes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from sim.schema import OneOf
 
 
 class Engine(EngineFlags):
-    """A serving engine for one replica: its flags, and where its step times come from."""
+    """A serving engine for one replica: its flags, and the model that yields its step times in seconds."""
 
     step_time: OneOf[StepTimeModel] = RooflineModel()

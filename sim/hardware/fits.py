@@ -1,4 +1,8 @@
-"""What fits on a replica: weights, KV cache, and the refusal of what does not fit."""
+"""What fits on a replica: bytes of weights, blocks of KV cache, and the refusal of a model that does not fit.
+
+A replica is one tensor-parallel group. Bytes are per GPU of the group; GPUs and models are given as objects or as names
+of files in conf/gpu and conf/model, and an unknown name raises ConfigError.
+"""
 
 from __future__ import annotations
 
@@ -18,40 +22,44 @@ def weight_bytes_per_gpu(model: str | Model, engine: EngineFlags) -> float:
 def kv_bytes_per_token(model: str | Model, engine: EngineFlags) -> float:
     """KV bytes that one more token of context takes on each GPU of a replica.
 
-    GQA: 2 x layers x KV heads on this GPU x head_dim x bytes, where KV heads are replicated once there are more GPUs
-    than heads. MLA: (kv_lora_rank + qk_rope_head_dim) x bytes per layer, not divided. Sliding-window layers do not
-    grow: see `window_bytes_per_sequence`.
+    GQA: 2 x layers x KV heads per GPU x head_dim x bytes per value; a group of more GPUs than KV heads replicates
+    heads. MLA: layers x (kv_lora_rank + qk_rope_head_dim) x bytes per value, on every GPU alike. Sliding-window layers
+    are left out, since what they keep does not grow with the context: see `window_bytes_per_sequence`.
     """
     model = model_named(model)
-    growing = (model.layers - model.n_window_layers) * model.kv_bytes_per_token_per_layer(
-        engine.tensor_parallel, engine.kv_dtype
-    )
-    return growing + model.layers * model.indexer_bytes_per_token_per_layer
+    growing_layers = model.layers - model.n_window_layers
+    layer_bytes = model.kv_bytes_per_token_per_layer(engine.tensor_parallel, engine.kv_dtype)
+    return growing_layers * layer_bytes + model.layers * model.indexer_bytes_per_token_per_layer
 
 
 def window_bytes_per_sequence(model: str | Model, engine: EngineFlags) -> float:
-    """What the sliding-window layers keep of one sequence on each GPU: the window, and the block it slides through."""
+    """KV bytes that the sliding-window layers keep of one sequence on each GPU: the window and one block more.
+
+    The block more is the one that the start of the window lies in: it is freed only once the window has left it.
+    """
     model = model_named(model)
     tokens = (model.sliding_window or 0) + engine.block_tokens
     return model.n_window_layers * tokens * model.kv_bytes_per_token_per_layer(engine.tensor_parallel, engine.kv_dtype)
 
 
 def kv_memory_bytes(gpu: str | Gpu, model: str | Model, engine: EngineFlags) -> float:
-    """Bytes left for KV that grows, on each GPU: utilization x device total - weights - reserve - windows. May be < 0.
+    """Bytes for KV that grows with the context, on each GPU; negative if weights and reserve alone exceed the memory.
 
-    Windows are set aside for as many sequences as may run, but never more than half of what the weights leave.
+    gpu_memory_utilization x device total - weights - activation reserve - sliding windows. Windows are set aside for
+    `max_num_seqs` sequences, but take at most half of what weights and reserve leave.
     """
     gpu, model = gpu_named(gpu), model_named(model)
-    taken = weight_bytes_per_gpu(model, engine) + engine.activation_reserve_gb * GB
-    left = engine.gpu_memory_utilization * gpu.device_total_gb * GB - taken
-    windows = engine.max_num_seqs * window_bytes_per_sequence(model, engine)
-    return left - min(windows, 0.5 * max(0.0, left))
+    fixed_bytes = weight_bytes_per_gpu(model, engine) + engine.activation_reserve_gb * GB
+    left_bytes = engine.gpu_memory_utilization * gpu.device_total_gb * GB - fixed_bytes
+    window_bytes = engine.max_num_seqs * window_bytes_per_sequence(model, engine)
+    return left_bytes - min(window_bytes, 0.5 * max(0.0, left_bytes))
 
 
 def kv_blocks_of(gpu: str | Gpu, model: str | Model, engine: EngineFlags) -> int:
-    """KV blocks of `engine.block_tokens` tokens that one replica holds; 0 if the weights leave no room.
+    """KV blocks of `engine.block_tokens` tokens that one replica holds; 0 if the weights leave no memory for any.
 
-    What a real engine logged (`engine.kv_cache_blocks`) goes before what its memory would suggest.
+    If `engine.kv_cache_blocks` is set, it is returned as it is: the number that a real engine logged is more accurate
+    than the number computed here from its memory.
     """
     if engine.kv_cache_blocks is not None:
         return engine.kv_cache_blocks
@@ -70,10 +78,12 @@ def kv_blocks(
     kv_dtype: Dtype | None = None,
     activation_reserve_gb: float = 1.25,
 ) -> int:
-    """KV blocks of a replica of `tensor_parallel` GPUs; gpu and model as objects or as names in conf/. 0 if too big.
+    """KV blocks that a replica of `tensor_parallel` GPUs holds; 0 if the weights leave no memory for any.
 
-    Within 1.5 % of what eight vLLM servers logged. Sliding windows are set aside for 256 sequences. Raises ConfigError
-    for a name that is not known, a group that does not divide the attention heads, and values out of range.
+    `gpu` and `model` are objects, or names of files in conf/gpu and conf/model. The result is within 1.5 % of the
+    number that eight vLLM servers logged. Sliding windows are set aside for 256 sequences, the default of
+    `max_num_seqs`. Raises ConfigError for an unknown name, a `tensor_parallel` that does not divide the attention
+    heads, and a value out of range.
 
     >>> kv_blocks("h100_sxm", "mistral_nemo", 1) > 10_000
     True
@@ -92,6 +102,7 @@ def kv_blocks(
 
 
 def _refuse_uneven_split(model: Model, engine: EngineFlags) -> None:
+    """Raise ConfigError if the attention heads cannot be divided evenly among the GPUs of the group."""
     if model.heads % engine.tensor_parallel:
         raise ConfigError(
             f"engine.tensor_parallel = {engine.tensor_parallel}: must divide the {model.heads} attention heads of"
@@ -100,27 +111,28 @@ def _refuse_uneven_split(model: Model, engine: EngineFlags) -> None:
 
 
 def refuse_if_too_big(gpu: str | Gpu, model: str | Model, engine: EngineFlags) -> None:
-    """Raise ConfigError, with the arithmetic, if the model cannot be split so or leaves no KV block."""
+    """Raise ConfigError, with the arithmetic, if the heads do not divide among the GPUs or no KV block is left."""
     gpu, model = gpu_named(gpu), model_named(model)
     _refuse_uneven_split(model, engine)
     if kv_blocks_of(gpu, model, engine) >= 1:
         return
-    gives = engine.gpu_memory_utilization * gpu.device_total_gb
+    usable_gb = engine.gpu_memory_utilization * gpu.device_total_gb
     raise ConfigError(
         f"model {model.name} needs {model.weight_bytes(engine.weight_dtype) / GB:.1f} GB of weights /"
         f" {engine.tensor_parallel} GPU + {engine.activation_reserve_gb} GB reserve = "
         f"{weight_bytes_per_gpu(model, engine) / GB + engine.activation_reserve_gb:.1f} GB; {gpu.name} gives"
-        f" {engine.gpu_memory_utilization} x {gpu.device_total_gb} = {gives:.1f} GB: {_ways_out(gpu, model, engine)}"
+        f" {engine.gpu_memory_utilization} x {gpu.device_total_gb} = {usable_gb:.1f} GB:"
+        f" {_remedies(gpu, model, engine)}"
     )
 
 
-def _ways_out(gpu: Gpu, model: Model, engine: EngineFlags) -> str:
-    """The smallest groups that would hold the model, as published and in fp8."""
-    ways = []
+def _remedies(gpu: Gpu, model: Model, engine: EngineFlags) -> str:
+    """Words to type: the fewest GPUs per replica that would hold the model, with its weights as they are and in fp8."""
+    remedies = []
     for dtype, words in ((engine.weight_dtype, "engine.tensor_parallel >= {}"), ("fp8", "fp8 weights on {} GPU")):
-        for tp in (1, 2, 4, 8, 16, 32):
-            trial = engine.model_copy(update={"tensor_parallel": tp, "weight_dtype": dtype})
-            if model.heads % tp == 0 and kv_blocks_of(gpu, model, trial) >= 1:
-                ways.append(words.format(tp))
+        for n_gpus in (1, 2, 4, 8, 16, 32):
+            trial = engine.model_copy(update={"tensor_parallel": n_gpus, "weight_dtype": dtype})
+            if model.heads % n_gpus == 0 and kv_blocks_of(gpu, model, trial) >= 1:
+                remedies.append(words.format(n_gpus))
                 break
-    return "use " + " or ".join(dict.fromkeys(ways)) if ways else "use a GPU with more memory"
+    return "use " + " or ".join(dict.fromkeys(remedies)) if remedies else "use a GPU with more memory"

@@ -1,4 +1,4 @@
-"""EngineFlags: what a serving engine is told on its command line, for one replica."""
+"""EngineFlags: the options of a serving engine for one replica, as a command line gives them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sim.schema import Config
 
 
 class EngineFlags(Config):
-    """A serving engine and its flags, for one replica. Names are those of vLLM."""
+    """The options of a serving engine for one replica. Where vLLM has the option, the name is vLLM's."""
 
     max_num_seqs: int = Field(256, gt=0, description="cap on running sequences")
     max_num_batched_tokens: int = Field(2048, gt=0, description="token budget of one step")
@@ -20,7 +20,9 @@ class EngineFlags(Config):
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="share of device memory the engine may take")
     activation_reserve_gb: float = Field(1.25, ge=0, description="per GPU: activations, graphs, context")
     block_tokens: int = Field(16, gt=0, description="tokens of one KV block")
-    kv_cache_blocks: int | None = Field(None, gt=0, description="as the engine's own log says; None: from memory")
+    kv_cache_blocks: int | None = Field(
+        None, gt=0, description="as the engine's own log says; None: computed from memory"
+    )
     prefix_caching: bool = True
     weight_dtype: Dtype | None = Field(None, description="quantise the linear layers; None: as published")
     kv_dtype: Dtype | None = Field(None, description="KV cache type; None: as published")
@@ -36,32 +38,39 @@ class EngineFlags(Config):
     scheduling_policy: Literal["fcfs", "priority"] = Field("fcfs", description="order of the queue and of preemption")
     capacity_policy: Literal["max_utilization", "guaranteed_no_evict"] = Field(
         "max_utilization",
-        description="who has room: a prompt that fits now, perhaps to be preempted; or one whose whole output will fit",
+        description="what a waiting request needs to be admitted: KV blocks for its prompt, at the risk of preemption; "
+        "or KV blocks for its prompt and whole output",
     )
     chunked_prefill: bool = Field(
-        True, description="long prompts in several steps; if not, input + output must be <= max_num_batched_tokens"
+        True,
+        description="a long prompt is prefilled in several steps; if false, input + output of a request must be <= "
+        "max_num_batched_tokens",
     )
     max_model_len: int | None = Field(
-        None, gt=0, description="input + output of a request, longer ones are refused; None: the model's context"
+        None,
+        gt=0,
+        description="most input + output tokens of a request, longer ones are refused; None: the model's context",
     )
     max_queue: int | None = Field(
-        None, ge=0, description="requests a replica takes beyond max_num_seqs, the rest are refused; None: any number"
+        None,
+        ge=0,
+        description="most requests on a replica beyond max_num_seqs, further ones are refused; None: no limit",
     )
     request_overhead_s: float = Field(0.0, ge=0, description="HTTP and tokenising, once per request")
     speculative: Speculation | None = Field(None, description="None: every step yields one token of a sequence")
 
     @property
     def tokens_per_decode(self) -> int:
-        """Tokens that a step computes of every decoding sequence: its next, and those drafted."""
+        """Tokens that one step computes of every decoding sequence: the next token, and the drafted ones to verify."""
         return 1 if self.speculative is None else self.speculative.draft_tokens + 1
 
     @model_validator(mode="after")
     def _budget_holds_a_decode_of_all(self) -> EngineFlags:
-        each = self.tokens_per_decode
-        if self.max_num_batched_tokens < self.max_num_seqs * each:
+        tokens = self.tokens_per_decode
+        if self.max_num_batched_tokens < self.max_num_seqs * tokens:
             raise ValueError(
                 f"max_num_batched_tokens = {self.max_num_batched_tokens} must be >= max_num_seqs = {self.max_num_seqs}"
-                f"{f' x {each} tokens' if each > 1 else ''}: every running sequence needs its part of a step's budget"
+                f"{f' x {tokens} tokens' if tokens > 1 else ''}: every running sequence needs a part of a step's budget"
             )
         return self
 
@@ -75,5 +84,8 @@ class EngineFlags(Config):
 
 
 def max_context_tokens(model: Model, engine: EngineFlags) -> int:
-    """Input and output that one request may have; longer ones are refused."""
+    """Most input + output tokens of one request: the model's context, or `engine.max_model_len` where that is less.
+
+    A replica refuses a longer request.
+    """
     return min(model.max_context_tokens, engine.max_model_len or model.max_context_tokens)

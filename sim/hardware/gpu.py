@@ -1,4 +1,4 @@
-"""Gpu: one card, as its data sheet states it and as an engine really gets it."""
+"""Gpu: one GPU, by the figures of its data sheet and the fraction of each that a serving engine reaches."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _TFLOP = 1e12
 
 
 class Gpu(Config):
-    """One GPU: the figures of its data sheet, and how much of each an engine really gets.
+    """One GPU: the figures of its data sheet, and the fraction of each that a serving engine reaches.
 
-    Every efficiency is a fraction of the data sheet's figure, in (0, 1]: nothing is faster than the card.
+    Every efficiency is in (0, 1], so that no step is faster than the data sheet allows. `*_us`: microseconds.
     """
 
     name: str
@@ -48,23 +48,24 @@ class Gpu(Config):
     all_reduce_bandwidth_fraction: float = Field(gt=0, le=1, description="of link_gb_per_s")
 
     def _narrow_tflops(self, dtype: str) -> float | None:
-        """Dense peak of the units for a type narrower than bf16; None if the card has none."""
+        """Dense peak, in TFLOP/s, of the units for a type narrower than bf16; None for bf16, or without such units."""
         return {"fp8": self.fp8_dense_tflops, "mxfp4": self.fp4_dense_tflops, "nvfp4": self.fp4_dense_tflops}.get(dtype)
 
     def quantizes_activations_to(self, dtype: str) -> bool:
-        """Whether products with weights of `dtype` run on units for that type, which want narrow activations, too."""
+        """Whether products with weights of `dtype` run on units for that type, which need activations of it, too."""
         return self._narrow_tflops(dtype) is not None
 
     def peak_flops_per_s(self, dtype: str) -> float:
-        """Dense peak for weights of `dtype`; types the card has no units for are computed in bf16."""
+        """Dense peak, in FLOP/s, for weights of `dtype`; a type that the GPU has no units for is computed in bf16."""
         return (self._narrow_tflops(dtype) or self.bf16_dense_tflops) * _TFLOP
 
     def gemm_flops_per_s(self, dtype: str) -> float:
-        """What large matrix products reach with weights of `dtype`."""
+        """FLOP/s that large matrix products reach with weights of `dtype`: the peak times the GEMM efficiency."""
         narrow = self.quantizes_activations_to(dtype)
         return self.peak_flops_per_s(dtype) * (self.fp8_gemm_efficiency if narrow else self.gemm_efficiency)
 
     def kv_read_efficiency_of(self, kv_dtype: str) -> float:
+        """Fraction of memory bandwidth that decode attention reaches on a KV cache of `kv_dtype`."""
         return self.kv_read_efficiency if kv_dtype == "bf16" else self.fp8_kv_read_efficiency
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The shape of any published model, read from its Hugging Face `config.json`."""
+"""The shape of a published model, read from its Hugging Face `config.json`, for the architectures in `_READERS`."""
 
 from __future__ import annotations
 
@@ -17,20 +17,27 @@ _LEFT_OUT = {
         "max_position_embeddings": 131_072, "sliding_window_pattern": 6, "tie_word_embeddings": True,
     },
 }  # fmt: skip
-"""What published files leave out, by model_type: defaults of the transformers library (recalled, not re-fetched)."""
+"""Values of keys that published files leave out, by model_type.
 
-_SAME_IN_16_BITS = {"bfloat16": "bf16", "float16": "bf16", "float32": "bf16"}  # float32 is served in 16 bits
+They are the defaults of the transformers library, recalled and not fetched again.
+"""
+
+# A model published in float32 is served in 16 bits, as vLLM's `--dtype auto` does.
+_SERVED_DTYPE = {"bfloat16": "bf16", "float16": "bf16", "float32": "bf16"}
 
 
 class _Config:
-    """A config.json that says which key of which file is missing or wrong."""
+    """The keys and values of one config.json. Its errors name the file and the key that is missing or wrong."""
 
     def __init__(self, path: Path, raw: dict[str, Any]):
         self.path = path
         self.raw = raw
 
     def number(self, *keys: str, default: int | None = None) -> int:
-        """The first of `keys` that is there. Raises ConfigError if none is and there is no default."""
+        """The value of the first of `keys` that the file has; else `default`.
+
+        Raises ConfigError for a value that is not a whole number, and where there is neither a key nor a default.
+        """
         for key in keys:
             value = self.raw.get(key)
             if value is None:
@@ -43,15 +50,16 @@ class _Config:
         return default
 
     def get(self, key: str, default: Any = None) -> Any:
+        """The value of `key`; `default` if the file lacks the key or has null."""
         value = self.raw.get(key)
         return default if value is None else value
 
 
 def read_shape(path: str | Path) -> dict[str, Any]:
-    """Fields of `sim.hardware.model.Model` as a config.json has them; multimodal models: their language part.
+    """Fields of `sim.hardware.model.Model`, by name, that a config.json states: a multimodal model's language part.
 
-    Raises ConfigError, naming file and key, for a file that cannot be read, an architecture that is not known and a
-    field that is missing.
+    Raises ConfigError, naming file and key, for a file that cannot be read or is not JSON, an unknown architecture, and
+    a key that is missing or wrong.
     """
     path = Path(path)
     try:
@@ -62,20 +70,22 @@ def read_shape(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: is not JSON ({error})") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: must be an object with the keys of a Hugging Face config.json")
-    outer, raw = raw, raw.get("text_config") or raw
-    kind = str(raw.get("model_type", ""))
-    config = _Config(path, {"quantization_config": outer.get("quantization_config"), **_LEFT_OUT.get(kind, {}), **raw})
-    if kind not in _READERS:
-        raise ConfigError(f"{path}: model_type = {kind!r}: is not one of {', '.join(sorted(_READERS))}")
-    published = outer.get("_name_or_path")
-    name = published or (path.parent.name if path.stem == "config" else path.stem) or kind
+    language = raw.get("text_config") or raw
+    model_type = str(language.get("model_type", ""))
+    left_out = _LEFT_OUT.get(model_type, {})
+    config = _Config(path, {"quantization_config": raw.get("quantization_config"), **left_out, **language})
+    if model_type not in _READERS:
+        raise ConfigError(f"{path}: model_type = {model_type!r}: is not one of {', '.join(sorted(_READERS))}")
+    published = raw.get("_name_or_path")
+    name = published or (path.parent.name if path.stem == "config" else path.stem) or model_type
     return (
         {"name": Path(name).name, "hugging_face_id": published or name}
-        | _common(config) | _READERS[kind](config) | _windows(config, kind) | _dtypes(config)
+        | _common(config) | _READERS[model_type](config) | _windows(config, model_type) | _dtypes(config)
     )  # fmt: skip
 
 
 def _common(config: _Config) -> dict[str, Any]:
+    """Fields that every architecture states under the same keys."""
     hidden, heads = config.number("hidden_size"), config.number("num_attention_heads")
     return {
         "layers": config.number("num_hidden_layers"),
@@ -93,10 +103,12 @@ def _common(config: _Config) -> dict[str, Any]:
 
 
 def _dense(config: _Config) -> dict[str, Any]:
+    """Every layer has a dense feed-forward."""
     return {"ffn": config.number("intermediate_size")}
 
 
 def _mixtral(config: _Config) -> dict[str, Any]:
+    """Every layer has routed experts, of the width `intermediate_size`."""
     return {
         "experts": config.number("num_local_experts"),
         "experts_per_token": config.number("num_experts_per_tok", "experts_per_token"),
@@ -105,9 +117,10 @@ def _mixtral(config: _Config) -> dict[str, Any]:
 
 
 def _qwen_moe(config: _Config) -> dict[str, Any]:
-    layers, every = config.number("num_hidden_layers"), config.number("decoder_sparse_step", default=1)
+    """Qwen: every `decoder_sparse_step`-th layer has experts, except those that `mlp_only_layers` lists."""
+    layers, moe_interval = config.number("num_hidden_layers"), config.number("decoder_sparse_step", default=1)
     dense_only = set(config.get("mlp_only_layers", []))
-    dense = sum(i in dense_only or (i + 1) % every != 0 for i in range(layers))
+    dense = sum(layer in dense_only or (layer + 1) % moe_interval != 0 for layer in range(layers))
     return {
         "experts": config.number("num_experts"),
         "experts_per_token": config.number("num_experts_per_tok"),
@@ -120,18 +133,19 @@ def _qwen_moe(config: _Config) -> dict[str, Any]:
 
 def _routed_and_shared(config: _Config) -> dict[str, Any]:
     """DeepSeek and GLM: the first layers are dense, the others have routed and shared experts."""
-    width = config.number("moe_intermediate_size")
+    expert_ffn = config.number("moe_intermediate_size")
     return {
         "experts": config.number("n_routed_experts"),
         "experts_per_token": config.number("num_experts_per_tok"),
-        "expert_ffn": width,
-        "shared_expert_ffn": width * config.number("n_shared_experts", default=0),
+        "expert_ffn": expert_ffn,
+        "shared_expert_ffn": expert_ffn * config.number("n_shared_experts", default=0),
         "dense_mlp_layers": config.number("first_k_dense_replace", default=0),
         "ffn": config.number("intermediate_size"),
     }
 
 
 def _deepseek(config: _Config) -> dict[str, Any]:
+    """Multi-head latent attention, sparse (`dsa`) where the file has the keys of an indexer."""
     shape = _routed_and_shared(config) | {
         "attention": "mla",
         "kv_heads": 1,
@@ -152,11 +166,11 @@ def _deepseek(config: _Config) -> dict[str, Any]:
 
 
 def _llama4(config: _Config) -> dict[str, Any]:
-    layers, every = config.number("num_hidden_layers"), config.number("interleave_moe_layer_step", default=1)
-    dense = layers - layers // every
-    width = config.number("intermediate_size")
+    """Every `interleave_moe_layer_step`-th layer has routed experts and a shared one, the others are dense."""
+    layers, moe_interval = config.number("num_hidden_layers"), config.number("interleave_moe_layer_step", default=1)
+    dense = layers - layers // moe_interval
     return _mixtral(config) | {
-        "shared_expert_ffn": width,
+        "shared_expert_ffn": config.number("intermediate_size"),
         "dense_mlp_layers": dense,
         "ffn": config.number("intermediate_size_mlp") if dense else 0,
     }
@@ -170,59 +184,68 @@ _READERS: dict[str, Callable[[_Config], dict[str, Any]]] = {
     **dict.fromkeys(("glm4_moe", "glm4v_moe_text"), _routed_and_shared),
     "llama4_text": _llama4,
 }
+"""The reader of the feed-forward and attention fields, by model_type."""
 
 
 # --- windows and number formats --------------------------------------------------------------------------------------
 
 
-def _windows(config: _Config, kind: str) -> dict[str, Any]:
-    """Layers with a sliding window: as `layer_types` says, else every second (gpt-oss) or the last (Qwen).
+def _windows(config: _Config, model_type: str) -> dict[str, Any]:
+    """The sliding window in tokens, and the fraction of the layers that have it; no fields if no layer has one.
 
-    Where all layers have one, it is left out: right up to that many tokens, too much memory and time beyond.
+    The layers are those that `layer_types` or `sliding_window_pattern` states; else every second one (gpt-oss), or
+    those from `max_window_layers` on (Qwen). A window in all layers is left out, because `Model` cannot have one: up to
+    the window this is exact, beyond it memory and time are overstated.
     """
     window = config.get("sliding_window")
     if not window or config.get("use_sliding_window") is False:
         return {}
     layers = config.number("num_hidden_layers")
-    if types := config.get("layer_types"):
-        fraction = sum(t == "sliding_attention" for t in types) / layers
-    elif every := config.get("sliding_window_pattern"):
-        fraction = (layers - layers // every) / layers
-    elif kind.startswith("qwen"):
+    if layer_types := config.get("layer_types"):
+        fraction = sum(layer_type == "sliding_attention" for layer_type in layer_types) / layers
+    elif full_attention_interval := config.get("sliding_window_pattern"):
+        fraction = (layers - layers // full_attention_interval) / layers
+    elif model_type.startswith("qwen"):
         if not config.get("use_sliding_window", False):
             return {}
         fraction = 1 - config.number("max_window_layers", default=0) / layers
     else:
-        fraction = 0.5 if kind == "gpt_oss" else 1.0
+        fraction = 0.5 if model_type == "gpt_oss" else 1.0
     if not 0 < fraction < 1:
         return {}
     return {"sliding_window": config.number("sliding_window"), "sliding_window_fraction": fraction}
 
 
 def _dtypes(config: _Config) -> dict[str, Any]:
+    """Number formats of weights, experts, attention and KV cache, where they are not the defaults of `Model`."""
     quantization = config.get("quantization_config", {})
-    kv_cache = quantization.get("kv_cache_quant_algo") or quantization.get("kv_cache_scheme")  # 8-bit floats, if any
+    # Published files have one of these keys only if their KV cache is of 8-bit floats.
+    quantized_kv = quantization.get("kv_cache_quant_algo") or quantization.get("kv_cache_scheme")
     return (
         _weight_dtypes(config, quantization)
-        | ({"kv_dtype": "fp8"} if kv_cache else {})
-        | ({"attention_dtype": "bf16"} if _leaves_attention_alone(config, quantization) else {})
+        | ({"kv_dtype": "fp8"} if quantized_kv else {})
+        | ({"attention_dtype": "bf16"} if _keeps_attention_in_16_bits(config, quantization) else {})
     )
 
 
-def _leaves_attention_alone(config: _Config, quantization: dict[str, Any]) -> bool:
-    """Whether the attention of most layers of the language part is not quantised: by a pattern, or one by one."""
-    named = [*(quantization.get("ignore") or ()), *(quantization.get("modules_to_not_convert") or ())]
-    attention = [str(module) for module in named if "self_attn" in str(module) and "vision" not in str(module)]
+def _keeps_attention_in_16_bits(config: _Config, quantization: dict[str, Any]) -> bool:
+    """Whether the file excludes attention from quantisation: by a pattern, or module by module in most layers.
+
+    Modules of a vision part do not count.
+    """
+    excluded = [*(quantization.get("ignore") or ()), *(quantization.get("modules_to_not_convert") or ())]
+    attention = [str(module) for module in excluded if "self_attn" in str(module) and "vision" not in str(module)]
     layers = {found[1] for module in attention if (found := re.search(r"layers\.(\d+)\.", module))}
     return any(module.startswith("re:") for module in attention) or 2 * len(layers) > config.number("num_hidden_layers")
 
 
 def _weight_dtypes(config: _Config, quantization: dict[str, Any]) -> dict[str, Any]:
+    """`weight_dtype` or `expert_dtype`. Raises ConfigError, naming the file, for a number format that is not known."""
     if not quantization:
-        given = str(config.get("dtype", config.get("torch_dtype", "bfloat16")))
-        if given not in _SAME_IN_16_BITS:
-            raise ConfigError(f"{config.path}: torch_dtype = {given!r}: is not one of {', '.join(_SAME_IN_16_BITS)}")
-        return {"weight_dtype": _SAME_IN_16_BITS[given]}
+        dtype = str(config.get("dtype", config.get("torch_dtype", "bfloat16")))
+        if dtype not in _SERVED_DTYPE:
+            raise ConfigError(f"{config.path}: torch_dtype = {dtype!r}: is not one of {', '.join(_SERVED_DTYPE)}")
+        return {"weight_dtype": _SERVED_DTYPE[dtype]}
     method = quantization.get("quant_method")
     if method == "fp8":
         return {"weight_dtype": "fp8"}

@@ -1,4 +1,4 @@
-"""Model: a language model as its shape, and what that shape costs in parameters, bytes and operations."""
+"""Model: the shape of a language model, and the parameters, bytes and floating-point operations that follow from it."""
 
 from __future__ import annotations
 
@@ -20,17 +20,21 @@ BYTES_PER_PARAM: dict[str, float] = {
     "mxfp4": 0.53125,  # 4 bits, and one 8-bit scale for 32 values (OCP microscaling formats)
     "nvfp4": 0.5625,  # 4 bits, and one 8-bit scale for 16 values
 }
-_HIGH = 2.0  # embeddings, router and norms stay in 16 bits whatever the weights are
+"""Bytes per weight or KV value, scales included."""
+
+_UNQUANTIZED_BYTES = 2.0
+"""Bytes per parameter of embeddings, routers and norms, which stay in 16 bits whatever the weights are."""
 
 
 class Model(Config):
     """The shape of a transformer: gated feed-forward layers (dense or mixture of experts), and one of three attentions.
 
-    `gqa` keeps `kv_heads` keys and values of `head_dim` per layer. `mla` keeps one latent of `kv_lora_rank +
-    qk_rope_head_dim` per layer, shared by all heads and therefore not divided by tensor parallelism; `dsa` is `mla`
-    that reads only the `sparse_top_k` tokens a small indexer picks. With `sliding_window`, that share of the layers
-    sees and keeps only the last `sliding_window` tokens. `config_path` names a Hugging Face config.json to read the
-    shape from; fields given beside it go before.
+    `gqa` keeps `kv_heads` keys and as many values, each of `head_dim` numbers, per token and layer. `mla` keeps one
+    latent of `kv_lora_rank + qk_rope_head_dim` numbers per token and layer, which all heads share and which tensor
+    parallelism therefore does not divide. `dsa` is `mla` that reads only `sparse_top_k` tokens, picked by an indexer.
+    With `sliding_window`, the fraction `sliding_window_fraction` of the layers reads and keeps only the last
+    `sliding_window` tokens. `config_path` is the path of a Hugging Face config.json, whose shape is taken; a field
+    given beside `config_path` takes precedence over the file.
     """
 
     config_path: str | None = None
@@ -107,16 +111,18 @@ class Model(Config):
             )
         return self
 
-    # Parameters
+    # --- parameters ----------------------------------------------------------------------------------------------
 
     @property
     def n_dense_mlp_layers(self) -> int:
+        """Layers with a dense feed-forward."""
         if self.dense_mlp_layers is not None:
             return self.dense_mlp_layers
         return 0 if self.experts else self.layers
 
     @property
     def n_moe_layers(self) -> int:
+        """Layers with routed experts."""
         return self.layers - self.n_dense_mlp_layers if self.experts else 0
 
     @property
@@ -132,102 +138,120 @@ class Model(Config):
 
     @property
     def attention_params(self) -> int:
+        """Attention projections of all layers."""
         return self.layers * self.attention_params_per_layer
 
     @property
     def mlp_params(self) -> int:
-        """Feed-forward layers that every token passes: dense ones and shared experts."""
+        """Parameters of the feed-forward layers that every token passes: dense ones and shared experts."""
         dense = self.n_dense_mlp_layers * 3 * self.hidden * self.ffn
         return dense + self.n_moe_layers * 3 * self.hidden * self.shared_expert_ffn
 
     @property
     def dense_params(self) -> int:
-        """Linear layers that every token passes."""
+        """Parameters of the linear layers that every token passes: attention, dense feed-forward, shared experts."""
         return self.attention_params + self.mlp_params
 
     @property
     def params_per_expert(self) -> int:
+        """Gate, up and down projection of one routed expert of one layer."""
         return 3 * self.hidden * self.expert_ffn
 
     @property
     def expert_params(self) -> int:
+        """Routed experts of all layers."""
         return self.n_moe_layers * self.experts * self.params_per_expert
 
     @property
     def head_params(self) -> int:
+        """LM head."""
         return self.hidden * self.vocab
 
     @property
     def embedding_params(self) -> int:
-        """Input embeddings and LM head."""
+        """Input embeddings and LM head, once where the two are tied."""
         return self.head_params * (1 if self.tied_embeddings else 2)
 
     @property
     def counted_params(self) -> int:
-        """Linear layers, embeddings, routers and the two norms of each layer, from the shape; biases are left out."""
+        """All parameters that the shape implies: linear layers, embeddings, routers, norms. Biases are left out."""
         routers = self.n_moe_layers * self.hidden * self.experts
         norms = (2 * self.layers + 1) * self.hidden
         return self.dense_params + self.expert_params + self.embedding_params + routers + norms
 
     @property
     def total_params(self) -> float:
+        """All parameters: the published total, or `counted_params` if none is given."""
         return self.counted_params if self.total_params_b is None else self.total_params_b * 1e9
 
     @classmethod
     def from_hugging_face(cls, path: str | Path, **fields: Any) -> Model:
-        """The model of a Hugging Face config.json; `fields` go before what the file says. Raises ConfigError."""
+        """The model of a Hugging Face config.json; `fields` take precedence over the file.
+
+        Raises ConfigError, naming file and key, for a file that is unreadable, unknown or incomplete.
+        """
         return parse_config(cls, {"config_path": str(path)} | fields)
 
     @property
     def other_params(self) -> float:
-        """Published total minus all linear layers and embeddings: norms, biases, routers, indexers."""
-        slack = 0.005 * self.total_params  # published totals are rounded
+        """Published total minus all linear layers and embeddings: norms, biases, routers, indexers.
+
+        Negative only if the published total contradicts the shape by more than 0.5 %.
+        """
+        slack = 0.005 * self.total_params  # Published totals are rounded, so the difference may fall just below 0.
         rest = self.total_params - self.dense_params - self.expert_params - self.embedding_params
         return max(rest, 0.0) if rest > -slack else rest
 
     def weight_bytes(self, weight_dtype: str | None = None) -> float:
-        """All weights. `weight_dtype` overrides the published one; experts already narrower stay as they are."""
+        """Bytes of all weights. `weight_dtype` overrides the published one; experts already narrower keep theirs."""
         attention = self.attention_params * BYTES_PER_PARAM[self.attention_dtype_under(weight_dtype)]
         mlp = self.mlp_params * BYTES_PER_PARAM[self.mlp_dtype_under(weight_dtype)]
         experts = self.expert_params * BYTES_PER_PARAM[self.expert_dtype_under(weight_dtype)]
-        return attention + mlp + experts + (self.embedding_params + self.other_params) * _HIGH
+        return attention + mlp + experts + (self.embedding_params + self.other_params) * _UNQUANTIZED_BYTES
 
     def mlp_dtype_under(self, override: str | None) -> str:
+        """Number format of dense feed-forward layers and shared experts, if the engine quantises to `override`."""
         return override or self.weight_dtype
 
     def attention_dtype_under(self, override: str | None) -> str:
+        """Number format of the attention projections, if the engine quantises to `override`."""
         return override or self.attention_dtype or self.weight_dtype
 
     def expert_dtype_under(self, override: str | None) -> str:
-        """Experts published in fewer bits than the override are not widened."""
-        own = self.expert_dtype or self.weight_dtype
-        if override is None or (self.expert_dtype and BYTES_PER_PARAM[own] < BYTES_PER_PARAM[override]):
-            return own
+        """Number format of routed experts, if the engine quantises to `override`; a narrower published one is kept."""
+        published = self.expert_dtype or self.weight_dtype
+        if override is None or (self.expert_dtype and BYTES_PER_PARAM[published] < BYTES_PER_PARAM[override]):
+            return published
         return override
 
-    # KV cache and attention, whole model, per GPU of a group of `tensor_parallel`
+    # --- KV cache and attention ----------------------------------------------------------------------------------
 
     @property
     def n_window_layers(self) -> int:
+        """Layers with the sliding window."""
         return round(self.layers * self.sliding_window_fraction)
 
     def kv_bytes_per_token_per_layer(self, tensor_parallel: int, kv_dtype: str | None = None) -> float:
-        """What one layer keeps of one token on one GPU: KV heads are replicated, never cut; MLA latents not divided."""
-        size = BYTES_PER_PARAM[kv_dtype or self.kv_dtype]
+        """KV bytes that one layer keeps of one token, on each GPU of a group of `tensor_parallel` GPUs.
+
+        A KV head is never cut: a group of more GPUs than KV heads replicates heads. Every GPU keeps the whole MLA
+        latent.
+        """
+        value_bytes = BYTES_PER_PARAM[kv_dtype or self.kv_dtype]
         if self.attention == "gqa":
-            return 2 * max(1, -(-self.kv_heads // tensor_parallel)) * self.head_dim * size
-        return (self.kv_lora_rank + self.qk_rope_head_dim) * size
+            return 2 * max(1, -(-self.kv_heads // tensor_parallel)) * self.head_dim * value_bytes
+        return (self.kv_lora_rank + self.qk_rope_head_dim) * value_bytes
 
     @property
     def indexer_bytes_per_token_per_layer(self) -> float:
-        """DSA keeps an fp8 key and one fp32 scale per token and layer for its indexer (DeepSeek-V3.2 report)."""
+        """Bytes that the DSA indexer keeps per token and layer: an fp8 key, an fp32 scale (DeepSeek-V3.2 report)."""
         return self.indexer_head_dim + 4.0 if self.attention == "dsa" else 0.0
 
     @property
     def decode_flops_per_pair(self) -> float:
-        """Operations of one new token on one cached token in one layer, all heads (scores and weighted sum).
+        """FLOP of decode attention per new token, cached token and layer, all heads: scores and weighted sum.
 
-        MLA decodes in the absorbed form: every head works on the latent itself.
+        MLA decodes in the absorbed form, where every head works on the latent itself (DeepSeek-V2, arXiv 2405.04434).
         """
         if self.attention == "gqa":
             return 4.0 * self.heads * self.head_dim
@@ -235,17 +259,24 @@ class Model(Config):
 
     @property
     def prefill_flops_per_pair(self) -> float:
-        """The same in prefill, where MLA expands the latent into ordinary heads (DSA stays absorbed)."""
+        """FLOP of prefill attention per new token, cached token and layer, all heads.
+
+        MLA expands the latent into ordinary heads for prefill; DSA keeps the absorbed form of decode.
+        """
         if self.attention != "mla":
             return self.decode_flops_per_pair
         return 2.0 * self.heads * (self.qk_nope_head_dim + self.qk_rope_head_dim + self.head_dim)
 
     @property
     def indexer_flops_per_pair(self) -> float:
+        """FLOP of the indexer of DSA per new token, cached token and layer."""
         return 2.0 * self.indexer_heads * self.indexer_head_dim if self.attention == "dsa" else 0.0
 
     def expected_distinct_experts(self, tokens: int) -> float:
-        """Experts of one layer that n tokens touch: E (1 - (1 - k/E)^n), if routing is even and independent."""
+        """Mean number of distinct experts of one layer that n tokens are routed to: E (1 - (1 - k/E)^n).
+
+        E experts, k per token; routing is taken to be even, and independent from token to token.
+        """
         if not self.experts:
             return 0.0
         return self.experts * (1.0 - (1.0 - self.experts_per_token / self.experts) ** tokens)

@@ -1,4 +1,5 @@
-"""HOW LONG ONE ENGINE STEP TAKES: the protocol that replicas are built on, and the laws a config can choose.
+"""HOW LONG ONE ENGINE STEP TAKES: the protocol that replicas are built on, and the models that a config can choose.
 
-`model` holds the base of a choice, `StepTimeModel`; `roofline` is compiled with the hot path.
+`protocol` says what a step time is. `model` holds `StepTimeModel`, the base class of a choice; `from_roofline` and
+`affine` are its kinds. `roofline` does the arithmetic of the first and is compiled; `speculative` wraps any step time.
 """

@@ -1,4 +1,4 @@
-"""A step time that is affine in everything, for queues with known answers."""
+"""A step time of four given constants, for queues whose answers are known from theory."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from sim.hardware.step_time.protocol import Chunk, StepTime
 
 
 class AffineStepTime:
-    """A step time that is affine in everything, for queues with known answers.
+    """Seconds of a step as an affine function of sequences, resident context tokens and new prompt tokens.
 
-    With only `base_s` it is a clock (M/G/infinity, or M/D/1 with one slot); with only `per_sequence_s` every sequence
-    gets an equal share of a fixed rate (processor sharing).
+    With `base_s` alone every step takes the same time, which gives an M/G/infinity queue, or M/D/1 if the batch has one
+    slot. With `per_sequence_s` alone all sequences share a fixed rate evenly: processor sharing. `context_s`: seconds
+    per resident KV token.
     """
 
     __slots__ = ("base_s", "per_sequence_s", "context_s", "per_prefill_token_s")
@@ -36,18 +37,21 @@ class AffineStepTime:
         self.per_prefill_token_s = per_prefill_token_s
 
     def decode_s(self, n_sequences: int) -> float:
+        """One decode step at zero context (see `StepTime.decode_s`)."""
         return self.base_s + self.per_sequence_s * n_sequences
 
     def step_s(self, n_decode: int, context_tokens: float, chunks: Sequence[Chunk]) -> float:
+        """A mixed step (see `StepTime.step_s`); a chunk costs as much as a sequence, and its new tokens besides."""
         if not chunks:
             return self.base_s + self.per_sequence_s * n_decode + self.context_s * context_tokens
-        new = sum(chunk[0] for chunk in chunks)
-        n = n_decode + len(chunks)
-        return self.base_s + self.per_sequence_s * n + self.context_s * context_tokens + self.per_prefill_token_s * new
+        new_tokens = sum(new for new, _past, _completes in chunks)
+        sequences_s = self.per_sequence_s * (n_decode + len(chunks))
+        prefill_s = self.per_prefill_token_s * new_tokens
+        return self.base_s + sequences_s + self.context_s * context_tokens + prefill_s
 
 
 class AffineModel(StepTimeModel):
-    """Given constants, whatever the GPU and model (`AffineStepTime`)."""
+    """The same constants, in seconds, for every GPU and model (`AffineStepTime`)."""
 
     kind: Literal["affine"] = "affine"
     base_s: float = Field(0.0, ge=0)
@@ -62,5 +66,6 @@ class AffineModel(StepTimeModel):
         return self
 
     def plain(self, gpu: Gpu, model: Model, engine: EngineFlags, decode_tokens: int = 1) -> StepTime:
+        """A drafted token to verify costs as much as a token of prompt."""
         per_sequence_s = self.per_sequence_s + (decode_tokens - 1) * self.per_prefill_token_s
         return AffineStepTime(self.base_s, per_sequence_s, self.per_context_token_s, self.per_prefill_token_s)

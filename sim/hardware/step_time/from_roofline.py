@@ -1,4 +1,7 @@
-"""Step times from first principles, as a choice. Apart from the compiled `roofline`, which may hold no typed config."""
+"""The roofline step time as a kind that a config can choose.
+
+It stands in a file of its own because `roofline` is compiled, and a typed config cannot be a compiled class.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,10 @@ from sim.hardware.step_time.roofline import Roofline
 
 
 class RooflineModel(StepTimeModel):
-    """From first principles: bytes, operations, links and overheads of this GPU, model and engine (`Roofline`)."""
+    """Step times from bytes, operations, links and overheads of this GPU, model and engine (`Roofline`)."""
 
     kind: Literal["roofline"] = "roofline"
 
     def plain(self, gpu: Gpu, model: Model, engine: EngineFlags, decode_tokens: int = 1) -> StepTime:
+        """The roofline of one tensor-parallel group (see `StepTimeModel.plain`)."""
         return Roofline(gpu, model, engine, decode_tokens)

@@ -1,4 +1,4 @@
-"""StepTimeModel: where the step times of an engine come from, as a config can choose it."""
+"""StepTimeModel: the base class of the ways to get an engine's step times that a config can choose from."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from sim.schema import Choice
 
 
 class StepTimeModel(Choice):
-    """A way to get step times for a GPU, a model and an engine."""
+    """A way to get step times for a GPU, a model and an engine. A kind implements `plain`."""
 
     def plain(self, gpu: Gpu, model: Model, engine: EngineFlags, decode_tokens: int = 1) -> StepTime:
-        """The step time where a decode step computes `decode_tokens` tokens of every sequence."""
+        """The step time without speculation, of a decode step that computes `decode_tokens` tokens of every sequence.
+
+        The result keeps the laws of `StepTime`, and does not decrease with `decode_tokens`.
+        """
         raise NotImplementedError
 
     def build(self, gpu: Gpu, model: Model, engine: EngineFlags) -> StepTime:
-        """The step time of this engine, speculative if it is."""
+        """The step time of this engine, with speculative decoding if `engine.speculative` is set."""
         plain = self.plain(gpu, model, engine)
         if engine.speculative is None:
             return plain

@@ -1,4 +1,4 @@
-"""How long one engine step takes: the seam that the replica is built on."""
+"""StepTime: the seconds of one engine step, which are all that a replica knows of its GPU and model."""
 
 from __future__ import annotations
 
@@ -6,25 +6,29 @@ from collections.abc import Sequence
 from typing import Protocol
 
 Chunk = tuple[int, int, bool]
-"""(new tokens, past tokens already in KV, whether this chunk completes its prompt and so samples a token)."""
+"""A part of one prompt that one step computes: (new tokens, past tokens in KV memory, whether it completes the prompt).
+
+A chunk that completes its prompt also samples the first token of the answer.
+"""
 
 
 class StepTime(Protocol):
     """Seconds of one step of a continuous-batching engine, as a function of what is in the batch.
 
-    Laws: every result is > 0 and non-decreasing in each argument, and a pure decode step is affine in the resident
-    context, `decode_s(n) + context_s * context_tokens`, so that k steps of the same n sequences, which hold C tokens
-    before the first, take `k * decode_s(n) + context_s * (k * C + n * k * (k - 1) / 2)`.
+    Laws: every result is > 0 and non-decreasing in each argument; a step without prefill is affine in the resident
+    context, `decode_s(n) + context_s * context_tokens`. Hence k decode steps of the same n sequences, which have C
+    tokens in KV memory before the first, take `k * decode_s(n) + context_s * (k * C + n * k * (k - 1) / 2)`.
     """
 
     context_s: float
-    """Seconds per resident KV token read by a decode step."""
+    """Seconds that a decode step takes per token in KV memory."""
 
     def decode_s(self, n_sequences: int) -> float:
         """One decode step of `n_sequences` at zero context. O(1)."""
 
     def step_s(self, n_decode: int, context_tokens: float, chunks: Sequence[Chunk]) -> float:
-        """A mixed step: `n_decode` sequences with `context_tokens` in KV in total, and prefill chunks beside them.
+        """One step that decodes `n_decode` sequences, with `context_tokens` in KV memory in total, and prefills
+        `chunks`.
 
-        With no chunks it equals `decode_s(n_decode) + context_s * context_tokens` exactly.
+        Without chunks it equals `decode_s(n_decode) + context_s * context_tokens` exactly.
         """

@@ -1,4 +1,4 @@
-"""Step time from bytes, operations, links and overheads."""
+"""Roofline: the step time of one tensor-parallel group from bytes, floating-point operations, links and overheads."""
 
 # Compiled: every event passes through this module (see sim.hot_path).
 
@@ -13,10 +13,16 @@ from sim.hardware.model import BYTES_PER_PARAM, Model
 from sim.units import GB
 
 SAMPLER_PASSES: dict[str, float] = {"greedy": 0.3, "random": 1.0, "top_p": 3.0}
-"""Memory traffic of a sampler against the random one. Estimates: an argmax; softmax and noise; a sort besides."""
+"""Memory traffic of a sampler over that of the random one. Estimates, from what each does with the logits.
 
-_UNPACKING = 0.5
-"""Speed of expert products whose 4-bit weights are unpacked to 16 bits first; gpt-oss-120b on H100 (vLLM sweeps)."""
+Greedy: an argmax. Random: softmax and noise. Top-p: softmax, noise and a sort.
+"""
+
+_UNPACKING_FRACTION = 0.5
+"""Speed of expert products with 4-bit weights on a GPU without 4-bit units, over that of 16-bit products.
+
+Such weights are unpacked to 16 bits first. From vLLM sweeps of gpt-oss-120b on H100.
+"""
 
 _US = 1e-6
 _TFLOP = 1e12
@@ -24,14 +30,17 @@ _ACTIVATION_BYTES = 2
 
 
 def _one_shot_bytes(tensor_parallel: int) -> float:
-    """Largest message that vLLM's custom all-reduce sends whole to every GPU (csrc/custom_all_reduce.cuh)."""
+    """Bytes of the largest message that vLLM's custom all-reduce sends whole to every GPU (csrc/custom_all_reduce.cuh).
+
+    A longer message is sent in two shots: each GPU reduces a part of it, then all gather the parts.
+    """
     if tensor_parallel == 2:
         return math.inf
     return 512 * 1024 if tensor_parallel <= 4 else 256 * 1024
 
 
 class Roofline:
-    """Step time of one tensor-parallel group, per GPU of it, as a sum over what a step does one after another:
+    """Seconds per step of one tensor-parallel group whose GPUs all do the same: the sum of what a GPU does in turn:
 
         linear layers   [ (FLOP / (peak m))^p + (weight bytes / (bandwidth b))^p ]^(1/p), joined smoothly
         experts         FLOP / (peak m_e) + bytes of the expected distinct experts / (bandwidth b)
@@ -42,67 +51,84 @@ class Roofline:
         all-reduce      two per layer: latency + ring bytes / (link f); tensor parallel only
         overhead        per step, per layer, per sequence
 
-    Every efficiency is at most 1, so no step is faster than FLOP / peak or bytes / bandwidth. The form and its
-    constants are those of composed operator tables and whole-engine fits (Vidur, vLLM; see the sources in conf/gpu).
+    b, e, f, k, m, m_a, m_e are efficiencies and p the `overlap_norm` of the GPU. Every efficiency is at most 1, so no
+    step is faster than FLOP / peak or bytes / bandwidth. The form and the constants are those of composed operator
+    tables and whole-engine fits (Vidur, vLLM; see the sources in conf/gpu).
 
-    Limits: sequences are taken to hold at least the window (sliding-window layers) or `sparse_top_k` tokens (DSA),
-    which keeps decode affine in the context and overstates shorter ones; no tile or wave quantisation; one node.
+    Limits: every sequence is taken to have at least the window (sliding-window layers) or `sparse_top_k` tokens (DSA)
+    in KV memory, which keeps a decode step affine in the context and overstates shorter sequences; tile and wave
+    quantisation are left out; the group lies within one node.
 
     `decode_tokens`: tokens that a decode step computes, and samples, of every sequence; more than one to verify drafts.
     """
 
+    # In the names of attributes, a pair is one new token attending to one token in KV memory, over all layers; a capped
+    # layer is one that reads at most `_cap_tokens` tokens of a sequence, by a sliding window or by `sparse_top_k`.
     __slots__ = (
-        "context_s", "_decode", "_tokens", "_head", "_row_s", "_sequence_s", "_fixed_s", "_pair_s", "_capped_pair_s",
-        "_cap", "_past_s", "_capped_token_s", "_model", "_norm", "_gemm", "_experts", "_lm_head", "_token_s",
-        "_two_shot_s", "_one_shot_tokens", "_each",
+        "context_s", "_decode_s_by_n", "_tokens_s_by_n", "_head_s_by_rows", "_row_s", "_sequence_s", "_fixed_s",
+        "_pair_s", "_capped_pair_s", "_cap_tokens", "_past_s", "_capped_token_s", "_model", "_norm", "_gemm",
+        "_experts", "_lm_head", "_token_s", "_two_shot_s", "_one_shot_tokens", "_decode_tokens",
     )  # fmt: skip
 
     def __init__(self, gpu: Gpu, model: Model, engine: EngineFlags, decode_tokens: int = 1):
         self._model = model
-        self._each = decode_tokens
+        self._decode_tokens = decode_tokens
         self._norm = gpu.overlap_norm
-        self._tokens: dict[int, float] = {}
-        self._head: dict[int, float] = {}
+        self._tokens_s_by_n: dict[int, float] = {}
+        self._head_s_by_rows: dict[int, float] = {}
         self._linear_terms(gpu, model, engine)
         self._attention_terms(gpu, model, engine)
         self._overhead_terms(gpu, model, engine)
-        self._decode = [self._decode_step_s(n) for n in range(engine.max_num_seqs + 1)]
+        self._decode_s_by_n = [self._decode_step_s(n) for n in range(engine.max_num_seqs + 1)]
 
     def _linear_terms(self, gpu: Gpu, model: Model, engine: EngineFlags) -> None:
+        """Set (compute seconds per token, weight read seconds per step) of all linear layers.
+
+        Of the experts, the first is per token and the second per distinct expert; of the LM head, the first is per
+        sampled row.
+        """
         tp = engine.tensor_parallel
         attention_dtype = model.attention_dtype_under(engine.weight_dtype)
         mlp_dtype = model.mlp_dtype_under(engine.weight_dtype)
         expert_dtype = model.expert_dtype_under(engine.weight_dtype)
-        read = gpu.memory_bandwidth_gb_per_s * GB * gpu.weight_read_efficiency
-        attention, mlp, experts, head16 = [
-            gpu.gemm_flops_per_s(kind) * engine.gemm_fraction
-            for kind in (attention_dtype, mlp_dtype, expert_dtype, "bf16")
+        read_bytes_per_s = gpu.memory_bandwidth_gb_per_s * GB * gpu.weight_read_efficiency
+        attention_flops_per_s, mlp_flops_per_s, expert_flops_per_s, head_flops_per_s = [
+            gpu.gemm_flops_per_s(dtype) * engine.gemm_fraction
+            for dtype in (attention_dtype, mlp_dtype, expert_dtype, "bf16")
         ]
-        of_attention, of_mlp = model.attention_params / tp, model.mlp_params / tp
+        attention_params, mlp_params = model.attention_params / tp, model.mlp_params / tp
+        weight_bytes = attention_params * BYTES_PER_PARAM[attention_dtype] + mlp_params * BYTES_PER_PARAM[mlp_dtype]
         self._gemm = (
-            2 * of_attention / attention + 2 * of_mlp / mlp,
-            (of_attention * BYTES_PER_PARAM[attention_dtype] + of_mlp * BYTES_PER_PARAM[mlp_dtype]) / read,
+            2 * attention_params / attention_flops_per_s + 2 * mlp_params / mlp_flops_per_s,
+            weight_bytes / read_bytes_per_s,
         )
-        expert = model.n_moe_layers * model.params_per_expert / tp
+        expert_params = model.n_moe_layers * model.params_per_expert / tp
         unpacked = expert_dtype in ("mxfp4", "nvfp4") and not gpu.fp4_dense_tflops
-        experts *= gpu.expert_gemm_fraction * (_UNPACKING if unpacked else 1.0)
+        expert_flops_per_s *= gpu.expert_gemm_fraction * (_UNPACKING_FRACTION if unpacked else 1.0)
         self._experts = (
-            2 * expert * model.experts_per_token / experts,
-            expert * BYTES_PER_PARAM[expert_dtype] / read,
+            2 * expert_params * model.experts_per_token / expert_flops_per_s,
+            expert_params * BYTES_PER_PARAM[expert_dtype] / read_bytes_per_s,
         )
-        head = model.head_params / tp
-        self._lm_head = (2 * head / head16, head * BYTES_PER_PARAM["bf16"] / read)
+        head_params = model.head_params / tp
+        self._lm_head = (
+            2 * head_params / head_flops_per_s,
+            head_params * BYTES_PER_PARAM["bf16"] / read_bytes_per_s,
+        )
 
     def _attention_terms(self, gpu: Gpu, model: Model, engine: EngineFlags) -> None:
+        """Set the seconds per token in KV memory of a decode step, and per pair and per past token of a chunk.
+
+        A decode step takes whichever is longer, reading a token's KV or computing with it; the same for an indexer.
+        """
         tp = engine.tensor_parallel
         kv_dtype = engine.kv_dtype or model.kv_dtype
         kv_read = gpu.memory_bandwidth_gb_per_s * GB * gpu.kv_read_efficiency_of(kv_dtype) * engine.kv_read_fraction
         flops_per_s = gpu.bf16_dense_tflops * _TFLOP * gpu.prefill_attention_efficiency * engine.gemm_fraction
         kv_s = max(
             model.kv_bytes_per_token_per_layer(tp, engine.kv_dtype) / kv_read,
-            self._each * model.decode_flops_per_pair / tp / flops_per_s,
+            self._decode_tokens * model.decode_flops_per_pair / tp / flops_per_s,
         )
-        index_flop_s = self._each * model.indexer_flops_per_pair / flops_per_s
+        index_flop_s = self._decode_tokens * model.indexer_flops_per_pair / flops_per_s
         index_s = max(model.indexer_bytes_per_token_per_layer / kv_read, index_flop_s)
         pair_s = model.prefill_flops_per_pair / tp / flops_per_s
         sparse = model.attention == "dsa"
@@ -110,15 +136,17 @@ class Roofline:
         capped = model.layers if sparse else model.n_window_layers
         self.context_s = growing * kv_s + model.layers * index_s
         self._pair_s = growing * pair_s + model.layers * model.indexer_flops_per_pair / flops_per_s
-        self._cap = (model.sparse_top_k if sparse else model.sliding_window) or 0
+        self._cap_tokens = (model.sparse_top_k if sparse else model.sliding_window) or 0
         self._capped_token_s = capped * kv_s
         self._capped_pair_s = capped * pair_s
         self._past_s = self.context_s
-        if model.attention == "mla":  # prefill expands the latents of the past into heads again
+        if model.attention == "mla":
+            # MLA does not keep the heads, so a chunk expands the latent of every past token into heads again.
             expand = 2 * model.kv_lora_rank * model.heads * (model.qk_nope_head_dim + model.head_dim)
             self._past_s += model.layers * expand / tp / (gpu.gemm_flops_per_s("bf16") * engine.gemm_fraction)
 
     def _overhead_terms(self, gpu: Gpu, model: Model, engine: EngineFlags) -> None:
+        """Set seconds per step, per sequence, per sampled row, and of element-wise work and all-reduces per token."""
         tp = engine.tensor_parallel
         self._two_shot_s, self._one_shot_tokens = 0.0, 0.0
         elementwise = gpu.memory_bandwidth_gb_per_s * GB * gpu.elementwise_efficiency
@@ -144,11 +172,12 @@ class Roofline:
         self._row_s = model.vocab * gpu.sampling_bytes_per_logit * SAMPLER_PASSES[engine.sampler] / elementwise
 
     def _join(self, compute_s: float, read_s: float) -> float:
+        """Seconds of computing and reading that overlap in part: the p-norm of the two."""
         joined_s: float = (compute_s**self._norm + read_s**self._norm) ** (1 / self._norm)
         return joined_s
 
     def _tokens_s(self, n: int) -> float:
-        """All that depends on the number of tokens in the step and on nothing else."""
+        """Seconds that depend only on the number of tokens in the step; kept for the next step of as many tokens."""
         flop_s, read_s = self._gemm
         expert_flop_s, expert_read_s = self._experts
         dense = self._join(flop_s * n, read_s)
@@ -156,48 +185,55 @@ class Roofline:
         total = self._fixed_s + dense + experts + self._token_s * n
         if n >= self._one_shot_tokens:
             total += self._two_shot_s
-        self._tokens[n] = total
+        self._tokens_s_by_n[n] = total
         return total
 
     def _head_s(self, rows: int) -> float:
-        """LM head and sampling of `rows` sequences."""
+        """Seconds of LM head and sampling of `rows` tokens; kept for the next step of as many rows."""
         flop_s, read_s = self._lm_head
-        self._head[rows] = total = self._join(flop_s * rows, read_s) + self._row_s * rows if rows else 0.0
+        self._head_s_by_rows[rows] = total = self._join(flop_s * rows, read_s) + self._row_s * rows if rows else 0.0
         return total
 
     def _decode_step_s(self, n: int) -> float:
-        capped_s = self._capped_token_s * self._cap
-        return self._tokens_s(n * self._each) + self._head_s(n * self._each) + n * (self._sequence_s + capped_s)
+        """Seconds of one decode step of n sequences at zero context, with the capped layers at their cap."""
+        capped_s = self._capped_token_s * self._cap_tokens
+        tokens = n * self._decode_tokens
+        return self._tokens_s(tokens) + self._head_s(tokens) + n * (self._sequence_s + capped_s)
 
     def decode_s(self, n_sequences: int) -> float:
-        """One decode step of `n_sequences` at zero context."""
+        """One decode step of `n_sequences` at zero context (see `StepTime.decode_s`)."""
         try:
-            return self._decode[n_sequences]
+            return self._decode_s_by_n[n_sequences]
         except IndexError:
-            self._decode += [self._decode_step_s(n) for n in range(len(self._decode), n_sequences + 1)]
-            return self._decode[n_sequences]
+            self._decode_s_by_n += [self._decode_step_s(n) for n in range(len(self._decode_s_by_n), n_sequences + 1)]
+            return self._decode_s_by_n[n_sequences]
 
     def step_s(self, n_decode: int, context_tokens: float, chunks: Sequence[tuple[int, int, bool]]) -> float:
         """A mixed step (see `StepTime.step_s`)."""
         if not chunks:
             return self.decode_s(n_decode) + self.context_s * context_tokens
-        tokens = rows = n_decode * self._each
-        pairs = past_tokens = 0
+        tokens = rows = n_decode * self._decode_tokens
+        twice_pairs = past_tokens = 0
         for new, past, completes in chunks:
             tokens += new
             past_tokens += past
-            pairs += new * (2 * past + new + 1)
+            # Attention is causal: new token i of the chunk attends to the past tokens and to i + 1 new ones.
+            twice_pairs += new * (2 * past + new + 1)
             if completes:
                 rows += 1
-        tokens_s = self._tokens.get(tokens) or self._tokens_s(tokens)
-        head_s = self._head.get(rows) or self._head_s(rows)
+        tokens_s = self._tokens_s_by_n.get(tokens) or self._tokens_s(tokens)
+        head_s = self._head_s_by_rows.get(rows) or self._head_s(rows)
         total = tokens_s + head_s + (n_decode + len(chunks)) * self._sequence_s
-        total += context_tokens * self.context_s + past_tokens * self._past_s + 0.5 * pairs * self._pair_s
-        return total + self._capped_s(n_decode, chunks) if self._cap else total
+        total += context_tokens * self.context_s + past_tokens * self._past_s + 0.5 * twice_pairs * self._pair_s
+        return total + self._capped_s(n_decode, chunks) if self._cap_tokens else total
 
     def _capped_s(self, n_decode: int, chunks: Sequence[tuple[int, int, bool]]) -> float:
-        """Attention of layers that see at most `cap` tokens. By Jensen's bound, never less than the exact sum."""
-        cap = self._cap
+        """Seconds of attention in the capped layers, whose tokens attend to at most `_cap_tokens` tokens.
+
+        A chunk is computed at the mean context of its new tokens. min(cap, context) is concave in the context, so by
+        Jensen's inequality this is never less than the sum over the tokens.
+        """
+        cap = self._cap_tokens
         total = n_decode * cap * self._capped_token_s
         for new, past, _ in chunks:
             total += min(past, cap) * self._capped_token_s
