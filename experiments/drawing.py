@@ -11,7 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sim.report.figures import DPI, PALETTE
-from sim.report.intervals import CI_SUFFIX
+from sim.report.pooling import CI_SUFFIX
+from sim.report.verdict import is_yes
 
 __all__ = ["CI_SUFFIX", "PALETTE", "measured", "panels", "save"]
 
@@ -28,8 +29,8 @@ def panels(*titles: str, width: float = 5.0, height: float = 4.2, **looks) -> tu
 
 
 def measured(axes: Axes, x: Sequence, y: Sequence, half_widths: Sequence, kept: Sequence, colour: str, **looks) -> None:
-    """Points with 95 % intervals; filled where `kept` (the SLO), hollow where not. NaN half-widths draw no bar."""
-    x, y, kept = np.asarray(x, float), np.asarray(y, float), np.asarray(kept, bool)
+    """Points with 95 % intervals, NaN draws no bar; filled where `kept` (the SLO), else hollow, as if not resolved."""
+    x, y, kept = np.asarray(x, float), np.asarray(y, float), np.array([is_yes(value) for value in kept])
     bars = np.nan_to_num(np.asarray(half_widths, float))
     axes.errorbar(x, y, yerr=bars, fmt="none", ecolor=colour, elinewidth=1.2, capsize=3, zorder=3)
     axes.plot(x, y, color=colour, marker="o", markersize=6, markeredgewidth=1.5, zorder=3, **looks)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # for type checkers; the same names are loaded below when fir
     from sim.hardware.step_time.model import StepTimeModel
     from sim.ledger.plans.base import GpuPlan
     from sim.ledger.tariffs.base import ApiTariff
-    from sim.report.intervals import Interval
+    from sim.report.estimators import Interval
     from sim.routing.placement.placement import Placement
     from sim.routing.router import Router
     from sim.scaling.scaler import Scaler
@@ -51,7 +51,7 @@ _HOME = {
     "ColdStarts": "sim.fleet.supply.cold_starts",
     "ConfigError": "sim.schema",
     "GpuPlan": "sim.ledger.plans.base",
-    "Interval": "sim.report.intervals",
+    "Interval": "sim.report.estimators",
     "Lengths": "sim.workload.lengths.base",
     "Placement": "sim.routing.placement.placement",
     "PlayedRun": "sim.study.played",

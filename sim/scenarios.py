@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, NamedTuple
 
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from sim.api.provider import ApiChoice, ApiProvider
 from sim.composition import Composition, with_parts
@@ -24,6 +25,8 @@ from sim.hardware.gpu import Gpu
 from sim.hardware.model import Model
 from sim.ledger.prices import ON_DEMAND, Prices
 from sim.records import FIRST_POOL
+from sim.report.glossary import SUMMARY, defined
+from sim.report.pooling import CI_SUFFIX
 from sim.report.slo import Slo
 from sim.routing.placement.placement import Placement
 from sim.routing.router import Router
@@ -65,6 +68,32 @@ class Output(Config):
     figures: bool = False
 
 
+AUTO = "auto"
+
+
+class Study(Config):
+    """How sure to be, where `replications` is auto."""
+
+    precision: dict[str, Annotated[float, Field(gt=0)] | None] = Field(
+        {"usd_total": 0.02, "slo_attainment_fraction": 0.002},
+        description="half-width of the 95 % interval of each of these metrics that is narrow enough: for fractions "
+        "absolute, else relative to the metric; of slo_attainment_fraction a decided SLO judgement is enough, too; "
+        "null = not asked for",
+    )
+    max_replications: int = Field(100, ge=1, description="replications at most, whatever the precision by then")
+
+    @field_validator("precision")
+    @classmethod
+    def _metrics_are_known(cls, precision: dict[str, float | None]) -> dict[str, float | None]:
+        for metric in precision:
+            known = defined(metric, SUMMARY)
+            if known is None or known.unit in ("", "yes/no") or metric.endswith(CI_SUFFIX):
+                near = get_close_matches(metric, SUMMARY, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise ValueError(f"{metric}: is not a metric of summary.json{hint}")
+        return precision
+
+
 class Scenario(Config):
     """One question: this traffic, on this fleet or API, at these prices, judged by this SLO.
 
@@ -76,7 +105,11 @@ class Scenario(Config):
 
     name: str = "scenario"
     seed: int = Field(0, ge=0)
-    replications: int = Field(1, ge=1, description="independent repetitions, each with its own random streams")
+    replications: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        1,
+        description="independent repetitions, each with its own random streams; auto: as many as study.precision needs",
+    )
+    study: Study = Study()
     horizon_s: float | None = Field(None, gt=0, description="None: as long as the traffic lasts")
     warmup_s: float = Field(0.0, ge=0)
     drain_s: float = Field(3600.0, ge=0)

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from experiments.running import Play, main
 from sim.ledger.bill import bill, money
 from sim.ledger.usage import Usage
+from sim.report.estimators import mean
 from sim.report.figures import DPI, PALETTE
-from sim.report.intervals import student_interval
 from sim.report.verdict import is_yes
 from sim.scenarios import Scenario, scenario
 from sim.simulation import peak_tokens_per_s
@@ -106,10 +106,10 @@ def draw_cost(axes: Axes, found: pd.DataFrame, paper: Paper) -> None:
     )
     best = paper.best_replicas()
     axes.plot(best, paper.usd(best), "x", color="#555555", markersize=10, markeredgewidth=2, label="its choice")
-    alone = student_interval(found.drop_duplicates("api_only_usd")["api_only_usd"])
+    alone = mean(found.drop_duplicates("api_only_usd")["api_only_usd"].tolist())
     for rule, group in found.groupby("rule"):
         name, colour, mark = RULES[rule]
-        cells = {n: student_interval(g["usd"]) for n, g in group.groupby("replicas")}
+        cells = {n: mean(g["usd"].tolist()) for n, g in group.groupby("replicas")}
         meets = group.groupby("replicas")["meets_slo"].first()
         axes.plot([0, *cells], [alone.mean, *(c.mean for c in cells.values())], color=colour, linewidth=1, label=name)
         for n, cell in cells.items():

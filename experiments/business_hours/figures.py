@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from experiments.drawing import CI_SUFFIX, PALETTE, measured, panels, save
 from experiments.running import Play, main
 from sim.ledger.breakeven import blended_usd_per_mtok
+from sim.report.verdict import is_yes
 from sim.scenarios import scenario
 from sim.study.table import Table
 from sim.units import MTOK
@@ -89,7 +90,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         key = "usd_per_month"
         measured(axes, rows["out_of_hours"], rows[key], rows[key + CI_SUFFIX], rows["meets_slo"], colour, label=fleet)
         week = table[(table["traffic"] == "azure") & (table["fleet"] == fleet)].iloc[0]
-        face = colour if week["meets_slo"] else "white"
+        face = colour if is_yes(week["meets_slo"]) else "white"
         axes.plot(week["out_of_hours"], week[key], "s", color=colour, markerfacecolor=face, markersize=6, zorder=4)
     both = table["input_tokens"].iloc[0], table["output_tokens"].iloc[0]
     monthly = office["usd_per_month"].iloc[0] / office["usd_total"].iloc[0] * sum(both) / MTOK

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter
 from experiments.running import Play, main
 from sim.hardware.fits import weight_bytes_per_gpu
 from sim.report.figures import DPI, PALETTE
-from sim.report.intervals import CI_SUFFIX
+from sim.report.pooling import CI_SUFFIX
 from sim.report.verdict import is_yes
 from sim.scenarios import scenario
 from sim.units import DAY_S, HOUR_S, MONTH_S

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from experiments.drawing import CI_SUFFIX, PALETTE, panels, save
 from experiments.running import Play, main
 from sim.ledger.breakeven import breakeven_volume, self_hosted_usd_per_month
+from sim.report.verdict import is_yes, may_meet
 from sim.scenarios import scenario
 from sim.units import HOUR_S, MONTH_S, MTOK
 
@@ -103,7 +104,7 @@ def points(axes: Axes, rows: pd.DataFrame, colour: str, marker: str, label: str)
     x, y, half = rows["volume"] / BILLION, rows["usd_per_month"], rows["usd_per_month" + CI_SUFFIX]
     axes.errorbar(x, y, yerr=np.nan_to_num(half.astype(float)), fmt="none", ecolor=colour, capsize=3, zorder=3)
     for kept, face in ((True, colour), (False, "white")):
-        some = rows["meets_slo"].astype(bool) == kept
+        some = rows["meets_slo"].map(is_yes) == kept
         axes.plot(
             x[some], y[some], marker, color=colour, markersize=7, markerfacecolor=face, markeredgewidth=1.5,
             label=label if kept else None, zorder=4,
@@ -115,7 +116,7 @@ def smallest(table: pd.DataFrame, gpu: str) -> pd.DataFrame:
     rows = table[(table["fleet"] == "always on") & (table["gpu"] == gpu)]
     kept = []
     for _, tried in rows.groupby("arrivals.rate_per_s"):
-        good = tried[tried["meets_slo"].astype(bool)]
+        good = tried[tried.apply(may_meet, axis=1)]
         kept.append(good.iloc[0] if len(good) else tried.iloc[-1])
     return pd.DataFrame(kept)
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from experiments.drawing import CI_SUFFIX, PALETTE, measured, panels, save
 from experiments.running import Play, main
 from sim.ledger.breakeven import usd_per_mtok
+from sim.report.verdict import may_meet
 from sim.units import HOUR_S
 
 SMALL = {
@@ -91,7 +92,7 @@ def tell(table: pd.DataFrame) -> None:
     columns = ["factor", "rate", "usd_per_mtok_output", *KINDS, "ttft_p99_s", "slo_attainment_fraction", "meets_slo"]
     print(table[columns].to_string(index=False, float_format="{:.3f}".format))
     print(f"saturated: {peak_output_tokens_per_s(table):.0f} output tokens per second")
-    for factor, rows in table[table["meets_slo"].astype(bool)].groupby("factor"):
+    for factor, rows in table[table.apply(may_meet, axis=1)].groupby("factor"):
         most = rows.loc[rows["rate"].idxmax()]
         print(f"{NAMES[factor]}: up to {most['rate']:g}/s, {most['token_fraction_of_peak']:.1%} of peak tokens")
 

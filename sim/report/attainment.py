@@ -39,7 +39,7 @@ class Verdict(StrEnum):
 
 
 class Judgement(NamedTuple):
-    """A verdict and the pooled attainment it rests on.
+    """A verdict on a target, and the pooled attainment it rests on.
 
     `reached` is the point judgement, whether pooled attainment is at least the target; None without calls.
     """
@@ -47,6 +47,7 @@ class Judgement(NamedTuple):
     verdict: Verdict
     attainment: Interval
     reached: bool | None
+    target: float
 
     @property
     def meets(self) -> bool | None:
@@ -79,11 +80,11 @@ def judge(attained: Sequence[int], calls: Sequence[int], target: float, confiden
     """
     total = sum(calls)
     if not total:
-        return Judgement(Verdict.NO_CALLS, Interval(None, support=Support.FRACTION), None)
+        return Judgement(Verdict.NO_CALLS, Interval(None, support=Support.FRACTION), None, target)
     pooled = _pooled(attained, calls, confidence)
     reached = pooled.mean is not None and reaches(pooled.mean, target)
     if pooled.replications < 2:
-        return Judgement(Verdict.NOT_TESTED, pooled, reached)
+        return Judgement(Verdict.NOT_TESTED, pooled, reached, target)
     verdict = Verdict.NOT_RESOLVED
     if pooled.low is not None and reaches(pooled.low, target) and pooled.replications >= MEETS_FROM:
         verdict = Verdict.MEETS
@@ -92,7 +93,7 @@ def judge(attained: Sequence[int], calls: Sequence[int], target: float, confiden
             1 - confidence
         )
         verdict = Verdict.MISSES if enough else Verdict.NOT_RESOLVED
-    return Judgement(verdict, pooled, reached)
+    return Judgement(verdict, pooled, reached, target)
 
 
 def _winnings_of_doubt(attained: Sequence[int], calls: Sequence[int], target: float) -> float:
@@ -159,7 +160,7 @@ def judge_at_look(
         verdict = Verdict.MEETS
     elif not reached and pooled.high is not None and pooled.high < target + zone:
         verdict = Verdict.MISSES
-    return Judgement(verdict, _pooled(attained, calls, confidence), reached)
+    return Judgement(verdict, _pooled(attained, calls, confidence), reached, target)
 
 
 @lru_cache(maxsize=64)

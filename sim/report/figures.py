@@ -18,9 +18,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from sim.records import Backend, Facts, ReplicaState
 from sim.report.counting import mean_in_bins, peak_in_bins
 from sim.report.formatting import is_missing, number
-from sim.report.intervals import CI_SUFFIX
 from sim.report.labels import place_labels
-from sim.report.verdict import failure, is_yes
+from sim.report.pooling import CI_SUFFIX
+from sim.report.verdict import failure, is_unresolved, is_yes
 from sim.units import DAY_S, HOUR_S, MINUTE_S
 
 DPI = 140
@@ -77,7 +77,8 @@ def cost_against_tail_latency(
         )
     figure.supylabel("cost of the whole run, USD", size=10)
     figure.supxlabel(
-        f"{percentile} time to first token, s (log scale); filled: meets the SLO, hollow: does not", size=10
+        f"{percentile} time to first token, s (log scale); filled: meets the SLO, grey: not resolved, hollow: does not",
+        size=10,
     )
     FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]  # The layout is final once drawn.
     for axes, wanted in zip(panels, labels, strict=True):
@@ -146,7 +147,7 @@ def _point(
 ) -> tuple[float, float, str, str]:
     x = row[key] if np.isfinite(row[key]) else np.sqrt(limits[1] * limits[2])
     bar = row.get("usd_total" + CI_SUFFIX)
-    face = colour if is_yes(row.get("meets_slo")) else "white"
+    face = colour if is_yes(row.get("meets_slo")) else "#BBBBBB" if is_unresolved(row) else "white"
     axes.errorbar(
         x, row["usd_total"], yerr=None if is_missing(bar) else bar, fmt="o", markersize=7, color=colour, capsize=3,
         elinewidth=1.2, markeredgewidth=1.6, markerfacecolor=face, zorder=3,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from sim.records import API_EXTRAS, REQUEST_COLUMNS, SPAN_COLUMNS, Column
-from sim.report.intervals import CI_SUFFIX
+from sim.report.pooling import CI_SUFFIX
 
 
 class Definition(NamedTuple):
@@ -37,7 +37,9 @@ _LONG = "all requests sent that ask for more than one output token; infinite if 
 _SERVED = "the requests that have one"
 
 SUMMARY: Glossary = {
-    "replications": Definition("count", "Independent replications that the means and intervals are taken over."),
+    "replications": Definition(
+        "count", "Independent replications that figures and intervals are taken over: quotients as ratios of sums."
+    ),
     "window_s": Definition("s", "Length of the window: from warmup_s to the horizon."),
     # What arrived, and what became of it.
     "requests": Definition("requests", "Requests sent by the tasks that began in the window, whatever their outcome."),
@@ -84,8 +86,20 @@ SUMMARY: Glossary = {
         "fraction", "Calls that finished within the limits of the SLO / all calls of these tasks, sent or not."
     ),
     "meets_slo": Definition(
-        "yes/no", "Whether slo_attainment_fraction is at least slo.attainment_fraction, in every replication."
+        "yes/no",
+        "Whether slo_attainment_fraction is at least slo.attainment_fraction; over several replications the judgement, "
+        "and none where it is not resolved.",
     ),
+    "slo_judgement": Definition(
+        "",
+        "meets, misses, not resolved (the 95 % interval of pooled attainment straddles the target, or replications are "
+        "too few to tell), or: one replication, not tested.",
+    ),
+    "slo_target_fraction": Definition("fraction", "slo.attainment_fraction, which attainment is judged by."),
+    "slo_attainment_fraction_low": Definition(
+        "fraction", "Lower bound of the 95 % interval of attainment that the judgement rests on."
+    ),
+    "slo_attainment_fraction_high": Definition("fraction", "Its upper bound."),
     # How paid GPU time was used.
     "busy_fraction_of_paid": Definition(
         "fraction", "GPU time in which a request was on the replica (draining included) / GPU time paid for."
@@ -246,7 +260,7 @@ def defined(key: str, glossary: Glossary = SUMMARY) -> Definition | None:
     >>> defined("pool_spot_usd_gpu")
     Definition(unit='USD', meaning='Part of usd_gpu that this pool costs.')
     >>> defined("usd_gpu_ci95").meaning
-    'Half-width of the 95 % interval of the mean of usd_gpu over replications (Student t).'
+    'Half-width of the 95 % interval of usd_gpu over replications, to the farther bound; none if they are too few.'
     """
     if (name := name_in(key, glossary)) is not None:
         return glossary[name]
@@ -254,7 +268,8 @@ def defined(key: str, glossary: Glossary = SUMMARY) -> Definition | None:
     if mean == key or (found := defined(mean, glossary)) is None:
         return None
     return Definition(
-        found.unit, f"Half-width of the 95 % interval of the mean of {mean} over replications (Student t)."
+        found.unit,
+        f"Half-width of the 95 % interval of {mean} over replications, to the farther bound; none if they are too few.",
     )
 
 

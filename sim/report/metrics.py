@@ -10,6 +10,7 @@ import numpy as np
 
 from sim.ledger.usage import Pool, Usage, finished_tasks, of_window
 from sim.records import Backend, Facts, Outcome, PoolFacts, ReplicaState
+from sim.report.attainment import reaches
 from sim.report.slo import Slo
 
 Metric = float | int | bool | None
@@ -41,7 +42,7 @@ def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo
         **_latencies(mine),
         **_task_times(facts, counts["tasks"]),
         "slo_attainment_fraction": attainment,
-        "meets_slo": attainment is not None and attainment >= slo.attainment_fraction,
+        "meets_slo": attainment is not None and reaches(attainment, slo.attainment_fraction),
         **_use_of_the_fleet(facts, usage),
         **(_use_by_pool(facts, usage, n) if len(facts.pools) > 1 else {}),
         **_cold_starts(facts, mine),

@@ -82,7 +82,10 @@ def estimate(key: str, rows: Sequence[Row], confidence: float = CONFIDENCE) -> I
 
 
 def over_replications(
-    rows: Sequence[Row], attainment_target: float | None = None, judgement: Judgement | None = None
+    rows: Sequence[Row],
+    attainment_target: float | None = None,
+    judgement: Judgement | None = None,
+    confidence: float = CONFIDENCE,
 ) -> dict[str, Metric | str]:
     """One row from several replications: `<key>` the estimate, `<key>_ci95` its half-width, and `replications`.
 
@@ -99,7 +102,7 @@ def over_replications(
         elif all(
             value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)) for value in values
         ):
-            interval = estimate(key, rows)
+            interval = estimate(key, rows, confidence)
             found[key] = interval.mean
             found[key + CI_SUFFIX] = interval.half_width if interval.sureness is Sureness.KNOWN else None
     return found
@@ -120,10 +123,13 @@ def _judged(rows: Sequence[Row], target: float | None, judgement: Judgement | No
     if judgement is None:
         if target is None:
             return {}
-        judgement = judge(*attained_calls(rows), target)
+        # A log that is played again without any chance in it is one replication, however often it is played.
+        distinct = rows[:1] if all(row == rows[0] for row in rows) else rows
+        judgement = judge(*attained_calls(distinct), target)
     return {
         "meets_slo": judgement.meets,
         "slo_judgement": str(judgement.verdict),
+        "slo_target_fraction": judgement.target,
         ATTAINMENT + "_low": judgement.attainment.low,
         ATTAINMENT + "_high": judgement.attainment.high,
     }

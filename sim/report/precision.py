@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sim.report.attainment import INDIFFERENCE, Judgement, Verdict
+from sim.report.attainment import Judgement, Verdict
 from sim.report.estimators import Interval, Sureness
 from sim.report.formatting import number
 
 ATTAINMENT = "slo_attainment_fraction"
-STOPPING_CONFIDENCE = 0.97
+STOPPING_CONFIDENCE = 0.965
 """What intervals are computed at while replications are added, to be the 95 % that they are called.
 
 Replications are added until the interval is narrow, which happens a little too often where it is narrow by chance: at
-a nominal 95 % such intervals cover 0.88 to 0.95 of the time, at 97 % they cover 0.93 to 0.97 (docs/why/coverage.md).
+a nominal 95 % such intervals cover 0.88 to 0.95 of the time, at 96.5 % they cover 0.93 to 0.97 (docs/why/coverage.md).
 """
 
 _REPLICATIONS_PER_SKEWNESS = 8.0
-"""No stop before 8 * skewness^2 replications: a skewed sample without its rare large values looks narrow (after
-Cochran, Sampling Techniques, 1977, 2.15, who asks for 25 where nothing corrects the interval for skewness)."""
+"""Below 8 * skewness^2 replications an interval counts as wider, by the root of what is lacking: a skewed sample
+without its rare large values looks narrow (after Cochran, Sampling Techniques, 1977, 2.15, who asks for 25 where
+nothing corrects the interval for skewness)."""
 
 
 class Shortfall(NamedTuple):
@@ -40,28 +42,27 @@ def shortfalls(
 ) -> list[Shortfall]:
     """The metrics of `precision` that need more replications, in its order; none: they may stop here.
 
-    `intervals` are those of all named metrics at STOPPING_CONFIDENCE. Attainment is sure enough, too, once the
-    sequential `judgement` of the SLO is decided: how far a fleet that misses it is off is seldom the question. A metric
-    without a finite mean, as a cost per task where no task finished, is not waited for: more replications do not mend
-    that.
+    `intervals` are those of all named metrics at STOPPING_CONFIDENCE. Attainment is sure enough once the sequential
+    `judgement` of the SLO is decided: how far a fleet that misses it is off is seldom the question; its own half-width
+    counts only where attainment is as good as the target, so that nothing can be decided. A metric without a finite
+    mean, as a cost per task where no task finished, is not waited for: more replications do not mend that.
     """
     found = []
     for metric, wanted in precision.items():
         interval = intervals[metric]
         if interval.mean is None or abs(interval.mean) == float("inf"):
             continue
-        if metric == ATTAINMENT and judgement is not None and _decided(judgement):
-            continue
+        undecided = False
+        if metric == ATTAINMENT and judgement is not None:
+            if _decided(judgement):
+                continue
+            undecided = abs(interval.mean - judgement.target) > wanted
         allowed, width = allowed_half_width(metric, interval.mean, wanted), interval.half_width
-        too_few = interval.replications < _REPLICATIONS_PER_SKEWNESS * interval.skewness**2
-        if width is None or width > allowed or too_few:
+        wanted_for_skewness = _REPLICATIONS_PER_SKEWNESS * interval.skewness**2
+        caution = math.sqrt(max(wanted_for_skewness / max(interval.replications, 1), 1.0))
+        if width is None or width * caution > allowed or undecided:
             found.append(Shortfall(metric, width, allowed))
     return found
-
-
-def zone(precision: Mapping[str, float]) -> float:
-    """The indifference zone of the SLO's sequential test: the precision asked of attainment."""
-    return precision.get(ATTAINMENT, INDIFFERENCE)
 
 
 def reason(replications: int, before: list[Shortfall], now: list[Shortfall], intervals: Mapping[str, Interval]) -> str:
@@ -86,6 +87,7 @@ def _unsure(shortfall: Shortfall, interval: Interval) -> str:
     if interval.sureness is not Sureness.KNOWN:
         return f"{shortfall.metric} is {interval.sureness}"
     if shortfall.half_width is not None and shortfall.half_width <= shortfall.allowed:
-        return f"{shortfall.metric} rests on a few large values"
+        open_question = shortfall.metric == ATTAINMENT
+        return "whether the SLO is met is not decided" if open_question else f"{shortfall.metric} is skewed"
     wanted = number(shortfall.allowed, 2)
     return f"{shortfall.metric} is known to ±{number(shortfall.half_width, 2)}, not to ±{wanted}"

@@ -15,9 +15,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sim.report.attainment import MEETS_FROM
+from sim.report.estimators import FEWEST, Support
 from sim.report.formatting import half_width, is_missing, number, percent, seconds, usd
-from sim.report.intervals import CI_SUFFIX
-from sim.report.verdict import failure, is_yes, verdicts
+from sim.report.pooling import CI_SUFFIX
+from sim.report.verdict import failure, is_unresolved, is_yes, judgement_in_words, verdicts
 
 PIPED_WIDTH = 140
 
@@ -50,7 +52,7 @@ def print_comparison(
     console.print(
         "busy: % of paid GPU time with a request on it; tok: % of the tokens that time would give saturated; batch: %\n"
         "of the batch filled while busy. Percentiles over all arrivals, ∞ for those never served; SLO also over calls\n"
-        "never sent because one before them in their task failed. ± is 95 %.",
+        f"never sent because one before them in their task failed: ✓ meets it, ? not resolved. {_plus_minus(table)}",
         style="dim",
         highlight=False,
     )
@@ -66,6 +68,20 @@ def print_comparison(
     console.print()
     for line in verdicts(table, replications, shape, fleet, complete=not missing):
         console.print(line, markup=False, highlight=False)
+
+
+def _plus_minus(table: pd.DataFrame) -> str:
+    """What ± means in the table; where replications are too few for it, that."""
+    counts = table["replications"].dropna() if "replications" in table else pd.Series(dtype=float)
+    fewest = FEWEST[Support.NON_NEGATIVE]
+    if counts.empty or counts.min() >= fewest:
+        return "± is 95 %."
+    few = f"{int(counts.min())} replication{'s' if counts.min() > 1 else ''}"
+    return (
+        f"± is 95 %; {few} are too few for it: replications={MEETS_FROM}."
+        if counts.min() > 1
+        else (f"One replication has no ±: replications={MEETS_FROM}.")
+    )
 
 
 def comparison(table: pd.DataFrame, shape: str = "arrivals", fleet: str = "fleet") -> Table:
@@ -100,7 +116,7 @@ def _cells(row: pd.Series, name: str) -> list[str]:
         percent(row.get("batch_fill_fraction")),
         " ".join(f"{seconds(row.get(f'ttft_{p}_s')):>5}" for p in _PERCENTILES),
         " ".join(f"{seconds(row.get(f'e2e_{p}_s')):>5}" for p in _PERCENTILES),
-        f"[green]{slo} ✓[/]" if is_yes(row.get("meets_slo")) else f"[yellow]{slo}  [/]",
+        f"[green]{slo} ✓[/]" if is_yes(row.get("meets_slo")) else f"[yellow]{slo} {' ?'[is_unresolved(row)]}[/]",
         _count(row.get("cold_starts")),
         percent(row.get("api_request_fraction")),
     ]
@@ -151,8 +167,8 @@ def print_summary(summary: Mapping[str, Any], title: str = "", console: Console 
     pools = [match[1] for match in map(_OF_A_POOL.fullmatch, summary) if match]
     if pools:
         console.print(_pools(pools, summary))
-    if summary.get("meets_slo") is not None:
-        console.print("meets the SLO" if is_yes(summary["meets_slo"]) else "does not meet the SLO", highlight=False)
+    if "meets_slo" in summary:
+        console.print(judgement_in_words(pd.Series(summary)), highlight=False)
 
 
 _OF_A_POOL = re.compile("pool_(.+)_gpu_hours_paid")

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from sim.report.attainment import MEETS_FROM, Verdict, reaches
+from sim.report.estimators import Interval, PairedDifference, paired_difference, paired_ratio_difference
 from sim.report.formatting import half_width, is_missing, number, percent, usd
-from sim.report.intervals import CI_SUFFIX, Interval, paired_difference
+from sim.report.pooling import CI_SUFFIX
 from sim.units import MTOK
 
 COST = "usd_total"
@@ -17,12 +19,30 @@ TRAFFIC = ("requests", "tasks", "input_tokens", "output_tokens")
 SAME_WORK = 0.01
 """Fleets that finished tasks and tokens within this fraction of each other did the same work."""
 _UNITS = {"usd_per_task": " per task", "usd_per_mtok_total": " per Mtok"}
+_UNIT_OF = {"usd_per_task": ("tasks_finished",), "usd_per_mtok_total": ("input_tokens", "output_tokens")}
+"""What unit costs divide by."""
+_TOLD_GAIN = 1.5
+"""Common random numbers that shrink the variance of a difference by less are not worth a word."""
 _ALIKE = (COST, "ttft_p50_s", "ttft_p99_s", "e2e_p50_s", "e2e_p99_s")  # as an API is, whatever GPU it is not run on
 
 
 def is_yes(value: Any) -> bool:
     """A yes/no metric, also as a table read back from CSV holds it."""
     return not is_missing(value) and str(value).lower() in ("true", "1", "1.0")
+
+
+def is_unresolved(row: pd.Series) -> bool:
+    """Whether replications leave it open that this fleet meets its SLO."""
+    return bool(row.get("slo_judgement") == Verdict.NOT_RESOLVED)
+
+
+def may_meet(row: pd.Series) -> bool:
+    """Whether this fleet meets its SLO, or reaches the target in replications that do not resolve it."""
+    return is_yes(row.get("meets_slo")) or (is_unresolved(row) and _reaches_target(row))
+
+
+def _reaches_target(row: pd.Series) -> bool:
+    return reaches(float(row["slo_attainment_fraction"]), float(row["slo_target_fraction"]))
 
 
 def failure(row: pd.Series) -> str:
@@ -40,11 +60,13 @@ def verdicts(
 ) -> list[str]:
     """One line per shape: the cheapest fleet that meets the SLO, its interval, and whether its lead is resolved.
 
-    A fleet meets the SLO if every replication does. Those that meet it are compared by what the whole run cost, or, if
-    they did not finish the same work, by unit cost (see `_measure`). The lead over the next cheapest is resolved if
-    the paired 95 % interval of the difference excludes zero. Replications that repeat the same requests at the same
-    cost, as those of a replayed log do, test nothing. Columns as in sim.report.tables.print_comparison. Unless
-    `complete`, some scenarios have not been played: then the lines are about those that have been so far.
+    Whether a fleet meets the SLO is the judgement of sim.report.attainment. Those that meet it are compared by what the
+    whole run cost, or, if they did not finish the same work, by unit cost (see `_measure`). The lead over the next
+    cheapest is resolved if the paired 95 % interval of the difference excludes zero. Fleets of which it is not resolved
+    whether they meet the SLO are named, too; they are compared only where none is known to meet it. Replications that
+    repeat the same requests at the same cost, as those of a replayed log do, test nothing. Columns as in
+    sim.report.tables.print_comparison. Unless `complete`, some scenarios have not been played: then the lines are about
+    those that have been so far.
     """
     return [
         f"{name}: {_verdict(rows, replications, shape, fleet, '' if complete else ' so far')}"
@@ -57,28 +79,86 @@ def _verdict(rows: pd.DataFrame, replications: pd.DataFrame | None, shape: str, 
     if ran.empty:
         return f"no fleet ran{so_far}."
     good = ran[[is_yes(v) for v in ran["meets_slo"]]]
-    if good.empty:
-        best = ran.sort_values(["slo_attainment_fraction", COST], ascending=[False, True]).iloc[0]
-        said = f"({percent(best['slo_attainment_fraction'])} % of calls attain it, {usd(best[COST])})."
-        if len(rows) == 1:
-            return f"{best[fleet]} does not meet the SLO {said}"
-        return f"none{so_far} meets the SLO; the closest is {best[fleet]} {said}"
-    by = _measure(good)
-    good = good.sort_values(by.key, kind="stable")
-    winner = good.iloc[0]
-    alike = (good[list(_ALIKE)] == winner[list(_ALIKE)]).all(axis=1)
-    twins = "; ".join(good[fleet][alike].astype(str).iloc[1:])
+    unresolved = ran[[is_unresolved(row) for _, row in ran.iterrows()]]
+    may_be_good = unresolved[[may_meet(row) for _, row in unresolved.iterrows()]]
+    if good.empty and may_be_good.empty:
+        return _none_meets(rows, ran, fleet, so_far)
+    shown = not good.empty
+    compared = good if shown else may_be_good
+    by = _measure(compared)
+    compared = compared.sort_values(by.key, kind="stable")
+    winner = compared.iloc[0]
+    alike = (compared[list(_ALIKE)] == winner[list(_ALIKE)]).all(axis=1)
+    twins = "; ".join(compared[fleet][alike].astype(str).iloc[1:])
     name = f"{winner[fleet]} (alike: {twins})" if twins else f"{winner[fleet]}"
-    claim = f"is the cheapest{by.unit}{so_far} that meets" if len(rows) > 1 else "meets"
-    share = percent(winner["slo_attainment_fraction"])
-    line = f"{name} {claim} the SLO: {_costs(winner, by)}, {share} % of calls attain it"
+    verb = "meets" if shown else "may meet"
+    claim = f"is the cheapest{by.unit}{so_far} that {verb}" if len(rows) > 1 else verb
+    line = f"{name} {claim} the SLO: {_costs(winner, by)}, {_attained(winner)}"
+    others = unresolved.drop(compared.index[alike | (not shown)], errors="ignore")
     if len(rows) == 1:
         return f"{line}. Nothing else was {'played so far' if so_far else 'tried'}."
-    if alike.all():
-        others = "No other fleet" if len(ran) == len(rows) else "No other fleet that ran"
-        return f"{line}. {others} meets it{so_far}."
-    second = good[~alike].iloc[0]
-    return f"{line}; {_lead(winner, second, replications, shape, fleet, by)}{by.why}."
+    if not alike.all():
+        second = compared[~alike].iloc[0]
+        return f"{line}; {_lead(winner, second, replications, shape, fleet, by)}{by.why}.{_open(others, fleet)}"
+    if others.empty:
+        every = "No other fleet" if len(ran) == len(rows) else "No other fleet that ran"
+        return f"{line}. {every} {verb} it{so_far}."
+    return f"{line}.{_open(others, fleet)}"
+
+
+def _none_meets(rows: pd.DataFrame, ran: pd.DataFrame, fleet: str, so_far: str) -> str:
+    """Where no fleet is known to meet the SLO, and none may on the evidence so far."""
+    best = ran.sort_values(["slo_attainment_fraction", COST], ascending=[False, True]).iloc[0]
+    said = f"({'; '.join(part for part in (f'{_share(best)}, {usd(best[COST])}', _doubt(best)) if part)})."
+    if len(rows) == 1:
+        verb = "is not shown to meet" if is_unresolved(best) else "does not meet"
+        return f"{best[fleet]} {verb} the SLO {said}"
+    verb = "is shown to meet" if any(is_unresolved(row) for _, row in ran.iterrows()) else "meets"
+    return f"none{so_far} {verb} the SLO; the closest is {best[fleet]} {said}"
+
+
+def _attained(row: pd.Series) -> str:
+    """The share of calls that attain the SLO, and what replications do not tell of it."""
+    doubt = _doubt(row)
+    return f"{_share(row)} ({doubt})" if doubt else _share(row)
+
+
+def _share(row: pd.Series) -> str:
+    return f"{percent(row['slo_attainment_fraction'])} % of calls attain it"
+
+
+def _doubt(row: pd.Series) -> str:
+    """What replications do not tell of the SLO; '' if they tell."""
+    if row.get("slo_judgement") == Verdict.NOT_TESTED:
+        return str(Verdict.NOT_TESTED)
+    if not is_unresolved(row):
+        return ""
+    low, high = (percent(row.get(f"slo_attainment_fraction_{bound}")) for bound in ("low", "high"))
+    n = int(row["replications"])
+    too_few = f", of the {MEETS_FROM} that could show it" if n < MEETS_FROM and _reaches_target(row) else ""
+    return f"NOT resolved: {low} to {high} % by {n} replications{too_few}"
+
+
+def judgement_in_words(row: pd.Series) -> str:
+    """One fleet's summary as a sentence on its SLO."""
+    doubt = _doubt(row)
+    if is_unresolved(row):
+        return f"may meet the SLO or not: {_share(row)} ({doubt})"
+    if row.get("slo_judgement") == Verdict.NO_CALLS:
+        return "no calls, so nothing to judge by the SLO"
+    verb = "meets" if is_yes(row["meets_slo"]) else "does not meet"
+    return f"{verb} the SLO: {_share(row)}{f' ({doubt})' if doubt else ''}"
+
+
+def _open(unresolved: pd.DataFrame, fleet: str) -> str:
+    """The fleets of which it is open whether they meet the SLO, as a sentence; '' if there are none."""
+    if unresolved.empty:
+        return ""
+    named = "; ".join(
+        f"{row[fleet]} ({usd(row[COST])}, {percent(row['slo_attainment_fraction'])} %)"
+        for _, row in unresolved.sort_values(COST, kind="stable").iterrows()
+    )
+    return f" NOT resolved whether they meet it: {named}."
 
 
 class _Measure(NamedTuple):
@@ -129,7 +209,7 @@ def _lead(
         lead += f" ({percent((second[by.key] - winner[by.key]) / second[by.key])} %)"
     lead += f" less than {second[fleet]}"
     both = [_replications_of(row, replications, shape, fleet) for row in (second, winner)]
-    pairs, difference = _paired(both[0], both[1], by.key)
+    pairs, (difference, gain) = _paired(both[0], both[1], by.key)
     if pairs < 2 or difference.half_width is None:
         return f"{lead} (one replication: the lead is not tested)"
     repeated = all(_same_in_all(rows, *TRAFFIC) for rows in both)
@@ -139,7 +219,13 @@ def _lead(
         return f"{lead} (all replications played the same {what}: the lead is not tested)"
     said = "resolved" if difference.excludes_zero else "NOT resolved"
     of_what, rest = (" of the same requests", ": only their timing and service differ") if repeated else ("", "")
-    return f"{lead}, {said} over {pairs} paired replications{of_what} (±${number(difference.half_width, 2)}){rest}"
+    return f"{lead}, {said} over {pairs} paired replications{of_what} ({_width(difference, gain)}){rest}"
+
+
+def _width(difference: Interval, gain: float | None) -> str:
+    """The half-width, and by what factor pairing shrank the variance, where it did."""
+    width = f"±${number(difference.half_width, 2)}"
+    return width if gain is None or gain < _TOLD_GAIN else f"{width}; pairing gave {number(gain, 2)} x"
 
 
 def _replications_of(row: pd.Series, replications: pd.DataFrame | None, shape: str, fleet: str) -> pd.DataFrame:
@@ -149,11 +235,19 @@ def _replications_of(row: pd.Series, replications: pd.DataFrame | None, shape: s
     return replications[mine].set_index("replication")
 
 
-def _paired(a: pd.DataFrame, b: pd.DataFrame, key: str) -> tuple[int, Interval]:
-    if not {key} <= set(a) & set(b):
-        return 0, Interval(None, None)
-    both = pd.concat([a[key], b[key]], axis=1, join="inner", keys=["a", "b"])
-    return len(both), paired_difference(both["a"].tolist(), both["b"].tolist())
+def _paired(a: pd.DataFrame, b: pd.DataFrame, key: str) -> tuple[int, PairedDifference]:
+    """Pairs of replications, and the difference of a cost between them: of a unit cost, that of the ratios of sums."""
+    wanted = [COST, *_UNIT_OF[key]] if key in _UNIT_OF else [key]
+    if not set(wanted) <= set(a) & set(b):
+        return 0, PairedDifference(Interval(None), None)
+    both = pd.concat([a[wanted], b[wanted]], axis=1, join="inner", keys=["a", "b"])
+    if key not in _UNIT_OF:
+        return len(both), paired_difference(both["a"][key].tolist(), both["b"][key].tolist())
+    per = MTOK if key == "usd_per_mtok_total" else 1.0
+    first, second = (
+        (both[side][COST].tolist(), (both[side][list(_UNIT_OF[key])].sum(axis=1) / per).tolist()) for side in ("a", "b")
+    )
+    return len(both), paired_ratio_difference(first, second)
 
 
 def _same_in_all(rows: pd.DataFrame, *keys: str) -> bool:

@@ -16,6 +16,7 @@ from sim.composition import Composition, value_text
 from sim.scenarios import Scenario
 from sim.schema import Config, ConfigError
 from sim.study.collect import write_table
+from sim.study.enough import confidence_of
 from sim.study.folder import BILL, CONFIG, REPLICATIONS, ROW, SUMMARY, USAGE, read_json
 from sim.study.grid import Launch, Planned, plan, play_grid
 from sim.study.job import UNIQUE, clean, run_in_sweep
@@ -88,14 +89,15 @@ def _load_run(folder: Path) -> Result:
     usages = read_usages(folder / USAGE)[2]
     kept = (row or {}).get("summary", summary)  # where infinite figures are not null
     summary = {key: float("inf") if kept.get(key) == "inf" else value for key, value in summary.items() if key != "log"}
-    return Result(summary, each, usages, bills, [], tuple((row or {}).get("notes", ())), _name(folder), (), folder)
+    config, notes = _config(folder), tuple((row or {}).get("notes", ()))
+    name, confidence = str(config.get("name", folder.name)), confidence_of(config.get("replications", 1))
+    return Result(summary, each, usages, bills, [], notes, name, (), confidence, folder)
 
 
-def _name(folder: Path) -> str:
+def _config(folder: Path) -> dict[str, Any]:
     import yaml
 
-    config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")) if (folder / CONFIG).is_file() else {}
-    return str(config.get("name", folder.name))
+    return yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")) if (folder / CONFIG).is_file() else {}
 
 
 def _points(composition: Composition, axes: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import html
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ import pandas as pd
 
 from sim.ledger.usage import Usage
 from sim.records import Facts
-from sim.report.intervals import CI_SUFFIX, Interval
+from sim.report.estimators import CONFIDENCE, Interval
+from sim.report.pooling import CI_SUFFIX, estimate
 from sim.scenarios import Scenario
 from sim.schema import ConfigError
 from sim.simulation import Run
@@ -80,15 +82,21 @@ class Result:
     notes: tuple[str, ...]  # what a reader of the results should know
     name: str = "scenario"
     receipts: tuple[Receipt, ...] = ()  # of the request logs that the traffic came from
+    confidence: float = CONFIDENCE
+    """What intervals are computed at to be 95 %: more where replications were added until they sufficed."""
     folder: Path | None = field(default=None)
     """Where it was read from; None if it was played in this process."""
 
     def __getitem__(self, metric: str) -> Interval:
-        """Mean and half-width of a figure. Raises KeyError, with the nearest name, for one that there is not."""
+        """A figure with its interval over replications, however few. Raises KeyError, with the nearest name."""
         if metric not in self.summary:
             near = difflib.get_close_matches(metric, self.summary, n=1)
             raise KeyError(f"{metric}: is not a figure of the summary" + (f"; did you mean {near[0]}?" if near else ""))
-        return Interval(self.summary[metric], self.summary.get(metric + CI_SUFFIX))
+        if isinstance(self.summary[metric], (str, bool)) or metric not in self.per_replication[0]:
+            raise KeyError(f"{metric}: is not a figure of a replication, and has no interval; see Result.summary")
+        if self.summary[metric] == math.inf:  # which the replications of a loaded result, in JSON, cannot say
+            return Interval(math.inf, replications=len(self.per_replication))
+        return estimate(metric, self.per_replication, self.confidence)
 
     @property
     def table(self) -> pd.DataFrame:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sim.ledger.audit import audit
 from sim.ledger.bill import bill, money
 from sim.ledger.usage import Usage
-from sim.report.intervals import over_replications
 from sim.report.metrics import summarize
 from sim.scenarios import Scenario
-from sim.schema import ConfigError
 from sim.simulation import simulate as play
+from sim.study.enough import Enough, few_requests
 from sim.study.played import PlayedRun, Result
+from sim.study.steadiness import Steadiness
 from sim.workload.workload import Workload
 
 if TYPE_CHECKING:
@@ -39,14 +39,15 @@ def simulate(scenario: Scenario, replication: int = 0) -> PlayedRun:
 
 def replicate(
     scenario: Scenario,
-    replications: int | None = None,
+    replications: int | Literal["auto"] | None = None,
     keep_runs: bool = False,
     tell: Callable[[int, int], None] = lambda done, of: None,
 ) -> Result:
     """Play every replication of a scenario, each with its own random streams. Raises SimError.
 
-    `replications` defaults to the scenario's. A run holds every request; `keep_runs` keeps them for `Result.requests`
-    and `Result.spans`. `tell(done, of)` is called after each.
+    `replications` defaults to the scenario's; "auto" adds as many as its `study.precision` needs, and a note says which
+    metric was the last. A run holds every request; `keep_runs` keeps them for `Result.requests` and `Result.spans`.
+    `tell(done, of)` is called after each, `of` being how many there will be at the next look.
 
     >>> import sim
     >>> base = sim.scenario("lengths=fixed", horizon_s=60, **{"arrivals.rate_per_s": 0.5})
@@ -54,21 +55,24 @@ def replicate(
     >>> result["ttft_p99_s"].mean > 0, result["ttft_p99_s"].half_width > 0
     (True, True)
     """
-    n_replications = scenario.replications if replications is None else replications
-    if n_replications < 1:
-        raise ConfigError(f"replications = {n_replications}: must be >= 1")
     summaries, usages, bills, runs, notes = [], [], [], [], {}
-    for number in range(n_replications):
-        played = simulate(scenario, number)
-        summaries.append(played.summary)
-        usages.append(played.usage)
-        bills.append(played.bill)
-        notes |= dict.fromkeys(played.notes)
-        if keep_runs:
-            runs.append(played.run)
-        tell(number + 1, n_replications)
-    summary, receipts = over_replications(summaries), receipts_of(scenario)
-    return Result(summary, summaries, usages, bills, runs, tuple(notes), scenario.name, receipts)
+    enough, steadiness = Enough(scenario, replications), Steadiness(scenario)
+    for size in enough.sizes(summaries):
+        for number in range(len(summaries), size):
+            played = simulate(scenario, number)
+            steadiness.add(played.run.facts)
+            summaries.append(played.summary)
+            usages.append(played.usage)
+            bills.append(played.bill)
+            notes |= dict.fromkeys(played.notes)
+            if keep_runs:
+                runs.append(played.run)
+            tell(number + 1, size)
+    notes |= dict.fromkeys([*steadiness.notes(), *few_requests(summaries), *enough.reasons()])
+    return Result(
+        enough.row(summaries), summaries, usages, bills, runs, tuple(notes), scenario.name, receipts_of(scenario),
+        enough.confidence,
+    )  # fmt: skip
 
 
 def receipts_of(scenario: Scenario) -> tuple[Receipt, ...]:

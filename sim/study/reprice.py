@@ -20,10 +20,11 @@ from sim.errors import one_line, refuse_code
 from sim.ledger.bill import bill, bill_by_application, bill_by_hour, money
 from sim.ledger.prices import Prices
 from sim.report.formatting import usd
-from sim.report.intervals import over_replications
+from sim.report.pooling import CI_SUFFIX, over_replications
 from sim.report.verdict import verdicts
 from sim.schema import Config, ConfigError, parse_config
 from sim.study import collect
+from sim.study.enough import confidence_of
 from sim.study.folder import (
     BILL,
     CONFIG,
@@ -186,8 +187,10 @@ def _write(run: Path, folder: Path, outcome: dict[str, Any] | ConfigError) -> No
         write_json(folder / ROW, row | {"status": "failed", "error": error, "summary": {}})
         return
     before, figures = row["summary"], outcome["figures"]
-    after = before | over_replications(figures)
     each = [old | new for old, new in zip(read_json(run / REPLICATIONS), figures, strict=True)]
+    pooled = over_replications(each, confidence=confidence_of(outcome["config"]["replications"]))
+    money_keys = {name for key in figures[0] for name in (key, key + CI_SUFFIX)}
+    after = before | {key: value for key, value in pooled.items() if key in money_keys}
     write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(outcome["config"])))
     for name, bills in ({BILL: outcome["bills"]} | outcome["parts"]).items():
         write_bills(folder / name, bills)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sim.composition import text_of
-from sim.report.intervals import CI_SUFFIX
+from sim.report.pooling import CI_SUFFIX
 from sim.report.verdict import verdicts
 from sim.study.collect import collect, labelled, missing, notes, replications, write_table
 from sim.study.competitors import GROUP, LABEL

@@ -67,10 +67,10 @@ def _coverages(worlds: dict[str, list[Metric]], macro_runs: int, rng: np.random.
             if metric.support is not Support.REAL:
                 row |= {
                     "stopped": coverage.stopped(metric, macro_runs, rng),
-                    "impatient": coverage.impatient(metric, macro_runs, rng),
+                    "impatient": coverage.impatient(metric, 4 * macro_runs, rng),
                 }
             else:
-                row |= {"stopped": fixed[30], "impatient": coverage.impatient(metric, macro_runs, rng)}
+                row |= {"stopped": fixed[30], "impatient": coverage.impatient(metric, 4 * macro_runs, rng)}
             found[f"{world}: {metric.name}"] = row
     return found
 
@@ -89,7 +89,7 @@ def _page(covered: dict[str, dict], given: argparse.Namespace) -> Iterator[str]:
     yield (
         "*After stopping*: replications are added by `replications=auto`'s own rule until the interval is as narrow as "
         f"asked for, at a few planned looks ({', '.join(map(str, look_sizes(coverage.CAP)))}), at a nominal "
-        f"{STOPPING_CONFIDENCE:.0%}. *Wrong twin*: two replications, then a look after each, with plain Student t: "
+        f"{STOPPING_CONFIDENCE:.1%}. *Wrong twin*: two replications, then a look after each, with plain Student t: "
         "intervals of which too many miss the truth. No run stops on a difference; its column shows 30 replications."
     )
     yield ""

@@ -16,10 +16,10 @@ from sim.scenarios import Scenario, compose_config, parse
 from sim.study.replicate import replicate
 
 HYBRID = (
-    "arrivals=bursty", "arrivals.rate_per_s=1", "arrivals.mean_burst_s=20", "horizon_s=600", "lengths=fixed",
+    "arrivals=bursty", "arrivals.rate_per_s=1", "arrivals.mean_burst_s=10", "horizon_s=600", "lengths=fixed",
     "fleet=hybrid_overflow", "scaling.n_replicas=1", "slo.ttft_s=0.5",
 )  # fmt: skip
-"""Ten minutes with half a dozen bursts, on one replica; what would wait goes to an API: 30 ms of computing."""
+"""Ten minutes with a dozen bursts, on one replica; what would wait goes to an API: 30 ms of computing."""
 
 RARE_BURSTS = "arrivals.mean_burst_s=60"
 """With bursts of a minute and quiet times of four, 0.8 exp(-600 / 240) = 1 run in 15 has none, and is like no other."""

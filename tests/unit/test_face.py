@@ -45,7 +45,7 @@ def test_every_public_name_is_there_documented_and_the_same_for_type_checkers():
 
 
 @pytest.mark.parametrize("module", ["sim", "sim.scenarios", "sim.composition", "sim.study.replicate",
-                                    "sim.study.grid_in_python", "sim.report.intervals"])  # fmt: skip
+                                    "sim.study.grid_in_python", "sim.report.estimators"])  # fmt: skip
 def test_the_examples_of_the_docstrings_work(module, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tried = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)

@@ -12,8 +12,8 @@ from rich.console import Console
 from sim.report.counting import mean_in_bins, peak_in_bins
 from sim.report.figures import cost_against_tail_latency, timeline
 from sim.report.formatting import half_width, number, percent, seconds, usd
-from sim.report.intervals import over_replications
 from sim.report.labels import place_labels
+from sim.report.pooling import over_replications
 from sim.report.tables import print_comparison, print_summary
 from sim.report.verdict import verdicts
 from tests.facts_builder import Book, day_of_traffic
@@ -59,12 +59,23 @@ def test_the_table_survives_a_trip_through_csv():
 
 
 def test_a_single_run_reads_well_with_and_without_intervals():
-    for summary in (run(3.21), over_replications([run(3.0), run(4.0)])):
+    several = over_replications([run(cost) for cost in (3.0, 3.2, 3.1)], attainment_target=0.99)
+    for summary in (run(3.21), several):
         console = Console(file=io.StringIO(), width=120)
         print_summary(summary, "steady on [two] GPUs", console)
         text = console.file.getvalue()
-        assert "steady on [two] GPUs" in text and "meets the SLO" in text and "TTFT p99, s" in text
+        assert "steady on [two] GPUs" in text and "the SLO" in text and "TTFT p99, s" in text
         assert ("±" in text) == ("replications" in summary)
+    said = " ".join(text.split())
+    assert "may meet the SLO or not: 99.5 % of calls attain it (NOT resolved: 99.4 to 99.6 % by 3 replications" in said
+
+
+def test_what_is_not_resolved_has_a_mark_of_its_own():
+    text = printed(*sweep({("s", "a"): [run(10)] * 10, ("s", "b"): [run(9, attained=a) for a in (1.0, 0.8)]}, times=1))
+    assert "99.5 ✓" in text and "90.0 ?" in text and "✓ meets it, ? not resolved" in text
+    assert "2 replications are too few for it: replications=10" in " ".join(text.split())
+    alone = printed(*sweep({("s", "a"): [run(10)]}))
+    assert "One replication has no ±" in alone and "one replication, not tested" in alone
 
 
 @pytest.mark.parametrize(

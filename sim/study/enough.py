@@ -1,0 +1,73 @@
+"""How many replications a scenario gets: a given number, or as many as its study's precision needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sim.report.attainment import Judgement, judge_at_look, look_sizes
+from sim.report.estimators import CONFIDENCE
+from sim.report.pooling import attained_calls, estimate, over_replications
+from sim.report.precision import STOPPING_CONFIDENCE, Shortfall, reason, shortfalls
+from sim.scenarios import AUTO, Scenario
+from sim.schema import ConfigError
+
+REQUESTS_OF_A_P99 = 100
+Rows = Sequence[Mapping[str, Any]]
+
+
+class Enough:
+    """Says after which replications to look, and at each look whether they suffice."""
+
+    def __init__(self, scenario: Scenario, replications: int | str | None = None):
+        """`replications` overrules the scenario's. Raises ConfigError for fewer than one."""
+        wanted = scenario.replications if replications is None else replications
+        if wanted != AUTO and int(wanted) < 1:
+            raise ConfigError(f"replications = {wanted}: must be >= 1, or {AUTO}")
+        self._is_auto = wanted == AUTO
+        self._precision = {key: value for key, value in scenario.study.precision.items() if value is not None}
+        self._target = scenario.slo.attainment_fraction
+        self._sizes = look_sizes(scenario.study.max_replications) if wanted == AUTO else [int(wanted)]
+        self._judgement: Judgement | None = None
+        self._why: list[str] = []
+
+    @property
+    def confidence(self) -> float:
+        """What the 95 % intervals of the summary are computed at."""
+        return confidence_of(AUTO if self._is_auto else self._sizes[0])
+
+    def sizes(self, rows: Rows) -> Iterator[int]:
+        """How many replications to have played, until `rows`, which the caller fills up to that, suffice."""
+        before: list[Shortfall] = []
+        for size in self._sizes:
+            yield size
+            if not self._is_auto:
+                return
+            intervals = {key: estimate(key, rows, STOPPING_CONFIDENCE) for key in self._precision}
+            self._judgement = judge_at_look(*attained_calls(rows), self._target, self._sizes)
+            short = shortfalls(intervals, self._precision, self._judgement)
+            if not short or size == self._sizes[-1]:
+                self._why = [reason(size, before, short, intervals)]
+                return
+            before = short
+
+    def reasons(self) -> list[str]:
+        """Why no more were added, once a look has said so; none for a given number."""
+        return self._why
+
+    def row(self, rows: Rows) -> dict[str, Any]:
+        """The summary over the replications: intervals and judgement are those of how they came to be so many."""
+        return over_replications(rows, self._target, self._judgement, self.confidence)
+
+
+def confidence_of(replications: int | str) -> float:
+    """What 95 % intervals are computed at, by how many replications were asked for (see STOPPING_CONFIDENCE)."""
+    return STOPPING_CONFIDENCE if replications == AUTO else CONFIDENCE
+
+
+def few_requests(rows: Rows) -> Iterator[str]:
+    """What to say of a p99 that rests on so few requests that it is hardly more than their maximum."""
+    fewest = min((row["requests"] for row in rows), default=0)
+    if 0 < fewest < REQUESTS_OF_A_P99:
+        of = "a replication" if len(rows) > 1 else "this run"
+        yield f"a p99 of {of} rests on {fewest} requests: of fewer than {REQUESTS_OF_A_P99} it is their maximum"
