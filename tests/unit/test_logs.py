@@ -448,3 +448,35 @@ def test_the_receipt_says_what_was_understood(log_of):
                  "2 rows read, 2 kept", "505 in, 45 out", "m1 2", "0.1111 requests/s"):  # fmt: skip
         assert part in text
     json.dumps(log.receipt.as_dict())
+
+
+def test_a_list_within_an_object_is_a_log(log_of):
+    rows = [{"timestamp": t, "input_tokens": 10, "output_tokens": 1} for t in (0, 5)]
+    for text in (json.dumps({"meta": {"page": 1}, "data": rows}), json.dumps({"data": rows}, indent=1)):
+        assert log_of(text, "page.json").span_s == 5.0
+
+
+def test_thousands_and_headers_are_hinted_at(refused):
+    assert refused(PLAIN + '0,"1,110",12\n').endswith("if that parts thousands: \"arrivals.thousands=','\"")
+    assert "has the file no header line?" in refused("0,110,12\n5,230,24\n")
+
+
+def test_tabs_leave_commas_to_decimals(log_of):
+    assert log_of("timestamp\tinput_tokens\toutput_tokens\n0,5\t110\t12\n5,5\t230\t24\n", "log.tsv").span_s == 5.0
+
+
+def test_a_column_that_names_no_sessions_can_be_left_out(log_of):
+    text = "timestamp,session_id,input_tokens,output_tokens\n" + "".join(f"{t},default,10,1\n" for t in range(30))
+    log = log_of(text)
+    assert log.receipt.tasks == 1 and "one session holds 30 of 30 calls" in log.notes[0]
+    assert log_of(text, columns={"session": "none"}).task_ids is None
+
+
+@pytest.mark.parametrize(
+    ("column", "bad"), [("status_code", "429"), ("error", "timeout"), ("success", "False"), ("finish_reason", "abort")]
+)
+def test_failures_by_any_usual_sign_are_set_aside(log_of, column, bad):
+    good = {"status_code": "200", "error": "", "success": "True", "finish_reason": "stop"}[column]
+    for prompt, answer in (("input_tokens", "output_tokens"), ("prompt_tokens", "completion_tokens")):
+        log = log_of(f"timestamp,{prompt},{answer},{column}\n0,10,1,{good}\n1,10,1,{bad}\n2,10,1,{good}\n")
+        assert len(log) == 2 and sum(log.receipt.set_aside.values()) == 1

@@ -45,6 +45,8 @@ def understand(table: Table, options: LogOptions, shown: str) -> Understood:
     columns = {}
     for role in ROLES:
         told = options.columns.of(role)
+        if told == ["none"]:
+            continue
         found = [name for name in told if table.has(name)]
         if told and not found:
             raise TraceError(f"{shown}: arrivals.columns.{role}={told[0]}: no such column; found {_shown(table.names)}")
@@ -80,6 +82,8 @@ def _missing(role: str, understood: Understood, table: Table, shown: str) -> Non
     column = nearest([*names, role], free)
     where = f"{shown}, {table.place} 1" if table.place != "entry" else f"{shown}, entry 1"
     law = f"column {names[0]!r}: is missing; found {_shown(table.names)}"
+    if all(re.fullmatch(r"[\d.:\-+TZ ]+", name) for name in table.names):
+        law += " (has the file no header line?)"
     if column is None:
         raise TraceError(f"{where}, {law}; say which column it is: arrivals.columns.{role}=NAME")
     raise TraceError(f"{where}, {law}; if {column!r} is it: arrivals.columns.{role}={quoted(column)}")

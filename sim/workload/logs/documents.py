@@ -84,10 +84,11 @@ class JsonTable(Table):
         if begun is None:
             return
         first, is_whole = _attempt(begun[1])
-        if not is_whole or isinstance(first, list):
+        second = next(((number, line) for number, line in lines if line.strip()), None) if is_whole else None
+        if not is_whole or isinstance(first, list) or (second is None and _entries(first) != [first]):
             yield from self._one_value(begun[1], text, begun[0])
             return
-        for number, line in chain([begun], lines):
+        for number, line in chain([begun] if second is None else [begun, second], lines):
             if line.strip():
                 yield number, self._object(line, f"{self.file.shown}, line {number}")
 
@@ -102,7 +103,7 @@ class JsonTable(Table):
             at = getattr(error, "lineno", 1) + line - 1
             raise TraceError(f"{self.file.shown}, line {at}: is not JSON: {error}") from None
         self.place = "entry"
-        for number, entry in enumerate(value if isinstance(value, list) else [value], 1):
+        for number, entry in enumerate(_entries(value), 1):
             if not isinstance(entry, dict):
                 raise TraceError(f"{self.file.shown}, entry {number}: is not a JSON object")
             yield number, entry
@@ -137,6 +138,21 @@ def _column(block: list[tuple[int, dict]], path: str) -> pd.Series:
     if "." not in path:
         return pd.Series([row.get(path) for _, row in block], dtype=object)
     return pd.Series([dig(row, path) for _, row in block], dtype=object)
+
+
+_HOLD_MORE = {"requests", "resourceSpans", "spans", "sub_requests", "has_more", "event", "timing_events", "messages"}
+"""Keys of single objects that are no mere wrapper around a list of rows."""
+
+
+def _entries(value: Any) -> list[Any]:
+    """The rows of one JSON value: a list, the one list of objects in an object around it, or the object itself."""
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict) and _HOLD_MORE.isdisjoint(value):
+        lists = [inner for inner in value.values() if isinstance(inner, list) and inner and isinstance(inner[0], dict)]
+        if len(lists) == 1:
+            return lists[0]
+    return [value]
 
 
 def _attempt(line: str) -> tuple[Any, bool]:

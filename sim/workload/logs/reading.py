@@ -177,7 +177,7 @@ class _Gathered:
 
     def add(self, batch: Batch, place: Place, table: Table) -> None:
         self.n_read += len(batch.lines)
-        if self.n_read and self.signs.decimal is None and isinstance(table, CsvTable) and table.delimiter == ";":
+        if self.n_read and self.signs.decimal is None and isinstance(table, CsvTable) and table.delimiter != ",":
             self._guess_decimal(batch)
         kept = self._kept(batch)
         if not kept.all():
@@ -189,7 +189,7 @@ class _Gathered:
             self._add_role(role, names, batch, place)
 
     def _guess_decimal(self, batch: Batch) -> None:
-        """In files with semicolons, a number with one comma in a column of times has a decimal comma."""
+        """Where no comma parts the fields, a number with one comma in a column of times has a decimal comma."""
         for role in (*MOMENTS, *DURATIONS):
             for name in self.columns.get(role, []):
                 values = batch.columns.get(name)

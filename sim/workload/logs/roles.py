@@ -34,7 +34,8 @@ Names = str | list[str] | None
 
 
 class Columns(Config):
-    """Which column (or dotted path into nested JSON) plays which role. A list: the first of them that the log has."""
+    """Which column (or dotted path into nested JSON) plays which role. A list: the first of them that the log has;
+    `none`: no column does."""
 
     arrived: Names = Field(None, description="when the request was sent")
     ended: Names = Field(None, description="when its answer was complete")

@@ -135,6 +135,13 @@ class _Understanding:
         return columns
 
     def _say_sessions(self, chains: sessions.Chains) -> None:
+        largest = int(np.bincount(chains.task_ids).max())
+        if largest >= 20 and 2 * largest > len(chains.task_ids):
+            column = self.rows.understood.columns.get("session", ["parent"])[0]
+            self.rows.notes.append(
+                f"one session holds {largest} of {len(chains.task_ids)} calls, which wait for one another; if {column} "
+                "names no sessions: arrivals.columns.session=none"
+            )
         if chains.n_siblings:
             self.rows.notes.append(
                 f"{chains.n_siblings} calls began while another of their session was under way: tasks of their own"

@@ -109,7 +109,11 @@ def tokens(values: pd.Series, place: Place, column: str) -> np.ndarray:
     found, missing = numbers(values), empty(values)
     with np.errstate(invalid="ignore"):
         whole = (found >= 0) & (found < MOST_TOKENS) & (found == np.floor(found))
-    place.refuse(column, values, ~whole & ~missing, "is not a whole number of tokens >= 0")
+    bad = ~whole & ~missing
+    hint = ""
+    if bad.any() and (grouped := re.fullmatch(r"\d{1,3}([., '_])\d{3}(\1\d{3})*", str(values[bad].iloc[0]).strip())):
+        hint = f"; if that parts thousands: \"arrivals.thousands='{grouped[1]}'\""
+    place.refuse(column, values, bad, f"is not a whole number of tokens >= 0{hint}")
     return np.where(missing, -1.0, found).astype(np.int64)
 
 
