@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from sim.conf_path import conf_dir
-from sim.errors import REFUSABLE, one_line, refuse_code, refuse_code_in_arguments
+from sim.errors import REFUSABLE, one_line
+from sim.hydra_door import composed, plain
 from sim.schema import Config, ConfigError
 
 _BARE = re.compile(r"[A-Za-z_][\w./-]*")
@@ -56,7 +55,6 @@ class Composition:
             if isinstance(part, Config):
                 words = {name: word for name, word in words.items() if not _within(name, key)}
                 parts = {name: other for name, other in parts.items() if not _within(name, key)} | {key: part}
-        refuse_code_in_arguments(list(words.values()), [])
         try:
             return _composed(words, parts)
         except REFUSABLE as error:
@@ -106,22 +104,13 @@ def with_parts(config: Mapping[str, Any], parts: Mapping[str, Config]) -> dict[s
 
 
 def _composed(words: Mapping[str, str], parts: Mapping[str, Config]) -> Composition:
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        composed = compose("config", list(words.values()), return_hydra_config=True)
-    grid = {str(key): str(value) for key, value in (composed.hydra.sweeper.get("params") or {}).items()}
-    OmegaConf.set_struct(composed, False)
-    OmegaConf.set_readonly(composed, False)
-    del composed["hydra"]
+    config = composed(list(words.values()))
+    grid = {str(key): str(value) for key, value in (config.hydra.sweeper.get("params") or {}).items()}
+    OmegaConf.set_struct(config, False)
+    OmegaConf.set_readonly(config, False)
     for key, part in parts.items():
-        OmegaConf.update(composed, key, part.model_dump(mode="json"), merge=False, force_add=True)
-    config = plain(composed)
-    refuse_code(config)
-    return Composition(words, parts, config, grid)
-
-
-def plain(composed: DictConfig) -> dict[str, Any]:
-    """A composed configuration as plain data, every interpolation resolved."""
-    return OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+        OmegaConf.update(config, key, part.model_dump(mode="json"), merge=False, force_add=True)
+    return Composition(words, parts, plain(config), grid)
 
 
 def _key_of(word: str) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -14,15 +13,13 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
 from sim.conf_path import conf_dir
-from sim.schema import AuditError, ConfigError, SimError
+from sim.schema import AuditError, SimError
 
 BAD_INPUT, DEFECT, INTERRUPTED = 2, 3, 130
 """Exit codes; 1 is a sweep in which a scenario failed."""
 
 REFUSABLE = (SimError, HydraException, OmegaConfBaseException, YAMLError)
 """What is answered with one line. Anything else is a defect and keeps its traceback."""
-
-_NO_CODE = "names code; a configuration chooses a class by its `kind` and can never name one with `_target_`"
 
 
 def exit_code(error: BaseException) -> int:
@@ -41,6 +38,7 @@ def one_line(error: BaseException) -> str:
 
 def _condensed(error: BaseException) -> str:
     text = str(error) or str(error.__cause__ or type(error).__name__)
+    text = text.removeprefix("ConfigError raised while resolving interpolation: ")
     if isinstance(error, MissingConfigException) or "Could not find '" in text:
         return _missing_option(text)
     if found := re.search(r"Could not override '([^']+)'", text):
@@ -51,7 +49,7 @@ def _condensed(error: BaseException) -> str:
         return f"{error.override!r}: is not of the form key=value ({_flat(error.message.split('See http')[0])})"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key or text}: is required"
-    text = re.sub(r"\n\s*(full_key|object_type|reference_type): ?[^\n]*", "", text)
+    text = re.sub(r"\n\s*(full_key|object_type|reference_type)[:=] ?[^\n]*", "", text)
     return _flat(text.split("\nSee http")[0].split("\nConfig search path")[0])
 
 
@@ -107,32 +105,3 @@ def _dotted(tree: Any, prefix: str = "") -> Iterable[str]:
 
 def _flat(text: str) -> str:
     return " ".join(text.split())
-
-
-def refuse_code(config: Any, where: str = "") -> None:
-    """Raise ConfigError if a key `_target_` hides anywhere in plain data."""
-    pairs: Iterable[tuple[Any, Any]] = ()
-    if isinstance(config, dict):
-        pairs = config.items()
-    elif isinstance(config, list):
-        pairs = enumerate(config)
-    for key, value in pairs:
-        path = f"{where}.{key}" if where else str(key)
-        if key == "_target_":
-            raise ConfigError(f"{path} = {value!r}: {_NO_CODE}")
-        refuse_code(value, path)
-
-
-def refuse_code_in_arguments(arguments: Sequence[str], folders: Sequence[Path]) -> None:
-    """Raise ConfigError if an override, or a YAML file in the user's own config folders, names code.
-
-    Hydra builds some objects before any config reaches the program, so this looks at the text first.
-    """
-    for argument in arguments:
-        if "_target_" in argument:
-            raise ConfigError(f"{argument}: {_NO_CODE}")
-    for folder in folders:
-        for path in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):
-            for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-                if "_target_" in line.split("#")[0]:
-                    raise ConfigError(f"{path}, line {number}: {_NO_CODE}")

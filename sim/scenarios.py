@@ -5,13 +5,11 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, NamedTuple
 
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from sim.api.provider import ApiChoice, ApiProvider
 from sim.composition import Composition, with_parts
-from sim.conf_path import conf_dir
 from sim.fleet.disaggregation import Disaggregation
 from sim.fleet.pools import Pool
 from sim.fleet.supply.cold_starts import ColdStarts
@@ -23,6 +21,7 @@ from sim.hardware.fits import refuse_if_too_big
 from sim.hardware.flags import max_context_tokens
 from sim.hardware.gpu import Gpu
 from sim.hardware.model import Model
+from sim.hydra_door import composed, plain
 from sim.ledger.prices import ON_DEMAND, Prices
 from sim.records import FIRST_POOL
 from sim.report.glossary import SUMMARY, defined
@@ -301,15 +300,13 @@ def compose_config(*overrides: str) -> DictConfig:
     >>> parse(compose_config("arrivals=bursty", "replications=3")).arrivals.kind
     'bursty'
     """
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return compose("config", list(overrides))
+    config = composed(overrides)
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def parse(cfg: DictConfig | dict[str, Any]) -> Scenario:
     """The Scenario of a composed config. Raises ConfigError, one line per violation."""
-    raw = cfg
-    if isinstance(cfg, DictConfig):
-        raw = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    raw = plain(cfg) if isinstance(cfg, DictConfig) else cfg
     raw = {key: value for key, value in raw.items() if key != "hydra"}
     scenario = parse_config(Scenario, raw)
     for _, pool, _ in scenario.pool_list:

@@ -23,10 +23,8 @@ def main(argv: Sequence[str]) -> int:
         help="the bill in parts, too; may be repeated",
     )  # fmt: skip
     given = parser.parse_args(argv)
-    from sim.errors import refuse_code_in_arguments
     from sim.study.reprice import reprice_folder, tell
 
-    refuse_code_in_arguments(given.words, [given.config_dir] if given.config_dir else [])
     folder = reprice_folder(given.output, given.words, given.config_dir, given.by)
     complete = tell(folder)
     print(f"-> {folder}")

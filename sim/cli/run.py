@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
 
 def main(argv: Sequence[str]) -> int:
     """Simulate what the words describe. Raises SimError, and what Hydra raises, for words that describe nothing."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors reach the caller instead of being printed on the way
-    from sim.errors import refuse_code_in_arguments
-
     parser = _parser()
     arguments = parser.parse_args(list(argv))
-    refuse_code_in_arguments(arguments.overrides, _config_folders(arguments))
     from hydra import version
     from hydra._internal.utils import _run_hydra
 
     from sim.conf_path import conf_dir
+    from sim.hydra_door import hydra_door
     from sim.study.job import job  # after the cheap refusals: this loads the simulator
 
     version.setbase("1.3")  # what `hydra.main(version_base="1.3")` does: no run changes the working directory
     try:
-        _run_hydra(arguments, parser, task_function=job, config_path=str(conf_dir()), config_name="config")
+        with hydra_door():
+            _run_hydra(arguments, parser, task_function=job, config_path=str(conf_dir()), config_name="config")
     except SystemExit as stop:  # a failed scenario of a sweep, or Hydra after its help
         return int(stop.code or 0)
     return 0
@@ -46,12 +44,3 @@ def _refuse_flag(message: str) -> NoReturn:
     from sim.schema import ConfigError
 
     raise ConfigError(f"{message}; see llm-traffic-sim run --help")
-
-
-def _config_folders(arguments) -> list[Path]:
-    """The folders of the user's own YAML files, wherever Hydra is told to find them."""
-    named = [arguments.config_dir, arguments.config_path]
-    for override in arguments.overrides:
-        if override.lstrip("+").startswith("hydra.searchpath="):
-            named += [word.removeprefix("file://") for word in override.partition("=")[2].strip("[]").split(",")]
-    return [Path(name) for name in named if name and Path(name).is_dir()]

@@ -6,17 +6,14 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from sim.conf_path import conf_dir
-from sim.errors import refuse_code_in_arguments
 from sim.hardware.engine import Engine
 from sim.hardware.gpu import Gpu
 from sim.hardware.model import Model
 from sim.hardware.names import model_file, names_fp8
+from sim.hydra_door import composed, plain
 from sim.measured.constants import Server
 from sim.measured.points import Point
 from sim.schema import Config, ConfigError, parse_config
@@ -52,13 +49,8 @@ def server_described(given: argparse.Namespace, model_ids: Sequence[str]) -> Ser
     words = [f"gpu={given.gpu}", f"model={_model_name(given, model_ids)}", f"engine={given.engine}"]
     flags = {name: getattr(given, name) for name in FLAGS}
     words += [f"engine.{name}={value}" for name, value in flags.items() if value is not None]
-    if given.config_dir:
-        words.append(f"hydra.searchpath=[file://{given.config_dir.resolve()}]")
-    refuse_code_in_arguments(words, [given.config_dir] if given.config_dir else [])
-    with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
-        config = compose("config", overrides=words)
-        groups = ("gpu", "model", "engine")
-        raw = {group: cast(dict[str, Any], OmegaConf.to_container(config[group], resolve=True)) for group in groups}
+    config = plain(composed(words, given.config_dir))
+    raw = {group: config[group] for group in ("gpu", "model", "engine")}
     if given.weight_dtype is None and len({names_fp8(name) for name in model_ids}) > 1:
         raise ConfigError(
             f"the results are of {', '.join(dict.fromkeys(model_ids))}: "

@@ -12,11 +12,12 @@ from uuid import uuid4
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from sim.composition import with_parts
-from sim.errors import exit_code, one_line, refuse_code
+from sim.errors import exit_code, one_line
+from sim.hydra_door import plain, refuse_code
 from sim.report.tables import print_summary
 from sim.scenarios import Scenario, parse
 from sim.schema import Config, ConfigError, SimError
@@ -105,7 +106,7 @@ def code_or_unique(scenario: Scenario) -> dict[str, str]:
 def plain_config(cfg: DictConfig) -> dict[str, Any]:
     """The composed config as plain data, every interpolation resolved. Raises ConfigError."""
     try:
-        return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        return plain(cfg)
     except OmegaConfBaseException as error:
         raise ConfigError(one_line(error).removeprefix("error: ")) from None
 

@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from sim.conf_path import conf_dir
-from sim.errors import one_line, refuse_code
+from sim.errors import one_line
+from sim.hydra_door import composed, plain
 from sim.ledger.bill import bill, bill_by_application, bill_by_hour, money
 from sim.ledger.prices import Prices
 from sim.report.formatting import usd
@@ -135,11 +134,9 @@ def _read_words(words: Sequence[str], may_be_none: bool) -> _Request:
 
 def _named(asked: _Request, config_dir: Path | None) -> dict[str, Any]:
     """The price list and the overhead that were asked for by name, as composed from the config groups."""
-    words = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
-    words += [f"prices={asked.listed}"] if asked.listed else []
+    words = [f"prices={asked.listed}"] if asked.listed else []
     words += [f"+prices/overhead={asked.overhead}"] if asked.overhead else []
-    with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
-        prices = OmegaConf.to_container(compose("config", overrides=words).prices)
+    prices = OmegaConf.to_container(composed(words, config_dir).prices)
     kept = {} if asked.listed is None else {"prices": prices}
     return kept | ({} if asked.overhead is None else {"prices.overhead": prices["overhead"]})
 
@@ -152,9 +149,7 @@ def _changed(prices: Any, named: dict[str, Any], asked: _Request) -> dict[str, A
         if key not in asked.added:
             _require_known(tree, key)
         OmegaConf.update(tree, key, value, merge=False)
-    plain = OmegaConf.to_container(tree, resolve=True)
-    refuse_code(plain)
-    return plain["prices"]
+    return plain(tree)["prices"]
 
 
 def _require_known(tree: DictConfig, key: str) -> None:

@@ -62,10 +62,7 @@ def expand(loader: Any, params: dict[str, str], arguments: list[str]) -> list[di
 def _composed(loader: Any, config: DictConfig, overrides: dict[str, str]) -> Planned:
     composed = loader.load_sweep_config(config, [f"{key}={value}" for key, value in overrides.items()])
     HydraConfig.instance().set_config(composed)
-    task = composed.copy()
-    task._set_flag("struct", False)
-    del task["hydra"]
-    return plan(overrides, plain_config(task))
+    return plan(overrides, plain_config(composed))
 
 
 def _words(p: Planned, folder: Path) -> list[str]:

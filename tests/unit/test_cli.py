@@ -182,15 +182,6 @@ def test_a_config_folder_of_ones_own(play, tmp_path):
     assert summary["gpu_hours_paid"] == pytest.approx(2 * 600 / 3600)
 
 
-def test_a_config_folder_that_names_code_is_not_even_composed(play, tmp_path):
-    (tmp_path / "mine/fleet").mkdir(parents=True)
-    call = f"{{x: {{\n_target_: pathlib.Path.mkdir, self: {tmp_path}/oops}}}}"
-    (tmp_path / "mine/fleet/evil.yaml").write_text(f"# @package _global_\nhydra:\n  callbacks: {call}\n")
-    said = play("--config-dir", "mine", "fleet=evil")
-    assert said.code == 2 and "evil.yaml, line 4" in said.line
-    assert not (tmp_path / "oops").exists() and not (tmp_path / "outputs").exists()
-
-
 def test_a_broken_conservation_law_is_called_a_defect(play, tmp_path, monkeypatch):
     def broken(facts):
         raise AuditError("audit: tokens are conserved: 3 in, 4 out")
