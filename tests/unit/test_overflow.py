@@ -317,7 +317,7 @@ def test_applications_are_told_apart_by_name_and_the_rest_has_a_router_of_its_ow
     at_work = start(ByTask(api_applications=["chat"], rest=capped))
     went = [at_work.choose(request(profile=CODING), system(n_waiting=n)) for n in (6, 4, 2, 4)]
     assert went == [API, API, FLEET, FLEET] and at_work.choose(request(profile=CHAT), system()) is API
-    with pytest.raises(ConfigError, match="nothing would go to the API"):
+    with pytest.raises(ConfigError, match="no task would go to the API"):
         parse_config(ByTask, {})
 
 

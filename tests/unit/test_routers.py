@@ -74,7 +74,7 @@ def test_a_task_that_moved_to_the_api_stays_there_if_asked_to():
 
 
 def test_overflow_without_a_trigger_is_refused():
-    with pytest.raises(ConfigError, match="nothing would ever overflow"):
+    with pytest.raises(ConfigError, match="without, nothing would overflow"):
         parse_config(Overflow, {})
 
 
