@@ -17,13 +17,13 @@ from sim.conf_path import conf_dir
 from sim.hardware.fits import refuse_if_too_big
 from sim.measured import overlay
 from sim.measured.calibration_tables import constants_table, errors_line, points_table, warning
-from sim.measured.constants import Server
 from sim.measured.described_server import add_server_flags, measured_on, server_described
 from sim.measured.fit import Fit, fit
 from sim.measured.play import play
 from sim.measured.points import Point
 from sim.measured.readers.files import read_results
 from sim.measured.readers.reader import Results
+from sim.measured.server import Server
 from sim.schema import TraceError
 
 

@@ -13,12 +13,12 @@ from typing import Any
 from sim.hardware.fits import refuse_if_too_big
 from sim.hardware.model import Model
 from sim.measured.benchmark_results import BenchmarkResult
-from sim.measured.constants import Server
 from sim.measured.described_server import FLAGS, add_server_flags, server_described
 from sim.measured.measured_run import MeasuredRun
+from sim.measured.play import Play
 from sim.measured.prediction import Prediction, as_text
 from sim.measured.readers.files import read_results
-from sim.measured.server import Play
+from sim.measured.server import Server
 from sim.schema import ConfigError, SimError
 from sim.study.folder import write_json
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sim.measured.constants import Server
 from sim.measured.measured_run import MeasuredRun
+from sim.measured.play import Play
 from sim.measured.play import play as play_point
 from sim.measured.points import FIGURE_METRICS, Point
 from sim.measured.prediction import Prediction
-from sim.measured.server import Play
+from sim.measured.server import Server
 
 
 class BenchmarkResult(MeasuredRun):

@@ -11,8 +11,8 @@ It neglects waves (clients with equal lengths stay in step) and spread of length
 from __future__ import annotations
 
 from sim.hardware.fits import kv_blocks_of
-from sim.measured.constants import Server
 from sim.measured.points import Figures, Point
+from sim.measured.server import Server
 
 _ROUNDS = 200
 _CLOSE = 1e-9

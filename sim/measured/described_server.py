@@ -14,8 +14,8 @@ from sim.hardware.gpu import Gpu
 from sim.hardware.model import Model
 from sim.hardware.names import model_file, names_fp8
 from sim.hydra_door import composed, plain
-from sim.measured.constants import Server
 from sim.measured.points import Point
+from sim.measured.server import Server
 from sim.schema import Config, ConfigError, parse_config
 
 FLAGS = {

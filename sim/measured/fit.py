@@ -16,9 +16,10 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from sim.measured.closed_form import Balance
-from sim.measured.constants import Constant, Server
+from sim.measured.constants import Constant
 from sim.measured.play import play
 from sim.measured.points import Figures, Point
+from sim.measured.server import Server
 from sim.measured.what_points_tell import refuse_impossible, to_fit
 from sim.schema import ConfigError
 

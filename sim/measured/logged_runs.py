@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sim.measured.client_metrics import seen_by_clients
 from sim.measured.measured_run import MeasuredRun
+from sim.measured.play import Play, played
 from sim.measured.points import Point
 from sim.measured.prediction import Prediction
-from sim.measured.server import Play, Sent, played, seen_by_clients, server, write_requests
+from sim.measured.sent_requests import Sent, write_requests
 from sim.measured.stated import LoggedRun, number
+from sim.measured.stated_server import server_stated
 from sim.measured.tuned_on import is_tuned_on
 from sim.schema import TraceError, parse_config
 
@@ -46,7 +49,7 @@ def _predictions(run: LoggedRun, requests_csv: Path, play: Play) -> Iterator[Pre
         log = Path(folder) / "sent.csv"
         write_requests(log, sent_requests(requests_csv))
         arrivals, stated = {"kind": "replay", "path": str(log)}, run.model_copy(update={"engine": flags})
-        scenario = server(stated, play, arrivals=arrivals, horizon_s=None, drain_s=1e6)
+        scenario = server_stated(stated, play).scenario(arrivals=arrivals, horizon_s=None, drain_s=1e6)
         found = seen_by_clients(played(scenario, tell=lambda line: play.tell(f"{run.id}: {line}")))
     for metric, predicted in found.items():
         tuned_on = is_tuned_on(run.id, run.gpu)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
+from sim.measured.play import Play
 from sim.measured.points import Point
 from sim.measured.prediction import Prediction
-from sim.measured.server import Play
 
 
 class MeasuredRun(ABC):

@@ -17,12 +17,14 @@ from typing import Any, cast
 import numpy as np
 from pydantic import Field
 
-from sim.measured.constants import Server
+from sim.measured.client_metrics import means, seen_by_clients
 from sim.measured.measured_run import MeasuredRun
+from sim.measured.play import Play, played
 from sim.measured.points import AT_ONCE, FIGURE_METRICS, Figures, Point
 from sim.measured.prediction import Prediction
-from sim.measured.server import Play, means, played, seen_by_clients, server
+from sim.measured.server import Server
 from sim.measured.stated import MOST, FlagsStated, ServerStated, Stated
+from sim.measured.stated_server import server_stated
 from sim.measured.tuned_on import is_tuned_on
 from sim.scenarios import Scenario
 from sim.schema import TraceError, parse_config
@@ -146,7 +148,8 @@ def scenario_of(row: dict[str, str], play: Play) -> Scenario:
     stated = {"tensor_parallel": row.get("tp")} | {k: row.get(k) for k in ("gpu", "model", "dtype", "kv_dtype")}
     run = parse_config(ServerStated, stated | {"engine": {"name": row["engine"]} | flags})
     arrivals = {"kind": "closed_loop", "n_clients": n_clients or n_tasks, "n_tasks": n_tasks}
-    return server(run, play, engine=engine, arrivals=arrivals, lengths=_lengths(row), horizon_s=None)
+    server = server_stated(run, play, engine=engine)
+    return server.scenario(arrivals=arrivals, lengths=_lengths(row), horizon_s=None)
 
 
 def _engine(row: dict[str, str]) -> tuple[str, dict[str, Any]]:

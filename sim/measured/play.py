@@ -1,23 +1,71 @@
-"""An operating point played by the engine itself: the same clients or arrivals, the same lengths, as many requests."""
+"""Plays what was measured: a run as a scenario, an operating point by a load generator before one replica.
+
+A point is not a scenario because the clients of a closed loop take the lengths in the order of the file, which no
+`lengths` of a scenario can say.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from itertools import cycle, islice
+from typing import NamedTuple
 
 import numpy as np
 import simpy
 
 from sim.clock import call_later
 from sim.engine.assembly import replica_maker
-from sim.measured.constants import Server
+from sim.hardware.fits import kv_blocks_of
+from sim.hardware.model import Model
+from sim.ledger.audit import audit
 from sim.measured.points import Figures, Point
+from sim.measured.server import Server
+from sim.scenarios import Scenario
+from sim.schema import ConfigError
+from sim.simulation import simulate
 from sim.work import Call, Outcome, Request, Task
 
 _ROUNDS = 10  # requests per client where a file does not say how many it measured
 _LEAST = 200  # requests of an open loop where a file does not say how many it measured
 MOST_PLAYED = 20_000  # requests of any point: further ones would not change the means
 _SEED = 0
+
+
+class Play(NamedTuple):
+    """How runs are played.
+
+    `unknown_model` stands for models that conf/model has not; `tell` is called with each line that a reader of the
+    results should know. With `as_sent`, requests of a staged run leave when requests/<id>.csv beside its file says.
+    """
+
+    replications: int = 5
+    unknown_model: Model | None = None
+    tell: Callable[[str], None] = lambda line: None
+    as_sent: bool = False
+
+
+def played(scenario: Scenario, replication: int = 0, tell: Callable[[str], None] = lambda line: None) -> dict:
+    """The requests of one run by column, in order of arrival, its books audited.
+
+    Tells of requests that were too long. Raises ConfigError if all of them were.
+    """
+    facts = simulate(scenario, replication=replication, measure_peak=False).facts
+    audit(facts)
+    n, n_refused = len(facts.requests["outcome"]), int((facts.requests["outcome"] == Outcome.REFUSED).sum())
+    if n_refused:
+        engine = scenario.engine
+        cache_tokens = kv_blocks_of(scenario.gpu, scenario.model, engine) * engine.block_tokens + 1
+        limits = [(scenario.max_context_tokens, "the context"), (cache_tokens, "the KV cache")]
+        if not engine.chunked_prefill:
+            limits.append((engine.max_num_batched_tokens + 1, "a step, as prompts are not cut"))
+        most, why = min(limits)
+        line = f"{n_refused} of {n} requests refused: input + output longer than the {most} tokens of {why}"
+        if n_refused == n:
+            raise ConfigError(line)
+        if replication == 0:
+            tell(line)
+    order = np.lexsort((facts.requests["call_index"], facts.requests["task_id"]))
+    return {name: column[order] for name, column in facts.requests.items()}
 
 
 def play(server: Server, point: Point) -> Figures:

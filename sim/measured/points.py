@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, NamedTuple
 
-from sim.measured.constants import Server
+from sim.measured.server import Server
 from sim.schema import TraceError
 
 AT_ONCE = "left out, all requests were sent at once: that is no steady state"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.measured.constants import Server
 from sim.measured.play import play
 from sim.measured.points import Figures, Point
+from sim.measured.server import Server
 from sim.scenarios import compose_config, parse
 
 _TRUTH = {"weight_read_efficiency": 0.72, "layer_overhead_us": 40.0, "per_sequence_us": 25.0}

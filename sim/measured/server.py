@@ -1,187 +1,106 @@
-"""A measured server as a Scenario, its requests as a log to replay, and what its clients would have seen."""
+"""A measured server: the one description that files, the command line, fits and scenarios share."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-import numpy as np
 from omegaconf import OmegaConf
 
-from sim.hardware.fits import kv_blocks_of
-from sim.hardware.gpu import Gpu, gpu_named
-from sim.hardware.model import Model, model_named
-from sim.hardware.names import gpu_file, model_file, names_context
-from sim.ledger.audit import audit
-from sim.measured.number_formats import checkpoint, kv_format
-from sim.measured.stated import FlagsStated, ServerStated
+from sim.hardware.engine import Engine
+from sim.hardware.gpu import Gpu
+from sim.hardware.model import Model
+from sim.measured.constants import CONSTANTS, FIELDS, Constant
 from sim.scenarios import Scenario, compose_config, parse
-from sim.schema import ConfigError
-from sim.simulation import simulate
-from sim.work import Outcome
 
-_FLAGS = (
-    "max_num_seqs", "max_num_batched_tokens", "max_model_len", "gpu_memory_utilization", "kv_cache_blocks",
-    "chunked_prefill", "prefix_caching", "async_scheduling", "request_overhead_s", "sampler",
-)  # fmt: skip
-_LARGE_CARD, _OTHER_CARD = (8192, 1024), (2048, 256)  # tokens of a step, sequences; recalled, not re-fetched
-_PERCENTILES = (50, 90, 99)
+_FREE = 1e12  # times a figure of the data sheet: what is so fast takes no time
 _NO_LIMIT = 1_000_000_000
 
 
-class Sent(NamedTuple):
-    """One request of a measured run; `prefix` as in the prefix column of a log."""
+@dataclass(frozen=True)
+class Server:
+    """The server that was measured: card, model, engine with its flags, and how many replicas share the load."""
 
-    arrived_s: float
-    input_tokens: int
-    output_tokens: int
-    prefix: str = ""
+    gpu: Gpu
+    model: Model
+    engine: Engine
+    n_replicas: int = 1
 
+    def scenario(self, **load: Any) -> Scenario:
+        """This server, always on, under a load: `arrivals`, `lengths` and other groups of a scenario as plain data.
 
-class Play(NamedTuple):
-    """How runs are played.
+        Every request goes to the engine at once, because a measured server has no queue before its own. Raises
+        ConfigError.
+        """
+        raw = _always_on()
+        raw |= {"gpu": self.gpu.model_dump(), "model": self.model.model_dump(), "engine": self.engine.model_dump()}
+        raw["scaling"]["n_replicas"] = self.n_replicas
+        raw["queue"] = {"max_requests_per_replica": _NO_LIMIT}
+        raw["prices"]["gpu"]["usd_per_gpu_hour"].setdefault(self.gpu.name, 1.0)  # no bill is read, but one is required
+        return parse(raw | load)
 
-    `unknown_model` stands for models that conf/model has not; `tell` is called with each line that a reader of the
-    results should know. With `as_sent`, requests of a staged run leave when requests/<id>.csv beside its file says.
-    """
+    def value(self, constant: Constant) -> float:
+        """The present value, moved inside the bounds a fit needs."""
+        now = getattr(self.engine if constant.of_engine else self.gpu, constant.name)
+        return min(max(now, 1.001 * constant.low), 0.999 * constant.high)
 
-    replications: int = 5
-    unknown_model: Model | None = None
-    tell: Callable[[str], None] = lambda line: None
-    as_sent: bool = False
+    def with_values(self, values: Mapping[str, float]) -> Server:
+        """The same server with other constants."""
+        of_engine = {name: value for name, value in values.items() if FIELDS[name].of_engine}
+        of_gpu = {name: value for name, value in values.items() if name not in of_engine}
+        return replace(self, gpu=self.gpu.model_copy(update=of_gpu), engine=self.engine.model_copy(update=of_engine))
 
+    def on(self, tensor_parallel: int | None) -> Server:
+        """The same server on another number of GPUs; None: unchanged."""
+        if tensor_parallel is None or tensor_parallel == self.engine.tensor_parallel:
+            return self
+        return replace(self, engine=self.engine.model_copy(update={"tensor_parallel": tensor_parallel}))
 
-def server(run: ServerStated, play: Play, *, engine: str = "vllm", own_sampler: bool = False, **more: Any) -> Scenario:
-    """The Scenario of a run's model, GPU and engine flags; `more` says what it is asked to serve.
+    def bounds(self) -> tuple[Server, Server]:
+        """This card without loss, if it only computed and if it only read memory: no server is faster than either.
 
-    Flags that a run does not state are vLLM's own defaults, then those of conf/engine/<engine>.yaml. `own_sampler`:
-    clients ask for nothing, so the model's generation_config decides. Every request goes to the engine at once: a
-    measured server has no queue before its own. Raises ConfigError.
-    """
-    raw, flags = _base(engine), run.engine
-    if engine == "vllm" and flags.name and "vllm" not in flags.name.lower():
-        play.tell(f"engine {flags.name!r} is not known: played as vLLM")
-    gpu = gpu_named(gpu_file(run.gpu))
-    model, weight_dtype = checkpoint(run, _model(run.model, play.unknown_model))
-    context = flags.max_model_len or names_context(run.model) or 0
-    model = model.model_copy(update={"max_context_tokens": max(context, model.max_context_tokens)})
-    options = raw["engine"] | (_server_defaults(gpu, flags, model.max_context_tokens) if engine == "vllm" else {})
-    options |= {"sampler": model.default_sampler} if own_sampler else {}
-    options |= {k: getattr(flags, k) for k in _FLAGS if getattr(flags, k) is not None}
-    options["block_tokens"] = flags.block_size or options["block_tokens"]
-    options["tensor_parallel"] = run.gpus_per_replica
-    options |= {"weight_dtype": weight_dtype, "kv_dtype": kv_format(run)}
-    raw |= {"gpu": gpu.model_dump(), "model": model.model_dump(), "engine": options}
-    raw["scaling"]["n_replicas"] = run.n_replicas
-    raw["queue"] = {"max_requests_per_replica": _NO_LIMIT}
-    raw["prices"]["gpu"]["usd_per_gpu_hour"].setdefault(gpu.name, 1.0)  # nobody asks for the bill
-    return parse(raw | more)
+        Apart, because a step in which both overlap at best takes as long as the longer of the two.
+        """
+        gpu = self.gpu
+        lossless = {name: 1.0 for name in Gpu.model_fields if name.endswith(("_efficiency", "_fraction"))}
+        lossless |= {name: 0.0 for name in Gpu.model_fields if name.endswith("_us")}
+        lossless |= {"sampling_bytes_per_logit": 0.0, "elementwise_efficiency": _FREE}  # fused away at best
+        lossless |= {"link_gb_per_s": _FREE, "fp4_dense_tflops": gpu.fp4_dense_tflops or gpu.bf16_dense_tflops}
+        engine: dict[str, Any] = {name: 1.0 for name in Engine.model_fields if name.endswith("_fraction")}
+        engine |= {"step_overhead_us": 0.0, "request_overhead_s": 0.0}
+        if draft := self.engine.speculative:
+            engine["speculative"] = draft.model_copy(update={"acceptance_rate": 1.0, "draft_cost_fraction": 0.0})
+        best = replace(self, gpu=gpu.model_copy(update=lossless), engine=self.engine.model_copy(update=engine))
+        return best._faster("_gb_per_s"), best._faster("_tflops")
 
+    def _faster(self, ending: str) -> Server:
+        """With some figures of the data sheet beyond all limits."""
+        figures = {name: getattr(self.gpu, name) for name in Gpu.model_fields if name.endswith(ending)}
+        free = {name: figure and _FREE * figure for name, figure in figures.items()}
+        return replace(self, gpu=self.gpu.model_copy(update=free))
 
-def _model(hugging_face_id: str, unknown: Model | None) -> Model:
-    try:
-        return model_named(model_file(hugging_face_id))
-    except ConfigError:
-        if unknown is None:
-            raise
-        return unknown.model_copy(update={"hugging_face_id": hugging_face_id, "config_path": None})
-
-
-def _server_defaults(gpu: Gpu, flags: FlagsStated, context_tokens: int) -> dict[str, int]:
-    """What `vllm serve` takes where it is not told: by the card's memory, A100 apart; each makes room for the other.
-
-    A step has room for the longest prompt where prompts are not cut (recalled, not re-fetched).
-    """
-    large = gpu.memory_gb >= 70 and not gpu.name.startswith("a100")
-    tokens, sequences = _LARGE_CARD if large else _OTHER_CARD
-    if flags.chunked_prefill is False:
-        tokens = max(tokens, context_tokens)
-    return {
-        "max_num_batched_tokens": max(tokens, flags.max_num_seqs or 0),
-        "max_num_seqs": min(sequences, flags.max_num_batched_tokens or tokens),
-    }
+    @property
+    def constants(self) -> tuple[Constant, ...]:
+        """Those that this card, model and engine use."""
+        gpu, model, engine = self.gpu, self.model, self.engine
+        peak = gpu.peak_flops_per_s(model.mlp_dtype_under(engine.weight_dtype))
+        bf16 = peak == gpu.peak_flops_per_s("bf16")
+        kv_bf16 = (engine.kv_dtype or model.kv_dtype) == "bf16"
+        unused = {"fp8_gemm_efficiency" if bf16 else "gemm_efficiency"}
+        unused.add("fp8_kv_read_efficiency" if kv_bf16 else "kv_read_efficiency")
+        if not model.experts:
+            unused.add("expert_gemm_fraction")
+        if engine.tensor_parallel == 1:
+            unused |= {"all_reduce_latency_us", "all_reduce_bandwidth_fraction"}
+        return tuple(constant for constant in CONSTANTS if constant.name not in unused)
 
 
 @cache
-def _composed(engine: str) -> Any:
-    return compose_config(
-        "scaling=always_on", "cold_start=instant", "routing=fleet_only", "api=none", f"engine={engine}"
-    )
+def _composed() -> Any:
+    return compose_config("scaling=always_on", "cold_start=instant", "routing=fleet_only", "api=none")
 
 
-def _base(engine: str) -> dict[str, Any]:
-    return cast(dict[str, Any], OmegaConf.to_container(_composed(engine), resolve=True))
-
-
-def write_requests(path: Path, requests: Iterable[Sent]) -> None:
-    """A log that `arrivals=replay` reads, in order of time."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(Sent._fields)
-        writer.writerows(requests)
-
-
-def played(scenario: Scenario, replication: int = 0, tell: Callable[[str], None] = lambda line: None) -> dict:
-    """The requests of one run by column, in order of arrival, its books audited.
-
-    Tells of requests that were too long. Raises ConfigError if all of them were.
-    """
-    facts = simulate(scenario, replication=replication, measure_peak=False).facts
-    audit(facts)
-    n, n_refused = len(facts.requests["outcome"]), int((facts.requests["outcome"] == Outcome.REFUSED).sum())
-    if n_refused:
-        engine = scenario.engine
-        cache_tokens = kv_blocks_of(scenario.gpu, scenario.model, engine) * engine.block_tokens + 1
-        limits = [(scenario.max_context_tokens, "the context"), (cache_tokens, "the KV cache")]
-        if not engine.chunked_prefill:
-            limits.append((engine.max_num_batched_tokens + 1, "a step, as prompts are not cut"))
-        most, why = min(limits)
-        line = f"{n_refused} of {n} requests refused: input + output longer than the {most} tokens of {why}"
-        if n_refused == n:
-            raise ConfigError(line)
-        if replication == 0:
-            tell(line)
-    order = np.lexsort((facts.requests["call_index"], facts.requests["task_id"]))
-    return {name: column[order] for name, column in facts.requests.items()}
-
-
-def seen_by_clients(
-    requests: dict[str, np.ndarray], rows: slice = slice(None), makespan_s: float | None = None
-) -> dict[str, float]:
-    """Metrics of some requests, as load generators define them; latencies over those that finished.
-
-    ITL = (mean E2E - mean TTFT) / (mean output tokens - 1); TPOT the same request by request; rates from the first
-    arrival to the last completion, or over `makespan_s`.
-    """
-    part = {name: column[rows] for name, column in requests.items()}
-    part = {name: column[part["outcome"] == Outcome.FINISHED] for name, column in part.items()}
-    output = part["output_tokens"]
-    if not len(output):
-        return {}
-    ttft_s, e2e_s = part["first_token_s"] - part["arrived_s"], part["finished_s"] - part["arrived_s"]
-    found = _statistics("ttft", ttft_s) | _statistics("e2e", e2e_s)
-    if output.mean() > 1:
-        found["itl_mean_s"] = float((e2e_s.mean() - ttft_s.mean()) / (output.mean() - 1))
-        several = output > 1
-        found |= _statistics("tpot", (e2e_s - ttft_s)[several] / (output[several] - 1))
-    if makespan_s is None:
-        makespan_s = float(part["finished_s"].max() - requests["arrived_s"][rows].min())
-    found |= {"makespan_s": makespan_s, "requests_per_s": len(output) / makespan_s}
-    found["output_tok_per_s"] = float(output.sum()) / makespan_s
-    found["total_tok_per_s"] = float(output.sum() + part["input_tokens"].sum()) / makespan_s
-    return found
-
-
-def means(found: list[dict[str, float]]) -> dict[str, float]:
-    """Every metric over the replications that have it."""
-    metrics = dict.fromkeys(metric for once in found for metric in once)
-    return {metric: float(np.mean([once[metric] for once in found if metric in once])) for metric in metrics}
-
-
-def _statistics(name: str, values_s: np.ndarray) -> dict[str, float]:
-    percentiles = np.percentile(values_s, _PERCENTILES)
-    found = {f"{name}_p{p}_s": float(value) for p, value in zip(_PERCENTILES, percentiles, strict=True)}
-    return {f"{name}_mean_s": float(values_s.mean())} | found
+def _always_on() -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(_composed(), resolve=True))

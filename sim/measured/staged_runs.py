@@ -11,13 +11,15 @@ from typing import Any, cast
 
 import numpy as np
 
-from sim.measured.constants import Server
+from sim.measured.client_metrics import means, seen_by_clients
 from sim.measured.measured_run import MeasuredRun
-from sim.measured.play import MOST_PLAYED
+from sim.measured.play import MOST_PLAYED, Play, played
 from sim.measured.points import AT_ONCE, FIGURE_METRICS, NO_STEADY_STATE, Figures, Point
 from sim.measured.prediction import Prediction
-from sim.measured.server import Play, Sent, means, played, seen_by_clients, server, write_requests
+from sim.measured.sent_requests import Sent, write_requests
+from sim.measured.server import Server
 from sim.measured.stated import LengthsStated, StagedRun, StageStated, number
+from sim.measured.stated_server import server_stated
 from sim.measured.tuned_on import is_tuned_on
 from sim.schema import ConfigError, TraceError, parse_config
 
@@ -40,7 +42,7 @@ class Stages(MeasuredRun):
 
     def points(self) -> tuple[list[Point], list[str]]:
         run = parse_config(StagedRun, self._raw)
-        measured_on = server(run, Play(), own_sampler=True)
+        server = server_stated(run, Play(), own_sampler=True)
         points: list[Point] = []
         notes: list[str] = []
         for i, stage in enumerate(run.stages):
@@ -49,8 +51,7 @@ class Stages(MeasuredRun):
             if why:
                 notes.append(f"{place}: {why}")
             else:
-                described = Server(measured_on.gpu, measured_on.model, measured_on.engine)
-                points.append(_point(place, self._path, stage, described))
+                points.append(_point(place, self._path, stage, server))
         return points, notes
 
 
@@ -67,7 +68,7 @@ def _not_steady(run: StagedRun, stage: StageStated) -> str | None:
     return None
 
 
-def _point(place: str, path: str, stage: StageStated, measured_on: Server) -> Point:
+def _point(place: str, path: str, stage: StageStated, server: Server) -> Point:
     n, rng = min(stage.n_sent, MOST_PLAYED), np.random.default_rng(0)
     inputs, outputs = _lengths(stage.prompt_tokens, n, rng), _lengths(stage.output_tokens, n, rng)
     return Point(
@@ -80,8 +81,8 @@ def _point(place: str, path: str, stage: StageStated, measured_on: Server) -> Po
         burstiness=None if stage.arrival == "constant" else 1.0,
         requests=n,
         lengths=tuple(zip(inputs.tolist(), outputs.tolist(), strict=True)),
-        tensor_parallel=measured_on.engine.tensor_parallel,
-        server=measured_on,
+        tensor_parallel=server.engine.tensor_parallel,
+        server=server,
     )
 
 
@@ -130,7 +131,8 @@ def _once(run: StagedRun, play: Play, replication: int, requests_csv: Path | Non
 
 def _scenario(run: StagedRun, play: Play, log: Path):
     arrivals = {"kind": "replay", "path": str(log)}
-    scenario = server(run, play, own_sampler=True, arrivals=arrivals, horizon_s=None, drain_s=_PAUSE_S)
+    server = server_stated(run, play, own_sampler=True)
+    scenario = server.scenario(arrivals=arrivals, horizon_s=None, drain_s=_PAUSE_S)
     patience_s = CLIENT_GIVES_UP_S if run.is_overloaded else None
     return scenario.model_copy(update={"queue": scenario.queue.model_copy(update={"patience_s": patience_s})})
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from sim.hardware.fits import kv_blocks_of
 from sim.hardware.flags import max_context_tokens
 from sim.measured.closed_form import Balance
-from sim.measured.constants import Constant, Server
+from sim.measured.constants import Constant
 from sim.measured.points import Point
+from sim.measured.server import Server
 from sim.schema import ConfigError, TraceError
 
 _SPAN = 4.0  # the largest batch, over the smallest, that tells fixed from growing work

@@ -14,8 +14,9 @@ from sim.cli.fidelity import predict
 from sim.hardware.model import model_named
 from sim.measured import staged_runs
 from sim.measured.operating_points import scenario_of
-from sim.measured.server import Play, server
+from sim.measured.play import Play
 from sim.measured.stated import ServerStated, StagedRun, StageStated
+from sim.measured.stated_server import server_stated
 from sim.schema import ConfigError, parse_config
 
 STAGE = {"stage": 0, "rate_rps": 5.0, "duration_s": 4, "prompt_tokens": 300, "output_tokens": 20}
@@ -112,7 +113,7 @@ def test_nothing_could_be_played(command):
     ],
 )
 def test_what_cannot_be_done_is_refused_before_any_work(options, words, command, monkeypatch):
-    monkeypatch.setattr("sim.measured.server.simulate", None)
+    monkeypatch.setattr("sim.measured.play.simulate", None)
     code, rows, errors = command({"experiments": [RUN]}, *options)
     assert (code, rows) == (2, None) and len(errors) == 1 and errors[0].startswith(words)
 
@@ -142,7 +143,7 @@ def test_a_cache_of_fp8_makes_room_for_a_larger_batch_and_so_for_shorter_waits(c
 
 @pytest.mark.parametrize("column", ["kv_type", "pipeline_parallel", "tokens_per_s"])
 def test_a_column_that_is_not_understood_is_refused_before_anything_is_played(column, command, monkeypatch):
-    monkeypatch.setattr("sim.measured.server.simulate", None)
+    monkeypatch.setattr("sim.measured.play.simulate", None)
     code, rows, (line,) = command(as_csv([POINT | {column: "1"}]), name="points.csv")
     assert (code, rows) == (2, None)
     assert f"points.csv: column '{column}': is not one of source, engine" in line and "kv_dtype" in line
@@ -171,7 +172,9 @@ def test_a_stage_is_sent_at_once_only_if_it_says_so_or_says_nothing_else():
 
 def weights(model: str, dtype: str | None = "bfloat16"):
     """(linear layers, experts) as they are played."""
-    scenario = server(parse_config(ServerStated, RUN | {"model": model, "dtype": dtype, "tensor_parallel": 8}), Play())
+    scenario = server_stated(
+        parse_config(ServerStated, RUN | {"model": model, "dtype": dtype, "tensor_parallel": 8}), Play()
+    )
     override = scenario.engine.weight_dtype
     return scenario.model.mlp_dtype_under(override), scenario.model.expert_dtype_under(override)
 
@@ -199,7 +202,7 @@ def test_weights_are_in_the_format_that_dtype_and_name_say(model, dtype, played)
 
 def test_natively_quantised_models_stay_so_whatever_they_compute_in():
     run = parse_config(ServerStated, RUN | {"model": "deepseek-ai/DeepSeek-R1", "gpu": "B200", "tensor_parallel": 8})
-    scenario = server(run, Play())
+    scenario = server_stated(run, Play())
     assert (scenario.model.weight_dtype, scenario.engine.weight_dtype) == ("fp8", None)
 
 
@@ -215,7 +218,7 @@ def test_the_server_said_how_long_a_request_may_be(command):
 
 def test_flags_not_stated_are_those_of_vllm_on_that_card():
     def limits(gpu: str, **flags):
-        engine = server(parse_config(ServerStated, RUN | {"gpu": gpu, "engine": flags}), Play()).engine
+        engine = server_stated(parse_config(ServerStated, RUN | {"gpu": gpu, "engine": flags}), Play()).engine
         return engine.max_num_batched_tokens, engine.max_num_seqs
 
     assert limits("H100-SXM-80GB") == (8192, 1024) and limits("A100-SXM4-80GB") == limits("L40S") == (2048, 256)

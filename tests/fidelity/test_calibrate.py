@@ -15,10 +15,10 @@ import pytest
 from sim.hardware.engine import Engine
 from sim.hardware.gpu import gpu_named
 from sim.hardware.model import model_named
-from sim.measured.constants import Server
 from sim.measured.fit import errors, fit
 from sim.measured.play import play
 from sim.measured.points import Figures, Point
+from sim.measured.server import Server
 
 MEASURED = Path(__file__).resolve().parents[3] / "shared" / "fidelity" / "benchmarks.csv"
 NAMES = {"H100-SXM": "h100_sxm", "A100-SXM-80GB": "a100_80gb_sxm"}

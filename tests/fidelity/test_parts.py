@@ -13,9 +13,11 @@ from sim.hardware.names import gpu_file, model_file, names_context, names_fp8
 from sim.measured import staged_runs
 from sim.measured.logged_runs import sent_requests
 from sim.measured.operating_points import scenario_of
+from sim.measured.play import Play
 from sim.measured.prediction import Prediction, mean_absolute_errors
-from sim.measured.server import Play, Sent, server, write_requests
+from sim.measured.sent_requests import Sent, write_requests
 from sim.measured.stated import ServerStated, StageStated
+from sim.measured.stated_server import server_stated
 from sim.randomness import Streams
 from sim.schema import ConfigError, TraceError, parse_config
 from sim.workload.arrivals.replay import Replay
@@ -114,7 +116,7 @@ def test_a_longer_context_may_be_in_the_name():
 
 def test_flags_and_logged_blocks_reach_the_engine():
     run = parse_config(ServerStated, RUN | {"tensor_parallel": 2, "dtype": "fp8"})
-    engine = server(run, Play()).engine
+    engine = server_stated(run, Play()).engine
     assert (engine.max_num_seqs, engine.max_num_batched_tokens, engine.kv_cache_blocks) == (128, 4096, 12345)
     assert (engine.tensor_parallel, engine.weight_dtype) == (2, "fp8")
 

@@ -13,10 +13,11 @@ from sim.hardware.engine import Engine
 from sim.hardware.gpu import gpu_named
 from sim.hardware.model import model_named
 from sim.measured.closed_form import Balance
-from sim.measured.constants import FIELDS, Server
+from sim.measured.constants import FIELDS
 from sim.measured.fit import Fit, errors, fit
 from sim.measured.play import play
 from sim.measured.points import Figures, Point
+from sim.measured.server import Server
 from sim.schema import ConfigError, TraceError
 from sim.simulation import simulate
 

@@ -1,0 +1,85 @@
+"""The server that a file of measured runs states, with defaults for what it leaves out."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, cast
+
+from omegaconf import OmegaConf
+
+from sim.hardware.engine import Engine
+from sim.hardware.gpu import Gpu, gpu_named
+from sim.hardware.model import Model, model_named
+from sim.hardware.names import gpu_file, model_file, names_context
+from sim.measured.number_formats import checkpoint, kv_format
+from sim.measured.play import Play
+from sim.measured.server import Server
+from sim.measured.stated import FlagsStated, ServerStated
+from sim.scenarios import compose_config
+from sim.schema import Config, ConfigError, parse_config
+
+_FLAGS = (
+    "max_num_seqs", "max_num_batched_tokens", "max_model_len", "gpu_memory_utilization", "kv_cache_blocks",
+    "chunked_prefill", "prefix_caching", "async_scheduling", "request_overhead_s", "sampler",
+)  # fmt: skip
+_LARGE_CARD, _OTHER_CARD = (8192, 1024), (2048, 256)  # tokens of a step, sequences; recalled, not re-fetched
+
+
+class _Parts(Config):
+    engine: Engine  # within its group, so that a message names the full key
+
+
+def server_stated(run: ServerStated, play: Play, *, engine: str = "vllm", own_sampler: bool = False) -> Server:
+    """The server of a run: its model, GPUs, number formats and engine flags.
+
+    Flags that a run does not state are vLLM's own defaults, then those of conf/engine/<engine>.yaml. `own_sampler`:
+    clients state no sampling parameters, so the model's generation_config decides. Raises ConfigError.
+    """
+    flags = run.engine
+    if engine == "vllm" and flags.name and "vllm" not in flags.name.lower():
+        play.tell(f"engine {flags.name!r} is not known: played as vLLM")
+    gpu = gpu_named(gpu_file(run.gpu))
+    model, weight_dtype = checkpoint(run, _model(run.model, play.unknown_model))
+    context = flags.max_model_len or names_context(run.model) or 0
+    model = model.model_copy(update={"max_context_tokens": max(context, model.max_context_tokens)})
+    options = _engine_options(engine)
+    options |= _server_defaults(gpu, flags, model.max_context_tokens) if engine == "vllm" else {}
+    options |= {"sampler": model.default_sampler} if own_sampler else {}
+    options |= {k: getattr(flags, k) for k in _FLAGS if getattr(flags, k) is not None}
+    options["block_tokens"] = flags.block_size or options["block_tokens"]
+    options["tensor_parallel"] = run.gpus_per_replica
+    options |= {"weight_dtype": weight_dtype, "kv_dtype": kv_format(run)}
+    return Server(gpu, model, parse_config(_Parts, {"engine": options}).engine, run.n_replicas)
+
+
+@cache
+def _composed(engine: str) -> Any:
+    return compose_config(f"engine={engine}").engine
+
+
+def _engine_options(engine: str) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(_composed(engine), resolve=True))
+
+
+def _model(hugging_face_id: str, unknown: Model | None) -> Model:
+    try:
+        return model_named(model_file(hugging_face_id))
+    except ConfigError:
+        if unknown is None:
+            raise
+        return unknown.model_copy(update={"hugging_face_id": hugging_face_id, "config_path": None})
+
+
+def _server_defaults(gpu: Gpu, flags: FlagsStated, context_tokens: int) -> dict[str, int]:
+    """What `vllm serve` takes where it is not told: by the card's memory, A100 apart; each makes room for the other.
+
+    A step has room for the longest prompt where prompts are not cut (recalled, not re-fetched).
+    """
+    large = gpu.memory_gb >= 70 and not gpu.name.startswith("a100")
+    tokens, sequences = _LARGE_CARD if large else _OTHER_CARD
+    if flags.chunked_prefill is False:
+        tokens = max(tokens, context_tokens)
+    return {
+        "max_num_batched_tokens": max(tokens, flags.max_num_seqs or 0),
+        "max_num_seqs": min(sequences, flags.max_num_batched_tokens or tokens),
+    }
