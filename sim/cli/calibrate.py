@@ -49,8 +49,8 @@ def _tell(result: Fit) -> None:
     print(points_table(result.points, result.before, result.after))
     print(errors_line("on the points it was fitted to", result.points, result.before, result.after))
     print(constants_table(result))
-    if said := warning(result):
-        print(said)
+    if line := warning(result):
+        print(line)
 
 
 def _tell_check(points: Sequence[Point], before: Server, after: Server) -> None:

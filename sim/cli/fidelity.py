@@ -75,7 +75,7 @@ def _runs(path: Path, server_of: Callable[[Sequence[str]], Server] | None) -> li
 
 
 def _teller() -> Callable[[str], None]:
-    """Says each line once."""
+    """A function that prints a line on standard error the first time it is given."""
     told: set[str] = set()
 
     def tell(line: str) -> None:
@@ -117,13 +117,13 @@ def main(argv: Sequence[str]) -> int:
     rows = predict(options.file, options.replications, options.only, options.as_sent, unknown, server_of)
     print(as_text(rows, brief=options.brief))
     if options.out:
-        said = [{k: getattr(row, k) for k in ("experiment", "stage", "metric", "predicted")} for row in rows]
-        _write(options.out, said)
+        plain = [{k: getattr(row, k) for k in ("experiment", "stage", "metric", "predicted")} for row in rows]
+        _write(options.out, plain)
     return 0
 
 
-def _write(out: Path, said: list[dict[str, Any]]) -> None:
+def _write(out: Path, rows: list[dict[str, Any]]) -> None:
     try:
-        write_json(out, said)
+        write_json(out, rows)
     except OSError as error:
         raise ConfigError(f"--out = {str(out)!r}: {error.strerror or error}") from None

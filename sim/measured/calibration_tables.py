@@ -8,7 +8,8 @@ from sim.measured.fit import Fit, errors
 from sim.measured.points import Figures, Point
 
 _KINDS = (("TTFT ms", 1e3), ("TPOT ms", 1e3), ("tokens/s", 1.0))
-_NEAR = (0.30, 0.10, 0.10)  # mean errors that good constants leave
+# Mean absolute errors of TTFT, TPOT and throughput that well-fitted constants leave; larger ones cause a warning.
+_NEAR = (0.30, 0.10, 0.10)
 
 
 def points_table(points: Sequence[Point], before: Sequence[Figures], after: Sequence[Figures]) -> str:
@@ -34,8 +35,8 @@ def errors_line(where: str, points: Sequence[Point], before: Sequence[Figures], 
     """Mean absolute errors before and after."""
     names = ("TTFT", "TPOT", "throughput")
     pairs = zip(names, errors(points, before), errors(points, after), strict=True)
-    said = [f"{name} {old:.1%} -> {new:.1%}" for name, old, new in pairs if old is not None and new is not None]
-    return f"mean absolute error {where}: " + ", ".join(said)
+    changes = [f"{name} {old:.1%} -> {new:.1%}" for name, old, new in pairs if old is not None and new is not None]
+    return f"mean absolute error {where}: " + ", ".join(changes)
 
 
 def constants_table(fit: Fit) -> str:
@@ -56,7 +57,7 @@ def warning(fit: Fit) -> str | None:
     """A sentence for a fit that did not come near its own points; None for one that did."""
     after = errors(fit.points, fit.after)
     figures = zip(("TTFT", "TPOT", "throughput"), after, _NEAR, strict=True)
-    far = [name for name, off, most in figures if off is not None and off > most]
+    far = [name for name, error, largest in figures if error is not None and error > largest]
     if not far:
         return None
     return (

@@ -74,7 +74,8 @@ class Balance:
             if per_step > fits > 0:
                 per_step = fits
                 rate = per_step / step_s
-            after_s = decode_s + busy * per_step * prompt_s  # nobody decodes beside its own prompt
+            # A request that is alone in the server never decodes during a prompt step: that prompt is its own.
+            after_s = decode_s + busy * per_step * prompt_s
             after_n = min(slots, max(per_step * steps, 1.0 if steps else 0.0))
             settled = abs(after_s - step_s) < _CLOSE * step_s and abs(after_n - n) < _CLOSE * max(n, 1.0)
             step_s, n = 0.5 * (step_s + after_s), 0.5 * (n + after_n)

@@ -73,28 +73,31 @@ def fit(server: Server, points: Sequence[Point], held: Sequence[str] = ()) -> Fi
     constants = to_fit(server, points, held)
     problem = _Problem(server, points, constants)
     before = problem.played(problem.start)
-    at, played = problem.start, before
-    best_cost, best_at, best_played = inf, at, played
+    log_values, played = problem.start, before
+    best_cost, best_log_values, best_played = inf, log_values, played
     for _ in range(_ROUNDS):
-        cost = problem.cost(at, played)
+        cost = problem.cost(log_values, played)
         if cost < best_cost:
-            best_cost, best_at, best_played = cost, at, played
-        problem.correct(at, played)
-        solution = problem.solve(at)
-        moved = float(np.abs(solution.x - at).max())
-        at = solution.x
-        played = problem.played(at)
+            best_cost, best_log_values, best_played = cost, log_values, played
+        problem.correct(log_values, played)
+        solution = problem.solve(log_values)
+        moved = float(np.abs(solution.x - log_values).max())
+        log_values = solution.x
+        played = problem.played(log_values)
         if moved < _STILL:
             break
-    if problem.cost(at, played) >= best_cost:
-        at, played = best_at, best_played
-    problem.correct(at, played)
-    covariance = problem.covariance(at)
+    if problem.cost(log_values, played) >= best_cost:
+        log_values, played = best_log_values, best_played
+    problem.correct(log_values, played)
+    covariance = problem.covariance(log_values)
     sigmas = np.sqrt(np.diag(covariance))
     fitted = [
-        Fitted(c, server.value(c), float(np.exp(x)), float(s)) for c, x, s in zip(constants, at, sigmas, strict=True)
+        Fitted(c, server.value(c), float(np.exp(x)), float(s))
+        for c, x, s in zip(constants, log_values, sigmas, strict=True)
     ]
-    return Fit(tuple(points), before, played, problem.server_at(at), tuple(fitted), _tied(constants, covariance))
+    return Fit(
+        tuple(points), before, played, problem.server_at(log_values), tuple(fitted), _tied(constants, covariance)
+    )
 
 
 def errors(points: Sequence[Point], predicted: Sequence[Figures]) -> Figures:
@@ -126,26 +129,26 @@ class _Problem:
         self._factor = np.ones((len(points), 3))  # the simulator over the closed form
         self._waiting = np.zeros((len(points), 2))  # TTFT the closed form lacks, and the prompt time it goes with
 
-    def server_at(self, at: np.ndarray) -> Server:
-        values = {c.name: float(np.exp(x)) for c, x in zip(self._constants, at, strict=True)}
+    def server_at(self, log_values: np.ndarray) -> Server:
+        values = {c.name: float(np.exp(x)) for c, x in zip(self._constants, log_values, strict=True)}
         return self._server.with_values(values)
 
-    def played(self, at: np.ndarray) -> tuple[Figures, ...]:
+    def played(self, log_values: np.ndarray) -> tuple[Figures, ...]:
         """Every point by the simulator."""
-        server = self.server_at(at)
+        server = self.server_at(log_values)
         return tuple(play(server.on(point.tensor_parallel), point) for point in self._points)
 
-    def _balances(self, at: np.ndarray) -> list[Balance]:
-        server = self.server_at(at)
+    def _balances(self, log_values: np.ndarray) -> list[Balance]:
+        server = self.server_at(log_values)
         by_size = {size: Balance(server.on(size)) for size in {point.tensor_parallel for point in self._points}}
         return [by_size[point.tensor_parallel] for point in self._points]
 
-    def correct(self, at: np.ndarray, played: Sequence[Figures]) -> None:
-        """Make the closed form meet the simulator at `at`.
+    def correct(self, log_values: np.ndarray, played: Sequence[Figures]) -> None:
+        """Make the closed form meet the simulator at `log_values`.
 
         TTFT that the closed form lacks is waiting for other prompts, so it goes with the time of a prompt.
         """
-        for i, (point, balance, seen) in enumerate(zip(self._points, self._balances(at), played, strict=True)):
+        for i, (point, balance, seen) in enumerate(zip(self._points, self._balances(log_values), played, strict=True)):
             form = balance.predict(point)
             for kind, (simulated, predicted) in enumerate(zip(seen, form, strict=True)):
                 self._factor[i, kind] = (
@@ -156,9 +159,9 @@ class _Problem:
                 self._factor[i, 0] = 1.0
                 self._waiting[i] = seen.ttft_s - form.ttft_s, balance.prompt_s(point)
 
-    def _data(self, at: np.ndarray) -> np.ndarray:
+    def _data(self, log_values: np.ndarray) -> np.ndarray:
         residuals = []
-        for i, (point, balance) in enumerate(zip(self._points, self._balances(at), strict=True)):
+        for i, (point, balance) in enumerate(zip(self._points, self._balances(log_values), strict=True)):
             form = balance.predict(point)
             for kind, predicted in enumerate(form):
                 measured = point.told(kind)
@@ -170,14 +173,14 @@ class _Problem:
                 residuals.append(log(predicted / measured) / _NOISE[kind])
         return np.array(residuals)
 
-    def _residuals(self, at: np.ndarray) -> np.ndarray:
-        return np.concatenate([_soften(self._data(at)), (at - self.start) / self._spread])
+    def _residuals(self, log_values: np.ndarray) -> np.ndarray:
+        return np.concatenate([_soften(self._data(log_values)), (log_values - self.start) / self._spread])
 
-    def solve(self, at: np.ndarray):
-        inside = np.clip(at, self._bounds[0] + 1e-6, self._bounds[1] - 1e-6)
+    def solve(self, log_values: np.ndarray):
+        inside = np.clip(log_values, self._bounds[0] + 1e-6, self._bounds[1] - 1e-6)
         return least_squares(self._residuals, inside, bounds=self._bounds, diff_step=1e-3, xtol=1e-5, ftol=1e-6)
 
-    def cost(self, at: np.ndarray, played: Sequence[Figures]) -> float:
+    def cost(self, log_values: np.ndarray, played: Sequence[Figures]) -> float:
         """Half the sum of squares with the simulator in place of the closed form."""
         data = [
             log(predicted / measured) / noise
@@ -187,18 +190,18 @@ class _Problem:
         ]
         if not data:
             raise ConfigError("no point could be played on this server: it refuses all requests (KV memory, max_queue)")
-        pull = (at - self.start) / self._spread
+        pull = (log_values - self.start) / self._spread
         return 0.5 * float(np.square(_soften(np.array(data))).sum() + np.square(pull).sum())
 
-    def covariance(self, at: np.ndarray) -> np.ndarray:
+    def covariance(self, log_values: np.ndarray) -> np.ndarray:
         """Of the logarithms, from the Jacobian; widened where the data scatter more than `_NOISE` says."""
-        n = len(at)
+        n = len(log_values)
         columns = []
         for k in range(n):
             h = np.zeros(n)
             h[k] = 0.01
-            columns.append((self._data(at + h) - self._data(at - h)) / 0.02)
-        jacobian, residuals = np.stack(columns, axis=1), _soften(self._data(at))
+            columns.append((self._data(log_values + h) - self._data(log_values - h)) / 0.02)
+        jacobian, residuals = np.stack(columns, axis=1), _soften(self._data(log_values))
         pull = np.diag(1 / self._spread**2)
         information = jacobian.T @ jacobian
         used = float(np.trace(np.linalg.solve(information + pull, information)))  # constants that the data decided

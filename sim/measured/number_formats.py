@@ -26,8 +26,8 @@ def checkpoint(run: ServerStated, model: Model) -> tuple[Model, str | None]:
     names a format is of a quantised copy; other checkpoints of that shape are the original, in 16 bits. Raises
     ConfigError for formats the engine does not know.
     """
-    said, named = _format("dtype", run.dtype), _named(run.model)
-    quantised = next((f for f in (said, named) if f not in (None, "bf16")), None)
+    stated, named = _format("dtype", run.dtype), _named(run.model)
+    quantised = next((f for f in (stated, named) if f not in (None, "bf16")), None)
     published = model.expert_dtype or model.weight_dtype
     if quantised == published or (quantised == "fp4" and published in ("mxfp4", "nvfp4")):
         return model, None
@@ -41,21 +41,21 @@ def checkpoint(run: ServerStated, model: Model) -> tuple[Model, str | None]:
 
 def kv_format(run: ServerStated) -> str | None:
     """What the KV cache is quantised to; None: as published. Raises ConfigError."""
-    said = _format("kv_dtype", run.kv_dtype)
-    return None if said in (None, "bf16") else _whole_name(said)
+    stated = _format("kv_dtype", run.kv_dtype)
+    return None if stated is None or stated == "bf16" else _whole_name(stated)
 
 
-def _whole_name(said: str) -> str:
-    return "nvfp4" if said == "fp4" else said
+def _whole_name(stated: str) -> str:
+    return "nvfp4" if stated == "fp4" else stated
 
 
-def _format(key: str, said: str | None) -> str | None:
-    if said is None:
+def _format(key: str, stated: str | None) -> str | None:
+    if stated is None:
         return None
     for pattern, known in _FORMATS.items():
-        if re.fullmatch(pattern, said.strip().lower()):
+        if re.fullmatch(pattern, stated.strip().lower()):
             return known
-    raise ConfigError(f"{key} = {said!r}: is not one of bf16, fp16, float32, auto, fp8, mxfp4, nvfp4")
+    raise ConfigError(f"{key} = {stated!r}: is not one of bf16, fp16, float32, auto, fp8, mxfp4, nvfp4")
 
 
 def _named(hugging_face_id: str) -> str | None:

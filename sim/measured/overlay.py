@@ -1,4 +1,4 @@
-"""What was learned, as YAML that any scenario can choose: a complete `gpu`, and the `engine` it was measured with."""
+"""A fit as YAML that any scenario can choose: a complete `gpu`, and the `engine` it was measured with."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def target(out: Path, force: bool) -> Target:
 
 
 def refuse_to_overwrite(files: Target, force: bool) -> None:
-    """Raise ConfigError if a file is there already, unless `force`."""
+    """Raise ConfigError if a file exists already, unless `force`."""
     for path in files:
         if path.exists() and not force:
-            raise ConfigError(f"--out {path}: is there already; --force replaces it")
+            raise ConfigError(f"--out {path}: exists already; --force replaces it")
 
 
 def write(files: Target, fit: Fit, sources: Mapping[str, Path], day: str, force: bool = False) -> None:
@@ -64,7 +64,7 @@ def write(files: Target, fit: Fit, sources: Mapping[str, Path], day: str, force:
 
 def _text(cls: type[Config], after: Config, source: Path | None, fit: Fit, of_engine: bool, day: str) -> str:
     fitted = {f.constant.name: f for f in fit.constants if f.constant.of_engine == of_engine}
-    said, was = _comments(source), _values(source)
+    comments, values_before = _comments(source), _values(source)
     where = f"{_names([point.file for point in fit.points])}, {len(fit.points)} points, {day}"
     what = f"{fit.server.model.name}, tensor parallel {_sizes(fit)}"
     lines = [f"# {cls.__name__} calibrated to a server that ran {what}. From {where}."]
@@ -73,14 +73,14 @@ def _text(cls: type[Config], after: Config, source: Path | None, fit: Fit, of_en
             text, comment = f"{fitted[name].after:.4g}", _provenance(fitted[name], where)
         else:
             text = _plain(value)
-            comment = said.get(name) or (f"as in {source.stem}" if source else "as given")
-            if of_engine and name in was and was[name] != value:
+            comment = comments.get(name) or (f"as in {source.stem}" if source else "as given")
+            if of_engine and name in values_before and values_before[name] != value:
                 comment = "as the measured server was started"
             if name == "name":
                 comment = "the card, as price lists know it"
         lines.append(f"{name}: {text}  # {comment}")
     text = "\n".join(lines) + "\n"
-    parse_config(cls, yaml.safe_load(text))  # nothing is written that could not be read
+    parse_config(cls, yaml.safe_load(text))  # A file that the simulator could not read is never written.
     return text
 
 

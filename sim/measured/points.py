@@ -12,6 +12,7 @@ from sim.schema import TraceError
 
 AT_ONCE = "left out, all requests were sent at once: that is no steady state"
 NO_STEADY_STATE = "left out, the server did not keep up with the rate: that is no steady state"
+# A run at a rate may last this many times as long as a server that keeps up would need.
 _LATE = 1.25
 
 
@@ -91,7 +92,7 @@ def keeps_up(requests: int, rate_per_s: float, span_s: float, decode_s: float) -
 
 
 def usable(place: str, n: int, read: Callable[[int], Any]) -> tuple[list[Any], list[str]]:
-    """What `read` makes of each of `n` requests, and a note on those it raises TraceError for: they are left out."""
+    """`read(i)` of each of `n` requests, but for those where it raises TraceError, and a note on how many these are."""
     rows: list[Any] = []
     wrong: list[str] = []
     for i in range(n):

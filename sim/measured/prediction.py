@@ -1,4 +1,4 @@
-"""Predicted beside measured: what was said, what was true, and how far apart they are."""
+"""Predicted beside measured: one row per metric and load, the errors, and the table of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _HEADS = {"output_tok_per_s": "out tok/s", "total_tok_per_s": "tok/s", "requests
 
 
 class Prediction(NamedTuple):
-    """One metric of one stage; seconds, requests per second or tokens per second. `measured` is None if nobody did."""
+    """One metric of one load, in seconds, requests per second or tokens per second.
+
+    `measured` is None where the file has no value.
+    """
 
     experiment: str
     stage: int | str

@@ -25,7 +25,7 @@ _ARRIVALS = {
 
 
 class Stated(Config):
-    """A part of such a file: keys that nobody here reads are ignored, null or an empty cell means not stated."""
+    """A part of such a file: keys that are not read are ignored; null or an empty cell means not stated."""
 
     model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
 
@@ -92,8 +92,8 @@ class StageStated(Stated):
 
     @field_validator("arrival", mode="before")
     @classmethod
-    def _other_words(cls, said: Any) -> Any:
-        return _ARRIVALS.get(said.lower(), said.lower()) if isinstance(said, str) else said
+    def _other_words(cls, word: Any) -> Any:
+        return _ARRIVALS.get(word.lower(), word.lower()) if isinstance(word, str) else word
 
     @model_validator(mode="after")
     def _says_how_many(self) -> StageStated:
@@ -107,7 +107,10 @@ class StageStated(Stated):
 
     @property
     def lasts_s(self) -> float:
-        """From the first request to when one after the last would leave; 0: all at once, said or nothing else said."""
+        """Seconds from the first request to when one after the last would be sent.
+
+        0: all requests are sent at once, because the stage says burst, or gives neither a rate nor a duration.
+        """
         if self.arrival == "burst":
             return 0.0
         return self.duration_s or (self.n_sent / self.rate_rps if self.rate_rps else 0.0)

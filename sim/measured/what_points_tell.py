@@ -12,11 +12,16 @@ from sim.measured.points import Point
 from sim.measured.server import Server
 from sim.schema import ConfigError, TraceError
 
-_SPAN = 4.0  # the largest batch, over the smallest, that tells fixed from growing work
-_LENGTHS = 4.0  # likewise the longest context over the shortest
-_FEW, _MANY = 8, 32  # requests at once: a small batch, a large one
-_LITTLE = 1.25  # tolerated above the clients there are: means of products are not products of means
-_ODD = 20.0  # times the default's prediction: not a slow server, another unit or another model
+# The largest batch over the smallest must reach this ratio; otherwise costs per step and costs per sequence cannot be
+# told apart.
+_SPAN = 4.0
+_LENGTHS = 4.0  # likewise the longest prompt over the shortest, for costs that grow with the context
+_FEW, _MANY = 8, 32  # requests at once below which a batch is small, from which it is large
+# A point is believed up to this many requests inside the server (by Little's law) per client. It is not 1, because the
+# product of mean rate and mean time differs from the mean of their product.
+_LITTLE = 1.25
+# Measured over predicted TPOT from which the cause is another unit or another model, not a slow server.
+_ODD = 20.0
 _TPOT, _THROUGHPUT = 1, 2
 _SOME = "all points but those at a rate without TPOT"
 _COMPUTE = ("gemm_efficiency", "fp8_gemm_efficiency", "expert_gemm_fraction", "per_sequence_us")
@@ -59,10 +64,10 @@ def _missing(points: Sequence[Point], names: set[str]):
     yield from _missing_lengths(points, names)
 
 
-def _missing_batches(batches: Sequence[float], who: str, names: set[str]):
+def _missing_batches(batches: Sequence[float], which_points: str, names: set[str]):
     low, high = min(batches), max(batches)
     compute, fixed = sorted(names & {*_COMPUTE}), sorted(names & {*_FIXED})
-    same = f"{who} have concurrency {_span(low, high)}"
+    same = f"{which_points} have concurrency {_span(low, high)}"
     if high < _SPAN * low and high >= _MANY:
         if fixed:
             yield (

@@ -319,7 +319,7 @@ def test_nothing_is_overwritten_unless_asked(my_csv, calibrate, tmp_path):
     written = tmp_path / "mine/gpu/my_h100_sxm.yaml"
     written.write_text("precious")
     said = calibrate(*MINE)
-    assert said.code == 2 and "is there already; --force replaces it" in said.line
+    assert said.code == 2 and "exists already; --force replaces it" in said.line
     assert written.read_text() == "precious"
     assert calibrate(*MINE, "--force").code == 0
     assert written.read_text() != "precious"
