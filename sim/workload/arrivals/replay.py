@@ -141,8 +141,11 @@ class Replay(Arrivals, LogOptions):
             n = len(excerpt.arrived_s)
             which = np.tile(np.arange(n), copies)
             copy = np.repeat(np.arange(copies), n)
-            moments = excerpt.arrived_s[which] + rng.random(len(which)) * self.dequantize_s
-            moments = np.where(copy > 0, (moments + shifts[copy]) % excerpt.period_s, moments)
+            moments = excerpt.arrived_s[which]
+            if self.dequantize_s > 0 or self.rescale == "thin":  # else no later draw depends on these
+                moments += rng.random(len(which)) * self.dequantize_s
+            if copies > 1:
+                moments = np.where(copy > 0, (moments + shifts[copy]) % excerpt.period_s, moments)
             if self.rescale == "thin":
                 kept = rng.random(len(which)) < self.rate_scale
                 moments, which, copy = moments[kept], which[kept], copy[kept]
@@ -158,13 +161,13 @@ class Replay(Arrivals, LogOptions):
 def _excerpt(log: RequestLog, start_s: float, duration_s: float | None, spread_s: float) -> Excerpt:
     end_s = math.inf if duration_s is None else start_s + duration_s
     if log.task_ids is None:
-        first = np.arange(len(log))
-        rows, offsets = first, np.arange(len(log) + 1)
+        offsets = np.arange(len(log) + 1)
+        rows = offsets[:-1]
+        begun = log.arrived_s
     else:
         rows = np.argsort(log.task_ids, kind="stable")  # tasks are numbered in order of their first call
         offsets = np.searchsorted(log.task_ids[rows], np.arange(log.task_ids.max() + 2))
-        first = rows[offsets[:-1]]
-    begun = log.arrived_s[first]
+        begun = log.arrived_s[rows[offsets[:-1]]]
     low, high = np.searchsorted(begun, [start_s, end_s])
     if low == high:
         raise TraceError(f"{log.path}: no request arrives from {start_s:g} s to {min(end_s, log.span_s):g} s")

@@ -121,6 +121,8 @@ class _Understanding:
             session, arrived_s, ended_s, tokens, wait, numbers.get("wait_after"), gaps, previous
         )
         self._say_sessions(chains)
+        if "wait_for" in numbers and numbers.pop("wait_for").any():
+            self.assumed.append("calls wait for the one before in their session, whatever wait_for names beyond it")
         if self._inputs_are_added(chains):
             numbers["input"] = sessions.whole_prompts(chains.task_ids, *tokens)
             self.assumed.append("later inputs of a session are what was added: whole prompts were made of them")
