@@ -14,9 +14,9 @@ from sim.report.warmup import mser5
 from sim.scenarios import Scenario
 from sim.units import DAY_S, HOUR_S, MINUTE_S, WEEK_S
 from sim.workload.arrivals.base import Source
-from sim.workload.arrivals.bursty import Bursty
 from sim.workload.arrivals.closed_loop import ClosedLoop
 from sim.workload.arrivals.diurnal import Diurnal
+from sim.workload.arrivals.markov_modulated import MarkovModulated
 from sim.workload.arrivals.steady import Steady
 
 _BINS = 250
@@ -123,8 +123,10 @@ def _offered_load(scenario: Scenario, facts: Facts) -> float | None:
 
 def _warmup_note(arrivals: Source, curves: np.ndarray, window: Window) -> str:
     """What MSER-5 says of the curves' mean over replications, where that is later than the warm-up and matters."""
-    fluctuates = isinstance(arrivals, Bursty)
-    if not isinstance(arrivals, (Steady, Bursty, ClosedLoop)) or (fluctuates and len(curves) < _SOME_REPLICATIONS):
+    fluctuates = isinstance(arrivals, MarkovModulated)
+    if not isinstance(arrivals, (Steady, MarkovModulated, ClosedLoop)) or (
+        fluctuates and len(curves) < _SOME_REPLICATIONS
+    ):
         return ""
     settled = mser5(curves.mean(axis=0)).observations
     bins_left_out = int(np.ceil(window.start_s / window.end_s * _BINS))

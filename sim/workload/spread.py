@@ -1,4 +1,4 @@
-"""Spread: a quantity that is either fixed or lognormal between bounds; and the algebra of lognormals."""
+"""Spread: a quantity that is fixed or lognormal between bounds; and the parameters of lognormals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Z95 = 1.6448536269514722  # the standard normal's 95th percentile
 
 
 class Spread(Config):
-    """A number drawn anew each time: exp(Normal(ln median, sigma)), redrawn while it falls outside [min, max].
+    """A random number exp(Normal(ln median, sigma)), drawn again while it is outside [min, max].
 
     A plain number in the YAML is a Spread with sigma 0. The unit is that of the field that holds it.
 
@@ -23,10 +23,10 @@ class Spread(Config):
     (231.0, 164.87)
     """
 
-    median: float = Field(ge=0, description="half of the draws are below (before the bounds are applied)")
-    sigma: float = Field(0.0, ge=0, le=5, description="standard deviation of the logarithm; 0 = always the median")
+    median: float = Field(ge=0, description="median, before the bounds are applied")
+    sigma: float = Field(0.0, ge=0, le=5, description="standard deviation of the logarithm; 0: always the median")
     min: float = Field(0.0, ge=0, description="lower bound")
-    max: float | None = Field(None, ge=0, description="upper bound; null = none")
+    max: float | None = Field(None, ge=0, description="upper bound; null: none")
 
     @model_validator(mode="before")
     @classmethod
@@ -46,20 +46,20 @@ class Spread(Config):
 
     @property
     def lowest(self) -> float:
-        """No draw is below this."""
+        """The lower bound of all draws."""
         return self.median if self.sigma == 0 else self.min
 
     @property
     def highest(self) -> float:
-        """No draw is above this; infinite without an upper bound."""
+        """The upper bound of all draws; infinite without one."""
         return self.median if self.sigma == 0 else math.inf if self.max is None else self.max
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """n independent draws, float64. A fixed quantity takes nothing from `rng`."""
+        """float64[n]: independent draws. A fixed quantity uses no number of `rng`."""
         return self._between(rng, n, self.lowest, self.highest)
 
     def draw_whole(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """n whole numbers >= 1, int64: rounded first, then redrawn while outside [min, max]."""
+        """int64[n], all >= 1: draws that are rounded first, and drawn again while outside [min, max]."""
         low, high = self.lowest - 0.5, self.highest + 0.5
         return np.maximum(np.rint(self._between(rng, n, low, high)).astype(np.int64), 1)
 
@@ -88,13 +88,13 @@ class Spread(Config):
 
     @cached_property
     def whole_moments(self) -> tuple[float, float]:
-        """Mean and second moment of `draw_whole`, summed over its values; needs an upper bound."""
+        """(mean, second moment) of `draw_whole`. It needs an upper bound, because it sums over all values."""
         values, weights = self.whole_shares
         return float(weights @ values), float(weights @ values**2)
 
     @cached_property
     def whole_shares(self) -> tuple[np.ndarray, np.ndarray]:
-        """The values of `draw_whole`, ascending, and the probability of each; needs an upper bound."""
+        """(values, ascending, and probabilities, float64 each) of `draw_whole`. It needs an upper bound."""
         if self.sigma == 0:
             return np.array([float(max(round(self.median), 1))]), np.ones(1)
         values = np.arange(math.ceil(self.lowest - 0.5), math.floor(self.highest + 0.5) + 1)

@@ -1,4 +1,4 @@
-"""Traffic: hands every task to the gateway at its time of arrival."""
+"""Traffic: passes every task to the gateway at its time of arrival."""
 
 # Compiled: every event passes through this module (see sim.hot_path).
 
@@ -12,9 +12,9 @@ from sim.work import Task
 
 
 class Traffic:
-    """Walks through blocks of tasks (sorted by arrival) with one event per task; only one block is in memory.
+    """Calls `begin(task)` `delay_s` seconds after the arrival of each task, with one event per task.
 
-    `begin(task)` is called `delay_s` after the task has arrived.
+    `blocks`: tasks in order of arrival; only one block is in memory.
     """
 
     def __init__(self, env, blocks: Iterator[list[Task]], begin: Callable[[Task], None], delay_s: float = 0.0):
@@ -24,7 +24,7 @@ class Traffic:
         self._begin = begin
         self._next: Task | None = None
         self._wake = Wake(self._arrive)
-        self._now_s = env.now  # at the last arrival
+        self._now_s = env.now  # moment of the last event
         self._schedule_next()
 
     def _schedule_next(self) -> None:

@@ -1,4 +1,4 @@
-"""Workload: arrivals, lengths and tasks put together into a stream of Tasks, drawn from its own random streams."""
+"""Workload: the stream of tasks that arrivals, lengths and tasks make, drawn from random streams of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from sim.randomness import Streams
 from sim.schema import ConfigError
 from sim.work import Call, Task, TaskProfile
-from sim.workload.arrivals.base import Source
+from sim.workload.arrivals.base import Arrivals, Source
 from sim.workload.arrivals.replay import Arrived, Replay
 from sim.workload.lengths.base import Lengths
 from sim.workload.lengths.empirical import Empirical
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from sim.workload.logs.request_log import RequestLog
 
 Kind = tuple[tuple[Call, ...], int, TaskProfile]
-"""What a task is: its calls, its application and what routers may know of it."""
+"""A task without its moment: its calls, the number of its application, and what routers may know of it."""
 
 _FIRST_BLOCK, _LARGEST_BLOCK = 64, 2048
 
 
 class Workload:
-    """What arrives. The k-th task is the same (but for its moment) whatever the arrivals are and whoever serves it.
+    """What arrives. But for its moment, the k-th task is the same whatever the arrivals are and whatever serves it.
 
-    Streams: `arrivals` for the moments, `lengths` and `tasks` for what the tasks are, `api_quantiles` for their luck
-    with an API. When arrivals is a replay with `lengths_from: log`, tasks come from the log, and lengths and tasks are
-    not used (and may be None).
+    Random streams: `arrivals` for the moments, `lengths` and `tasks` for the tasks, `api_quantiles` for their latency
+    at an API. When arrivals is a replay with `lengths_from: log`, tasks come from the log, and `lengths` and `tasks`
+    are not used (and may be None). Raises ConfigError if one of them is needed and missing.
     """
 
     def __init__(self, arrivals: Source, lengths: Lengths | None = None, tasks: Tasks | None = None):
@@ -53,22 +53,25 @@ class Workload:
 
     @property
     def default_horizon_s(self) -> float | None:
-        """How long a run without a horizon lasts: a replayed log, for instance, until its end; None otherwise."""
+        """Seconds that a run without a horizon lasts, e.g. the length of a replayed log; None if undefined."""
         return self.arrivals.default_horizon_s
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader should know about the arrivals, such as warnings about the log used."""
+        """Sentences that a reader of the results should know about the arrivals, e.g. warnings about their log."""
         return self.arrivals.notes
 
     def task_blocks(self, streams: Streams, horizon_s: float, api: bool = False) -> Iterator[list[Task]]:
         """All tasks that arrive in [0, horizon_s), in order of time, numbered from 0, in blocks drawn lazily.
 
-        `api`: draw each call's api_quantiles. Memory does not grow with the horizon.
+        `api`: whether to draw each call's api_quantiles. Memory does not grow with the horizon. Raises ValueError for a
+        closed loop, whose moments depend on the server.
         """
         if self.is_recorded:
             moments_and_calls = self._recorded(streams, horizon_s, api)
         else:
+            if not isinstance(self.arrivals, Arrivals):
+                raise ValueError(f"arrivals.kind = {self.arrivals.kind!r}: a closed loop has no moments of its own")
             moments = _reblocked(self.arrivals.times(streams.generator("arrivals"), horizon_s))
             mix, priorities = self._mix(streams, api), self.priorities(streams)
             moments_and_calls = ((times_s, priorities, *next(mix)) for times_s in moments)
@@ -82,24 +85,24 @@ class Workload:
 
     @property
     def application_names(self) -> dict[int, str]:
-        """What the numbers of applications stand for."""
-        names = self.arrivals.log.application_names if self.is_recorded else self.tasks.application_names
+        """Names of the applications, by their numbers in tasks."""
+        names = self._replay.log.application_names if self.is_recorded else self._drawn_tasks.application_names
         return dict(enumerate(names))
 
     def endless_kinds(self, streams: Streams, api: bool = False) -> Iterator[Kind]:
-        """What the k-th task is, for as many tasks as a closed loop may begin."""
+        """The k-th task without its moment, for k = 0, 1, ... without end: as many as a closed loop may begin."""
         return (kind for block in self._mix(streams, api) for kind in zip(*block, strict=False))
 
     def priorities(self, streams: Streams) -> Iterator[int]:
-        """The priority of the k-th task, without end. Recorded tasks have those of their log."""
-        shares = self.tasks.priority_shares
+        """The priority of the k-th task, for k = 0, 1, ... without end. Recorded tasks have those of their log."""
+        shares = self._drawn_tasks.priority_shares
         if not shares:
             return repeat(0)
         rng, levels, weights = streams.generator("priorities"), list(shares), list(shares.values())
         return chain.from_iterable(rng.choice(levels, _LARGEST_BLOCK, p=weights).tolist() for _ in repeat(None))
 
     def saturating_tasks(self, streams: Streams) -> Iterator[Task]:
-        """An endless stream of tasks of the same mix, all there at time 0 and without waits between their calls."""
+        """An endless stream of tasks of the same mix that all arrive at time 0, without waits between their calls."""
         mix = (calls for calls, *_ in self._mix(streams, False, waits=False))
         blocks = self._recorded_again_and_again() if self.is_recorded else mix
         task_id = 0
@@ -109,21 +112,24 @@ class Workload:
                 task_id += 1
 
     def mix_description(self) -> dict[str, Any]:
-        """What the tasks are made of, as plain JSON data: everything that saturated throughput can depend on on this
-        side, and so neither rates nor waits. Logs are named by their content."""
+        """Plain JSON data of everything in the workload that saturated throughput depends on: not rates, not waits.
+
+        A log is named by its SHA-256.
+        """
         if self.is_recorded:
-            replay = self.arrivals
+            replay = self._replay
             return {"log": replay.log.sha256, "start_s": replay.start_s, "duration_s": replay.duration_s}
-        found = {"tasks": self.tasks.model_dump(mode="json", exclude={"wait_s", "priority_shares"})}
-        if self.tasks.uses_lengths:
-            found["lengths"] = self.lengths.model_dump(mode="json", exclude={"path"})
-            if isinstance(self.lengths, Empirical):
-                found["lengths"]["log"] = self.lengths.log.sha256
+        tasks, lengths = self._drawn_tasks, self.lengths
+        found = {"tasks": tasks.model_dump(mode="json", exclude={"wait_s", "priority_shares"})}
+        if tasks.uses_lengths and lengths is not None:
+            found["lengths"] = lengths.model_dump(mode="json", exclude={"path"})
+            if isinstance(lengths, Empirical):
+                found["lengths"]["log"] = lengths.log.sha256
         return found
 
     @property
     def begins_at(self) -> datetime | None:
-        """The UTC date and time of second 0, where a log with dates says it. Raises TraceError."""
+        """The UTC date and time of second 0 of a replayed log with dates; None otherwise. Raises TraceError."""
         replay = self.arrivals
         if not isinstance(replay, Replay) or replay.rescale == "stretch" or replay.log.begins_at is None:
             return None
@@ -137,34 +143,49 @@ class Workload:
     def logs(self) -> list[RequestLog]:
         """The request logs that arrivals and lengths come from. Raises TraceError."""
         readers: list[Replay | Empirical] = [self.arrivals] if isinstance(self.arrivals, Replay) else []
-        if not self.is_recorded and self.tasks.uses_lengths and isinstance(self.lengths, Empirical):
+        if not self.is_recorded and self._drawn_tasks.uses_lengths and isinstance(self.lengths, Empirical):
             readers.append(self.lengths)
         return [reader.log for reader in readers]
 
+    @property
+    def _replay(self) -> Replay:
+        """The arrivals of recorded tasks."""
+        assert isinstance(self.arrivals, Replay)
+        return self.arrivals
+
+    @property
+    def _drawn_tasks(self) -> Tasks:
+        """The shape of tasks that are not recorded."""
+        assert self.tasks is not None  # refused in `__init__` otherwise
+        return self.tasks
+
     def _mix(self, streams: Streams, api: bool, waits: bool = True) -> Iterator[tuple]:
-        """Endless blocks of columns: calls, applications and profiles of tasks. Block sizes are fixed, so the k-th task
-        depends on k and the seed alone."""
-        rng, lengths_rng = streams.generator("tasks"), streams.generator("lengths")
-        luck = streams.generator("api_quantiles") if api else None
+        """Endless blocks of columns: calls, applications and profiles of tasks.
+
+        Block sizes are fixed, so that the k-th task depends on k and the seed alone.
+        """
+        tasks, rng, lengths_rng = self._drawn_tasks, streams.generator("tasks"), streams.generator("lengths")
+        quantiles_rng = streams.generator("api_quantiles") if api else None
         first_id = 0
         for size in _block_sizes():
-            drawn = self.tasks.draw(rng, lengths_rng, self.lengths, size)
+            drawn = tasks.draw(rng, lengths_rng, self.lengths, size)
             if not waits:
                 drawn = drawn._replace(wait_s=None)
-            quantiles = _quantiles(luck, len(drawn.input_tokens)) if api else None
+            quantiles = None if quantiles_rng is None else _quantiles(quantiles_rng, len(drawn.input_tokens))
             applications = repeat(0) if drawn.application is None else drawn.application.tolist()
-            yield self.tasks.calls(drawn, first_id, quantiles), applications, self.tasks.profiles(drawn)
+            yield tasks.calls(drawn, first_id, quantiles), applications, tasks.profiles(drawn)
             first_id += size
 
-    def _recorded(self, streams: Streams, horizon_s: float, api: bool):
-        excerpt, first_id = self.arrivals.excerpt, 0
+    def _recorded(self, streams: Streams, horizon_s: float, api: bool) -> Iterator[tuple]:
+        """Blocks of columns of the tasks of a log: moments, priorities, calls, applications and profiles."""
+        excerpt, first_id = self._replay.excerpt, 0
         counts, times = np.unique(np.diff(excerpt.offsets), return_counts=True)
         expected = expected_calls(counts, times / times.sum())
         profiles = [TaskProfile(name, expected) for name in excerpt.log.application_names or ("",)]
-        luck = streams.generator("api_quantiles") if api else None
-        for block in self.arrivals.arrived(streams.generator("arrivals"), horizon_s):
+        quantiles_rng = streams.generator("api_quantiles") if api else None
+        for block in self._replay.arrived(streams.generator("arrivals"), horizon_s):
             n_calls = int((excerpt.offsets[block.tasks + 1] - excerpt.offsets[block.tasks]).sum())
-            quantiles = _quantiles(luck, n_calls) if api else None
+            quantiles = None if quantiles_rng is None else _quantiles(quantiles_rng, n_calls)
             calls = recorded_calls(excerpt, block, first_id, quantiles)
             numbers = applications_of(excerpt, block)
             applications = repeat(0) if numbers is None else numbers.tolist()
@@ -173,7 +194,8 @@ class Workload:
             first_id += len(block.tasks)
 
     def _recorded_again_and_again(self) -> Iterator[Iterator[tuple[Call, ...]]]:
-        excerpt, first_id, copy = self.arrivals.excerpt, 0, 0
+        """Endless blocks of the calls of the log's tasks; each repetition of the log shares no prefix with another."""
+        excerpt, first_id, copy = self._replay.excerpt, 0, 0
         n = len(excerpt.arrived_s)
         while True:
             for begin in range(0, n, _LARGEST_BLOCK):
@@ -185,7 +207,7 @@ class Workload:
 
 
 def _block_sizes() -> Iterator[int]:
-    """Small at first, so that a short run draws little."""
+    """Sizes of blocks of tasks: small at first, so that a short run draws little."""
     size = _FIRST_BLOCK
     while True:
         yield size

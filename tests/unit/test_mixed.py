@@ -56,7 +56,7 @@ def test_routers_know_name_and_expected_calls_and_not_more():
 def test_shares_make_a_whole():
     with pytest.raises(ConfigError, match="the sum of the shares must be 1"):
         parse_config(Mixed, {"applications": {"chat": PARTS["chat"]}})
-    with pytest.raises(ConfigError, match="belong to the applications"):
+    with pytest.raises(ConfigError, match="belong to applications"):
         parse_config(Mixed, {"applications": PARTS, "shared_prefix_tokens": 9})
 
 
@@ -74,7 +74,7 @@ def test_a_router_parts_them_and_the_bill_names_them(router, arrivals):
 
 def test_an_application_may_be_of_any_kind_but_a_mixture():
     inner = {"kind": "mixed", "applications": {"a": {"share": 1.0, "tasks": {"kind": "single_call"}}}}
-    with pytest.raises(ConfigError, match="applications.b.tasks: is a mixture itself"):
+    with pytest.raises(ConfigError, match="applications.b.tasks: is a mixture, too"):
         parse_config(Mixed, {"applications": {"b": {"share": 1.0, "tasks": inner}}})
     with pytest.raises(ConfigError, match="applications.b.tasks.kind = 'agent_lop': .*did you mean agent_loop"):
         parse_config(Mixed, {"applications": {"b": {"share": 1.0, "tasks": {"kind": "agent_lop"}}}})

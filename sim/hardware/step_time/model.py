@@ -11,7 +11,19 @@ from sim.schema import Choice
 
 
 class StepTimeModel(Choice):
-    """A way to get step times for a GPU, a model and an engine. A kind implements `plain`."""
+    """A way to get step times for a GPU, a model and an engine.
+
+    The contract of every kind, asked of each kind and each file of conf/engine by tests/contracts/test_step_time.py.
+    A kind defines `plain`; `build` adds speculative decoding. Of the StepTime that `build` returns:
+
+    1. `decode_s(n)` is > 0 for n >= 0 and does not fall as n grows. `context_s` is >= 0.
+    2. `step_s(n, context, chunks)` does not fall if n, the context, the new or past tokens of a chunk, or the number of
+       chunks grows, or if a chunk completes its prompt.
+    3. `step_s(n, context, ())` equals `decode_s(n) + context_s * context` to the last bit, so k decode steps of the
+       same n sequences add up to the closed form in `StepTime`.
+    4. Computing a prompt in several chunks takes longer than in one.
+    5. Results depend on the arguments alone.
+    """
 
     def plain(self, gpu: Gpu, model: Model, engine: EngineFlags, decode_tokens: int = 1) -> StepTime:
         """The step time without speculation, of a decode step that computes `decode_tokens` tokens of every sequence.

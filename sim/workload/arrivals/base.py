@@ -1,4 +1,4 @@
-"""What sets tasks going: the bases of arrival processes and of clients in a closed loop."""
+"""The bases of arrival processes and of clients in a closed loop."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from sim.schema import Choice
 
 
 class Source(Choice):
-    """What sets tasks going: a point process that knows nothing of the server, or clients that wait for it.
+    """What starts tasks: a point process that does not depend on the server, or clients that wait for its answers.
 
-    A class of one's own derives from `Arrivals`.
+    A new process derives from `Arrivals`.
     """
 
     @property
     def ends_by_itself(self) -> bool:
-        """Whether a run needs no horizon."""
+        """Whether a run may have no horizon, because the source ends."""
         return False
 
     @property
     def default_horizon_s(self) -> float | None:
-        """How long a run without a horizon lasts; None if it ends with the last task, or never."""
+        """Seconds that a run without a horizon lasts; None if it ends with the last task, or never."""
         return None
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the results should know about this source."""
+        """Sentences that a reader of the results should know about this source."""
         return ()
 
 
@@ -54,8 +54,8 @@ class Arrivals(Source):
     8. `ends_by_itself` with `default_horizon_s`: for a process that ends, such as a recording.
     """
 
-    is_random: ClassVar[bool] = True  # two random streams give different moments
-    period_s: ClassVar[float | None] = None  # the cycle after which the expected rate repeats itself
+    is_random: ClassVar[bool] = True  # whether two random streams give different moments
+    period_s: ClassVar[float | None] = None  # cycle after which the expected rate repeats
 
     @property
     @abstractmethod

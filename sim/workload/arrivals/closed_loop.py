@@ -1,10 +1,10 @@
-"""Closed loop: a fixed number of clients, each of which begins its next task when the one before has ended."""
+"""Closed loop: a fixed number of clients, each of which begins its next task after its last one has ended."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import repeat
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -15,22 +15,23 @@ from sim.workload.arrivals.base import Source
 from sim.workload.spread import Spread
 
 RETRY_S = 1.0
-"""A client that was turned away does not come back sooner: at once would be an endless loop within one moment."""
+"""Shortest pause of a client after a refused task. Without it, a full queue would cause an endless loop of refusals in
+one moment of simulated time."""
 
 
 class ClosedLoop(Source):
-    """`n_clients` clients, all there at time 0; each thinks for `think_s` between the end of a task and the next.
+    """`n_clients` clients that start at time 0; each pauses for `think_s` between the end of a task and the next.
 
-    Law (Lavenberg and Reiser, 1980, after Little): X = n_clients / (R + Z), with X tasks per second, R the mean time a
-    task takes and Z the mean think time. The load follows the server: nobody ever waits behind more than n_clients - 1
-    others, so a closed loop cannot show what an open stream does to a server that falls behind. With `n_tasks` tasks in
-    all, the run may go without a horizon: it ends with its last task. n_clients = n_tasks is one burst.
+    Law (Lavenberg and Reiser, 1980, after Little): X = n_clients / (R + Z), with X tasks per second, R the mean
+    duration of a task and Z the mean think time. The load follows the server: no task waits behind more than
+    n_clients - 1 others, so a closed loop cannot show what an open stream does to an overloaded server. With `n_tasks`
+    tasks in all, a run needs no horizon: it ends with its last task. n_clients = n_tasks is one burst.
     """
 
     kind: Literal["closed_loop"] = "closed_loop"
-    n_clients: int = Field(ge=1, description="tasks under way at any time")
-    n_tasks: int | None = Field(None, ge=1, description="in all; null = as many as fit before the horizon")
-    think_s: Spread = Spread(median=0.0)
+    n_clients: int = Field(ge=1, description="number of clients")
+    n_tasks: int | None = Field(None, ge=1, description="tasks in all; null: until the horizon")
+    think_s: Spread = Field(Spread(median=0.0), description="seconds between a task and the client's next one")
 
     @property
     def ends_by_itself(self) -> bool:
@@ -38,16 +39,16 @@ class ClosedLoop(Source):
 
 
 class ClosedLoopTraffic:
-    """Plays a closed loop: `begin(task)` is called `delay_s` after a client has sent it.
+    """Plays a closed loop: calls `begin(task)` `delay_s` seconds after a client has sent a task.
 
-    Its owner calls `task_ended(request)` with the last request of every task. After `until_s` no client begins another.
-    Once every client has stopped, `on_finished()` is called. The k-th task begun has the k-th of `kinds` (calls,
-    application, profile) and `priorities`.
+    `task_ended(request)` must be called with the last request of every task. After `until_s` no client begins a task.
+    Once every client has stopped, `on_finished()` is called. The k-th task has the k-th of `kinds` (calls, application,
+    profile) and of `priorities`.
     """
 
     def __init__(
         self,
-        env,
+        env: Any,
         loop: ClosedLoop,
         kinds: Iterator[tuple[tuple[Call, ...], int, TaskProfile]],
         rng: np.random.Generator,
@@ -66,7 +67,7 @@ class ClosedLoopTraffic:
             self._next_task()
 
     def task_ended(self, request: Request) -> None:
-        """A client's task is over, one way or another: it thinks, then sends the next; or it stops if there is none."""
+        """A client's task has ended, with any outcome: it sends the next one after `think_s`, or stops."""
         if self._none_left():
             self._stop()
             return
@@ -85,7 +86,7 @@ class ClosedLoopTraffic:
         calls, application, profile = next(self._kinds)
         task = Task(self._n_begun, self._env.now, calls, application, next(self._priorities), profile)
         self._n_begun += 1
-        # Not at once: the backend whose request has just ended is still at work on that.
+        # A later event begins it, because the backend is still handling the end of the request before.
         call_later(self._env, self._delay_s, self._begin, task)
 
     def _none_left(self) -> bool:

@@ -1,4 +1,4 @@
-"""Cox processes: a rate that is itself a path in time, then points on it. The base of the synthetic arrivals."""
+"""The base of synthetic arrivals: Cox processes, Poisson processes whose rate is a path in time."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ from sim.workload.arrivals.base import Arrivals
 _POINTS = 4096
 _MOST_PATHS = 200_000
 _FIRST_PATHS, _HOPELESS = 1000, -50.0
-"""Paths tried at least, and the log-likelihood that the best of them must reach for the search to go on."""
+"""The search for a conditioned path tries at least `_FIRST_PATHS` paths, and goes on only if the log-likelihood of the
+best one is above `_HOPELESS`."""
 RatePath = Iterator[tuple[np.ndarray, np.ndarray]]
-"""Chunks of a piecewise constant rate: edges in seconds (m + 1) and the expected number of tasks between them (m)."""
+"""Chunks of a piecewise constant rate: edges in seconds, float64[m + 1], and the expected tasks between them,
+float64[m]."""
 
 
 class Cox(Arrivals):
-    """A Poisson process whose rate is itself a path in time (Cox 1955).
+    """A Poisson process whose rate is a path in time, fixed or random (Cox 1955).
 
-    With `exact_tasks` = n, the process of mean rate n / horizon is conditioned on n tasks in the horizon; `rate_per_s`
-    plays no part. Shapes as different as steady and bursty then carry the same n tasks, hence the same tokens. Given
-    N = n, a rate path of mass M (its integral) has density proportional to M^n e^-M; given the path, the n moments are
-    independent with density proportional to the rate (counts of time slices multinomial, order statistics within each).
-    So a burst keeps its multiple of the mean rate to within 1 / sqrt(n). The index of dispersion, stated for the
-    unconditioned process, is lower over windows that are a notable share of the horizon.
+    With `exact_tasks` = n, the process is scaled to a mean rate of n / horizon, whatever `rate_per_s`, and conditioned
+    on n tasks in the horizon. Processes as different as steady and bursty then have the same n tasks, hence the same
+    tokens. Given N = n, a rate path of mass M (its integral) has density proportional to M^n e^-M; given the path, the
+    n moments are independent with density proportional to the rate (counts of time slices multinomial, order statistics
+    within each). A burst keeps its multiple of the mean rate to within 1 / sqrt(n). The index of dispersion, stated for
+    the unconditioned process, is lower over windows that are a large part of the horizon.
     """
 
-    has_random_path: ClassVar[bool] = False  # two draws of `_rate_path` may differ in their mass
+    has_random_path: ClassVar[bool] = False  # whether two draws of `_rate_path` may differ in their mass
 
     rate_per_s: float = Field(gt=0, description="mean number of tasks per second")
     exact_tasks: int | None = Field(None, ge=0, description="exactly this many tasks in the horizon; null = random")
@@ -43,7 +45,7 @@ class Cox(Arrivals):
 
     @abstractmethod
     def _rate_path(self, rng: np.random.Generator, horizon_s: float) -> RatePath:
-        """The rate from 0 to horizon_s in chunks of bounded size. Same rng, same path."""
+        """The rate from 0 to horizon_s in chunks of bounded size. The same stream gives the same path."""
 
     def times(self, rng: np.random.Generator, horizon_s: float) -> Iterator[np.ndarray]:
         path_seed, point_seed = rng.integers(2**63, size=2).tolist()
@@ -80,7 +82,7 @@ class Cox(Arrivals):
             likeliest, n_paths = max(likeliest, log_likelihood), n_paths + 1
         raise ConfigError(
             f"arrivals.exact_tasks = {n_tasks}: none of {n_paths} paths of this process comes near that in "
-            f"{horizon_s:g} s; choose a longer horizon_s, or leave exact_tasks out"
+            f"{horizon_s:g} s; choose a longer horizon_s, or arrivals.exact_tasks=null"
         )
 
 
@@ -118,15 +120,16 @@ def _on_path(points: Iterator[np.ndarray], path: RatePath, horizon_s: float) -> 
         marks = np.add.accumulate(np.concatenate(([reached], masses)))
         reached = float(marks[-1])
         while True:
-            n_here = int(np.searchsorted(pending, reached))
-            if n_here:
-                times = np.interp(pending[:n_here], marks, edges)
+            n_reached = int(np.searchsorted(pending, reached))
+            if n_reached:
+                times = np.interp(pending[:n_reached], marks, edges)
                 times[0] = max(times[0], latest)  # rounding may disorder neighbours by one ulp
                 times = np.minimum(np.maximum.accumulate(times), before_end)
-                pending, latest = pending[n_here:], times[-1]
+                pending, latest = pending[n_reached:], times[-1]
                 yield times
             if pending.size:
                 break
-            pending = next(points, None)
-            if pending is None:
+            drawn = next(points, None)
+            if drawn is None:
                 return
+            pending = drawn

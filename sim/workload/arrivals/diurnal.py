@@ -13,13 +13,12 @@ from sim.workload.arrivals.weekly_rate import WeeklyRate
 
 
 class Diurnal(Cox):
-    """Non-homogeneous Poisson process with a smooth daily cycle and a weekly one.
+    """A non-homogeneous Poisson process with a smooth daily and weekly cycle.
 
     `profile[h]` is the relative rate in the middle of hour h; `weekday_factor` and `weekend_factor` scale whole days.
-    The week's 168 points are joined by a periodic monotone cubic (see WeeklyRate), so the rate is smooth and never
-    leaves the range of its points, and scaled so that the mean over a week is `rate_per_s`. `peak_to_trough` stretches
-    the profile linearly until its largest point is that multiple of its smallest. The horizon begins on `start_day` at
-    `start_hour`.
+    A periodic monotone cubic through the 168 points of the week (see WeeklyRate) gives a smooth rate within the range
+    of its points, scaled to a mean of `rate_per_s` over a week. `peak_to_trough` stretches the profile linearly until
+    its largest point is that multiple of its smallest. The horizon begins on `start_day` at `start_hour`.
 
     `index_of_dispersion` is that of a window placed at a uniformly random moment of the week: 1 + Var(M)/E(M), M the
     integral of the rate over the window. (Given the moment, counts are Poisson.)
@@ -28,7 +27,9 @@ class Diurnal(Cox):
     kind: Literal["diurnal"] = "diurnal"
     period_s: ClassVar[float] = WEEK_S
     profile: tuple[float, ...] = Field(min_length=24, max_length=24, description="relative rate of hours 0 to 23")
-    peak_to_trough: float | None = Field(None, ge=1, description="largest over smallest rate of a day; null = as given")
+    peak_to_trough: float | None = Field(
+        None, ge=1, description="largest / smallest rate of a day; null: as in profile"
+    )
     weekday_factor: float = Field(1.0, ge=0, description="scale of Monday to Friday")
     weekend_factor: float = Field(1.0, ge=0, description="scale of Saturday and Sunday")
     start_day: Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"] = "mon"

@@ -1,4 +1,4 @@
-"""Replay: the arrival times (and by default the tokens and prefixes) of a request log, as they were or rescaled."""
+"""Replay: the arrival times (and by default the tokens and prefixes) of a request log, as recorded or rescaled."""
 
 from __future__ import annotations
 
@@ -22,23 +22,26 @@ _BLOCK = 4096
 
 
 class Arrived(NamedTuple):
-    """A block of replayed arrivals: when, which task of the excerpt, and which copy of the log it belongs to."""
+    """A block of n replayed arrivals, in order of time."""
 
-    times_s: np.ndarray
-    tasks: np.ndarray
-    copies: np.ndarray
+    times_s: np.ndarray  # float64[n], simulated seconds
+    tasks: np.ndarray  # int64[n], number of the task in the excerpt
+    copies: np.ndarray  # int64[n], number of the copy of the log that it belongs to
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """The tasks of a log that arrive in a time window. `rows` holds the log rows of all tasks end to end; task i owns
-    rows[offsets[i]:offsets[i + 1]]. `period_s` is the window's length, or, where the log ends first, the time to the
-    last call of these tasks and one mean gap (or tick) more."""
+    """The n tasks of a log that arrive in a time window.
+
+    `rows` holds the log rows of all tasks, end to end; task i has rows[offsets[i]:offsets[i + 1]]. `period_s` is the
+    window's length, or, where the log ends first, the time until the last call of these tasks plus one mean gap (or
+    tick).
+    """
 
     log: RequestLog
-    arrived_s: np.ndarray
-    rows: np.ndarray
-    offsets: np.ndarray
+    arrived_s: np.ndarray  # float64[n], seconds after the start of the window
+    rows: np.ndarray  # int64[calls]
+    offsets: np.ndarray  # int64[n + 1]
     period_s: float
 
 
@@ -50,24 +53,24 @@ class Replay(Arrivals, LogOptions):
 
     - `stretch`: time runs faster; D'(w) = D(rate_scale * w). The span shrinks; daily cycles get shorter.
     - `thin`: each task is kept with probability rate_scale <= 1; D'(w) = 1 + rate_scale (D(w) - 1).
-    - `superpose`: rate_scale (a whole number) copies of the log, each rotated by its own random shift;
-      D'(w) = D(w) for windows much shorter than the log. Copies are other users: they share no prefix with one another.
+    - `superpose`: rate_scale (a whole number) copies of the log, each rotated by a random shift; D'(w) = D(w) for
+      windows much shorter than the log. Copies stand for different users, so they share no prefix.
 
     `dequantize_s` spreads each task uniformly over that long after its time stamp (3 for Mooncake's conversation log).
-    `loop` repeats the excerpt until the horizon, each time as other users; without it nothing arrives after its end.
-    `lengths_from`: with `log`, tokens, prefix blocks and calls per task come from the log too, and the lengths and
-    tasks groups are not used; with `config`, the log gives arrival times only.
+    `loop` repeats the excerpt until the horizon, each time for different users; without it nothing arrives after its
+    end. `lengths_from: log` takes tokens, prefix blocks and calls per task from the log as well, and the lengths and
+    tasks groups are not used; `lengths_from: config` takes arrival times only.
     """
 
     kind: Literal["replay"] = "replay"
-    is_random: ClassVar[bool] = False  # a log is what it is
-    start_s: float = Field(0.0, ge=0, description="skip this much of the log")
-    duration_s: float | None = Field(None, gt=0, description="replay this much of it; null = to its end")
-    rate_scale: float = Field(1.0, gt=0, description="multiply the mean rate")
+    is_random: ClassVar[bool] = False  # a log without rescaling is the same under every stream
+    start_s: float = Field(0.0, ge=0, description="seconds of the log to skip")
+    duration_s: float | None = Field(None, gt=0, description="seconds of the log to replay; null: to its end")
+    rate_scale: float = Field(1.0, gt=0, description="factor on the mean rate")
     rescale: Literal["stretch", "thin", "superpose"] | None = Field(None, description="how to apply rate_scale")
-    dequantize_s: float = Field(0.0, ge=0, description="spread coarse time stamps over this long")
-    loop: bool = False
-    lengths_from: Literal["log", "config"] = "log"
+    dequantize_s: float = Field(0.0, ge=0, description="seconds over which coarse time stamps are spread")
+    loop: bool = Field(False, description="repeat the excerpt until the horizon")
+    lengths_from: Literal["log", "config"] = Field("log", description="where tokens and tasks come from")
 
     @model_validator(mode="after")
     def _rescale_is_named(self) -> Replay:
@@ -87,7 +90,7 @@ class Replay(Arrivals, LogOptions):
     @property
     def log(self) -> RequestLog:
         """The whole log. Raises TraceError."""
-        from sim.workload.logs.request_log import read  # here, so that runs without a log need no pandas
+        from sim.workload.logs.request_log import read  # imported on use, so that runs without a log need no pandas
 
         return read(self)
 
@@ -98,7 +101,7 @@ class Replay(Arrivals, LogOptions):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know about the log before believing the result."""
+        """Warnings about the log that a reader of the results should know."""
         log = self.log
         if log.tick_s is None or self.dequantize_s > 0:
             return log.notes
@@ -107,7 +110,7 @@ class Replay(Arrivals, LogOptions):
 
     @property
     def default_horizon_s(self) -> float:
-        """How long the replay takes: the excerpt's period, shortened by `stretch`."""
+        """Seconds that the replay lasts: the excerpt's period, divided by rate_scale with `stretch`."""
         return self.excerpt.period_s / (self.rate_scale if self.rescale == "stretch" else 1)
 
     @property
@@ -151,9 +154,9 @@ class Replay(Arrivals, LogOptions):
                 moments, which, copy = moments[kept], which[kept], copy[kept]
             order = np.argsort(moments, kind="stable")
             times_s = (moments[order] + cycle * excerpt.period_s) / speed
-            n_here = int(np.searchsorted(times_s, horizon_s))
-            for i in range(0, n_here, _BLOCK):
-                part = slice(i, min(i + _BLOCK, n_here))
+            n_before = int(np.searchsorted(times_s, horizon_s))
+            for i in range(0, n_before, _BLOCK):
+                part = slice(i, min(i + _BLOCK, n_before))
                 yield Arrived(times_s[part], which[order[part]], copy[order[part]] + cycle * copies)
 
 

@@ -10,7 +10,7 @@ from sim.workload.arrivals.cox import Cox, RatePath
 
 
 class Steady(Cox):
-    """Poisson: constant rate, no memory."""
+    """A Poisson process of constant rate."""
 
     kind: Literal["steady"] = "steady"
 

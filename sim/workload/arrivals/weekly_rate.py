@@ -1,4 +1,4 @@
-"""WeeklyRate: a smooth periodic rate through 168 hourly points, with an exact integral."""
+"""WeeklyRate: a smooth weekly rate through 168 hourly points, with an exact integral."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class WeeklyRate:
     """
 
     def __init__(self, points: np.ndarray, mean_per_s: float):
-        self._y = y = points * (mean_per_s / points.mean())  # the slopes' share of the integral cancels over a period
+        self._y = y = points * (mean_per_s / points.mean())  # over a week, the slopes add nothing to the integral
         before, after = y - np.roll(y, 1), np.roll(y, -1) - y
         same_way = before * after > 0
         self._slope = np.where(same_way, 2 * before * after / np.where(same_way, before + after, 1.0), 0.0)

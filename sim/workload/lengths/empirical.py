@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from sim.workload.lengths.base import Lengths
 from sim.workload.logs.roles import LogOptions
+
+if TYPE_CHECKING:
+    from sim.workload.logs.request_log import RequestLog
 
 
 class Empirical(Lengths, LogOptions):
@@ -16,9 +19,9 @@ class Empirical(Lengths, LogOptions):
     kind: Literal["empirical"] = "empirical"
 
     @property
-    def log(self):
-        """The RequestLog drawn from. Raises TraceError."""
-        from sim.workload.logs.request_log import read  # here, so that runs without a log need no pandas
+    def log(self) -> RequestLog:
+        """The log whose rows are drawn. Raises TraceError."""
+        from sim.workload.logs.request_log import read  # imported on use, so that runs without a log need no pandas
 
         return read(self)
 

@@ -11,11 +11,11 @@ from sim.workload.lengths.base import Lengths
 
 
 class Fixed(Lengths):
-    """Every call alike."""
+    """The same numbers of tokens for every call."""
 
     kind: Literal["fixed"] = "fixed"
-    input_tokens: int = Field(ge=1)
-    output_tokens: int = Field(ge=1)
+    input_tokens: int = Field(ge=1, description="input tokens of every call")
+    output_tokens: int = Field(ge=1, description="output tokens of every call")
 
     @property
     def mean_input_tokens(self) -> float:

@@ -1,4 +1,4 @@
-"""Lognormal numbers of tokens, between caps."""
+"""Lognormal numbers of tokens, between bounds."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from sim.workload.spread import lognormal_from_moments, lognormal_from_quantiles
 class TokenSpread(Config):
     """A lognormal number of tokens, by median and 95th percentile or by mean and coefficient of variation.
 
-    The figures are those of the lognormal before the caps. What falls outside [min_tokens, max_tokens] is moved to the
-    cap, as real logs pile up at a context limit; then rounded. `mean` is the mean after the caps.
+    These describe the lognormal before the bounds. A draw outside [min_tokens, max_tokens] is set to the nearer bound,
+    because real logs pile up at a context limit, and then rounded. `mean` is the mean within the bounds.
     """
 
-    median_tokens: float | None = Field(None, gt=0)
-    p95_tokens: float | None = Field(None, gt=0)
-    mean_tokens: float | None = Field(None, gt=0)
-    cv: float | None = Field(None, ge=0, description="standard deviation over mean")
-    min_tokens: int = Field(1, ge=1)
-    max_tokens: int = Field(131_072, ge=1)
+    median_tokens: float | None = Field(None, gt=0, description="median; with p95_tokens")
+    p95_tokens: float | None = Field(None, gt=0, description="95th percentile; with median_tokens")
+    mean_tokens: float | None = Field(None, gt=0, description="mean; with cv")
+    cv: float | None = Field(None, ge=0, description="standard deviation / mean; with mean_tokens")
+    min_tokens: int = Field(1, ge=1, description="lower bound")
+    max_tokens: int = Field(131_072, ge=1, description="upper bound")
 
     @model_validator(mode="after")
     def _one_parametrisation(self) -> TokenSpread:
         given = [getattr(self, name) is not None for name in ("median_tokens", "p95_tokens", "mean_tokens", "cv")]
         if given not in ([True, True, False, False], [False, False, True, True]):
             raise ValueError("give either median_tokens and p95_tokens, or mean_tokens and cv")
-        if given[0] and self.p95_tokens < self.median_tokens:
-            low, high = self.median_tokens, self.p95_tokens
+        low, high = self.median_tokens, self.p95_tokens
+        if low is not None and high is not None and high < low:
             raise ValueError(f"median_tokens <= p95_tokens must hold, not {low:g} <= {high:g}")
         if self.min_tokens > self.max_tokens:
             raise ValueError(f"min_tokens <= max_tokens must hold, not {self.min_tokens} <= {self.max_tokens}")
@@ -42,13 +42,14 @@ class TokenSpread(Config):
     @property
     def median_and_sigma(self) -> tuple[float, float]:
         """The lognormal's parameters, exp(mu) and sigma."""
-        if self.median_tokens is not None:
+        if self.median_tokens is not None and self.p95_tokens is not None:
             return lognormal_from_quantiles(self.median_tokens, self.p95_tokens)
+        assert self.mean_tokens is not None and self.cv is not None  # validated: one of the two pairs is given
         return lognormal_from_moments(self.mean_tokens, self.cv)
 
     @property
     def mean(self) -> float:
-        """Mean after the caps, before rounding: low P(X < low) + E[X; low <= X <= high] + high P(X > high)."""
+        """Mean within the bounds, before rounding: low P(X < low) + E[X; low <= X <= high] + high P(X > high)."""
         median, sigma = self.median_and_sigma
         low, high = self.min_tokens, self.max_tokens
         if sigma == 0:
@@ -65,11 +66,11 @@ class TokenSpread(Config):
 
 
 class Lognormal(Lengths):
-    """Input and output lognormal and independent, as nearly so in production (rank correlation below 0.1)."""
+    """Input and output lognormal and independent. In production logs they nearly are (rank correlation below 0.1)."""
 
     kind: Literal["lognormal"] = "lognormal"
-    input: TokenSpread
-    output: TokenSpread
+    input: TokenSpread = Field(description="input tokens of a call")
+    output: TokenSpread = Field(description="output tokens of a call")
 
     @property
     def mean_input_tokens(self) -> float:

@@ -11,15 +11,15 @@ from sim.workload.lengths.base import Lengths
 
 
 class Uniform(Lengths):
-    """Input and output uniform and independent, each from `low_fraction` of its bound to the bound, whole numbers.
+    """Input and output tokens uniform and independent, each between `low_fraction` of its bound and the bound.
 
-    So do the random data sets of the load generators of serving engines, which call it range ratio.
+    The random data sets of serving engines' load generators are like this; they call low_fraction the range ratio.
     """
 
     kind: Literal["uniform"] = "uniform"
-    max_input_tokens: int = Field(ge=1)
-    max_output_tokens: int = Field(ge=1)
-    low_fraction: float = Field(0.8, ge=0, le=1, description="least over largest number of tokens")
+    max_input_tokens: int = Field(ge=1, description="largest number of input tokens")
+    max_output_tokens: int = Field(ge=1, description="largest number of output tokens")
+    low_fraction: float = Field(0.8, ge=0, le=1, description="smallest / largest number of tokens")
 
     @property
     def mean_input_tokens(self) -> float:

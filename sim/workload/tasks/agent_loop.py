@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import repeat
 from typing import ClassVar, Literal
 
@@ -18,24 +18,24 @@ from sim.workload.tasks.base import SHARED_KEY, Drawn, Tasks, expected_calls
 
 
 class AgentLoop(Tasks):
-    """A chain of calls: each prompt repeats the one before and its answer, and adds new input (a tool's or a human's).
+    """A chain of calls: each prompt repeats the one before and its answer, and adds new input (of a tool or a user).
 
-    input_1 = first_input; input_(j+1) = input_j + output_j + new_input_(j+1). Between an answer and the next call
-    passes `wait_s`. Where a call's input + output would exceed `max_context_tokens`, the context is compacted: the
-    prompt restarts as first prompt + `summary_tokens` + this call's new input, sharing nothing but the shared prefix
-    with what came before. The work of writing the summary is not modelled.
+    input_1 = first_input; input_(j+1) = input_j + output_j + new_input_(j+1). `wait_s` passes between an answer and the
+    next call. Where the input + output of a call would exceed `max_context_tokens`, the context is compacted: the
+    prompt starts again as first prompt + `summary_tokens` + the new input of this call, and shares nothing but the
+    shared prefix with earlier prompts. The work of writing the summary is not modelled.
     """
 
     kind: Literal["agent_loop"] = "agent_loop"
     uses_lengths: ClassVar[bool] = False
     extends_prefix: ClassVar[bool] = True
-    calls_per_task: Spread
-    first_input_tokens: Spread
-    new_input_tokens: Spread
-    output_tokens: Spread
-    wait_s: Spread = Spread(median=0.0)
+    calls_per_task: Spread = Field(description="calls of a task")
+    first_input_tokens: Spread = Field(description="input tokens of the first call")
+    new_input_tokens: Spread = Field(description="new input tokens of each later call")
+    output_tokens: Spread = Field(description="output tokens of a call")
+    wait_s: Spread = Field(Spread(median=0.0), description="seconds between an answer and the next call")
     max_context_tokens: int | None = Field(None, ge=1, description="input + output of any call; null = no limit")
-    summary_tokens: int = Field(0, ge=0, description="what compaction leaves of the conversation")
+    summary_tokens: int = Field(0, ge=0, description="tokens of the summary that replaces a compacted conversation")
 
     @model_validator(mode="after")
     def _fits(self) -> AgentLoop:
@@ -72,7 +72,9 @@ class AgentLoop(Tasks):
         wait_s = self.wait_s.draw(rng, total)
         wait_s[starts] = 0.0
         added[starts] = first
-        grown = np.cumsum(added) + np.concatenate(([0], np.cumsum(output)[:-1]))  # as if all were one long conversation
+        grown = np.cumsum(added) + np.concatenate(
+            ([0], np.cumsum(output)[:-1])
+        )  # as if all tasks were one conversation
         before = np.concatenate(([0], (grown + output)[offsets[1:-1] - 1]))
         input_tokens = grown - np.repeat(before, counts)
         contexts = self._compact(offsets, first, added, input_tokens, output)
@@ -81,7 +83,10 @@ class AgentLoop(Tasks):
     def _compact(
         self, offsets: np.ndarray, first: np.ndarray, added: np.ndarray, input_tokens: np.ndarray, output: np.ndarray
     ) -> np.ndarray | None:
-        """Rewrite, in place, the inputs of tasks that outgrow the context; compactions before each call."""
+        """Rewrite `input_tokens` in place where a task outgrows the context limit.
+
+        Returns int64[calls], how often the context had been compacted before each call; None if it never was.
+        """
         limit = self.max_context_tokens
         if limit is None or (input_tokens + output).max() <= limit:
             return None
@@ -99,9 +104,9 @@ class AgentLoop(Tasks):
 
     def segments(self, drawn: Drawn, first_task_id: int) -> Iterable[tuple[Segment, ...]]:
         counts, shared = np.diff(drawn.offsets), self.shared_prefix_tokens
-        keys = np.repeat(np.arange(first_task_id, first_task_id + len(counts)), counts).tolist()
+        keys: Sequence[Hashable] = np.repeat(np.arange(first_task_id, first_task_id + len(counts)), counts).tolist()
         if drawn.contexts is not None:
             compacted = zip(keys, drawn.contexts.tolist(), strict=True)
             keys = [(key, times) if times else key for key, times in compacted]
-        own = zip(keys, (drawn.input_tokens - shared).tolist(), strict=True)
-        return zip(repeat((SHARED_KEY, shared)), own, strict=False) if shared else zip(own)
+        unshared = zip(keys, (drawn.input_tokens - shared).tolist(), strict=True)
+        return zip(repeat((SHARED_KEY, shared)), unshared, strict=False) if shared else zip(unshared)

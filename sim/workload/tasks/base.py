@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from itertools import islice, repeat
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -16,19 +16,19 @@ from sim.work import Call, Segment, TaskProfile
 from sim.workload.lengths.base import Lengths
 
 SHARED_KEY = "shared"
-"""The stream of the prompt text that all tasks begin with. Streams of single tasks are keyed by numbers or tuples."""
+"""Key of the prompt text that all tasks begin with. Segments of single tasks are keyed by numbers or tuples."""
 
 
 class Drawn(NamedTuple):
-    """The calls of n tasks as columns, end to end: task i owns [offsets[i]:offsets[i + 1]]."""
+    """The calls of n tasks as columns, end to end: task i has the rows [offsets[i]:offsets[i + 1]] of m calls."""
 
-    offsets: np.ndarray
-    input_tokens: np.ndarray
-    output_tokens: np.ndarray
-    wait_s: np.ndarray | None  # None = 0 throughout
-    contexts: np.ndarray | None  # how often the task's context had been compacted before the call; None = never
-    application: np.ndarray | None = None  # of each task, by number; None = 0 throughout
-    least_gap_s: np.ndarray | None = None  # None = 0 throughout
+    offsets: np.ndarray  # int64[n + 1]
+    input_tokens: np.ndarray  # int64[m]
+    output_tokens: np.ndarray  # int64[m]
+    wait_s: np.ndarray | None  # float64[m], seconds from the answer of the call before; None: 0 everywhere
+    contexts: np.ndarray | None  # int64[m], how often the context had been compacted before the call; None: never
+    application: np.ndarray | None = None  # int64[n], number of each task's application; None: 0 everywhere
+    least_gap_s: np.ndarray | None = None  # float64[m], see Call; None: 0 everywhere
 
 
 def expected_calls(n_calls: np.ndarray, shares: np.ndarray) -> tuple[float, ...]:
@@ -58,21 +58,25 @@ class Tasks(Choice):
     6. Optional: with a field `max_context_tokens` no call has more input and output tokens together.
     """
 
-    uses_lengths: ClassVar[bool]
-    """Whether the lengths group says how many tokens a call has."""
+    if TYPE_CHECKING:  # a class attribute or a property of each kind
+
+        @property
+        def uses_lengths(self) -> bool:
+            """Whether calls get their tokens from the lengths group."""
+
     extends_prefix: ClassVar[bool]
     """Whether answers become part of later prompts (see Call)."""
 
     shared_prefix_tokens: int = Field(0, ge=0, description="leading prompt tokens common to all tasks (system prompt)")
     priority_shares: dict[int, float] | None = Field(
-        None, description="share of the tasks by priority, lower = more urgent; None: all have priority 0"
+        None, description="fraction of the tasks by priority, lower is more urgent; null: all have priority 0"
     )
 
     @field_validator("priority_shares")
     @classmethod
     def _shares_make_a_whole(cls, shares: dict[int, float] | None) -> dict[int, float] | None:
         if shares is not None and (min(shares.values(), default=0) <= 0 or abs(sum(shares.values()) - 1) > 1e-9):
-            raise ValueError("each share must be > 0, and their sum 1")
+            raise ValueError("each fraction must be > 0, and their sum 1")
         return shares
 
     @property
@@ -91,7 +95,7 @@ class Tasks(Choice):
         """What routers may know of such a task beforehand."""
 
     def profiles(self, drawn: Drawn) -> Iterable[TaskProfile]:
-        """What they may know of each drawn task."""
+        """What routers may know of each drawn task beforehand."""
         return repeat(self.profile)
 
     @abstractmethod
@@ -100,10 +104,10 @@ class Tasks(Choice):
 
     @abstractmethod
     def segments(self, drawn: Drawn, first_task_id: int) -> Iterable[tuple[Segment, ...]]:
-        """The shareable leading segments of each drawn prompt."""
+        """The leading segments (key, tokens) of each drawn prompt that other prompts may share."""
 
     def calls(self, drawn: Drawn, first_task_id: int, quantiles: Iterable | None = None) -> Iterator[tuple[Call, ...]]:
-        """The drawn tasks as tuples of calls. `quantiles`: a pair per call (Call.api_quantiles); None = (0.5, 0.5)."""
+        """The drawn tasks as tuples of calls. `quantiles`: a pair per call (Call.api_quantiles); None: (0.5, 0.5)."""
         return build_calls(drawn, self.segments(drawn, first_task_id), self.extended(drawn), quantiles)
 
     def extended(self, drawn: Drawn) -> Iterable[bool]:
@@ -114,14 +118,14 @@ class Tasks(Choice):
 def build_calls(
     drawn: Drawn, segments: Iterable, extends_prefix: Iterable[bool], quantiles: Iterable | None
 ) -> Iterator[tuple[Call, ...]]:
-    """The calls of each task as a tuple, lazily."""
+    """The calls of each task as a tuple, lazily. `quantiles`: a pair per call; None: (0.5, 0.5)."""
     waits = repeat(0.0) if drawn.wait_s is None else drawn.wait_s.tolist()
-    luck = repeat((0.5, 0.5)) if quantiles is None else quantiles
+    pairs = repeat((0.5, 0.5)) if quantiles is None else quantiles
     tokens = (column.astype(np.int64, copy=False).tolist() for column in (drawn.input_tokens, drawn.output_tokens))
     gaps = repeat(0.0) if drawn.least_gap_s is None else drawn.least_gap_s.tolist()
-    columns = (*tokens, waits, segments, extends_prefix, luck, gaps)
+    columns = (*tokens, waits, segments, extends_prefix, pairs, gaps)
     # A Call is a tuple: tuple.__new__ makes it at a third of the cost of Call(...).
     made = map(tuple.__new__, repeat(Call), zip(*columns, strict=False))
     if len(drawn.offsets) == len(drawn.input_tokens) + 1:
-        return zip(made)  # one call per task
+        return zip(made)  # every task has one call
     return (tuple(islice(made, count)) for count in np.diff(drawn.offsets).tolist())

@@ -1,4 +1,4 @@
-"""Several kinds of task in one stream of traffic: chats and coding agents, say, each an application with its share."""
+"""Several kinds of task in one stream of traffic, e.g. chats and coding agents: a mixture of applications."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ ApplicationName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 class Part(Config):
     """One application of a mixture."""
 
-    share: float = Field(gt=0, le=1, description="of the tasks, not of the calls")
-    tasks: OneOf[Tasks]
+    share: float = Field(gt=0, le=1, description="fraction of the tasks (not of the calls)")
+    tasks: OneOf[Tasks] = Field(description="the tasks of this application")
 
     @field_validator("tasks")
     @classmethod
     def _is_one_application(cls, tasks: Tasks) -> Tasks:
         if isinstance(tasks, Mixed):
-            raise ValueError("is a mixture itself; list its applications here")
+            raise ValueError("is a mixture, too; list its applications here instead")
         return tasks
 
 
 class Mixed(Tasks):
-    """Tasks of several applications, each drawn by its share. Applications share no prompt text with one another.
+    """Tasks of several applications, drawn in proportion to their shares. Applications share no prompt text.
 
-    Single calls have their tokens from the lengths group. Applications are numbered in the order in which they stand;
-    routers and bills know them by name.
+    Single calls get their tokens from the lengths group. Applications are numbered in the order of the config; routers
+    and bills name them.
     """
 
     kind: Literal["mixed"] = "mixed"
-    applications: dict[ApplicationName, Part] = Field(min_length=1)
+    applications: dict[ApplicationName, Part] = Field(min_length=1, description="share and tasks by name")
 
     @field_validator("applications")
     @classmethod
@@ -50,14 +50,14 @@ class Mixed(Tasks):
         return parts
 
     @model_validator(mode="after")
-    def _said_once(self) -> Mixed:
+    def _keys_are_on_their_level(self) -> Mixed:
         if self.shared_prefix_tokens or any(part.tasks.priority_shares for part in self.applications.values()):
-            raise ValueError("shared_prefix_tokens belong to the applications, priority_shares to the mixture")
+            raise ValueError("shared_prefix_tokens belong to applications.<name>.tasks, priority_shares to the mixture")
         return self
 
     @property
     def parts(self) -> tuple[Tasks, ...]:
-        """The kinds of task, by number."""
+        """The tasks of each application, by its number."""
         return tuple(part.tasks for part in self.applications.values())
 
     @property
@@ -78,18 +78,18 @@ class Mixed(Tasks):
 
     def profiles(self, drawn: Drawn) -> Iterable[TaskProfile]:
         known = [part.tasks.profile._replace(application=name) for name, part in self.applications.items()]
-        return map(known.__getitem__, drawn.application.tolist())
+        return map(known.__getitem__, _application_of(drawn).tolist())
 
     def draw(self, rng: Generator, lengths_rng: Generator, lengths: Lengths | None, n: int) -> Drawn:
         shares = [part.share for part in self.applications.values()]
         application = rng.choice(len(shares), n, p=np.array(shares) / sum(shares))
         counts, columns = np.ones(n, np.int64), []
         for i, tasks in enumerate(self.parts):
-            mine = application == i
-            drawn = tasks.draw(rng, lengths_rng, lengths, int(mine.sum())) if mine.any() else None
+            rows = application == i
+            drawn = tasks.draw(rng, lengths_rng, lengths, int(rows.sum())) if rows.any() else None
             columns.append(drawn)
             if drawn is not None:
-                counts[mine] = np.diff(drawn.offsets)
+                counts[rows] = np.diff(drawn.offsets)
         owner, total = np.repeat(application, counts), int(counts.sum())
         merged = {name: np.zeros(total, kind) for name, kind in _COLUMNS.items()}
         for i, drawn in enumerate(columns):
@@ -99,31 +99,38 @@ class Mixed(Tasks):
         return Drawn(np.concatenate(([0], np.cumsum(counts))), **merged, application=application)
 
     def segments(self, drawn: Drawn, first_task_id: int) -> Iterator[tuple[Segment, ...]]:
-        owner = np.repeat(drawn.application, np.diff(drawn.offsets)).tolist()
-        own = [
+        owner = np.repeat(_application_of(drawn), np.diff(drawn.offsets)).tolist()
+        segments_of = [
             _named(name, part.tasks, _only(drawn, i), first_task_id)
             for i, (name, part) in enumerate(self.applications.items())
         ]
-        return (next(own[i]) for i in owner)
+        return (next(segments_of[i]) for i in owner)
 
     def extended(self, drawn: Drawn) -> Iterable[bool]:
         extends = [tasks.extends_prefix for tasks in self.parts]
-        return map(extends.__getitem__, np.repeat(drawn.application, np.diff(drawn.offsets)).tolist())
+        return map(extends.__getitem__, np.repeat(_application_of(drawn), np.diff(drawn.offsets)).tolist())
 
 
 _COLUMNS = {"input_tokens": np.int64, "output_tokens": np.int64, "wait_s": np.float64, "contexts": np.int64}
 
 
+def _application_of(drawn: Drawn) -> np.ndarray:
+    """int64[n]: the application of each task, which `Mixed.draw` always states."""
+    assert drawn.application is not None
+    return drawn.application
+
+
 def _only(drawn: Drawn, application: int) -> Drawn:
-    """The tasks of one application, end to end."""
-    mine, counts = drawn.application == application, np.diff(drawn.offsets)
-    calls = np.repeat(mine, counts)
-    offsets = np.concatenate(([0], np.cumsum(counts[mine])))
+    """The tasks of one application, end to end, without their waits."""
+    assert drawn.contexts is not None  # `Mixed.draw` always states them
+    rows, counts = _application_of(drawn) == application, np.diff(drawn.offsets)
+    calls = np.repeat(rows, counts)
+    offsets = np.concatenate(([0], np.cumsum(counts[rows])))
     return Drawn(offsets, drawn.input_tokens[calls], drawn.output_tokens[calls], None, drawn.contexts[calls])
 
 
 def _named(name: str, tasks: Tasks, drawn: Drawn, first_task_id: int) -> Iterator[tuple[Segment, ...]]:
-    """The segments of one application's prompts, under keys that no other has."""
+    """The segments of one application's prompts, under keys that no other application uses."""
     if not len(drawn.input_tokens):
         return iter(())
     segments = zip(repeat(None, len(drawn.input_tokens)), tasks.segments(drawn, first_task_id), strict=False)

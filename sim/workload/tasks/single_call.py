@@ -15,8 +15,8 @@ from sim.workload.tasks.base import SHARED_KEY, Drawn, Tasks
 
 
 class SingleCall(Tasks):
-    """One call per task, its tokens from the lengths group. Prompts share their first `shared_prefix_tokens` (or all of
-    a shorter prompt), which are part of the input tokens."""
+    """One call per task, with tokens from the lengths group. All prompts share their first `shared_prefix_tokens` (a
+    shorter prompt shares all of its tokens), which are part of the input tokens."""
 
     kind: Literal["single_call"] = "single_call"
     uses_lengths: ClassVar[bool] = True
@@ -31,6 +31,7 @@ class SingleCall(Tasks):
         return TaskProfile(expected_calls=(1.0,))
 
     def draw(self, rng: Generator, lengths_rng: Generator, lengths: Lengths | None, n: int) -> Drawn:
+        assert lengths is not None  # `uses_lengths`
         input_tokens, output_tokens = lengths.draw(lengths_rng, n)
         return Drawn(np.arange(n + 1), input_tokens, output_tokens, None, None)
 
