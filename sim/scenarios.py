@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
 
 from sim.api.provider import ApiChoice, ApiProvider
 from sim.composition import Composition, with_parts
@@ -56,6 +57,12 @@ class Queue(Config):
 PoolName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 
 
+def _name_of_a_folder(name: str) -> str:
+    if not re.fullmatch(r"\w[\w .,+=@()-]*(?<! )", name) or len(name.encode()) > 150:
+        raise ValueError("must begin with a letter or digit and have at most 150 letters, digits, spaces and .,_+=@()-")
+    return name
+
+
 class Output(Config):
     """What is written beside summary.json and config.yaml. A single run writes all of it; a sweep what is asked for."""
 
@@ -102,7 +109,7 @@ class Scenario(Config):
     after them.
     """
 
-    name: str = "scenario"
+    name: Annotated[str, AfterValidator(_name_of_a_folder)] = "scenario"
     seed: int = Field(0, ge=0)
     replications: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         1,

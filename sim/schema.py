@@ -13,9 +13,9 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import get_annotations
 from pkgutil import iter_modules
-from typing import Annotated, Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 T = TypeVar("T")
@@ -42,10 +42,39 @@ class AuditError(SimError):
     """A finished run breaks a conservation law: a defect of the simulator, never of the input."""
 
 
+LARGEST_NUMBER, SMALLEST_NUMBER = 1e15, 1e-15
+"""No number of a configuration is beyond these but 0: sums, products and random draws of such numbers stay finite."""
+
+
 class Config(BaseModel):
-    """A typed, frozen piece of configuration: unknown keys, wrong types, NaN and infinity are refused."""
+    """A typed, frozen piece of configuration: unknown keys, wrong types, NaN and infinity are refused.
+
+    So are numbers of more than `LARGEST_NUMBER` and, but for 0, of less than `SMALLEST_NUMBER`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _no_extreme_numbers(self) -> Self:
+        errors = []
+        for path, value in _numbers(((name,), getattr(self, name)) for name in type(self).model_fields):
+            if not SMALLEST_NUMBER <= abs(value) <= LARGEST_NUMBER and value != 0:
+                law = f"must be 0, or between {SMALLEST_NUMBER:g} and {LARGEST_NUMBER:g} in size"
+                errors.append(InitErrorDetails(type=PydanticCustomError("extreme", law), loc=path, input=value))
+        if errors:
+            raise ValidationError.from_exception_data(type(self).__name__, errors)
+        return self
+
+
+def _numbers(pairs: Iterable[tuple[tuple[Any, ...], Any]]) -> Iterator[tuple[tuple[Any, ...], float]]:
+    """Every number of plain data with its path; nested configs have checked theirs."""
+    for path, value in pairs:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield path, value
+        elif isinstance(value, dict):
+            yield from _numbers(((*path, key), inner) for key, inner in value.items())
+        elif isinstance(value, list | tuple):
+            yield from _numbers(((*path, place), inner) for place, inner in enumerate(value))
 
 
 class Choice(Config):

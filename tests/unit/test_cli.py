@@ -149,6 +149,16 @@ REFUSALS = {
     "a sweep without a valid scenario": (["-m", "seed=-1,-2"], "seed = -1"),
     "a sweep of missing logs": (["-m", "arrivals=replay", "arrivals.path=x.csv", "seed=1,2"], "x.csv: cannot be read"),
     "a sweep into a file": (["-m", "seed=1,2", "output.dir=in_the_way"], "cannot write to in_the_way"),
+    "a name that is a path": (["name=../../x"], "name = '../../x': must begin with a letter"),
+    "an absolute name": (["name=/x"], "name = '/x': must begin with a letter"),
+    "a name that hides": (["name=.x"], "name = '.x': must begin with a letter"),
+    "a name too long for a folder": ([f"name={'x' * 300}"], "must begin with a letter or digit and have at most 150"),
+    "a name too long in UTF-8": ([f"name='{'ß' * 140}'"], "at most 150"),
+    "a name of two lines": (['name="a\\nb"'], "must begin with a letter"),
+    "a huge number": (["horizon_s=1e300"], "horizon_s = 1e+300: must be 0, or between 1e-15 and 1e+15"),
+    "a huge whole number": ([f"scaling.n_replicas=1{'0' * 400}"], "scaling.n_replicas"),
+    "a tiny number": (["arrivals.rate_per_s=1e-308"], "arrivals.rate_per_s = 1e-308: must be 0, or between"),
+    "a huge number in a list": (["arrivals=diurnal", f"arrivals.profile=[1e16{',1' * 23}]"], "must be 0, or between"),
     "a study that is a path": (["-m", "seed=1,2", "output.study=../x"], "must be a plain folder name"),
 }  # fmt: skip
 

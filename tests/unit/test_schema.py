@@ -126,6 +126,20 @@ def test_what_cannot_be_meant_is_said_in_one_line(keys, words):
     assert "\n" not in message
 
 
+def test_numbers_too_large_or_too_small_to_reckon_with_are_refused_wherever_they_are():
+    class Sizes(Config):
+        n: int = 1
+        x: float = 1.0
+        many: dict[str, tuple[float, ...]] = {}
+
+    for keys in ({"n": 10**15}, {"x": -1e-15}, {"x": 0}, {"many": {"a": [0.0, 1e15]}}):
+        assert parse_config(Sizes, keys)
+    for keys, key in (({"n": 10**400}, "n"), ({"x": 1e16}, "x"), ({"x": 5e-324}, "x"),
+                      ({"many": {"a": [1.0, -1e16]}}, "many.a.1")):  # fmt: skip
+        with pytest.raises(ConfigError, match=f"^{key} = .*: must be 0, or between 1e-15 and 1e\\+15 in size$"):
+            parse_config(Sizes, keys)
+
+
 def test_a_default_kind_stands_where_none_is_named():
     class Drink(Choice):
         default_kind = "water"
