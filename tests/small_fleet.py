@@ -33,12 +33,15 @@ class ScriptedHazards:
     def __init__(self, *, fail, warn):
         self.fail, self.warn = fail, warn
 
-    def place(self, member, refused=False):
-        return 0.0, False
+    def assign_zone(self, member, refused=False):
+        return False
 
-    def there(self, member): ...
+    def closed_for_s(self, member):
+        return 0.0
 
-    gone = there
+    def gpu_granted(self, member): ...
+
+    released = gpu_granted
 
 
 class SmallFleet:

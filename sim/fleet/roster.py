@@ -94,8 +94,8 @@ class Roster:
         member = Member(ReplicaState.IDLE, self._env.now, machine=self._supply.place(self._env.now))
         self._number(member)
         if self._hazards is not None:
-            self._hazards.place(member)
-            self._hazards.there(member)
+            self._hazards.assign_zone(member)
+            self._hazards.gpu_granted(member)
         self._become_ready(member, has_started=False)
 
     def start(self) -> None:
@@ -114,12 +114,27 @@ class Roster:
             self._number(member)
             self._expect(member, start)
             return
-        wait_s, on_demand = self._hazards.place(member, refused=start.wait_s > 0)
-        wait_s = 0.0 if on_demand else start.wait_s + wait_s
+        on_demand = self._hazards.assign_zone(member, refused=start.wait_s > 0)
+        wait_s = 0.0 if on_demand else start.wait_s
         self._number(member, on_demand)
-        self._expect(member, start._replace(wait_s=wait_s))
-        allocation_s = sum(s for state, s in start.stages if state is ReplicaState.ALLOCATION)
-        call_later(self._env, wait_s + allocation_s, self._gpu_is_there, member)
+        now = self._env.now
+        member.stages, member.expected_s, member.since_s = start.stages, now + start.mean_s, now + wait_s
+        self.starting[member] = None
+        call_later(self._env, wait_s, self._begin_start, member)
+
+    def _begin_start(self, member: Member) -> None:
+        """Begin the cold start; if the zone has closed since the order, wait until one grants a GPU again."""
+        assert self._hazards is not None
+        if self.members.get(member.replica_id) is not member:
+            return  # called off while it waited
+        closed_s = self._hazards.closed_for_s(member)
+        member.since_s = self._env.now + closed_s
+        if closed_s > 0:
+            call_later(self._env, closed_s, self._begin_start, member)
+            return
+        allocation_s = sum(s for state, s in member.stages if state is ReplicaState.ALLOCATION)
+        call_later(self._env, allocation_s, self._gpu_granted, member)
+        Wake(lambda _: self._started(member)).schedule(self._env, sum(s for _, s in member.stages))
 
     def _expect(self, member: Member, start: Start) -> None:
         """Let a replica start, from when its GPU is granted."""
@@ -129,9 +144,9 @@ class Roster:
         delay_s = start.wait_s + sum(s for _, s in start.stages)
         Wake(lambda _: self._started(member)).schedule(self._env, delay_s)
 
-    def _gpu_is_there(self, member: Member) -> None:
+    def _gpu_granted(self, member: Member) -> None:
         if self.members.get(member.replica_id) is member:
-            self._hazards.there(member)
+            self._hazards.gpu_granted(member)
 
     def _number(self, member: Member, on_demand: bool = False) -> None:
         numbering = self._numbering
@@ -251,7 +266,7 @@ class Roster:
     def _forget(self, member: Member) -> None:
         del self.members[member.replica_id]
         if self._hazards is not None:
-            self._hazards.gone(member)
+            self._hazards.released(member)
 
     # --- they sleep --------------------------------------------------------------------------------------------------
 

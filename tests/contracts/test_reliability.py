@@ -45,7 +45,7 @@ def test_a_victim_is_one_of_the_offer_whatever_its_order_if_none_is_idle(name, t
 
 HASTE = {
     "none": ["reliability.drain_limit_s=0.2"],
-    "spot": ["reliability.spot.mean_lifetime_s=60", "reliability.spot.notice_s=1"],
+    "spot": ["reliability.spot.mean_lifetime_s=20", "reliability.spot.notice_s=.5", "reliability.spot.zone_outage_s=2"],
     "gpu_failures": ["reliability.gpu_mtbf_hours=0.02"],
 }
 WORLDS = {

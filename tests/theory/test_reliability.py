@@ -17,6 +17,7 @@ from sim.fleet.supply.cold_start import ColdStart
 from sim.fleet.supply.hazards import Hazards
 from sim.fleet.supply.reliability import Reliability, SpotMarket
 from sim.fleet.supply.supply import Supply
+from sim.ledger.usage import Usage
 from sim.randomness import Streams
 from sim.records import ReplicaState
 from sim.scenarios import compose_config, parse
@@ -75,12 +76,12 @@ def losses_of_one(reliability, streams):
         for member in alive.intersection(members):
             alive.remove(member)
             lost_s.append(env.now)
-            hazards.gone(member)
+            hazards.released(member)
         while len(alive) < N_SPOT:
             member = object()
             alive.add(member)
-            hazards.place(member)
-            hazards.there(member)
+            hazards.assign_zone(member)
+            hazards.gpu_granted(member)
 
     hazards = Hazards(env, reliability, 1, streams, fail=None, warn=warn)
     warn([])
@@ -149,3 +150,24 @@ def test_who_is_refused_waits_longer_and_pays_nothing_for_it():
     assert_disagrees(paid, (paid_s + p * 30) / cycle_s)
     queueing_s = rate * SERVICE_S**2 / (2 * (1 - rho))
     assert_agrees(waits_s, queueing_s + p * (2 * c + rate * c2) / (2 * (1 + p * rate * c)))
+
+
+@pytest.mark.parametrize(("lifetime_s", "hit", "outage_s"), [(1800, 0.5, 600), (3600, 0.25, 1800)])
+def test_a_zone_grants_nothing_for_a_while_after_every_event(lifetime_s, hit, outage_s):
+    """One zone whose events, a Poisson process of rate l = 1 / (lifetime x hit), each close it for D.
+
+    From an event to the first moment without one in the last D it takes (e^(lD) - 1) / l: an event during an outage
+    prolongs it. A zone that looked at the reopening only once, when a replica is ordered, would be closed for D alone.
+    """
+    market = f"reliability.spot={{mean_lifetime_s:{lifetime_s},notice_s:0,n_zones:1,zone_event_fraction:1,"
+    market += f"zone_hit_fraction:{hit},zone_outage_s:{outage_s},on_demand_fallback:false}}"
+    words = ["reliability=spot", market, "prices=nebius_spot", "scaling.n_replicas=4", "cold_start=instant"]
+    scenario = parse(compose_config(*words, "arrivals.rate_per_s=0.00001", "horizon_s=4e6", "drain_s=0"))
+    found = []
+    for replication in range(12):
+        usage = Usage.from_facts(simulate(scenario, 3, replication, measure_peak=False).facts)
+        found.append(usage.state_seconds() / (4 * 4e6))
+    rate_per_s = 1 / (lifetime_s * hit)
+    closed_s = (exp(outage_s * rate_per_s) - 1) / rate_per_s
+    assert_agrees(found, lifetime_s / (lifetime_s + closed_s), within=0.06)
+    assert_disagrees(found, lifetime_s / (lifetime_s + outage_s), within=0.06)

@@ -10,12 +10,16 @@ from sim.fleet.supply.reliability import Reliability
 from sim.randomness import Streams
 from sim.units import HOUR_S
 
+_ROUNDING_S = 1e-6
+"""A zone that opens within this time is open: a wait of less would not move the clock of a long run."""
+
 
 class Hazards:
-    """The failures and interruptions of one run; tells the fleet by `fail(members)` and `warn(members)`.
+    """The failures and interruptions of one run; calls `fail(members)` and `warn(members)` when they happen.
 
-    A member is whatever the fleet calls a replica. `place` when it is ordered, `there` once it has its GPU, `gone` when
-    it has left. Lifetimes are drawn in the order in which GPUs are had.
+    A member is what the fleet has for a replica. The fleet calls `assign_zone` when a replica is ordered,
+    `closed_for_s` at the moment its GPU would be granted, `gpu_granted` once it has one, and `released` at its end.
+    Lifetimes are drawn in the order in which GPUs are granted. For `zone_outage_s` after an event a zone grants none.
     """
 
     def __init__(
@@ -41,52 +45,74 @@ class Hazards:
             for zone in self._zones:
                 self._schedule_event(zone)
 
-    def place(self, member: Hashable, refused: bool = False) -> tuple[float, bool]:
-        """Find a zone for a new replica: (seconds until one grants a GPU, whether it is one on demand instead).
+    def assign_zone(self, member: Hashable, refused: bool = False) -> bool:
+        """Find a zone for a new replica; True if it gets a GPU on demand instead, which has no zone.
 
-        `refused`: the first attempt was.
+        `refused`: the first attempt to get a GPU was refused.
         """
         spot = self._spot
         if spot is None:
-            return 0.0, False
-        now = self._env.now
-        open_zones = [zone for zone in self._zones if zone.closed_until_s <= now]
+            return False
+        open_zones = self._open_zones()
         if spot.on_demand_fallback and (refused or not open_zones):
-            return 0.0, True
+            return True
+        self._expect_in(open_zones, member)
+        return False
+
+    def closed_for_s(self, member: Hashable) -> float:
+        """Seconds until a zone can grant a GPU to a replica that waits for one; 0 if one can now.
+
+        A replica whose own zone is closed goes to another that is open, or to the one that opens first.
+        """
+        index = self._zone_of.get(member)
+        if index is None or self._is_open(self._zones[index]):
+            return 0.0
+        self._zones[index].n_expected -= 1
+        zone = self._expect_in(self._open_zones(), member)
+        return 0.0 if self._is_open(zone) else zone.closed_until_s - self._env.now
+
+    def _is_open(self, zone: _Zone) -> bool:
+        return bool(zone.closed_until_s <= self._env.now + _ROUNDING_S)
+
+    def _open_zones(self) -> list[_Zone]:
+        return [zone for zone in self._zones if self._is_open(zone)]
+
+    def _expect_in(self, open_zones: list[_Zone], member: Hashable) -> _Zone:
+        """Let a replica wait in the emptiest of the open zones; if all are closed, in the one that opens first."""
         if open_zones:
             zone = min(open_zones, key=lambda zone: len(zone.members) + zone.n_expected)
         else:
             zone = min(self._zones, key=lambda zone: zone.closed_until_s)
         zone.n_expected += 1
         self._zone_of[member] = self._zones.index(zone)
-        return max(0.0, zone.closed_until_s - now), False
+        return zone
 
-    def there(self, member: Hashable) -> None:
-        """A replica has its GPU, from now on."""
+    def gpu_granted(self, member: Hashable) -> None:
+        """A replica has its GPU from now on: draw when that fails or is taken back."""
         if self._mean_s_to_failure is not None:
             self._later(float(self._failures.exponential(self._mean_s_to_failure)), self._fail, member)
-        at = self._zone_of.get(member)
-        if at is None:
+        index = self._zone_of.get(member)
+        if index is None:
             return
-        zone, spot = self._zones[at], self._spot
+        zone, spot = self._zones[index], self._spot
         zone.n_expected -= 1
         zone.members[member] = None
         luck = float(self._lifetimes.exponential())
         if spot.zone_event_fraction < 1:
             self._later(luck * spot.mean_lifetime_s / (1 - spot.zone_event_fraction), self._warn, member)
 
-    def gone(self, member: Hashable) -> None:
-        """A replica has left, or will not come."""
-        at = self._zone_of.pop(member, None)
-        if at is not None:
-            zone = self._zones[at]
+    def released(self, member: Hashable) -> None:
+        """A replica has given up its GPU, or no longer waits for one."""
+        index = self._zone_of.pop(member, None)
+        if index is not None:
+            zone = self._zones[index]
             if member in zone.members:
                 del zone.members[member]
             else:
                 zone.n_expected -= 1
 
-    def _later(self, delay_s: float, tell: Callable[[list[Hashable]], None], member: Hashable) -> None:
-        Wake(lambda _: tell([member])).schedule(self._env, delay_s)
+    def _later(self, delay_s: float, happen: Callable[[list[Hashable]], None], member: Hashable) -> None:
+        Wake(lambda _: happen([member])).schedule(self._env, delay_s)
 
     def _schedule_event(self, zone: _Zone) -> None:
         spot = self._spot
@@ -104,7 +130,7 @@ class Hazards:
 
 
 class _Zone:
-    """Where spot GPUs are: who has one, how many are on their way, and until when there are no more."""
+    """A zone of spot GPUs: the replicas that have one, how many wait for one, and until when it grants none."""
 
     __slots__ = ("rng", "members", "n_expected", "closed_until_s")
 
