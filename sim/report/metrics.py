@@ -12,6 +12,7 @@ from sim.ledger.usage import Pool, Usage, finished_tasks, of_window
 from sim.records import Backend, Facts, Outcome, PoolFacts, ReplicaState
 from sim.report.attainment import reaches
 from sim.report.slo import Slo
+from sim.schema import AuditError
 
 Metric = float | int | bool | None
 
@@ -27,7 +28,8 @@ def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo
     E2E count from arrival, so queueing and cold starts are inside; TPOT = (finished - first token) /
     (output_tokens - 1), over requests that ask for more than one token.
 
-    None means undefined: a mean over nobody, a fleet metric without a fleet.
+    None means undefined: a mean over nobody, a fleet metric without a fleet. Raises AuditError if a fraction is not
+    within [0, 1].
     """
     window = facts.window
     rows = of_window(facts.requests, window)
@@ -36,7 +38,7 @@ def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo
     attained = int(np.count_nonzero(slo.attained(mine)))
     counts = _counts(mine, usage)
     attainment = _ratio(attained, n + counts["requests_never_sent"])
-    return {
+    summary: dict[str, Metric] = {
         "window_s": window.length_s,
         **counts,
         **_latencies(mine),
@@ -54,6 +56,20 @@ def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo
         **_lost_context(facts),
         **money,
     }
+    audit_fractions(summary)
+    return summary
+
+
+def is_fraction(key: str) -> bool:
+    """Whether a metric is a share of something, within [0, 1] by law."""
+    return "_fraction" in key
+
+
+def audit_fractions(summary: Mapping[str, Metric]) -> None:
+    """Raise AuditError if a share of something is not within [0, 1], up to rounding."""
+    for key, value in summary.items():
+        if is_fraction(key) and value is not None and not -1e-9 <= value <= 1 + 1e-9:
+            raise AuditError(f"audit: a fraction is within [0, 1]: {key} = {value}")
 
 
 def finite_or_none(summary: Mapping[str, Metric]) -> dict[str, Metric]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sim.report.attainment import Judgement, judge
 from sim.report.estimators import CONFIDENCE, Interval, Support, Sureness, mean, ratio_of_sums
-from sim.report.metrics import Metric
+from sim.report.metrics import Metric, is_fraction
 from sim.units import MONTH_S, MTOK
 
 CI_SUFFIX = "_ci95"
@@ -106,11 +106,6 @@ def over_replications(
             found[key] = interval.mean
             found[key + CI_SUFFIX] = interval.half_width if interval.sureness is Sureness.KNOWN else None
     return found
-
-
-def is_fraction(key: str) -> bool:
-    """Whether a metric is a share of something, within [0, 1] by law."""
-    return "_fraction" in key
 
 
 def attained_calls(rows: Sequence[Row]) -> tuple[list[int], list[int]]:

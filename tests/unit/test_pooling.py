@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from sim.records import Backend
-from sim.report.pooling import CI_SUFFIX, RATIOS, attained_calls, estimate, is_fraction, over_replications
+from sim.report.metrics import audit_fractions, is_fraction
+from sim.report.pooling import CI_SUFFIX, RATIOS, attained_calls, estimate, over_replications
 from sim.scenarios import compose_config, parse
+from sim.schema import AuditError
 from sim.study.replicate import replicate
 
 INF = float("inf")
@@ -81,6 +83,13 @@ def test_fractions_are_known_by_name():
     assert is_fraction("busy_fraction_of_paid") and is_fraction("pool_spot_request_fraction")
     assert not is_fraction("usd_total")
     assert estimate("busy_fraction_of_paid", [{"busy_fraction_of_paid": v} for v in (0.9, 1.0, 1.0)]).high <= 1
+
+
+def test_a_share_above_all_of_it_is_a_defect():
+    audit_fractions({"busy_fraction_of_paid": 1 + 1e-12, "prefix_hit_fraction": None, "usd_total": 7.0})
+    for value in (1.01, -0.01, INF, float("nan")):
+        with pytest.raises(AuditError, match="pool_spot_batch_fill_fraction"):
+            audit_fractions({"requests": 3, "pool_spot_batch_fill_fraction": value})
 
 
 @pytest.fixture(scope="module")
