@@ -150,6 +150,10 @@ def test_dates_of_other_shapes(log_of, refused):
     assert log.span_s == 7.0 and log.begins_at.month == 2
 
 
+def test_a_moment_of_the_far_future_is_none(refused):
+    assert "is no moment before the year 5138" in refused(PLAIN + f"{10**25},1,1\n")
+
+
 # Names
 
 
@@ -448,6 +452,12 @@ def test_the_receipt_says_what_was_understood(log_of):
                  "2 rows read, 2 kept", "505 in, 45 out", "m1 2", "0.1111 requests/s"):  # fmt: skip
         assert part in text
     json.dumps(log.receipt.as_dict())
+
+
+def test_an_object_that_is_not_as_its_format_has_it_is_refused_in_a_line(refused):
+    request = {"t": {"not": "a number"}, "type": "subagent", "requests": [{"t": 1.0, "in": 1, "out": 1}]}
+    session = {"id": "s", "tool_tokens": 1, "system_tokens": 1, "requests": [request]}
+    assert "is not as its format has it" in refused([session])
 
 
 def test_a_list_within_an_object_is_a_log(log_of):

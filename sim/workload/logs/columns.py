@@ -79,7 +79,7 @@ def _missing(role: str, understood: Understood, table: Table, shown: str) -> Non
     names = understood.preset.columns.of(role) or [role]
     taken = {name for found in understood.columns.values() for name in found}
     free = [name for name in table.names if name not in taken]
-    column = nearest([*names, role], free)
+    column = nearest([*names, role], free) or (free[0] if len(free) == 1 else None)
     where = f"{shown}, {table.place} 1" if table.place != "entry" else f"{shown}, entry 1"
     law = f"column {names[0]!r}: is missing; found {_shown(table.names)}"
     if all(re.fullmatch(r"[\d.:\-+TZ ]+", name) for name in table.names):

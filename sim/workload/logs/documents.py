@@ -61,8 +61,15 @@ class JsonTable(Table):
         return any(dig(row, path) is not None for row in chain(self._sample, self._extra))
 
     def rows(self) -> Documents:
-        """The rows, unfolded."""
-        return self.documents() if self._unfold is None else self._unfold(self.documents())
+        """The rows, unfolded. Raises TraceError."""
+        if self._unfold is None:
+            yield from self.documents()
+            return
+        try:
+            yield from self._unfold(self.documents())
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            said = " ".join(str(error).split())[:120]
+            raise TraceError(f"{self.file.shown}: holds an object that is not as its format has it: {said}") from None
 
     def documents(self) -> Documents:
         """The JSON objects as the file has them. Raises TraceError."""

@@ -54,15 +54,17 @@ def number_seconds(moments: Moments, unit: str) -> np.ndarray:
     return moments.values / factor
 
 
-def too_long(moments: Moments, unit: str) -> tuple[int, str, str] | None:
-    """The first stamp that cannot be of that unit, what it looks like, and the finer unit; None if all can."""
-    if moments.are_dates or unit not in _NEXT:
-        return None
+def too_long(moments: Moments, unit: str) -> tuple[int, str] | None:
+    """The first stamp that cannot be of that unit, and the law it breaks; None if all can."""
     with np.errstate(invalid="ignore"):
         bad = np.abs(number_seconds(moments, unit)) > MOST_SECONDS
+    if not bad.any():
+        return None
+    if unit not in _NEXT:
+        return int(bad.argmax()), "is no moment before the year 5138"
     looks, must = _NEXT[unit]
     finer = {"s": "ms", "ms": "us", "us": "ns"}[unit]
-    return (int(bad.argmax()), f"looks like {looks}, must be {must}", finer) if bad.any() else None
+    return int(bad.argmax()), f"looks like {looks}, must be {must} (or say arrivals.time.unit={finer})"
 
 
 def refuse_days(shown: str, moments: Moments, stamps: np.ndarray) -> None:

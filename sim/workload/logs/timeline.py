@@ -123,9 +123,9 @@ def _clock(role: str, stamps: Moments, rows: Rows, options: LogOptions, shown: s
         unit, told_by = unit_by_digits(values, rows.understood.preset.undecided == "ms_if_whole")
     bad = too_long(stamps, unit)
     if bad is not None:
-        i, law, finer = bad
+        i, law = bad
         where = f"{shown}, {rows.place} {rows.lines[i]}, column {stamps.name!r}"
-        raise TraceError(f"{where}: {as_written(stamps.values[i])} {law} (or say arrivals.time.unit={finer})")
+        raise TraceError(f"{where}: {as_written(stamps.values[i])} {law}")
     is_absolute = unit == "excel_days" or looks_absolute(number_seconds(stamps, unit)[~stamps.is_empty])
     return _Clock(unit, f"{unit} ({told_by})", is_absolute)
 
