@@ -1,4 +1,4 @@
-"""Random streams keyed by component name, so that every policy faces the same world."""
+"""Random streams keyed by component name, so that every policy meets the same arrivals, tasks and failures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Streams:
         self._prefix = prefix
 
     def within(self, part: str) -> Streams:
-        """The streams of a part of the system that has components of the same names as another."""
+        """The streams of a part of the system, e.g. a pool, whose components are named like those of another."""
         return Streams(self.seed, self.replication, f"{self._prefix}{part}/")
 
     def generator(self, name: str) -> np.random.Generator:

@@ -30,6 +30,7 @@ CONTEXT_EDGES_TOKENS = (
 token sums split at these lengths, so a tariff with a tier at one of them is exact; a tier elsewhere is refused."""
 
 Columns = dict[str, np.ndarray]
+"""A table: columns of equal length by name. Times and lengths are float64 seconds; ids, indices, tokens int64."""
 
 
 class ApiService(IntEnum):
