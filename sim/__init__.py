@@ -24,10 +24,12 @@ use_extensions()
 
 if TYPE_CHECKING:  # for type checkers; the same names are loaded below when first asked for
     # ruff: noqa: F401
+    from sim.api.provider import ApiChoice
     from sim.fleet.supply.cold_starts import ColdStarts
     from sim.fleet.victims.victims import Victim
     from sim.hardware.fits import kv_blocks
     from sim.hardware.step_time.model import StepTimeModel
+    from sim.ledger.overheads.overheads import Overhead
     from sim.ledger.plans.base import GpuPlan
     from sim.ledger.tariffs.base import ApiTariff
     from sim.report.estimators import Interval
@@ -40,11 +42,13 @@ if TYPE_CHECKING:  # for type checkers; the same names are loaded below when fir
     from sim.study.played import PlayedRun, Result
     from sim.study.replicate import replicate, simulate
     from sim.study.table import Table
-    from sim.workload.arrivals.base import Arrivals
+    from sim.workload.arrivals.base import Arrivals, Source
     from sim.workload.lengths.base import Lengths
+    from sim.workload.logs.readers.reader import LogReader
     from sim.workload.tasks.base import Tasks
 
 _HOME = {
+    "ApiChoice": "sim.api.provider",
     "ApiTariff": "sim.ledger.tariffs.base",
     "Arrivals": "sim.workload.arrivals.base",
     "AuditError": "sim.schema",
@@ -53,6 +57,8 @@ _HOME = {
     "GpuPlan": "sim.ledger.plans.base",
     "Interval": "sim.report.estimators",
     "Lengths": "sim.workload.lengths.base",
+    "LogReader": "sim.workload.logs.readers.reader",
+    "Overhead": "sim.ledger.overheads.overheads",
     "Placement": "sim.routing.placement.placement",
     "PlayedRun": "sim.study.played",
     "Result": "sim.study.played",
@@ -60,6 +66,7 @@ _HOME = {
     "Scaler": "sim.scaling.scaler",
     "Scenario": "sim.scenarios",
     "SimError": "sim.schema",
+    "Source": "sim.workload.arrivals.base",
     "StepTimeModel": "sim.hardware.step_time.model",
     "Table": "sim.study.table",
     "Tasks": "sim.workload.tasks.base",

@@ -107,6 +107,11 @@ class Scenario(Config):
     `drain_s` more so that the tasks that began before can end. The tasks that begin between `warmup_s` and the horizon
     are reported on, with all their calls; paid for are the GPU seconds between these two, and those that work goes on
     after them.
+
+    >>> import sim
+    >>> base = sim.scenario("gpu=l4", horizon_s=3600)
+    >>> base.gpu.name, base.replace(gpu="l40s").gpu.name
+    ('l4', 'l40s')
     """
 
     name: Annotated[str, AfterValidator(_name_of_a_folder)] = "scenario"
@@ -312,7 +317,13 @@ def compose_config(*overrides: str) -> DictConfig:
 
 
 def parse(cfg: DictConfig | dict[str, Any]) -> Scenario:
-    """The Scenario of a composed config. Raises ConfigError, one line per violation."""
+    """The Scenario of a composed config. Raises ConfigError, one line per violation.
+
+    >>> config = compose_config("gpu=l4")
+    >>> config.seed = 7
+    >>> parse(config).seed
+    7
+    """
     raw = plain(cfg) if isinstance(cfg, DictConfig) else cfg
     raw = {key: value for key, value in raw.items() if key != "hydra"}
     scenario = parse_config(Scenario, raw)

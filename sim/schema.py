@@ -27,19 +27,49 @@ PLUGINS = "llm_traffic_sim.plugins"
 
 
 class SimError(Exception):
-    """Base of every error this program raises on purpose: one clear line for the user."""
+    """Base of every error this program raises on purpose: one clear line for the user.
+
+    >>> import sim
+    >>> try:
+    ...     sim.scenario(gpu="h1000")
+    ... except sim.SimError as error:
+    ...     print(str(error).partition(":")[0])
+    gpu=h1000
+    """
 
 
 class ConfigError(SimError):
-    """A configuration breaks a law; the message names key, value and law."""
+    """A configuration breaks a law; the message names key, value and law.
+
+    >>> import sim
+    >>> sim.scenario(horizon=5)
+    Traceback (most recent call last):
+        ...
+    sim.schema.ConfigError: horizon: is not a known key; did you mean horizon_s?
+    """
 
 
 class TraceError(SimError):
-    """A request log cannot be read; the message names file, line and column."""
+    """A request log cannot be read; the message names file, line and column.
+
+    >>> import sim
+    >>> from pathlib import Path
+    >>> _ = Path("log.csv").write_text("arrived_s,input_tokens,output_tokens\\n0,10,-1\\n")
+    >>> try:
+    ...     sim.simulate(sim.scenario("arrivals=replay", **{"arrivals.path": "log.csv"}))
+    ... except sim.TraceError as error:
+    ...     print(str(error).partition(":")[0])
+    log.csv, line 2, column 'output_tokens'
+    """
 
 
 class AuditError(SimError):
-    """A finished run breaks a conservation law: a defect of the simulator, never of the input."""
+    """A finished run breaks a conservation law: a defect of the simulator, never of the input.
+
+    >>> import sim
+    >>> issubclass(sim.AuditError, sim.SimError) and not issubclass(sim.AuditError, sim.ConfigError)
+    True
+    """
 
 
 LARGEST_NUMBER, SMALLEST_NUMBER = 1e15, 1e-15

@@ -26,6 +26,10 @@ class ApiChoice(Choice):
     1. Latencies follow the distributions that `ttft_s`, `decode_s` and `mean_ttft_s` state.
     2. No rate limit is exceeded over any span of time.
     3. Every request has exactly one outcome, or is in `unfinished()` at the end of the run.
+
+    >>> import sim
+    >>> isinstance(sim.scenario("fleet=api_only").api, sim.ApiChoice)
+    True
     """
 
 

@@ -58,6 +58,10 @@ class Interval:
 
     `low` and `high` lie within the support and need not be equally far from `mean`. `skewness` is that of the
     pseudo-values, 0 where it is undefined.
+
+    >>> interval = Interval(3.0, 2.5, 4.0)
+    >>> interval.half_width, interval.excludes_zero, Interval(3.0).half_width is None
+    (1.0, True, True)
     """
 
     mean: float | None

@@ -41,6 +41,19 @@ class Router(Policy):
        `start` returns gives the same first answer.
 
     Optional: `is_demand`, `retries` with `second_try`, and `settled`.
+
+    >>> from typing import ClassVar, Literal
+    >>> import sim
+    >>> from sim.records import Backend
+    >>> class LongToApi(sim.Router):
+    ...     kind: Literal["long_to_api"] = "long_to_api"
+    ...     needs_fleet: ClassVar[bool] = True
+    ...     needs_api: ClassVar[bool] = True
+    ...     def choose(self, request, view):
+    ...         return Backend.API if request.input_tokens > 4000 else Backend.FLEET
+    >>> run = sim.simulate(sim.scenario("fleet=hybrid_overflow", routing=LongToApi(), horizon_s=60))
+    >>> 0 <= run.summary["api_request_fraction"] < 1
+    True
     """
 
     needs_fleet: ClassVar[bool]

@@ -38,6 +38,20 @@ class Scaler(Policy):
        replicas (`asks_on_idle`, `tick_s` or `idle_timeout_s`).
     6. A load of a million waiting requests that lasts `settles_within_s` gets `max_replicas`, and nothing is given up
        meanwhile. A fleet without a load is back at `min_replicas` within `settles_within_s`.
+
+    >>> from typing import ClassVar, Literal
+    >>> import sim
+    >>> class OnePerEight(sim.Scaler):
+    ...     kind: Literal["one_per_eight"] = "one_per_eight"
+    ...     min_replicas: int = 0
+    ...     max_replicas: int = 4
+    ...     initial_replicas: int = 1
+    ...     tick_s: float = 10.0
+    ...     idle_timeout_s: ClassVar[None] = None
+    ...     def target_replicas(self, view):
+    ...         return min(self.max_replicas, -(-view.n_outstanding // 8))
+    >>> sim.scenario(scaling=OnePerEight(max_replicas=2)).scaling.max_replicas
+    2
     """
 
     asks_on_arrival: ClassVar[bool] = False  # the fleet asks for a number at every request that it accepts

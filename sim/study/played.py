@@ -33,7 +33,13 @@ HEADLINES = (
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PlayedRun:
-    """One replication of a scenario: every request, every stretch of a replica's life, the bill and the summary."""
+    """One replication of a scenario: every request, every stretch of a replica's life, the bill and the summary.
+
+    >>> import sim
+    >>> run = sim.simulate(sim.scenario("lengths=fixed", horizon_s=60, **{"arrivals.rate_per_s": 0.5}))
+    >>> (run.requests["finished_s"] > run.requests["arrived_s"]).all(), set(run.spans["replica_id"])
+    (np.True_, {0})
+    """
 
     run: Run
     usage: Usage
@@ -71,7 +77,14 @@ class PlayedRun:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """What a scenario gave: one summary over its replications, and what it rests on, replication by replication."""
+    """What a scenario gave: one summary over its replications, and what it rests on, replication by replication.
+
+    >>> import sim
+    >>> base = sim.scenario("lengths=fixed", horizon_s=60, **{"arrivals.rate_per_s": 0.5})
+    >>> result = sim.replicate(base, replications=2)
+    >>> len(result.replications), bool(result.table.loc["usd_total", "mean"] == result["usd_total"].mean)
+    (2, True)
+    """
 
     summary: dict[str, Any]
     """Every figure: over the replications, and as `<figure>_ci95` the half-width of its 95 % interval."""

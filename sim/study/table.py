@@ -28,7 +28,17 @@ class Verdicts(tuple[str, ...]):
 
 
 class Table:
-    """The scenarios of a sweep: one row each in `frame`, a verdict per question, and what else their folder knows."""
+    """The scenarios of a sweep: one row each in `frame`, a verdict per question, and what else their folder knows.
+
+    >>> import sim
+    >>> base = sim.scenario("lengths=fixed", horizon_s=60, **{"arrivals.rate_per_s": 0.5})
+    >>> table = sim.sweep(base, gpu=["l4", "l40s"], n_jobs=1)
+    >>> len(table), len(table.failed), len(table.verdicts)
+    (2, 0, 1)
+    >>> cheaper = table.reprice(**{"prices.gpu.usd_per_gpu_hour.l4": 0.1})
+    >>> bool(cheaper.frame["usd_total"][0] < table.frame["usd_total"][0])
+    True
+    """
 
     def __init__(self, folder: Path, names: Sequence[str] | None = None):
         """Read the finished scenarios of a study, of all or those with these digests. Raises ConfigError if none is."""

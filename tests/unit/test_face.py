@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import os
 import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Literal
 
 import pandas as pd
 import pytest
 
 import sim
+from sim.policy import Policy
+from sim.schema import Choice, kinds_of
 from sim.study.policy_code import Undescribable, class_digest
 from tests.unit.cli import HERE, TINY
 
@@ -44,12 +48,33 @@ def test_every_public_name_is_there_documented_and_the_same_for_type_checkers():
     assert set(sim.__all__) <= set(dir(sim))
 
 
-@pytest.mark.parametrize("module", ["sim", "sim.scenarios", "sim.composition", "sim.study.replicate",
-                                    "sim.study.grid_in_python", "sim.report.estimators"])  # fmt: skip
+@pytest.mark.parametrize("module", ["sim", "sim.composition", "sim.report.estimators"])
 def test_the_examples_of_the_docstrings_work(module, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tried = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
     assert tried.attempted and not tried.failed
+
+
+@pytest.mark.slow
+def test_every_public_name_has_an_example_that_works(tmp_path):
+    words = [sys.executable, "-m", "tests.face_examples"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def bases() -> set[type[Choice]]:
+    """The classes of the program that a configuration chooses kinds of, whether they hold a field or not."""
+    for module in walk_packages(sim.__path__, "sim."):
+        if not module.name.endswith(("__main__", ".build")):
+            importlib.import_module(module.name)
+    direct = [base for root in (Choice, Policy) for base in root.__subclasses__() if base is not Policy]
+    return {base for base in direct if base.__module__.startswith("sim.") and kinds_of(base)}
+
+
+def test_every_base_of_kinds_is_public():
+    public = {getattr(sim, name) for name in sim.__all__}
+    assert len(bases()) > 10 and not bases() - public
 
 
 def test_importing_it_loads_no_simulator():

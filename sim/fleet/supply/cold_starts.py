@@ -32,6 +32,18 @@ class ColdStarts(Choice):
 
     Optional: `found`, `machines`, `refused_s` with `mean_refused_s`, and `sleep_rule` with `draw_wake_s` and
     `mean_wake_s`.
+
+    >>> from typing import Literal
+    >>> import sim
+    >>> from sim.records import ReplicaState
+    >>> class AlwaysAMinute(sim.ColdStarts):
+    ...     kind: Literal["always_a_minute"] = "always_a_minute"
+    ...     def draw(self, rng, weight_bytes):
+    ...         return ((ReplicaState.ENGINE_START, 60.0),)
+    ...     def mean_s(self, weight_bytes):
+    ...         return 60.0
+    >>> sim.scenario("fleet=scale_to_zero", cold_start=AlwaysAMinute()).cold_start.mean_s(16e9)
+    60.0
     """
 
     default_kind: ClassVar[str | None] = "stages"

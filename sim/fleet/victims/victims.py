@@ -27,6 +27,15 @@ class Victim(Policy):
     1. `choose` answers one of `ready`, which holds at least one replica, in any order.
     2. Replicas are only read. Answers depend on what was shown since `start`, on the run's `rng`, and on nothing else.
     3. If `idle` is empty, the order of `ready` does not matter to the first answer of a run.
+
+    >>> from typing import Literal
+    >>> import sim
+    >>> class HighestId(sim.Victim):
+    ...     kind: Literal["highest_id"] = "highest_id"
+    ...     def choose(self, ready, idle):
+    ...         return max(ready, key=lambda replica: replica.replica_id)
+    >>> sim.scenario("fleet=scale_to_zero", victim=HighestId()).victim
+    HighestId(kind='highest_id')
     """
 
     def choose(self, ready: Sequence[ReplicaView], idle: Sequence[ReplicaView]) -> ReplicaView:

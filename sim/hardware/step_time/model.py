@@ -23,6 +23,12 @@ class StepTimeModel(Choice):
        same n sequences add up to the closed form in `StepTime`.
     4. Computing a prompt in several chunks takes longer than in one.
     5. Results depend on the arguments alone.
+
+    >>> import sim
+    >>> one = sim.scenario("gpu=h100_sxm", "model=llama_3_1_8b")
+    >>> step_time = one.engine.step_time.build(one.gpu, one.model, one.engine)
+    >>> 0.001 < step_time.decode_s(1) < step_time.decode_s(64) < 0.1  # seconds
+    True
     """
 
     def plain(self, gpu: Gpu, model: Model, engine: EngineFlags, decode_tokens: int = 1) -> StepTime:

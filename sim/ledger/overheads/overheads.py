@@ -27,6 +27,10 @@ class Overhead(Choice):
 
     A required field states an example value (`Field(examples=[...])`), with which the contract builds a kind that no
     file of conf/prices uses.
+
+    >>> import sim
+    >>> isinstance(sim.scenario().prices.overhead, sim.Overhead)
+    True
     """
 
     as_of: str = Field("undated", description="date of the figures")

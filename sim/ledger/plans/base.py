@@ -31,6 +31,11 @@ class GpuPlan(Choice):
     7. More use never costs less.
 
     A file of conf/prices shows each kind, because only a list with prices can be billed.
+
+    >>> import sim
+    >>> plan = sim.scenario("prices=market_2026").prices.gpu
+    >>> isinstance(plan, sim.GpuPlan), plan.usd_per_gpu_s("l4") * 3600 < plan.usd_per_gpu_s("h100_sxm") * 3600
+    (True, True)
     """
 
     priced_by: ClassVar[str]

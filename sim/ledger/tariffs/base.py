@@ -43,6 +43,11 @@ class ApiTariff(Choice):
     5. The lines of two adjoining windows add up to those of both together, and so do those of single applications.
 
     A file of conf/prices shows each kind, because only a list with prices can be billed.
+
+    >>> import sim
+    >>> tariff = sim.scenario("prices=market_2026").prices.api
+    >>> isinstance(tariff, sim.ApiTariff), tariff.rates("llama_3_1_8b").usd_per_mtok_output > 0
+    (True, True)
     """
 
     provider: str = Field(description="payee on the bill")

@@ -33,6 +33,15 @@ class Placement(Policy):
     3. Answers depend on what was shown since `start`, on the run's `rng`, and on nothing else. If the class defines
        `choose` itself and draws nothing from `rng`, what `start` returns gives the same first answers.
     4. Of replicas that are all alike, it takes the one with the lowest `replica_id`, or spreads tasks evenly over them.
+
+    >>> from typing import Literal
+    >>> import sim
+    >>> class Last(sim.Placement):
+    ...     kind: Literal["last_in_line"] = "last_in_line"
+    ...     def choose(self, request, replicas):
+    ...         return replicas[-1]
+    >>> sim.scenario(placement=Last()).placement
+    Last(kind='last_in_line')
     """
 
     def choose(self, request: Request, replicas: Sequence[ReplicaView]) -> ReplicaView:

@@ -15,6 +15,11 @@ class Source(Choice):
     """What starts tasks: a point process that does not depend on the server, or clients that wait for its answers.
 
     A new process derives from `Arrivals`.
+
+    >>> import sim
+    >>> source = sim.scenario(arrivals="closed_loop").arrivals
+    >>> isinstance(source, sim.Source), isinstance(source, sim.Arrivals)
+    (True, False)
     """
 
     @property
@@ -52,6 +57,20 @@ class Arrivals(Source):
     6. `index_of_dispersion` states how bursty the process is; None, the default, states nothing.
     7. A field `exact_tasks`, if there is one, makes every horizon hold exactly so many moments.
     8. `ends_by_itself` with `default_horizon_s`: for a process that ends, such as a recording.
+
+    >>> from typing import Literal
+    >>> import numpy as np
+    >>> import sim
+    >>> class Metronome(sim.Arrivals):
+    ...     kind: Literal["metronome"] = "metronome"
+    ...     gap_s: float = 10.0
+    ...     @property
+    ...     def mean_rate_per_s(self):
+    ...         return 1 / self.gap_s
+    ...     def times(self, rng, horizon_s):
+    ...         yield np.arange(0, horizon_s, self.gap_s)
+    >>> len(sim.simulate(sim.scenario("lengths=fixed", arrivals=Metronome(), horizon_s=60)).requests)
+    6
     """
 
     is_random: ClassVar[bool] = True  # whether two random streams give different moments

@@ -56,6 +56,11 @@ class Tasks(Choice):
        holds. No two tasks share a key, but for `SHARED_KEY`: the text that all tasks begin with.
     5. `mean_calls_per_task` is the mean of what `draw` returns; 160 000 tasks come within 10 %.
     6. Optional: with a field `max_context_tokens` no call has more input and output tokens together.
+
+    >>> import sim
+    >>> tasks = sim.scenario(tasks="agent").tasks
+    >>> isinstance(tasks, sim.Tasks), tasks.mean_calls_per_task > 1
+    (True, True)
     """
 
     if TYPE_CHECKING:  # a class attribute or a property of each kind

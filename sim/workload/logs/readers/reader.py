@@ -17,6 +17,16 @@ class LogReader(Choice):
 
     `rows` is lazy where it can be, keeps the numbers of lines, passes over documents that hold no call, and leaves
     values as the file has them: what is no number is refused later, with its line.
+
+    >>> from typing import Literal
+    >>> import sim
+    >>> class Nested(sim.LogReader):
+    ...     kind: Literal["nested"] = "nested"
+    ...     def rows(self, documents):
+    ...         for line, document in documents:
+    ...             yield from ((line, call) for call in document["calls"])
+    >>> list(Nested().rows(iter([(1, {"calls": [{"tokens": 7}, {"tokens": 9}]})])))
+    [(1, {'tokens': 7}), (1, {'tokens': 9})]
     """
 
     default_kind: ClassVar[str | None] = "table"
