@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 import types
 import typing
@@ -10,6 +12,7 @@ from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
+import sim
 from sim.__main__ import PROGRAM, verbs
 from sim.report import glossary
 from sim.scenarios import Scenario
@@ -170,9 +173,24 @@ def logs_page() -> str:
     )
 
 
+def python_page() -> str:
+    """Every public name of `sim` with its docstring, from the code; the examples are tried by a test."""
+    text = "# Python\n\nEvery name of `import sim`. To begin with: the notebook examples/quickstart.ipynb.\n"
+    for name in sorted(sim.__all__, key=lambda name: (name[0].isupper(), name)):
+        documented = getattr(sim, name)
+        is_class = isinstance(documented, type)
+        arguments = "" if is_class else str(inspect.signature(documented)).replace("'", "")
+        prose, _, example = (inspect.getdoc(documented) or "").partition("\n>>> ")
+        prose = re.sub(r"\n\n +", "\n\n", prose.strip()).replace("<", "&lt;")
+        text += f"\n## sim.{name}\n\n" + (f"```text\nsim.{name}{arguments}\n```\n\n" if arguments else "")
+        text += f"{prose}\n\n```pycon\n>>> {example.strip()}\n```\n"
+    return text
+
+
 PAGE_OF = {
     "log-formats.md": logs_page,
     "numbers.md": numbers_page,
+    "python.md": python_page,
     "configuration.md": groups_page,
     "command-line.md": verbs_page,
 }

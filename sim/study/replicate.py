@@ -41,7 +41,7 @@ def replicate(
     scenario: Scenario,
     replications: int | Literal["auto"] | None = None,
     keep_runs: bool = False,
-    tell: Callable[[int, int], None] = lambda done, of: None,
+    tell: Callable[[int, int], None] | None = None,
 ) -> Result:
     """Play every replication of a scenario, each with its own random streams. Raises SimError.
 
@@ -67,7 +67,8 @@ def replicate(
             notes |= dict.fromkeys(played.notes)
             if keep_runs:
                 runs.append(played.run)
-            tell(number + 1, size)
+            if tell is not None:
+                tell(number + 1, size)
     notes |= dict.fromkeys([*steadiness.notes(), *few_requests(summaries), *enough.reasons()])
     return Result(
         enough.row(summaries), summaries, usages, bills, runs, tuple(notes), scenario.name, receipts_of(scenario),
