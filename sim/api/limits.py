@@ -64,19 +64,24 @@ class Quota(Config):
 
 
 class Bucket:
-    """A token bucket, full at first, refilled continuously at `per_s` up to `capacity`.
+    """A token bucket, full at first, refilled continuously at `per_s`; full, it holds `burst_s` seconds of that rate.
 
     The level is stored as `full_s`, the moment at which the bucket will be full again:
     level = capacity - per_s * (full_s - now_s), at most capacity. `taken` is the amount taken since `Limits` reset it.
     """
 
-    __slots__ = ("per_s", "capacity", "full_s", "taken")
+    __slots__ = ("per_s", "burst_s", "full_s", "taken")
 
-    def __init__(self, per_s: float, capacity: float):
+    def __init__(self, per_s: float, burst_s: float):
         self.per_s = per_s
-        self.capacity = capacity
+        self.burst_s = burst_s
         self.full_s = -inf
         self.taken = 0.0
+
+    @property
+    def capacity(self) -> float:
+        """What the bucket holds when it is full, at the present rate."""
+        return self.per_s * self.burst_s
 
     def ready_s(self, amount: float) -> float:
         """The moment from which the bucket holds `amount`, or would hold it if its capacity were large enough."""
@@ -88,14 +93,14 @@ class Bucket:
         self.taken += amount
 
     def refill_at(self, per_s: float, now_s: float) -> None:
-        """Refill at another rate from now on, without changing the level."""
-        if self.full_s > now_s:
-            self.full_s = now_s + (self.full_s - now_s) * self.per_s / per_s
+        """Refill at another rate, up to that rate's capacity, from now on; the level stays, unless it is above that."""
+        level = self.capacity - self.per_s * max(0.0, self.full_s - now_s)
         self.per_s = per_s
+        self.full_s = now_s + max(0.0, self.capacity - level) / per_s
 
 
 class Limits:
-    """The buckets of a provider in one run. Full, one holds `burst_s` seconds of the usual quota.
+    """The buckets of a provider in one run. Full, one holds `burst_s` seconds of the present quota.
 
     `cached_tokens(request, now_s)`: the cached input of a request, called where cached input does not count. Rates
     change at multiples of the ramp's `every_s` or of an hour; each method first applies the changes up to now.
@@ -104,7 +109,6 @@ class Limits:
     def __init__(self, quota: Quota, cached_tokens: Callable[[Request, float], int]):
         self._quota = quota
         self._cached_tokens = cached_tokens
-        burst_s = quota.burst_s
         per_minute = (
             quota.requests_per_minute,
             quota.tokens_per_minute,
@@ -113,8 +117,11 @@ class Limits:
         )
         # Dicts and pairs from here on are keyed by the place of a limit in `per_minute` and in what `_amounts` returns.
         self._usual = {i: quota_limit / MINUTE_S for i, quota_limit in enumerate(per_minute) if quota_limit is not None}
-        self._buckets = {limit: Bucket(rate, rate * burst_s) for limit, rate in self._usual.items()}
+        self._buckets = {limit: Bucket(rate, quota.burst_s) for limit, rate in self._usual.items()}
         self._numbered = tuple(self._buckets.items())
+        highest = max((1.0, *(hours.multiplier for hours in quota.hourly_limits)))
+        highest *= quota.ramp.max_multiplier if quota.ramp else 1.0
+        self._most = {limit: bucket.capacity * highest for limit, bucket in self._buckets.items()}
         self._counts_cached = quota.limits_count_cached_tokens
         self._least_output = quota.max_output_tokens or 0
         self._every_s = quota.ramp.every_s if quota.ramp else HOUR_S if quota.hourly_limits else inf
@@ -122,6 +129,8 @@ class Limits:
         self._changes = 0
         if self._buckets and self._every_s < inf:
             self._change(0.0)
+            for bucket in self._buckets.values():
+                bucket.full_s = -inf  # The run begins with full buckets, whatever the first hour's rate.
 
     def __bool__(self) -> bool:
         return bool(self._buckets)
@@ -131,10 +140,10 @@ class Limits:
         return inf if self._every_s == inf else (floor(now_s / self._every_s) + 1) * self._every_s
 
     def fits(self, request: Request, now_s: float) -> bool:
-        """Whether full buckets hold what the request takes. If not, it can never be admitted."""
+        """Whether full buckets, at their highest rates, hold what the request takes. If not, waiting does not help."""
         amounts = self._amounts(request, now_s)
-        for limit, bucket in self._numbered:
-            if amounts[limit] > bucket.capacity:
+        for limit, _ in self._numbered:
+            if amounts[limit] > self._most[limit]:
                 return False
         return True
 

@@ -36,11 +36,14 @@ def test_cached_input_need_not_count():
 
 
 def test_limits_follow_the_hours_of_the_day():
-    """One a minute, in the second hour two a minute; from 3 590 s on the line moves faster at 3 600."""
+    """One a minute, in the second hour two a minute; from 3 590 s on the line moves faster at 3 600.
+
+    The bucket follows the rate: a minute's worth is two in the second hour, and one again after it.
+    """
     hours = [{"from_hour": 1, "to_hour": 2, "multiplier": 2}]
     provider = {"requests_per_minute": 1, "burst_s": 60, "hourly_limits": hours}
     calls = [(3550, Call(1, 1))] * 4 + [(7190, Call(1, 1))] * 3
-    expected = [3550, 3605, 3635, 3665, 7190, 7240, 7300]  # 50/60 at 3600, the rest at 2/60; 10 x 2/60 until 7200
+    expected = [3550, 3605, 3635, 3665, 7190, 7190, 7240]  # 50/60 at 3600, the rest at 2/60; 10 x 2/60 until 7200
     assert admitted(provider, calls) == pytest.approx(expected, abs=1e-3)
     a_day_later = [(at + 24 * HOUR, call) for at, call in calls]
     assert admitted(provider, a_day_later) == pytest.approx([24 * HOUR + at for at in expected], abs=1e-3)
