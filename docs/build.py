@@ -183,7 +183,7 @@ def python_page() -> str:
         prose, _, example = (inspect.getdoc(documented) or "").partition("\n>>> ")
         prose = re.sub(r"\n\n +", "\n\n", prose.strip()).replace("<", "&lt;")
         text += f"\n## sim.{name}\n\n" + (f"```text\nsim.{name}{arguments}\n```\n\n" if arguments else "")
-        text += f"{prose}\n\n```pycon\n>>> {example.strip()}\n```\n"
+        text += f"{prose}\n\n```python-console\n>>> {example.strip()}\n```\n"
     return text
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from pkgutil import walk_packages
@@ -175,6 +176,22 @@ def test_a_class_of_a_script_goes_to_other_processes(tmp_path):
     done = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert "['ok', 'ok'] ['mine_of_a_script', 'random']" in done.stdout, done.stderr
     assert "played in this process" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_class_that_cannot_be_sent_to_another_process_is_played_in_this_one(base, capsys):
+    lock = threading.Lock()
+
+    class Locked(sim.Placement):
+        kind: Literal["locked_of_a_test"] = "locked_of_a_test"
+
+        def choose(self, request, replicas):
+            with lock:
+                return replicas[0]
+
+    table = sim.sweep(base, placement=[Locked(), "random"], n_jobs=2)
+    assert list(table.frame["status"]) == ["ok", "ok"]
+    assert "note: played in this process, as an object cannot be sent to another: " in capsys.readouterr().err
 
 
 def test_the_command_line_and_python_share_their_rows(play, base):
