@@ -75,8 +75,8 @@ def reason(replications: int, before: list[Shortfall], now: list[Shortfall], int
         return f"{replications} replications, the most allowed: {unsure}"
     if not before:
         return f"{replications} replications: every metric of study.precision was sure enough at once"
-    last = ", ".join(shortfall.metric for shortfall in before)
-    return f"{replications} replications: {last} was the last to be sure enough"
+    last, were = " and ".join(shortfall.metric for shortfall in before), "was" if len(before) == 1 else "were"
+    return f"{replications} replications: {last} {were} the last to be sure enough"
 
 
 def _decided(judgement: Judgement) -> bool:

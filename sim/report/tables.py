@@ -16,10 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from sim.report.attainment import MEETS_FROM
-from sim.report.estimators import FEWEST, Support
-from sim.report.formatting import half_width, is_missing, number, percent, seconds, usd
-from sim.report.pooling import CI_SUFFIX
-from sim.report.verdict import failure, is_unresolved, is_yes, judgement_in_words, verdicts
+from sim.report.formatting import is_missing, number, percent, seconds, usd
+from sim.report.verdict import UNKNOWN, failure, is_unresolved, is_yes, judgement_in_words, plus_minus, verdicts
 
 PIPED_WIDTH = 140
 
@@ -52,7 +50,8 @@ def print_comparison(
     console.print(
         "busy: % of paid GPU time with a request on it; tok: % of the tokens that time would give saturated; batch: %\n"
         "of the batch filled while busy. Percentiles over all arrivals, ∞ for those never served; SLO also over calls\n"
-        f"never sent because one before them in their task failed: ✓ meets it, ? not resolved. {_plus_minus(table)}",
+        "never sent because one before them in their task failed: ✓ meets it, ? not resolved.\n"
+        f"{_meaning_of_plus_minus(table)}",
         style="dim",
         highlight=False,
     )
@@ -70,18 +69,14 @@ def print_comparison(
         console.print(line, markup=False, highlight=False)
 
 
-def _plus_minus(table: pd.DataFrame) -> str:
-    """What ± means in the table; where replications are too few for it, that."""
+def _meaning_of_plus_minus(table: pd.DataFrame) -> str:
+    """What ± means in the table, and where it is missing for want of replications, that."""
     counts = table["replications"].dropna() if "replications" in table else pd.Series(dtype=float)
-    fewest = FEWEST[Support.NON_NEGATIVE]
-    if counts.empty or counts.min() >= fewest:
+    if counts.empty or counts.min() >= MEETS_FROM:
         return "± is 95 %."
-    few = f"{int(counts.min())} replication{'s' if counts.min() > 1 else ''}"
-    return (
-        f"± is 95 %; {few} are too few for it: replications={MEETS_FROM}."
-        if counts.min() > 1
-        else (f"One replication has no ±: replications={MEETS_FROM}.")
-    )
+    if counts.max() < 2:
+        return f"One replication has no ±: replications={MEETS_FROM}."
+    return f"± is 95 %, ±? unknown with so few replications: replications={MEETS_FROM}."
 
 
 def comparison(table: pd.DataFrame, shape: str = "arrivals", fleet: str = "fleet") -> Table:
@@ -109,7 +104,7 @@ def _cells(row: pd.Series, name: str) -> list[str]:
     slo = percent(row.get("slo_attainment_fraction"))
     return [
         f" {escape(name)}",
-        usd(row.get("usd_total")) + half_width(row.get("usd_total" + CI_SUFFIX)),
+        usd(row.get("usd_total")) + plus_minus(row, "usd_total"),
         number(row.get("usd_per_mtok_total")),
         percent(row.get("busy_fraction_of_paid")),
         percent(row.get("token_fraction_of_peak")),
@@ -167,6 +162,8 @@ def print_summary(summary: Mapping[str, Any], title: str = "", console: Console 
     pools = [match[1] for match in map(_OF_A_POOL.fullmatch, summary) if match]
     if pools:
         console.print(_pools(pools, summary))
+    if any(plus_minus(summary, key) == UNKNOWN for section in _SECTIONS.values() for _, key, _ in section):
+        console.print("±?: unknown with so few replications", style="dim", highlight=False)
     if "meets_slo" in summary:
         console.print(judgement_in_words(pd.Series(summary)), highlight=False)
 
@@ -186,7 +183,7 @@ def _pools(names: list[str], summary: Mapping[str, Any]) -> Table:
         out.add_column(heading, justify="right", no_wrap=True)
     for name in names:
         keys = [(f"pool_{name}_{figure}", style) for _, figure, style in _POOL_FIGURES]
-        out.add_row(name, *(_said(summary.get(key), summary.get(key + CI_SUFFIX), style) for key, style in keys))
+        out.add_row(name, *(_said(summary, key, style) for key, style in keys))
     return out
 
 
@@ -196,20 +193,21 @@ def _section(heading: str, keys: tuple[tuple[str, str, str], ...], summary: Mapp
     out.add_column("", justify="right", no_wrap=True)
     for label, key, style in keys:
         if key in summary:
-            out.add_row(label, _said(summary[key], summary.get(key + CI_SUFFIX), style))
+            out.add_row(label, _said(summary, key, style))
     return out
 
 
-def _said(value: Any, width: Any, style: str) -> str:
-    if is_missing(value):
+def _said(summary: Mapping[str, Any], key: str, style: str) -> str:
+    value = summary.get(key)
+    if value is None or is_missing(value):
         return number(value)
     scale = {"percent": 100, "usd_per_1000": 1000, "millions": 1e-6}.get(style, 1)
-    plus_minus = half_width(None if is_missing(width) else scale * width)
+    doubt = plus_minus(summary, key, scale)
     if style == "percent":
-        return percent(value) + plus_minus
+        return percent(value) + doubt
     if style.startswith("usd"):
-        return usd(scale * value) + plus_minus
-    return (_count(value) if style == "count" else number(scale * value)) + plus_minus
+        return usd(scale * value) + doubt
+    return (_count(value) if style == "count" else number(scale * value)) + doubt
 
 
 def _count(value: Any) -> str:

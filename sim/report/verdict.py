@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +23,7 @@ SAME_WORK = 0.01
 _UNITS = {"usd_per_task": " per task", "usd_per_mtok_total": " per Mtok"}
 _UNIT_OF = {"usd_per_task": ("tasks_finished",), "usd_per_mtok_total": ("input_tokens", "output_tokens")}
 """What unit costs divide by."""
+UNKNOWN = " ±?"
 _TOLD_GAIN = 1.5
 """Common random numbers that shrink the variance of a difference by less are not worth a word."""
 _ALIKE = (COST, "ttft_p50_s", "ttft_p99_s", "e2e_p50_s", "e2e_p99_s")  # as an API is, whatever GPU it is not run on
@@ -191,13 +194,23 @@ def _same(amounts: pd.Series) -> bool:
     return bool(amounts.max() <= (1 + SAME_WORK) * amounts.min())
 
 
+def plus_minus(row: Mapping[str, Any] | pd.Series, key: str, scale: float = 1.0) -> str:
+    """' ±12' of a figure of a summary; ' ±?' where several replications are too few to know; '' of one."""
+    value, width = row.get(key), row.get(key + CI_SUFFIX)
+    if width is not None and not is_missing(width):
+        return half_width(scale * float(width))
+    several = not is_missing(row.get("replications")) and row["replications"] > 1
+    unknown = several and key + CI_SUFFIX in row and value is not None and math.isfinite(float(value))
+    return UNKNOWN if unknown else ""
+
+
 def _costs(row: pd.Series, by: _Measure) -> str:
     """What a fleet cost by the measure of the comparison, and otherwise."""
-    whole = f"{usd(row[COST])}{half_width(row.get(COST + CI_SUFFIX))}"
+    whole = f"{usd(row[COST])}{plus_minus(row, COST)}"
     per_mtok = f"${number(row.get('usd_per_mtok_total'))} per Mtok"
     if by.key == COST:
         return f"{whole}, {per_mtok}"
-    unit_cost = f"{usd(row[by.key])}{half_width(row.get(by.key + CI_SUFFIX))}{by.unit}"
+    unit_cost = f"{usd(row[by.key])}{plus_minus(row, by.key)}{by.unit}"
     return f"{unit_cost} ({whole} in all)"
 
 

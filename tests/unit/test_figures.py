@@ -29,7 +29,7 @@ def printed(table, replications=None, width=120):
 def test_notes_and_what_is_missing_stand_under_the_table():
     console = Console(file=io.StringIO(), width=120)
     print_comparison(*WORLD, console=console, notes=["2 of 8 scenarios: [so it is]"], missing="1 of 9 are missing")
-    under = console.file.getvalue().split("± is 95 %.")[1]
+    under = console.file.getvalue().split("? not resolved.")[1]
     assert "note, 2 of 8 scenarios: [so it is]\n" in under and "1 of 9 are missing\n" in under
     assert "warm_floor is the cheapest so far that meets the SLO" in under
 
@@ -73,7 +73,8 @@ def test_a_single_run_reads_well_with_and_without_intervals():
 def test_what_is_not_resolved_has_a_mark_of_its_own():
     text = printed(*sweep({("s", "a"): [run(10)] * 10, ("s", "b"): [run(9, attained=a) for a in (1.0, 0.8)]}, times=1))
     assert "99.5 ✓" in text and "90.0 ?" in text and "✓ meets it, ? not resolved" in text
-    assert "2 replications are too few for it: replications=10" in " ".join(text.split())
+    assert "±? unknown with so few replications: replications=10" in " ".join(text.split())
+    assert "$9.00 ±?" in text and "$10.00 ±" not in text
     alone = printed(*sweep({("s", "a"): [run(10)]}))
     assert "One replication has no ±" in alone and "one replication, not tested" in alone
 
