@@ -67,12 +67,20 @@ def _typed(texts: pd.Series) -> pd.Series:
 def row_files(folder: Path, names: Sequence[str] | None = None) -> list[Path]:
     """The row files of a study, in the order of its sweep, or of the scenarios with these digests."""
     listed = [folder / name / ROW for name in (scenarios_of(folder) if names is None else names)]
-    return [path for path in listed or sorted(folder.glob(f"*/{ROW}")) if path.is_file()]
+    found = [path for path in listed or sorted(folder.glob(f"*/{ROW}")) if path.is_file()]
+    for path in found:  # the digest of a row is the name of a folder wherever it is used
+        if (read_json(path) or {}).get("digest", path.parent.name) != path.parent.name:
+            raise ConfigError(f"{path}: is the row of another folder")
+    return found
 
 
 def scenarios_of(folder: Path) -> list[str]:
     """The digests of all scenarios of a study, played or not; empty if they are not on record."""
-    return (read_json(folder / MANIFEST) or {}).get("digests", [])
+    names = (read_json(folder / MANIFEST) or {}).get("digests", [])
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
+            raise ConfigError(f"{folder / MANIFEST}: {name!r} is not the name of a scenario's folder")
+    return names
 
 
 def missing(table: pd.DataFrame, folder: Path) -> str:
@@ -114,9 +122,14 @@ def replications(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
 def write_table(table: pd.DataFrame, folder: Path) -> None:
     """results.csv and results.parquet, each whole or not at all."""
     with replacing(folder / f"{RESULTS}.csv") as partial:
-        table.to_csv(partial, index=False)
+        table.map(_no_formula).rename(columns=_no_formula).to_csv(partial, index=False)
     with replacing(folder / f"{RESULTS}.parquet") as partial:
         table.to_parquet(partial, index=False)
+
+
+def _no_formula(cell: Any) -> Any:
+    """A text that a spreadsheet would run as a formula, marked as a text."""
+    return f"'{cell}" if isinstance(cell, str) and re.match(r"[=@\t\r]|[+-](?![\d.])", cell) else cell
 
 
 def tell(table: pd.DataFrame, folder: Path) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,15 +29,52 @@ RESULTS = "results"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary name that becomes `path` at the end, or vanishes if anything, Ctrl-C too, gets in between."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yields a temporary name that becomes `path` at the end, or vanishes if anything, Ctrl-C too, gets in between.
+
+    Raises ConfigError if the disk is full, or the folder cannot be written.
+    """
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from error
         raise
+
+
+@contextmanager
+def all_or_nothing(folder: Path) -> Iterator[None]:
+    """What the block writes into `folder` stays only if the block comes to its end; an earlier row goes first."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    before = set(folder.iterdir()) if folder.is_dir() else set()
+    (folder / ROW).unlink(missing_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for path in set(folder.iterdir()) - before:
+                path.unlink()
+            for place in made:
+                place.rmdir()
+        raise
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Bytes of each file of a scenario but its row, which promises them."""
+    return {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file() and path.name != ROW}
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a scenario was played to its end and every file that its row promises is there, as long as it was."""
+    row = read_json(folder / ROW)
+    if not isinstance(row, dict) or row.get("status") != "ok" or not isinstance(row.get("files"), dict):
+        return False
+    found = sizes(folder)
+    return all(found.get(name) == size for name, size in row["files"].items())
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sim.errors import one_line
 from sim.schema import Config, ConfigError
-from sim.study.folder import MANIFEST, ROW, digest, files_named_in, read_json, require_writable, write_json
+from sim.study.folder import MANIFEST, ROW, digest, files_named_in, is_finished, require_writable, write_json
 from sim.study.job import clean, code_or_unique, failed_row, parsed
 from sim.study.progress import progress
 
@@ -128,8 +128,7 @@ def _without_row(folder: Path, planned: list[Planned]) -> list[Planned]:
 
 
 def _finished(folder: Path, p: Planned) -> bool:
-    row = read_json(folder / p.digest / ROW)
-    return bool(row) and row.get("status") == "ok"
+    return is_finished(folder / p.digest)
 
 
 def _study_folder(output: dict[str, Any], grid: Sequence[Mapping[str, str]]) -> Path:

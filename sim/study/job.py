@@ -21,7 +21,7 @@ from sim.hydra_door import plain, refuse_code
 from sim.report.tables import print_summary
 from sim.scenarios import Scenario, parse
 from sim.schema import Config, ConfigError, SimError
-from sim.study.folder import ROW, digest, require_writable, write_json, write_text
+from sim.study.folder import ROW, all_or_nothing, digest, require_writable, sizes, write_json, write_text
 from sim.study.played import Result
 from sim.study.policy_code import Undescribable, code_of
 from sim.study.replicate import replicate
@@ -48,8 +48,9 @@ def run_alone(config: dict[str, Any]) -> Path:
     folder = Path(config["output"]["dir"]) / "runs" / f"{scenario.name}-{name}"
     require_writable(folder)
     result = replicate(scenario, keep_runs=wants_tables(scenario, alone=True), tell=_tell)
-    write_result(folder, config, scenario, result, alone=True)
-    write_json(folder / ROW, _ok_row(name, {}, result))
+    with all_or_nothing(folder):
+        write_result(folder, config, scenario, result, alone=True)
+        write_json(folder / ROW, _ok_row(name, {}, result, folder))
     for receipt in result.receipts:
         print("\n".join(receipt.lines()))
     print_summary(result.summary, scenario.name)
@@ -76,8 +77,9 @@ def run_in_sweep(
         if digest(config, code_or_unique(scenario) if code is None else code) != name:
             raise ConfigError("configuration or program changed while the sweep ran; the same command tries again")
         result = replicate(scenario, keep_runs=wants_tables(scenario, alone=False))
-        write_result(folder, config, scenario, result, alone=False)
-        row = _ok_row(name, overrides, result)
+        with all_or_nothing(folder):
+            write_result(folder, config, scenario, result, alone=False)
+        row = _ok_row(name, overrides, result, folder)
     except SimError as error:
         row = failed_row(name, overrides, one_line(error).removeprefix("error: "))
     except Exception as error:
@@ -116,10 +118,10 @@ def failed_row(name: str, overrides: dict[str, str], error: str) -> dict[str, An
     return {"status": "failed", "digest": name, "overrides": overrides, "error": error}
 
 
-def _ok_row(name: str, overrides: dict[str, str], result: Result) -> dict[str, Any]:
+def _ok_row(name: str, overrides: dict[str, str], result: Result, folder: Path) -> dict[str, Any]:
     kept = {k: "inf" if v == math.inf else v for k, v in result.summary.items()}  # JSON has none, the table needs it
     said = {"status": "ok", "digest": name, "overrides": overrides, "error": None}
-    return said | {"notes": list(result.notes), "summary": kept}
+    return said | {"notes": list(result.notes), "files": sizes(folder), "summary": kept}
 
 
 UNIQUE = "not described:"

@@ -176,7 +176,7 @@ def _priced(run: Path, config: dict[str, Any], by: Sequence[str]) -> dict[str, A
 
 
 def _write(run: Path, folder: Path, outcome: dict[str, Any] | ConfigError) -> None:
-    row = read_json(run / ROW)
+    row = {key: value for key, value in read_json(run / ROW).items() if key != "files"}
     if isinstance(outcome, ConfigError):
         error = one_line(outcome).removeprefix("error: ")
         write_json(folder / ROW, row | {"status": "failed", "error": error, "summary": {}})
