@@ -73,7 +73,7 @@ class Recorder:
         self._spans = _Table(SPAN_COLUMNS)
         self._stays = _Table(STAY_COLUMNS)
         self._api_extras = _Table(API_EXTRA_COLUMNS)
-        self.replicas_lost = 0
+        self.replica_lost_s: list[float] = []
 
     def request(self, r: Request, _nan: float = float("nan")) -> None:
         """Enter a request that has its outcome: the values that REQUEST_COLUMNS reads off it, spelled out for speed."""

@@ -241,7 +241,7 @@ class Facts:
     block_tokens: int = 16  # of one KV block
     applications: dict[int, str] = field(default_factory=dict)
     stays: dict[str, np.ndarray] = field(default_factory=lambda: _no_rows(STAY_COLUMNS))
-    replicas_lost: int = 0  # taken back by their provider, or failed
+    replicas_lost: int = 0  # taken back by their provider, or failed, since the window's start
     api_extras: dict[str, np.ndarray] = field(default_factory=lambda: _no_rows(API_EXTRA_COLUMNS))
 
     @property

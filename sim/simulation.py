@@ -81,7 +81,7 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
         requests_started=world.gateway.requests_started,
         block_tokens=scenario.engine.block_tokens,
         stays=world.recorder.stays(),
-        replicas_lost=world.recorder.replicas_lost,
+        replicas_lost=sum(lost_s >= scenario.warmup_s for lost_s in world.recorder.replica_lost_s),
     )
     return Run(scenario, seed, replication, facts, (*workload.notes, *_notes(scenario, facts, world.gateway)))
 

@@ -51,7 +51,7 @@ class LostReplicas:
                 lost_now.append(member)
                 continue
             member.is_doomed = True
-            self._recorder.replicas_lost += 1
+            self._recorder.replica_lost_s.append(self._env.now)
             if is_ready:
                 self.drain(member)
             call_later(self._env, spot.notice_s, self._cut_off, [member])
@@ -59,7 +59,8 @@ class LostReplicas:
 
     def lose(self, members: Sequence[Member]) -> None:
         """Replicas fail, or are taken back without notice."""
-        self._recorder.replicas_lost += sum(not member.is_doomed for member in filter(self._is_here, members))
+        n_lost = sum(not member.is_doomed for member in filter(self._is_here, members))
+        self._recorder.replica_lost_s.extend([self._env.now] * n_lost)
         self._cut_off(members)
         self._replace()
 

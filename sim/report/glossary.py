@@ -127,7 +127,9 @@ SUMMARY: Glossary = {
     "preemptions": Definition(
         "count", "Times that a running sequence lost its KV memory to others and had to be computed again."
     ),
-    "replicas_lost": Definition("replicas", "Replicas that failed or that their provider took back, in the whole run."),
+    "replicas_lost": Definition(
+        "replicas", "Replicas that failed or that their provider took back, since the window's start."
+    ),
     "requests_retried": Definition(
         "requests", "Requests that were tried again, because a replica was lost under them or the fleet was full."
     ),

@@ -39,7 +39,7 @@ def test_a_request_restarts_on_the_replica_that_is_left():
     assert lives[1] == [("idle", 0.0, 2.5), ("busy", 2.5, 7.5), ("idle", 7.5, 20.0)]
     stages = [("allocation", 2.5, 4.5), ("image", 4.5, 7.5), ("weights", 7.5, 8.5), ("engine_start", 8.5, 12.5)]
     assert lives[2] == [*stages, ("idle", 12.5, 20.0)], "and another one is started"
-    assert fleet.recorder.replicas_lost == 1
+    assert len(fleet.recorder.replica_lost_s) == 1
 
 
 def test_a_request_that_failed_has_no_second_try_on_the_api():
@@ -137,7 +137,7 @@ def test_a_warned_replica_ends_its_work_if_it_can():
     lives = fleet.play(30)
     assert stamps(request) == (0.0, 1.0, 5.0) and request.losses is None
     assert lives[0] == [("busy", 0.0, 2.5), ("draining", 2.5, 5.0)]
-    assert late.replica_id == 1 and late.admitted_s == 12.5 and fleet.recorder.replicas_lost == 1
+    assert late.replica_id == 1 and late.admitted_s == 12.5 and len(fleet.recorder.replica_lost_s) == 1
 
 
 def test_and_is_cut_off_when_the_notice_is_over():
@@ -148,7 +148,7 @@ def test_and_is_cut_off_when_the_notice_is_over():
     assert stamps(request) == (0.0, 5.5, 9.5)
     assert lives[0] == [("busy", 0.0, 2.5), ("draining", 2.5, 4.5)]
     assert lives[2][0] == ("allocation", 2.5, 4.5), "its successor is ordered with the warning"
-    assert fleet.recorder.replicas_lost == 1 and len(lives) == 3
+    assert len(fleet.recorder.replica_lost_s) == 1 and len(lives) == 3
 
 
 def test_a_replica_may_be_lost_while_it_starts():
@@ -167,7 +167,7 @@ def test_draining_has_a_limit():
     assert stamps(stays_there) == (0.0, 1.0, 5.0)
     assert lives[1] == [("busy", 0.0, 2.5), ("draining", 2.5, 3.5)]
     assert moves.replica_id == 0 and moves.finished_s > 8 and moves.losses.retries == 1
-    assert fleet.recorder.replicas_lost == 0, "it was given up, not lost"
+    assert len(fleet.recorder.replica_lost_s) == 0, "it was given up, not lost"
 
 
 def test_what_ends_within_the_limit_is_left_alone():
@@ -234,3 +234,12 @@ def test_the_victim_is_whom_the_policy_names(victim, gone):
     lives = fleet.play(20)
     ended = [i for i, life in lives.items() if life[-1][0] == "draining" or life[-1][2] == 10.0]
     assert ended == [gone]
+
+
+def test_losses_before_the_window_are_not_counted():
+    words = ["reliability=gpu_failures", "reliability.gpu_mtbf_hours=0.1", "horizon_s=3600", "scaling.n_replicas=4"]
+    whole, half = (
+        simulate(parse(compose_config(*words, f"warmup_s={warmup_s}")), measure_peak=False).facts
+        for warmup_s in (0, 1800)
+    )
+    assert 0 < half.replicas_lost < 0.7 * whole.replicas_lost
