@@ -1,4 +1,4 @@
-"""From a GPU, a model and an engine to its replicas: the one way, so that nothing an engine can say is lost."""
+"""Builds replicas from a GPU, a model and an engine, in one place, so that no option of the engine is forgotten."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from sim.hardware.model import Model
 
 
 def replica_maker(env, gpu: Gpu, model: Model, engine: Engine) -> partial[Replica]:
-    """What makes replicas of this engine, all with one step time; it is called with `on_done` and the other hooks."""
+    """A function that makes replicas of this engine in the simulation `env`; they share one step time.
+
+    Call it with `on_done` and any other keyword of `Replica` that the engine does not determine.
+    """
     return partial(
         Replica,
         env,

@@ -1,13 +1,14 @@
-"""KV memory in blocks, and which blocks still hold something a later prompt may reuse.
+"""KV memory in blocks, and which blocks still have content that a later prompt may reuse (prefix caching).
 
-A prompt's reusable part is a chain of streams (see `sim.work.Segment`); a stream always follows the same streams, at
-the same depth. Its resident blocks are always its first ones, and so are those that somebody holds, hence a few
-counters per stream stand for a chain of hashed blocks. Blocks are freed tail first and evicted least recently used
-first, as in vLLM's block pool; blocks that nobody can ever ask for again age in the same queue.
+A prompt's reusable part is a chain of streams (see `sim.work.Segment`). A stream always follows the same streams, so a
+block of it is identified by the stream and its index. The resident blocks of a stream are always its first ones, and so
+are the blocks that each sequence holds; hence a few counters per stream replace a chain of hashed blocks. Blocks are
+freed tail first and evicted least recently used first, as in vLLM's block pool; freed blocks whose content no prompt
+can ask for stand in the same queue of evictions.
 
-Known limit: of two blocks of equal content only one can be found, where vLLM finds either. There are two where a prompt
-ends exactly with a block that is resident (the block of the last token is always computed): a prompt that repeats
-another to its end, lies within a longer shared text, or comes back after a preemption.
+Known limit: of two blocks of equal content only one can be found, where vLLM finds either. Two arise where a prompt
+ends exactly with a block that is resident, because the block of the last token is always computed: for a prompt that
+repeats another to its end, lies within a longer shared text, or is computed again after a preemption.
 """
 
 # Compiled: every event passes through this module (see sim.hot_path).
@@ -21,7 +22,11 @@ from sim.work import Segment
 
 
 class Stream:
-    """The resident head of one token stream, `resident_blocks` long; running sequences hold its first `held_blocks`."""
+    """One token stream: its first `resident_blocks` blocks are in memory, running sequences hold `held_blocks` of them.
+
+    `extents`: by number of blocks, how many sequences hold just that many; `held_blocks` is the largest of the numbers.
+    `runs`: the resident blocks that no sequence holds, the deepest in the stream first.
+    """
 
     __slots__ = ("key", "resident_blocks", "held_blocks", "extents", "runs")
 
@@ -29,12 +34,12 @@ class Stream:
         self.key = key
         self.resident_blocks = 0
         self.held_blocks = 0
-        self.extents: dict[int, int] = {}  # blocks held by one sequence: how many sequences hold so many
-        self.runs: list[_Run] = []  # its blocks that nobody holds, the deepest first
+        self.extents: dict[int, int] = {}
+        self.runs: list[_Run] = []
 
 
 class _Run:
-    """Neighbouring blocks of one stream that were given back together; or, without a stream, blocks nobody can find."""
+    """Neighbouring blocks of one stream that were freed together; without a stream, blocks that no prompt can find."""
 
     __slots__ = ("stream", "blocks")
 
@@ -44,7 +49,10 @@ class _Run:
 
 
 class Hold:
-    """A sequence holds the first `blocks` of a stream, which is to be its own blocks from `begin` to `end`."""
+    """A sequence holds the first `blocks` blocks of a stream.
+
+    `begin` and `end`: the blocks of the sequence, by index, that the stream stands for once they are all computed.
+    """
 
     __slots__ = ("stream", "blocks", "begin", "end")
 
@@ -56,12 +64,12 @@ class Hold:
 
 
 class KvMemory:
-    """All KV blocks of one replica.
+    """All KV blocks of one replica. `block_tokens`: tokens per block.
 
-    Law: total_blocks = available_blocks + blocks held by running sequences. `available_blocks` is what a sequence could
-    be given now; blocks are taken by subtracting from it. `evictable_blocks` are idle with content; where they are more
-    than the available ones, some have been taken, and the oldest are evicted before anybody next looks at what is
-    resident (until then only their number matters).
+    Law: total_blocks = available_blocks + blocks held by running sequences. `available_blocks` can be given to a
+    sequence now; to take blocks, subtract from it. `evictable_blocks` of them are idle and keep the content of an ended
+    sequence. If there are more evictable than available blocks, some evictable ones have been taken; the least recently
+    used are then evicted before the next lookup of resident blocks, because until then only their number matters.
     """
 
     def __init__(self, total_blocks: int, block_tokens: int = 16):
@@ -74,17 +82,17 @@ class KvMemory:
 
     @property
     def resident_blocks(self) -> int:
-        """Blocks whose content can be found, held or idle."""
+        """Blocks whose content a prompt may find, held or idle."""
         if self.evictable_blocks > self.available_blocks:
             self.evict_taken()
         return sum(stream.resident_blocks for stream in self._streams.values())
 
     def release(self, n_blocks: int) -> None:
-        """Give back blocks whose content nobody can ask for again."""
+        """Free blocks whose content no prompt can ask for."""
         self.available_blocks += n_blocks
         idle = self._idle
         if not idle:
-            return  # they are free
+            return  # The order of evictions is not needed until a block with content is idle.
         last = next(reversed(idle))
         if last.stream is not None:
             idle[_Run(None, n_blocks)] = None
@@ -93,42 +101,42 @@ class KvMemory:
         self.evictable_blocks += n_blocks
 
     def resident(self, segments: tuple[Segment, ...], prompt_tokens: int) -> int:
-        """How many leading blocks of a prompt are resident, never the block of its last token (it must be computed)."""
+        """How many leading blocks of a prompt are resident; the block of its last token never counts (see `find`)."""
         return self.find(segments, prompt_tokens)[1]
 
     def find(self, segments: tuple[Segment, ...], prompt_tokens: int) -> tuple[list[Hold], int, int]:
-        """The resident head of a prompt: what to `hold`, how many blocks, and how many of them are evictable now.
+        """Look up the resident head of a prompt: (what to `hold`, its blocks, how many of them are evictable now).
 
-        The block of the last token does not count, since that token must be computed.
+        The block of the prompt's last token does not count, since that token must be computed to sample the next one.
         """
         if self.evictable_blocks > self.available_blocks:
             self.evict_taken()
         streams, size = self._streams, self.block_tokens
-        most = (prompt_tokens - 1) // size
-        found: list[Hold] = []
-        hit = idle = begin = tokens = 0
+        most_blocks = (prompt_tokens - 1) // size
+        holds: list[Hold] = []
+        hit_blocks = idle_blocks = begin = tokens = 0
         for key, length in segments:
             tokens += length
             end = tokens // size
-            blocks = end - begin  # may be 0: a block belongs to the stream of its last token
+            blocks = end - begin  # A block belongs to the stream of its last token, so a short segment may have none.
             stream = streams.get(key)
             if stream is None:
                 stream = Stream(key)
             if blocks > stream.resident_blocks:
                 blocks = stream.resident_blocks
-                most = min(most, hit + blocks)
-            if hit + blocks > most:
-                blocks = most - hit
+                most_blocks = min(most_blocks, hit_blocks + blocks)
+            if hit_blocks + blocks > most_blocks:
+                blocks = most_blocks - hit_blocks
             if blocks > stream.held_blocks:
-                idle += blocks - stream.held_blocks
-            hit += blocks
-            found.append(Hold(stream, blocks, begin, end))
+                idle_blocks += blocks - stream.held_blocks
+            hit_blocks += blocks
+            holds.append(Hold(stream, blocks, begin, end))
             begin = end
-        return found, hit, idle
+        return holds, hit_blocks, idle_blocks
 
-    def hold(self, found: list[Hold]) -> list[Hold]:
-        """Hold what `find` has just found: it is not evicted until `let_go`."""
-        for hold in found:
+    def hold(self, holds: list[Hold]) -> list[Hold]:
+        """Keep from eviction, until `let_go`, what the call of `find` just before has returned; returns `holds`."""
+        for hold in holds:
             stream, blocks = hold.stream, hold.blocks
             extents = stream.extents
             if blocks in extents:
@@ -140,16 +148,16 @@ class KvMemory:
             if blocks > stream.held_blocks:
                 self._take_back(stream, blocks - stream.held_blocks)
                 stream.held_blocks = blocks
-        return found
+        return holds
 
     def hold_another(self, holds: list[Hold], key: Hashable) -> list[Hold]:
-        """Hold a stream besides, none of it yet, that begins where the others end."""
+        """Add the stream `key`, of which no block is held yet and which begins where the last of `holds` ends."""
         begin = holds[-1].end if holds else 0
         stream = self._streams.get(key) or Stream(key)
         return holds + self.hold([Hold(stream, 0, begin, begin)])
 
     def let_go(self, holds: list[Hold]) -> None:
-        """Stop holding streams; deepest first, so that a prefix outlives what was built on it."""
+        """Stop holding streams. The deepest is freed first, so that a prefix is evicted after what continues it."""
         for hold in reversed(holds):
             stream, blocks = hold.stream, hold.blocks
             extents = stream.extents
@@ -170,42 +178,43 @@ class KvMemory:
                 del self._streams[stream.key]
 
     def publish(self, holds: list[Hold], computed_tokens: int, open_ended: bool) -> int:
-        """Make computed blocks findable; returns how many of the caller's own blocks became the streams'.
+        """Make the computed blocks of a sequence resident; returns how many of its own blocks the streams took over.
 
-        `open_ended`: the last stream goes on beyond its segment (generated tokens continue it).
+        `computed_tokens`: leading tokens of the sequence whose KV is in memory. `open_ended`: the last stream goes on
+        beyond its segment, because generated tokens continue it.
         """
         if self.evictable_blocks > self.available_blocks:
             self.evict_taken()
-        computed, moved = computed_tokens // self.block_tokens, 0
+        computed_blocks, moved_blocks = computed_tokens // self.block_tokens, 0
         if open_ended:
-            holds[-1].end = computed
+            holds[-1].end = computed_blocks
         for hold in holds:
             begin, end = hold.begin, hold.end
-            if end > computed:
-                end = computed
+            if end > computed_blocks:
+                end = computed_blocks
             if end - begin > hold.stream.resident_blocks:
-                moved += self._extend(hold, end - begin)
-        return moved
+                moved_blocks += self._extend(hold, end - begin)
+        return moved_blocks
 
     def _extend(self, hold: Hold, blocks: int) -> int:
-        """Make the caller's blocks the next ones of a stream, up to `blocks` in all; returns how many."""
-        stream, before = hold.stream, hold.blocks
-        fresh = blocks - stream.held_blocks
-        copies = stream.resident_blocks - stream.held_blocks
-        if copies:  # idle ones of equal content: the caller's take their place
-            self._take_back(stream, copies)
-            self.available_blocks += copies
+        """Continue a stream with a sequence's own blocks, up to `blocks` in all; returns how many it took over."""
+        stream, blocks_before = hold.stream, hold.blocks
+        moved_blocks = blocks - stream.held_blocks
+        idle_copies = stream.resident_blocks - stream.held_blocks
+        if idle_copies:  # Idle blocks have the same content; the sequence's blocks replace them, and they become free.
+            self._take_back(stream, idle_copies)
+            self.available_blocks += idle_copies
         stream.held_blocks = stream.resident_blocks = blocks
         extents = stream.extents
-        extents[before] -= 1
-        if not extents[before]:
-            del extents[before]
-        extents[blocks] = 1  # nobody held so many
+        extents[blocks_before] -= 1
+        if not extents[blocks_before]:
+            del extents[blocks_before]
+        extents[blocks] = 1  # No other sequence holds as many, since so many were not resident until now.
         hold.blocks = blocks
-        return fresh
+        return moved_blocks
 
     def _take_back(self, stream: Stream, n_blocks: int) -> None:
-        """Take a stream's first idle blocks out of the queue."""
+        """Take the first `n_blocks` idle blocks of a stream out of the queue of evictions, to hold them again."""
         self.evictable_blocks -= n_blocks
         self.available_blocks -= n_blocks
         while n_blocks:
@@ -218,7 +227,7 @@ class KvMemory:
             stream.runs.pop()
 
     def evict_taken(self) -> None:
-        """Evict as many idle blocks as have been taken."""
+        """Evict as many idle blocks, least recently used first, as sequences have been given since the last time."""
         n_blocks = self.evictable_blocks - self.available_blocks
         if n_blocks <= 0:
             return

@@ -1,4 +1,4 @@
-"""What is left of the requests on a replica that stops at once."""
+"""What is left of the requests on a replica that is lost from one moment to the next."""
 
 from __future__ import annotations
 
@@ -9,24 +9,33 @@ from sim.work import Request
 
 
 class Leftover(NamedTuple):
-    """One request of a lost replica: the tokens it had, and those in the KV memory that is gone."""
+    """One request of a lost replica, and how far the replica had come with it.
+
+    `generated_tokens`: tokens of the answer so far. `computed_tokens`: tokens of prompt and answer whose KV is lost; of
+    a preempted sequence, those that it had when it was preempted. `lost_s`: when the request was last in the batch.
+    """
 
     request: Request
     generated_tokens: int
-    computed_tokens: int  # of prompt and answer; of a preempted sequence, what it had before
-    lost_s: float  # when it was last in the batch
+    computed_tokens: int
+    lost_s: float
 
 
 def leftovers(batch: Scheduler, now: float) -> list[Leftover]:
-    """The requests of a batch between two steps, running ones first; steps under way are lost, their chunks count."""
+    """The leftovers of a batch that is lost at `now` seconds: those of running requests first, then of waiting ones.
+
+    The step under way yields no token, but the chunks of prompts that it computes count as computed.
+    """
     left = []
-    for s in batch.running:
-        generated, computed = s.request.output_tokens - s.left_tokens, s.computed_tokens
-        if s.end_step is not None:
-            computed = s.decoded_tokens(batch.step)
-            generated += computed - s.prompt_tokens + 1
-        left.append(Leftover(s.request, generated, computed, now))
-    for s in batch.waiting:
-        generated = s.request.output_tokens - s.left_tokens
-        left.append(Leftover(s.request, generated, s.lost_tokens, now if s.preempted_s is None else s.preempted_s))
+    for sequence in batch.running:
+        generated = sequence.request.output_tokens - sequence.left_tokens
+        computed = sequence.computed_tokens
+        if sequence.end_step is not None:
+            computed = sequence.decoded_tokens(batch.step)
+            generated += computed - sequence.prompt_tokens + 1
+        left.append(Leftover(sequence.request, generated, computed, now))
+    for sequence in batch.waiting:
+        generated = sequence.request.output_tokens - sequence.left_tokens
+        lost_s = now if sequence.preempted_s is None else sequence.preempted_s
+        left.append(Leftover(sequence.request, generated, sequence.lost_tokens, lost_s))
     return left

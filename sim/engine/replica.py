@@ -1,7 +1,8 @@
-"""One replica: continuous batching on one GPU group, leaping from change to change.
+"""Replica: one GPU group with continuous batching, simulated from one change of its batch to the next.
 
-`Scheduler` says what each step computes and `StepTime` how long it takes; this module lets the time pass. Decode steps
-without any change of the batch are one event, cut at the end of the step under way when somebody arrives.
+`Scheduler` decides what each step computes and `StepTime` how many seconds it takes; this module lets simulated time
+pass. Decode steps during which the batch does not change are one event, called a leap. An arrival that may join the
+batch cuts the leap at the end of the step under way.
 """
 
 # Compiled: every event passes through this module (see sim.hot_path).
@@ -29,10 +30,12 @@ _SCHEDULERS: dict[tuple[str, str], type[Scheduler]] = {
     ("priority", "max_utilization"): PriorityScheduler,
     ("decodes_only", "max_utilization"): DecodeScheduler,
 }
-"""By order of the queue, or that prompts arrive computed, and by when there is room for one more."""
+"""By (scheduling policy, or "decodes_only" where prompts arrive computed; capacity policy): see `EngineFlags`."""
 
 _IDLE, _LEAPING, _MIXED, _DECIDING = range(4)
-_FINISHED = Outcome.FINISHED  # looking a member up on its enum costs as much as a call
+"""What a replica does: nothing; a leap; one step with prefill; or, within one moment, choosing its next step."""
+
+_FINISHED = Outcome.FINISHED  # A member is looked up once, because each lookup on the enum costs as much as a call.
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -40,11 +43,15 @@ class Replica:
     """A continuous-batching engine; implements `ReplicaView` and `Server`.
 
     Calls `on_done(request)` once per request, with `admitted_s`, `first_token_s`, `finished_s`, `cached_input_tokens`,
-    `preemptions`, `preempted_s`, `recomputed_tokens` and `outcome` stamped; `on_busy()` and `on_idle()` when it falls
-    out of and into having nothing to do. A request that could never fit its KV memory is refused; so is one that finds
-    `max_num_seqs + max_queue` requests here. `decode_tokens`: what a decoding sequence takes of the token budget.
-    `decodes_only`: requests arrive with their first token, computed elsewhere (see sim.engine.schedulers.decode_only).
-    `new_scheduler`: a class derived from `Scheduler`, in place of the one that the two policies name.
+    `preemptions`, `preempted_s`, `recomputed_tokens` and `outcome` stamped. Calls `on_busy()` when the first request
+    arrives at an empty replica, and `on_idle()` when the last one has left.
+
+    A request is refused if it could never fit into KV memory or exceeds `max_model_len` tokens, or if the replica
+    already has `max_num_seqs + max_queue` requests. `max_model_len` and `max_queue`: None sets no limit.
+    `kv_blocks`: KV blocks of `block_tokens` tokens. `max_num_batched_tokens`: token budget of one step, of which a
+    decoding sequence takes `decode_tokens`. `decodes_only`: requests arrive with their first token, computed elsewhere
+    (see sim.engine.schedulers.decode_only). `new_scheduler`: a class derived from `Scheduler`, in place of the one that
+    the two policies name. The other options are explained in `EngineFlags`.
     """
 
     def __init__(
@@ -82,14 +89,15 @@ class Replica:
         )  # fmt: skip
         self._fcfs = self._batch.fcfs
         self._most_outstanding = None if max_queue is None else max_num_seqs + max_queue
-        self._capacity_tokens = kv_blocks * block_tokens  # the last token generated is never in memory
+        # The most input + output - 1 tokens of a request; the last token generated is never in KV memory.
+        self._capacity_tokens = kv_blocks * block_tokens
         if max_model_len is not None:
             self._capacity_tokens = min(self._capacity_tokens, max_model_len - 1)
-        if not chunked_prefill:  # a step must hold any prompt, also one that grew before it was preempted
+        if not chunked_prefill:
+            # One step must hold the whole prompt, and a preemption may make all but the last token part of the prompt.
             self._capacity_tokens = min(self._capacity_tokens, max_num_batched_tokens)
-        self._block_tokens = block_tokens
+        self._block_tokens, self._decode_tokens = block_tokens, decode_tokens
         self._max_num_seqs, self._budget_tokens = max_num_seqs, max_num_batched_tokens
-        self._decode_tokens = decode_tokens
         self._prefix_caching = prefix_caching
         self._async_scheduling = async_scheduling
         self._env = env
@@ -99,14 +107,15 @@ class Replica:
         self.n_outstanding = 0
         self._mode = _IDLE
         self._schedule = env.schedule
-        self._on_wake = (self._boundary,)
+        self._wake_callbacks = (self._boundary,)
         self._wake = Wake(self._boundary)
-        self._ends_s = 0.0  # when the next boundary is
-        self._steps = 0  # that end at the next boundary
-        self._settled = False  # no arrival can change the present leap
-        self._leap_start_s = self._first_s = self._growth_s = 0.0
+        self._ends_s = 0.0  # time of the next boundary, at which the batch may change
+        self._steps = 0  # number of steps that end at the next boundary
+        self._no_arrival_cuts = False  # whether no arrival from now on can change the present leap
+        # The present leap: its start, the seconds of its first step, and by how many each step exceeds the one before.
+        self._leap_start_s = self._first_step_s = self._growth_s = 0.0
 
-    # --- what others may see -------------------------------------------------------------------------------------
+    # --- what policies may see (see `ReplicaView`) ---------------------------------------------------------------
 
     @property
     def n_waiting(self) -> int:
@@ -125,9 +134,12 @@ class Replica:
     def prefill_tokens_ahead(self) -> int:
         batch = self._batch
         tokens = batch.partial.prompt_tokens - batch.partial.computed_tokens if batch.partial else 0
-        return tokens + sum(s.prompt_tokens - self.cached_tokens(s.segments) for s in batch.waiting)
+        return tokens + sum(
+            sequence.prompt_tokens - self.cached_tokens(sequence.segments) for sequence in batch.waiting
+        )
 
     def prefill_s(self, tokens: int) -> float:
+        """Seconds to compute `tokens` prompt tokens after the step under way, if the decoding batch stays as it is."""
         batch, left_s = self._batch, self._ends_s - self._env.now if self._mode == _MIXED else 0.0
         n, context = batch.n_decoding, batch.context_tokens
         budget = max(1, self._budget_tokens - n * self._decode_tokens)
@@ -144,7 +156,7 @@ class Replica:
 
     @property
     def kv_used_fraction(self) -> float:
-        """As of the last change of the batch."""
+        """See `ReplicaView`. During a leap, the value at the start of the leap."""
         return 1.0 - self._batch.memory.available_blocks / self._batch.memory.total_blocks
 
     @property
@@ -162,20 +174,21 @@ class Replica:
         total = sum(tokens for _, tokens in segments)
         return self._batch.memory.resident(segments, total + 1) * self._block_tokens
 
-    # --- requests come and go ------------------------------------------------------------------------------------
+    # --- requests ------------------------------------------------------------------------------------------------
 
     def submit(self, request: Request) -> None:
         """Queue a request; it joins the batch at the next step boundary that has room for it.
 
-        With asynchronous scheduling a step's batch is fixed when the step before it begins: it joins one step later.
+        With asynchronous scheduling it joins one step later, because a step's batch is fixed when the step before
+        begins.
         """
-        most = self._most_outstanding
+        most_outstanding = self._most_outstanding
         if (
             request.input_tokens + request.output_tokens - 1 > self._capacity_tokens
-            or most is not None
-            and self.n_outstanding >= most
+            or most_outstanding is not None
+            and self.n_outstanding >= most_outstanding
         ):
-            request.replica_id = -1  # a retried request still names the replica that was lost
+            request.replica_id = -1  # A retried request still names the replica that was lost.
             request.end(Outcome.REFUSED if request.losses is None else Outcome.FAILED, self._env.now)
             self._on_done(request)
             return
@@ -189,12 +202,14 @@ class Replica:
         batch.waiting.append(sequence)
         mode = self._mode
         if mode == _LEAPING:
-            if not self._settled or self._async_scheduling:
+            if not self._no_arrival_cuts or self._async_scheduling:
                 now = self._env.now
                 ready = self._steps_begun(now) + self._async_scheduling
                 sequence.ready_step = batch.step + ready
-                if not self._settled:
-                    self._settled = self._fcfs  # then later arrivals join at the same boundary, or are awaited there
+                if not self._no_arrival_cuts:
+                    # First come, first served: whatever arrives later joins no earlier than this request, at whose
+                    # boundary the leap now ends.
+                    self._no_arrival_cuts = self._fcfs
                     if ready < self._steps:
                         self._cut_leap(ready, now)
         elif mode == _MIXED:
@@ -202,26 +217,32 @@ class Replica:
         elif mode == _DECIDING:
             sequence.ready_step = batch.step + self._async_scheduling
         else:
-            self._mode = _DECIDING  # once everybody who arrives at this very moment is here
+            # The next step is chosen after all arrivals of this moment, so that they can join it together.
+            self._mode = _DECIDING
             self._steps = 0
             self._ends_s = self._env.now
             self._wake.schedule(self._env, 0.0, AFTER_ARRIVALS)
             self._on_busy()
 
     def withdraw(self, request: Request) -> None:
-        """Take back a request that has not begun. ValueError if it has."""
+        """Remove a request that has not begun. Raises ValueError if it has, or is not on this replica."""
         waiting = self._batch.waiting
-        was_head = waiting and waiting[0].request is request
-        waiting.remove(next(s for s in waiting if s.request is request))
+        withdrawn = next((sequence for sequence in waiting if sequence.request is request), None)
+        if withdrawn is None:
+            raise ValueError(f"task {request.task.task_id} call {request.call_index} does not wait on this replica")
+        was_head = waiting[0] is withdrawn
+        waiting.remove(withdrawn)
         self.n_outstanding -= 1
         if was_head and self._mode == _LEAPING:
+            # The head may have waited for KV blocks; the sequence behind it may fit, and joins after the step under
+            # way.
             now = self._env.now
             steps = self._steps_begun(now)
             if steps < self._steps:
                 self._cut_leap(steps, now)
 
     def stop(self) -> list[Leftover]:
-        """Lose everything at once; what is left of the requests that were here. A step that ends now is lost, too."""
+        """Stop at once, and return what is left of the requests. A step that ends at this moment is lost, too."""
         now = self._env.now
         if self._mode == _LEAPING:
             self._batch.advance(min(self._steps_begun(now), self._steps) - 1, now)
@@ -229,15 +250,16 @@ class Replica:
         return leftovers(self._batch, now)
 
     def unfinished(self) -> list[Request]:
-        """Every request that is in here now."""
-        return [s.request for sequences in (self._batch.running, self._batch.waiting) for s in sequences]
+        """All requests of this replica, running ones first."""
+        batch = self._batch
+        return [sequence.request for sequences in (batch.running, batch.waiting) for sequence in sequences]
 
     # --- time ----------------------------------------------------------------------------------------------------
 
     def _boundary(self, wake: Wake) -> None:
         """A step has ended and the batch may change: begin the next step, or leap to the next change."""
         if wake is not self._wake:
-            return  # called off
+            return  # The leap was cut, or the replica stopped, and another wake has replaced this one.
         now, batch = self._ends_s, self._batch
         finished = batch.advance(self._steps, now)
         if finished:
@@ -256,30 +278,31 @@ class Replica:
             duration_s = step_s(n, batch.context_tokens, chunks)
         elif n:
             self._mode = _LEAPING
-            self._settled = self._fcfs and bool(batch.waiting)  # its head does not fit before something ends
+            # First come, first served: where the head of the queue cannot join now, nothing joins before the leap ends.
+            self._no_arrival_cuts = self._fcfs and bool(batch.waiting)
             self._steps = steps = batch.steps_to_next_change()
             self._leap_start_s = now
             decode_s, context_s = self._decode_s, self._context_s
-            self._first_s = first_s = decode_s(n) + context_s * batch.context_tokens
+            self._first_step_s = first_step_s = decode_s(n) + context_s * batch.context_tokens
             self._growth_s = growth_s = context_s * n
-            duration_s = leap_s(steps, first_s, growth_s)
+            duration_s = leap_s(steps, first_step_s, growth_s)
         else:
             self._mode = _IDLE
             self._on_idle()
             return
         self._ends_s = now + duration_s
-        wake.callbacks = self._on_wake  # Wake.schedule, without the call
+        wake.callbacks = self._wake_callbacks  # This and the next lines are `Wake.schedule` without the cost of a call.
         schedule = self._schedule
         schedule(wake, AFTER_ARRIVALS, duration_s)
 
     def _steps_begun(self, now: float) -> int:
-        """Steps of the present leap that have begun."""
-        return steps_begun(now - self._leap_start_s, self._first_s, self._growth_s)
+        """How many steps of the present leap have begun at `now`."""
+        return steps_begun(now - self._leap_start_s, self._first_step_s, self._growth_s)
 
     def _cut_leap(self, steps: int, now: float) -> None:
-        """End the present leap after `steps` steps, which are fewer than it has."""
+        """Let the present leap end after `steps` steps, fewer than it was to have."""
         self._steps = steps
         self._wake = wake = Wake(self._boundary)
-        left_s = max(0.0, self._leap_start_s + leap_s(steps, self._first_s, self._growth_s) - now)
+        left_s = max(0.0, self._leap_start_s + leap_s(steps, self._first_step_s, self._growth_s) - now)
         self._ends_s = now + left_s
         wake.schedule(self._env, left_s, AFTER_ARRIVALS)

@@ -1,4 +1,10 @@
-"""The yardstick: one replica that is never short of work, in a closed loop of clients that play tasks without pause."""
+"""The saturated rate: tokens per second of one replica that always has work, from clients that never pause.
+
+The loop here is apart from the closed loop of the workload (sim.workload.arrivals.closed_loop) for two reasons. It
+sends the next request within `on_done`, in the moment at which the replica has a free slot, so that the request joins
+the very next step; clients of a workload are reached by a scheduled event, after the next step has begun, and so join
+one step later. And the engine knows no workload: it plays whatever tasks it is handed.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +16,30 @@ from sim.clock import call_later
 from sim.engine.replica import Replica
 from sim.work import Outcome, Request, Task
 
-_ROUNDS = 4  # tasks played per client, after one round to fill up
-_TASKS = 64  # at least
+_MEASURED_ROUNDS = 4  # tasks per client that are measured, after one task per client that is not, while the cache fills
+_LEAST_MEASURED_TASKS = 64  # tasks that are measured in all, however few clients there are
 
 
 def most_tokens_per_s(
     new_replica: Callable[..., Replica], new_tasks: Callable[[], Iterator[Task]], max_num_seqs: int
 ) -> float:
-    """The most input and output tokens per second that any number of clients gets. `new_replica(env, on_done=...)`.
+    """The most input and output tokens per second that one replica serves, over numbers of clients; 0 if it refuses
+    all.
 
-    Clients from twice the slots of the batch downwards by halves: with long contexts, few clients keep more of them
-    cached, and between many and few there may be a plateau. 0 if every request is too large for the KV memory.
+    `new_replica(env, on_done=...)` makes a replica; `new_tasks()` returns endless tasks, the same ones at every call.
+
+    Numbers of clients are tried from twice `max_num_seqs` downwards by halves, until the rate is at most half of the
+    best: with long contexts, fewer clients keep more of their prefixes cached and so may be served faster, perhaps only
+    after a few numbers that make no difference.
     """
-    n_clients, best = 2 * max_num_seqs, 0.0
-    while n_clients >= 1 and (rate := _tokens_per_s(new_replica, new_tasks(), n_clients)) > best / 2:
-        best, n_clients = max(best, rate), n_clients // 2
-    return best
+    n_clients, best_per_s = 2 * max_num_seqs, 0.0
+    while n_clients >= 1 and (rate_per_s := _tokens_per_s(new_replica, new_tasks(), n_clients)) > best_per_s / 2:
+        best_per_s, n_clients = max(best_per_s, rate_per_s), n_clients // 2
+    return best_per_s
 
 
 def _tokens_per_s(new_replica: Callable[..., Replica], tasks: Iterator[Task], n_clients: int) -> float:
+    """Tokens per second of `n_clients` clients, each of which sends its next call the moment its last one has ended."""
     env = simpy.Environment()
     completed, tokens, since_s = 0, 0, 0.0
 
@@ -37,23 +48,24 @@ def _tokens_per_s(new_replica: Callable[..., Replica], tasks: Iterator[Task], n_
 
     def done(request: Request) -> None:
         nonlocal completed, tokens, since_s
-        task, following = request.task, request.call_index + 1
+        task, next_index = request.task, request.call_index + 1
         if request.outcome is Outcome.FINISHED:
             tokens += request.input_tokens + request.output_tokens
-            if following < len(task.calls):
-                send(task, following)
+            if next_index < len(task.calls):
+                send(task, next_index)
                 return
         completed += 1
         if completed == n_clients:
             tokens, since_s = 0, env.now
-        if completed == n_clients + measured:
+        if completed == n_clients + measured_tasks:
             stop.succeed()
         elif request.outcome is Outcome.FINISHED:
             send(next(tasks), 0)
         else:
-            call_later(env, 0.0, send, next(tasks), 0)  # a refusal comes while it is being sent
+            # `submit` refuses before it returns: to send at once would nest one call in another for every refusal.
+            call_later(env, 0.0, send, next(tasks), 0)
 
-    stop, measured = env.event(), max(_ROUNDS * n_clients, _TASKS)
+    stop, measured_tasks = env.event(), max(_MEASURED_ROUNDS * n_clients, _LEAST_MEASURED_TASKS)
     replica = new_replica(env, on_done=done)
     for _ in range(n_clients):
         send(next(tasks), 0)

@@ -1,13 +1,14 @@
-"""Continuous batching without the clock: who runs, what each step computes, and what memory it takes.
+"""Continuous batching without time: which sequences run, what each step computes, and which KV blocks it takes.
 
-The rules are those of vLLM's default (V1) scheduler: every step serves all decoding sequences first, then goes on with
-the prompt under way, then admits waiting requests in order of arrival, within a token budget, a cap on running
-sequences and the KV blocks there are. A prompt longer than the budget is prefilled in chunks. When decoding runs out of
-blocks the youngest sequence is preempted, and recomputed later.
+The rules are those of vLLM's default (V1) scheduler. Every step decodes one token of every decoding sequence, continues
+the prompt whose prefill is under way, and admits waiting requests in order of arrival, within a token budget, a cap on
+running sequences and the available KV blocks. A prompt longer than the budget is prefilled in chunks. When decoding
+runs out of blocks, the sequence admitted last is preempted, and computed again later.
 
-Steps are counted. A decoding sequence stores the step that generates its last token, so a step costs it nothing; the
-blocks it takes follow from a count of sequences per residue of the step number. `tests/reference` holds the plain
-engine that this must equal.
+Time is counted in steps. A decoding sequence stores the number of the step that generates its last token, so that a
+decode step need not touch it. The blocks that decoding takes follow from how many sequences need a block at each
+residue of the step number modulo the block size. `tests/reference` has a plain engine, one step at a time, that this
+scheduler must equal.
 """
 
 # Compiled: every event passes through this module (see sim.hot_path).
@@ -29,13 +30,16 @@ from sim.work import Request
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Scheduler:
-    """The batch of one replica, its queue and its memory.
+    """The batch of one replica, its queue of waiting sequences and its KV memory.
 
-    Between steps call `schedule`, which decides the next step, then `advance` once that step and any pure decode steps
-    after it are over. `decode_tokens`: what a decoding sequence takes of the budget.
+    At the start of a step call `schedule`, which decides what the step computes; call `advance` once that step, and any
+    number of decode steps after it, are over. `decode_tokens`: tokens of the budget that a decoding sequence takes.
+    Without `chunked_prefill` a prompt is computed in one step or not at all. To write another scheduler, override the
+    methods that the classes in `sim.engine.schedulers` override.
     """
 
     fcfs = True
+    """Whether the queue is in order of arrival, so that a later arrival never joins the batch before an earlier one."""
 
     def __init__(
         self, kv_blocks: int, max_num_seqs: int, max_num_batched_tokens: int, block_tokens: int, prefix_caching: bool,
@@ -43,31 +47,37 @@ class Scheduler:
     ):  # fmt: skip
         self.memory = KvMemory(kv_blocks, block_tokens)
         self.waiting = self._empty_queue()
-        self.running: dict[Sequence, None] = {}  # in order of admission
+        self.running: dict[Sequence, None] = {}  # in order of admission; a dict, since a set has no order
         self.n_decoding = 0
-        self.context_tokens = 0  # KV tokens of the decoding sequences at the start of step `step`
-        self.step = 0
-        self.partial: Sequence | None = None  # the one prompt under way
+        self.context_tokens = 0  # tokens in KV memory of all decoding sequences at the start of step `step`
+        self.step = 0  # number of the step that begins or is under way
+        self.partial: Sequence | None = None  # the sequence whose prompt is computed in part; there is at most one
         self._max_num_seqs = max_num_seqs
         self._budget_tokens = max_num_batched_tokens
         self._block_tokens = block_tokens
         self._prefix_caching = prefix_caching
         self._decode_tokens = decode_tokens
         self._chunked_prefill = chunked_prefill
-        self._ends: list[tuple] = [(inf, 0, None)]  # heap of (end_step, entry, sequence); stale after a preemption
-        self._entries = 0
-        self._need_at = [0] * block_tokens  # decoding sequences that need a block at steps = index (mod block_tokens)
-        self._paid_steps = 0  # coming steps whose decode blocks are already taken
-        self._completing: list[Sequence] = []
-        self._may_change = False  # though nothing ends: somebody was preempted or came too late for this step
+        # Heap of (end_step, entry, sequence); the running number `entry` breaks ties, since sequences have no order. An
+        # entry that a preemption has left behind is one whose end_step is no longer that of its sequence.
+        self._end_heap: list[tuple] = [(inf, 0, None)]
+        self._n_heap_entries = 0
+        # Item i: how many decoding sequences need a new KV block at the steps whose number is i modulo block_tokens.
+        self._n_needing_block = [0] * block_tokens
+        self._paid_steps = 0  # how many steps from `step` on have their decode blocks already; 0 or 1
+        self._completing: list[Sequence] = []  # sequences whose prompt the present step completes
+        # Whether the next step may compute something else although no sequence ends in this one: after a preemption, or
+        # because a waiting sequence may not join before the next step.
+        self._next_step_may_differ = False
 
     def _empty_queue(self) -> deque[Sequence] | PriorityQueue:
+        """The queue of waiting sequences, in the order in which they are admitted."""
         return deque()
 
     # --- a step ends -------------------------------------------------------------------------------------------------
 
     def advance(self, steps: int, now: float) -> list[Request] | None:
-        """Account for `steps` steps that ended now; returns the requests that have their last token."""
+        """Account for the last `steps` steps, which ended at `now` seconds; returns the requests that are finished."""
         step, n, paid = self.step, self.n_decoding, self._paid_steps
         self.context_tokens += steps * n
         if n and steps > paid:
@@ -75,59 +85,63 @@ class Scheduler:
         self.step = step = step + steps
         if self._completing:
             self._start_decoding(now)
-        return self._finish() if self._ends[0][0] < step else None
+        return self._finish() if self._end_heap[0][0] < step else None
 
     def _start_decoding(self, now: float) -> None:
-        """The prompts computed in the step that just ended have yielded their next token."""
+        """Let the sequences whose prompt the last step has completed decode; that step has sampled a token of each."""
         step, size, completing = self.step, self._block_tokens, self._completing
-        for s in completing:
-            request, tokens = s.request, s.prompt_tokens
+        for sequence in completing:
+            request, tokens = sequence.request, sequence.prompt_tokens
             if request.first_token_s is None:
                 request.first_token_s = now
-            s.end_step = end_step = step + s.left_tokens - 2
-            s.slot = slot = (step - tokens) % size
-            self._need_at[slot] += 1
+            sequence.end_step = end_step = step + sequence.left_tokens - 2
+            sequence.slot = slot = (step - tokens) % size
+            self._n_needing_block[slot] += 1
             self.context_tokens += tokens
-            self._entries = entry = self._entries + 1
-            heappush(self._ends, (end_step, entry, s))
+            self._n_heap_entries = entry = self._n_heap_entries + 1
+            heappush(self._end_heap, (end_step, entry, sequence))
         self.n_decoding += len(completing)
         completing.clear()
 
     def _finish(self) -> list[Request]:
-        """Those who had their last token in the step that just ended leave."""
-        ends, step, finished = self._ends, self.step, []
+        """Remove the sequences whose last token the steps just ended have generated; returns their requests."""
+        ends, step, finished = self._end_heap, self.step, []
         while ends[0][0] < step:
-            end_step, _, s = heappop(ends)
-            if s.end_step == end_step:
-                tokens = s.prompt_tokens + s.left_tokens - 1  # nobody computes the last one
+            end_step, _, sequence = heappop(ends)
+            if sequence.end_step == end_step:  # Otherwise the sequence was preempted after the entry was made.
+                # The last token generated is never computed, so its KV is not in memory.
+                tokens = sequence.prompt_tokens + sequence.left_tokens - 1
                 self.n_decoding -= 1
                 self.context_tokens -= tokens
-                self._need_at[s.slot] -= 1
-                self._free(s, tokens)
-                finished.append(s.request)
+                self._n_needing_block[sequence.slot] -= 1
+                self._free(sequence, tokens)
+                finished.append(sequence.request)
         return finished
 
-    def _stop_decoding(self, s: Sequence) -> int:
-        """Take a sequence out of the decoding batch; returns its tokens in KV memory."""
-        tokens = s.decoded_tokens(self.step)
+    def _stop_decoding(self, sequence: Sequence) -> int:
+        """Count a sequence as no longer decoding; returns its tokens in KV memory."""
+        tokens = sequence.decoded_tokens(self.step)
         self.n_decoding -= 1
         self.context_tokens -= tokens
-        self._need_at[s.slot] -= 1
-        s.end_step = None
+        self._n_needing_block[sequence.slot] -= 1
+        sequence.end_step = None
         return tokens
 
     # --- a step begins -----------------------------------------------------------------------------------------------
 
     def schedule(self, now: float) -> list[Chunk] | None:
-        """Decide the next step: the chunks of prompt it computes besides one token of every decoding sequence."""
-        self._may_change = False
+        """Decide the step that begins at `now` seconds: the chunks of prompts that it computes besides decoding.
+
+        Every sequence that decodes at its start gets one token. None or an empty list if no prompt is computed.
+        """
+        self._next_step_may_differ = False
         memory, slot = self.memory, self.step % self._block_tokens
-        need = self._need_at[slot]
+        need = self._n_needing_block[slot]
         if need > memory.available_blocks:
             need = self._preempt_until_decodable(slot, now)
         partial, waiting = self.partial, self.waiting
         if partial is None and not waiting:
-            self._paid_steps = 0
+            self._paid_steps = 0  # `advance` takes the blocks of all steps at once.
             return None
         n = self.n_decoding
         memory.available_blocks -= need
@@ -138,28 +152,35 @@ class Scheduler:
             if not self._go_on(partial, budget, chunks, now):
                 return chunks
             budget -= chunks[0][0]
-        if waiting and not self._may_change:
+        if waiting and not self._next_step_may_differ:
             self._admit_waiting(now, budget, chunks)
         return chunks
 
-    def has_room(self, s: Sequence) -> bool:
-        """Whether a waiting sequence waits for its turn to be computed only, not for memory."""
-        return s.prompt_tokens <= self.memory.available_blocks * self._block_tokens
+    def has_room(self, sequence: Sequence) -> bool:
+        """Whether a waiting sequence has the KV memory to be admitted, so that it waits for its turn only."""
+        return sequence.prompt_tokens <= self.memory.available_blocks * self._block_tokens
 
     def steps_to_next_change(self) -> int:
-        """Decode steps until a sequence ends, the KV blocks run out or the decision may be another one."""
-        if self._may_change:
+        """How many decode steps can be one leap: until a sequence ends, KV blocks run out or the batch may change.
+
+        Call it after `schedule` has returned no chunks, with at least one decoding sequence.
+        """
+        if self._next_step_may_differ:
             return 1
-        ends = self._ends
+        ends = self._end_heap
         while ends[0][2].end_step != ends[0][0]:
-            heappop(ends)  # preempted since
+            heappop(ends)  # This sequence was preempted after the entry was made.
         steps, available = ends[0][0] - self.step + 1, self.memory.available_blocks
+        # Each sequence needs at most steps // block_tokens + 1 blocks. If that many are available, no search is needed.
         if available < (steps // self._block_tokens + 1) * self.n_decoding:
             return self._steps_with_blocks(steps, available)
         return steps
 
     def _steps_with_blocks(self, steps: int, available: int) -> int:
-        """How many of the coming decode steps have the blocks they need; at least 1 (see _preempt_until_decodable)."""
+        """How many of the next `steps` decode steps find the KV blocks that they need among `available` ones.
+
+        At least 1, since `schedule` has preempted sequences until the first step has its blocks. Found by bisection.
+        """
         first, paid = self.step + self._paid_steps, self._paid_steps
         if self._decode_blocks(first, steps - paid) <= available:
             return steps
@@ -173,61 +194,78 @@ class Scheduler:
         return enough
 
     def _go_on(self, partial: Sequence, budget: int, chunks: list[Chunk], now: float) -> bool:
-        """Schedule the next chunk of the prompt under way; False if it had to be preempted instead."""
+        """Schedule the next chunk of the prompt under way; False if its sequence was preempted for want of blocks."""
         if self._compute(partial, budget, chunks):
             return True
         self._preempt(partial, now)
         return False
 
     def _admit_waiting(self, now: float, budget: int, chunks: list[Chunk]) -> None:
+        """Admit waiting sequences in the order of the queue, and append their first chunks to `chunks`.
+
+        It ends with the first sequence that has no room, and with a budget of 0 tokens. A sequence that arrived too
+        late for this step (`ready_step`) waits for the next one, unless the replica was empty and so there is no step
+        to wait for.
+        """
         waiting, running = self.waiting, self.running
         was_empty = not running
         while waiting and budget > 0 and len(running) < self._max_num_seqs:
-            s = waiting[0]
-            if s.ready_step > self.step and not was_empty:
-                self._may_change = True
+            sequence = waiting[0]
+            if sequence.ready_step > self.step and not was_empty:
+                self._next_step_may_differ = True
                 break
-            new = self._admit(s, budget, chunks)
+            new = self._admit(sequence, budget, chunks)
             if not new:
                 break
             waiting.popleft()
-            running[s] = None
-            request = s.request
+            running[sequence] = None
+            request = sequence.request
             if request.admitted_s is None:
                 request.admitted_s = now
             else:
-                self._stamp_return(s, chunks[-1][1], now)
+                self._stamp_return(sequence, chunks[-1][1], now)
             budget -= new
 
-    def _stamp_return(self, s: Sequence, cached_tokens: int, now: float) -> None:
-        losses = s.request.losses
+    def _stamp_return(self, sequence: Sequence, cached_tokens: int, now: float) -> None:
+        """Stamp a request that is admitted again: seconds out of the batch, and tokens to compute a second time.
+
+        `cached_tokens`: leading tokens of the prompt that were still resident.
+        """
+        losses = sequence.request.losses
         if losses is not None and losses.resumed_s is None:
             losses.resumed_s = now
-        assert s.preempted_s is not None
-        s.request.preempted_s += now - s.preempted_s
-        s.request.recomputed_tokens += max(0, s.lost_tokens - cached_tokens)
+        assert sequence.preempted_s is not None
+        sequence.request.preempted_s += now - sequence.preempted_s
+        sequence.request.recomputed_tokens += max(0, sequence.lost_tokens - cached_tokens)
 
-    def _admit(self, s: Sequence, budget: int, chunks: list[Chunk]) -> int:
-        """Give a waiting sequence its cached blocks and its first chunk; 0, changing nothing, if it has no room."""
-        if not s.segments or not self._prefix_caching:
-            return self._compute(s, budget, chunks)
+    def _admit(self, sequence: Sequence, budget: int, chunks: list[Chunk]) -> int:
+        """Give a waiting sequence its resident blocks and schedule its first chunk; returns the chunk's new tokens.
+
+        Returns 0, and changes nothing, where `_compute` does; `idle` blocks become held and so are no longer available.
+        """
+        if not sequence.segments or not self._prefix_caching:
+            return self._compute(sequence, budget, chunks)
         memory, size = self.memory, self._block_tokens
-        holds, hit, idle = memory.find(s.segments, s.prompt_tokens)
+        holds, hit, idle = memory.find(sequence.segments, sequence.prompt_tokens)
         past = hit * size
-        reach = min(s.prompt_tokens, past + budget)
-        is_cut = reach < s.prompt_tokens
+        reach = min(sequence.prompt_tokens, past + budget)
+        is_cut = reach < sequence.prompt_tokens
         if is_cut and not self._chunked_prefill or -(-reach // size) - hit > memory.available_blocks - idle:
             return 0
-        s.holds = memory.hold(holds)
-        s.shared_blocks = hit
-        s.computed_tokens = past
-        if s.request.admitted_s is None:
-            s.request.cached_input_tokens = past
-        return self._compute(s, budget, chunks)
+        sequence.holds = memory.hold(holds)
+        sequence.shared_blocks = hit
+        sequence.computed_tokens = past
+        if sequence.request.admitted_s is None:
+            sequence.request.cached_input_tokens = past
+        return self._compute(sequence, budget, chunks)
 
-    def _compute(self, s: Sequence, budget: int, chunks: list[Chunk]) -> int:
-        """Schedule the next chunk of a prompt, and say how long; 0, changing nothing, if there are no blocks for it."""
-        past, total, size, memory = s.computed_tokens, s.prompt_tokens, self._block_tokens, self.memory
+    def _compute(self, sequence: Sequence, budget: int, chunks: list[Chunk]) -> int:
+        """Append a prompt's next chunk, of at most `budget` tokens, to `chunks`; returns the chunk's new tokens.
+
+        Returns 0, and changes nothing, if there are no KV blocks for the chunk, or if the chunk does not complete the
+        prompt and `chunked_prefill` is off.
+        """
+        past, total, size, memory = sequence.computed_tokens, sequence.prompt_tokens, self._block_tokens, self.memory
         reach = min(total, past + budget)
         new, completes = reach - past, reach == total
         if not completes and not self._chunked_prefill:
@@ -236,69 +274,70 @@ class Scheduler:
         if blocks > memory.available_blocks:
             return 0
         memory.available_blocks -= blocks
-        s.computed_tokens = reach
-        if s.holds is not None:
-            s.shared_blocks += memory.publish(s.holds, reach, False)
+        sequence.computed_tokens = reach
+        if sequence.holds is not None:
+            sequence.shared_blocks += memory.publish(sequence.holds, reach, False)
         if completes:
             self.partial = None
-            self._completing.append(s)
+            self._completing.append(sequence)
         else:
-            self.partial = s
+            self.partial = sequence
         chunks.append((new, past, completes))
         return new
 
     # --- memory ----------------------------------------------------------------------------------------------------
 
     def _decode_blocks(self, first: int, steps: int) -> int:
-        """Blocks that the decoding sequences need in `steps` steps from step `first` on."""
-        need_at, size = self._need_at, self._block_tokens
+        """KV blocks that the decoding sequences need in `steps` steps from the step with number `first` on."""
+        n_needing_block, size = self._n_needing_block, self._block_tokens
         first %= size
         end = first + steps
         if end <= size:
-            return need_at[first] if steps == 1 else sum(need_at[first:end])
+            return n_needing_block[first] if steps == 1 else sum(n_needing_block[first:end])
         rounds, rest = divmod(end, size)
-        return rounds * self.n_decoding + sum(need_at[:rest]) - sum(need_at[:first])
+        return rounds * self.n_decoding + sum(n_needing_block[:rest]) - sum(n_needing_block[:first])
 
     def _preempt_until_decodable(self, slot: int, now: float) -> int:
-        """Preempt until there are blocks for the next decode step; returns how many it needs."""
-        while self._need_at[slot] > self.memory.available_blocks:
+        """Preempt sequences until there are KV blocks for the decode step that begins; returns how many it needs."""
+        while self._n_needing_block[slot] > self.memory.available_blocks:
             self._preempt(self._victim(), now)
-        return self._need_at[slot]
+        return self._n_needing_block[slot]
 
     def _victim(self) -> Sequence:
-        """Who is preempted when blocks run out: the youngest."""
+        """The running sequence to preempt when blocks run out: the one admitted last."""
         return next(reversed(self.running))
 
-    def _preempt(self, s: Sequence, now: float) -> None:
-        """Throw a running sequence back to the head of the queue; what it generated becomes part of its prompt."""
-        self._may_change = True
-        if s is self.partial:
+    def _preempt(self, sequence: Sequence, now: float) -> None:
+        """Put a running sequence back at the head of the queue; the tokens generated so far join its prompt."""
+        self._next_step_may_differ = True
+        if sequence is self.partial:
             self.partial = None
-            tokens = s.computed_tokens
+            tokens = sequence.computed_tokens
         else:
-            tokens = self._stop_decoding(s)
-            generated = tokens - s.prompt_tokens + 1
-            s.prompt_tokens += generated
-            s.left_tokens -= generated
+            tokens = self._stop_decoding(sequence)
+            generated = tokens - sequence.prompt_tokens + 1
+            sequence.prompt_tokens += generated
+            sequence.left_tokens -= generated
         if self._prefix_caching:
-            s.name_own_stream(self.memory)
-        self._free(s, tokens)
-        s.computed_tokens = 0
-        s.preempted_s = now
-        s.lost_tokens = tokens
-        s.request.preemptions += 1
-        self.waiting.appendleft(s)
+            sequence.name_own_stream(self.memory)
+        self._free(sequence, tokens)
+        sequence.computed_tokens = 0
+        sequence.preempted_s = now
+        sequence.lost_tokens = tokens
+        sequence.request.preemptions += 1
+        self.waiting.appendleft(sequence)
 
-    def _free(self, s: Sequence, tokens: int) -> None:
-        """Give back all blocks of a sequence that has `tokens` in KV memory; named content stays findable."""
-        del self.running[s]
+    def _free(self, sequence: Sequence, tokens: int) -> None:
+        """Remove a running sequence and free its blocks; `tokens` of it are in KV memory. Its streams stay resident."""
+        del self.running[sequence]
         memory = self.memory
-        own = -(-tokens // self._block_tokens) - s.shared_blocks
-        if s.holds is None:
-            memory.release(own)
+        own_blocks = -(-tokens // self._block_tokens) - sequence.shared_blocks
+        if sequence.holds is None:
+            memory.release(own_blocks)
             return
-        own -= memory.publish(s.holds, tokens, s.request.call.extends_prefix or s.segments[-1][0] is s)
-        if own:
-            memory.release(own)
-        memory.let_go(s.holds)
-        s.holds, s.shared_blocks = None, 0
+        open_ended = sequence.request.call.extends_prefix or sequence.segments[-1][0] is sequence
+        own_blocks -= memory.publish(sequence.holds, tokens, open_ended)
+        if own_blocks:
+            memory.release(own_blocks)
+        memory.let_go(sequence.holds)
+        sequence.holds, sequence.shared_blocks = None, 0

@@ -1,4 +1,4 @@
-"""The engine's notes on one request."""
+"""Sequence: one request while it waits or runs on a replica."""
 
 # Compiled: every event passes through this module (see sim.hot_path).
 
@@ -9,7 +9,10 @@ from sim.work import Losses, Request, Segment
 
 
 class Sequence:
-    """What is left to compute of one request, and what memory it holds."""
+    """What is left to compute of one request, and the KV blocks that it holds.
+
+    A preempted sequence starts again with a longer prompt: the tokens that it had generated are part of the prompt.
+    """
 
     __slots__ = (
         "request", "prompt_tokens", "left_tokens", "computed_tokens", "end_step", "slot",
@@ -18,25 +21,28 @@ class Sequence:
 
     def __init__(self, request: Request):
         self.request = request
-        self.prompt_tokens = request.input_tokens  # after a preemption: with what was generated before it
-        self.left_tokens = request.output_tokens
-        self.computed_tokens = 0
-        self.end_step: int | None = None  # the step that generates the last token; None while not decoding
-        self.slot = 0
-        self.shared_blocks = 0  # of its blocks, those that belong to streams
+        self.prompt_tokens = request.input_tokens  # tokens to prefill, those generated before a preemption included
+        self.left_tokens = request.output_tokens  # tokens to generate after the prompt; decoding does not change it
+        self.computed_tokens = 0  # leading prompt tokens whose KV is in memory
+        self.end_step: int | None = None  # number of the step that generates the last token; None while not decoding
+        self.slot = 0  # while decoding, it needs a new KV block at steps whose number modulo the block size is this
+        self.shared_blocks = 0  # those of its KV blocks that belong to streams, which other sequences may share
         self.segments: tuple[Segment, ...] = request.call.segments
-        self.holds: list[Hold] | None = None
-        self.ready_step = 0  # the first step it may take part in
-        self.preempted_s: float | None = None  # when it last was, and its tokens in KV memory then
-        self.lost_tokens = 0
+        self.holds: list[Hold] | None = None  # the streams that it holds, if it runs with prefix caching
+        self.ready_step = 0  # number of the first step that may compute it
+        self.preempted_s: float | None = None  # when it was last preempted, here or by the loss of a replica
+        self.lost_tokens = 0  # its tokens in KV memory at that moment
 
     def decoded_tokens(self, step: int) -> int:
-        """Its tokens in KV memory at the start of a step, while it decodes."""
+        """Tokens that a decoding sequence has in KV memory at the start of the step with number `step`."""
         assert self.end_step is not None
         return self.prompt_tokens + step - (self.end_step - self.left_tokens + 2)
 
     def name_own_stream(self, memory: KvMemory) -> None:
-        """Let all of its tokens be found again after a preemption, under a key of its own if no stream has them."""
+        """Extend `segments` over all tokens of the prompt, so that a prefix lookup after a preemption finds them.
+
+        Tokens that belong to no stream yet get one whose key is the sequence itself.
+        """
         segments = self.segments
         if not segments or not (segments[-1][0] is self or self.request.call.extends_prefix):
             segments += ((self, 0),)
@@ -45,7 +51,7 @@ class Sequence:
         self.segments = (*head, (segments[-1][0], self.prompt_tokens - sum(tokens for _, tokens in head)))
 
     def take_up(self, losses: Losses) -> None:
-        """Go on with a request that another replica had begun: what it had generated is part of the prompt."""
+        """Continue a request that a lost replica had begun: the tokens generated there become part of the prompt."""
         generated = losses.generated_tokens
         self.prompt_tokens += generated
         self.left_tokens -= generated

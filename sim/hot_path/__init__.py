@@ -1,13 +1,13 @@
-"""The hot path, compiled: what every simulated event passes through, as C extensions made by mypyc.
+"""The hot path, compiled: the modules that every simulated event passes through, as C extensions made by mypyc.
 
-The Python files are the program. Compiling them changes how fast they run and not what they compute: `python -m
-sim compile` makes extensions of exactly these sources, and as soon as one of them is edited they are no longer used.
-Set the environment variable SIM_INTERPRETED to do without them, in a debugger for instance.
+The Python files are the program. Compiling changes how fast they run and not what they compute: `llm-traffic-sim
+compile` makes extensions of exactly these sources, and once one of the sources is edited the extensions are not used.
+To run without them, in a debugger for instance, set the environment variable SIM_INTERPRETED to any text.
 
 A module is compiled if it has a line that begins with `# Compiled: ` (see `sim.hot_path.sources`). The schedulers,
 `Replica` and `Recorder` can be derived from anywhere: `mypyc_attr(allow_interpreted_subclasses=True)` costs nothing
-that can be measured. What compiling takes away: other classes of these modules cannot be derived from, their instances
-cannot be copied or pickled, and a whole number is an `int`, not one of numpy's.
+that can be measured. What compiling takes away: no class of yours can be derived from the other classes of these
+modules, their instances cannot be copied or pickled, and a whole number must be an `int`, not an integer of numpy.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from typing import Any
 PACKAGE = Path(__file__).resolve().parent.parent
 CACHE = PACKAGE / "__pycache__"
 MANIFEST = "sources.json"
-"""In a folder of extensions: the digest of every source that they are made of, by its path within the package."""
+"""The file in a folder of extensions that holds, as JSON, the digest of every source by its path in the package."""
 
 _PYTHON, _SUFFIX = sysconfig.get_config_vars("SOABI", "EXT_SUFFIX")
 PREFIX = f"hot_path-{_PYTHON}-"
-"""How the folders of extensions for this Python begin."""
+"""The start of the name of every folder of extensions that this Python can load."""
 
-_WHAT_TO_DO = "set SIM_INTERPRETED=1 in the environment before `import sim`: the same numbers, about half as fast"
+_REMEDY = "set SIM_INTERPRETED=1 in the environment before `import sim`: the same numbers, about half as fast"
 
 
 def digest_of(source: Path) -> str:
@@ -45,9 +45,9 @@ def digest_of(source: Path) -> str:
 
 
 def extensions_of_these_sources() -> Path | None:
-    """The folder of the extensions that were made, by this Python, of exactly the present sources; None without one."""
+    """The folder of extensions that this Python can load and that are made of exactly the present sources, or None."""
     for folder in CACHE.glob(f"{PREFIX}*"):
-        with suppress(OSError, ValueError):  # no manifest, or a source is gone: not of these sources
+        with suppress(OSError, ValueError):  # Without a manifest, or with one that names a lost file, it is skipped.
             sources = json.loads((folder / MANIFEST).read_text())
             if all(digest_of(PACKAGE / source) == digest for source, digest in sources.items()):
                 return folder
@@ -55,7 +55,10 @@ def extensions_of_these_sources() -> Path | None:
 
 
 class _Loader(ExtensionFileLoader):
-    """Loads an extension, and lets those of its classes that cannot be derived from say so when a class tries."""
+    """Loads an extension, and makes its classes that cannot be derived from refuse a derived class with our own error.
+
+    Without it, mypyc refuses only when the first instance of the derived class is made, and says nothing of a remedy.
+    """
 
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
@@ -65,9 +68,12 @@ class _Loader(ExtensionFileLoader):
 
 
 def _can_be_derived_from(cls: Any) -> bool:
-    """Whether interpreted classes can be derived from a class of an extension; mypyc says so only when one is made."""
+    """Whether interpreted classes can be derived from a class of an extension.
+
+    mypyc tells only when an instance of a derived class is made, so one is made here.
+    """
     if "__mypyc_attrs__" not in vars(cls):
-        return True  # an ordinary class, as named tuples and enumerations are
+        return True  # The class is an ordinary one, as named tuples and enumerations are.
     try:
         cls.__new__(type(cls.__name__, (cls,), {}))
     except TypeError as error:
@@ -76,17 +82,20 @@ def _can_be_derived_from(cls: Any) -> bool:
 
 
 def _refuse(cls: type) -> None:
-    """Raise TypeError unless `cls` is compiled, too."""
+    """Raise TypeError, with words to type, unless the class `cls` is itself part of an extension."""
     if not isinstance(getattr(sys.modules.get(cls.__module__), "__loader__", None), _Loader):
         compiled = next(base for base in cls.__mro__[1:] if "__mypyc_attrs__" in vars(base))
         raise TypeError(
             f"class {cls.__qualname__} cannot be derived from {compiled.__module__}.{compiled.__qualname__}, which is "
-            f"compiled: {_WHAT_TO_DO}"
+            f"compiled: {_REMEDY}"
         )
 
 
 class _Extensions(MetaPathFinder):
-    """Finds the extensions in a folder before the import system finds the Python files."""
+    """A finder for `sys.meta_path` that imports a module from its extension in `folder`, if there is one.
+
+    It must stand before the standard finders, which would import the Python file.
+    """
 
     def __init__(self, folder: Path):
         self._files = {
@@ -99,19 +108,25 @@ class _Extensions(MetaPathFinder):
 
 
 def use_extensions() -> None:
-    """Import the hot path compiled from now on, where that has been done."""
+    """Import modules of the hot path as extensions from now on, if there are any of the present sources.
+
+    Call it before any of these modules is imported.
+    """
     if not os.environ.get("SIM_INTERPRETED") and (folder := extensions_of_these_sources()):
         sys.meta_path.insert(0, _Extensions(folder))
 
 
 def is_compiled() -> bool:
-    """Whether this process runs the hot path compiled."""
+    """Whether this process uses the extensions."""
     return any(isinstance(finder, _Extensions) for finder in sys.meta_path)
 
 
 @contextmanager
 def numbers_explained() -> Iterator[None]:
-    """Say in one sentence what to do where compiled code is handed a number of numpy's in place of Python's own."""
+    """Explain, where compiled code is given a number of numpy instead of one of Python, how to convert it.
+
+    Raises TypeError with the explanation in place of mypyc's own TypeError; every other exception passes unchanged.
+    """
     try:
         yield
     except TypeError as error:

@@ -1,7 +1,7 @@
-"""`python -m sim compile`: compile the hot path with mypyc (see sim.hot_path).
+"""`llm-traffic-sim compile`: compile the hot path with mypyc (see sim.hot_path).
 
-Needs mypy, setuptools and a C compiler. Without it the simulator computes the same numbers, a half to two thirds as
-fast.
+It needs mypy, setuptools and a C compiler. Uncompiled, the simulator computes the same numbers at a half to two thirds
+of the speed.
 """
 
 from __future__ import annotations
@@ -20,18 +20,23 @@ from pathlib import Path
 from sim.hot_path import CACHE, MANIFEST, PACKAGE, PREFIX
 from sim.hot_path.sources import compiled_sources, manifest
 
-_C_FLAGS = "-ffp-contract=off"  # a fused multiply-add rounds once where Python rounds twice
+# A fused multiply-add rounds once where Python rounds twice, so the numbers would depend on the compiler.
+_C_FLAGS = "-ffp-contract=off"
 _MYPY = ("--ignore-missing-imports", "--check-untyped-defs", "--follow-imports=silent")
 
 
 def build(into: str) -> None:
-    """Run mypyc and the C compiler in this process; the extensions end up in the folder `into`."""
+    """Run mypyc and the C compiler in this process, and leave the extensions in the folder `into`, a new one.
+
+    Changes the working folder of the process.
+    """
     from mypyc.build import mypycify
     from setuptools import setup
 
     scratch = Path(into) / "scratch"
     shutil.copytree(PACKAGE, scratch / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
-    os.chdir(scratch)  # mypy takes what lies beside a package for part of it, and beside an installed one lies much
+    # mypy reads every module that lies beside the package. Beside an installed package lie all others, so it is copied.
+    os.chdir(scratch)
     sources = [str(source.relative_to(PACKAGE.parent)) for source in compiled_sources()]
     extensions = mypycify(
         [*_MYPY, f"--cache-dir={scratch}", *sources], opt_level="2", target_dir=str(scratch), group_name="sim_hot_path"
@@ -48,7 +53,7 @@ def build(into: str) -> None:
 
 
 def main() -> int:
-    """Compile what is not compiled yet. Exit codes: 0 done, 2 not possible, with the reason on stderr."""
+    """Compile the hot path unless that is done. Exit codes: 0 done; 2 not possible, with the reason on stderr."""
     try:
         with _one_at_a_time():
             sources = manifest()
@@ -64,19 +69,20 @@ def main() -> int:
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Wait until no other process compiles these sources: the second one then finds the work done."""
+    """Wait until no other process compiles these sources, so that the second process finds the work done."""
     try:
         import fcntl
-    except ImportError:  # not a POSIX system: both compile, and the last to finish leaves its result
+    except ImportError:  # Without POSIX locks both processes compile, and the last to finish leaves its result.
         yield
         return
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "hot_path.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed, also by a process that is killed
+        fcntl.flock(lock, fcntl.LOCK_EX)  # The lock ends with the open file, so a killed process releases it, too.
         yield
 
 
 def _compile(done: Path, sources: str) -> int:
+    """Compile in another process and move the result to `done`, with `sources` as manifest; returns the exit code."""
     with tempfile.TemporaryDirectory() as temporary:
         into = Path(temporary) / "extensions"
         ran = subprocess.run(
@@ -96,7 +102,7 @@ def _compile(done: Path, sources: str) -> int:
 
 
 def _put(made: Path, done: Path) -> None:
-    """Move a folder to its place, whole or not at all, and those of earlier sources away."""
+    """Move the folder `made` to `done`, whole or not at all, and delete the folders of earlier sources."""
     partial = done.parent / f"partial-{os.getpid()}"
     try:
         shutil.copytree(made, partial)
@@ -109,6 +115,7 @@ def _put(made: Path, done: Path) -> None:
 
 
 def _failed(why: str) -> int:
+    """Print the reason and return the exit code."""
     print(f"error: the hot path is not compiled, and so slower: {why.removeprefix('error: ')}", file=sys.stderr)
     return 2
 

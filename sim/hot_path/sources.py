@@ -1,4 +1,4 @@
-"""Which sources the compiled hot path is made of, found by reading them."""
+"""Finds the sources that the compiled hot path depends on: the marked modules, and those whose types they import."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _MARK = re.compile(r"^# Compiled: ", re.MULTILINE)
 def compiled_sources() -> list[Path]:
     """Every module of the package with a line that begins with `# Compiled: `, in alphabetical order.
 
-    They are compiled all together or not at all: they know each other's layout.
+    They are compiled together, because mypyc builds the memory layout of each other's classes into them.
     """
     return [path for path in sorted(PACKAGE.rglob("*.py")) if _MARK.search(path.read_text(encoding="utf-8"))]
 
 
 def sources_of_types(compiled: list[Path]) -> list[Path]:
-    """The modules that compiled ones import, and what those import, in alphabetical order: their types are compiled in.
+    """The other modules that the compiled ones import, directly or through another module, in alphabetical order.
 
-    Imports for the type checker alone count, too.
+    Their types are compiled in, so an edit of one makes the extensions stale. Imports for the type checker alone count.
     """
     found, to_read = set(compiled), list(compiled)
     while to_read:
@@ -34,7 +34,7 @@ def sources_of_types(compiled: list[Path]) -> list[Path]:
 
 
 def _imported(source: Path) -> set[Path]:
-    """The modules of the package that one module imports; not packages, whose `__init__` holds no types."""
+    """The modules of this package that one module imports. Packages are left out: their `__init__` defines no types."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

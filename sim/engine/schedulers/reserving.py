@@ -1,6 +1,6 @@
-"""Scheduling without preemption, as TensorRT-LLM's GUARANTEED_NO_EVICT: room for the whole answer, or no admission.
+"""Scheduling without preemption, as TensorRT-LLM's GUARANTEED_NO_EVICT: no admission before the whole answer has room.
 
-Known limit: blocks that prompts share count for each of them, so fewer run at once than might.
+Known limit: a block that several prompts share is reserved for each of them, so fewer sequences run at once than could.
 """
 
 # Compiled: every event passes through this module (see sim.hot_path).
@@ -16,27 +16,33 @@ from sim.hardware.step_time.protocol import Chunk
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class ReservingScheduler(Scheduler):
-    """The scheduler, but that a request joins only if it fits to its last token besides all who run, to theirs."""
+    """A scheduler that admits a sequence only if KV memory holds it and all running ones up to their last tokens."""
 
     _reserved_blocks: int = 0
+    """KV blocks that the running sequences have or will have taken when each has generated its last token."""
 
-    def _whole_blocks(self, s: Sequence) -> int:
-        return -(-(s.prompt_tokens + s.left_tokens - 1) // self._block_tokens)
+    def _whole_blocks(self, sequence: Sequence) -> int:
+        """KV blocks of a sequence at its last token, whose own KV is never computed."""
+        return -(-(sequence.prompt_tokens + sequence.left_tokens - 1) // self._block_tokens)
 
-    def _admit(self, s: Sequence, budget: int, chunks: list[Chunk]) -> int:
-        if not self._has_room_in_the_end(s):
+    def _admit(self, sequence: Sequence, budget: int, chunks: list[Chunk]) -> int:
+        """Admit as `Scheduler` does, and reserve the blocks of the whole answer; 0 if they cannot be reserved."""
+        if not self._can_reserve(sequence):
             return 0
-        new = super()._admit(s, budget, chunks)
+        new = super()._admit(sequence, budget, chunks)
         if new:
-            self._reserved_blocks += self._whole_blocks(s)
+            self._reserved_blocks += self._whole_blocks(sequence)
         return new
 
-    def has_room(self, s: Sequence) -> bool:
-        return self._has_room_in_the_end(s) and super().has_room(s)
+    def has_room(self, sequence: Sequence) -> bool:
+        """Whether both the prompt fits now and the whole answer can be reserved."""
+        return self._can_reserve(sequence) and super().has_room(sequence)
 
-    def _has_room_in_the_end(self, s: Sequence) -> bool:
-        return self._reserved_blocks + self._whole_blocks(s) <= self.memory.total_blocks
+    def _can_reserve(self, sequence: Sequence) -> bool:
+        """Whether KV memory holds this sequence and all running ones up to their last tokens."""
+        return self._reserved_blocks + self._whole_blocks(sequence) <= self.memory.total_blocks
 
-    def _free(self, s: Sequence, tokens: int) -> None:
-        self._reserved_blocks -= self._whole_blocks(s)
-        super()._free(s, tokens)
+    def _free(self, sequence: Sequence, tokens: int) -> None:
+        """Free as `Scheduler` does, and give up the reservation."""
+        self._reserved_blocks -= self._whole_blocks(sequence)
+        super()._free(sequence, tokens)

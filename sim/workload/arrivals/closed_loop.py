@@ -44,6 +44,9 @@ class ClosedLoopTraffic:
     `task_ended(request)` must be called with the last request of every task. After `until_s` no client begins a task.
     Once every client has stopped, `on_finished()` is called. The k-th task has the k-th of `kinds` (calls, application,
     profile) and of `priorities`.
+
+    The saturated rate (sim.engine.saturation) has a loop of its own: its clients send while a request is being ended
+    and so join the very next step, those here are reached by an event and join one step later.
     """
 
     def __init__(
