@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_
 
 from sim.api.provider import ApiChoice, ApiProvider
 from sim.composition import Composition, with_parts
+from sim.effort import refuse_endless_work
 from sim.fleet.disaggregation import Disaggregation
 from sim.fleet.pools import Pool
 from sim.fleet.supply.cold_starts import ColdStarts
@@ -329,6 +330,7 @@ def parse(cfg: DictConfig | dict[str, Any]) -> Scenario:
     scenario = parse_config(Scenario, raw)
     for _, pool, _ in scenario.pool_list:
         refuse_if_too_big(pool.gpu, pool.model, pool.engine)
+    refuse_endless_work(scenario)
     try:
         scenario.prices.check(
             {name: pool.gpu.name for name, pool, _ in scenario.pool_list},
