@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 from sim.errors import one_line
 from sim.schema import Config, ConfigError
 from sim.study.folder import MANIFEST, ROW, digest, files_named_in, is_finished, require_writable, write_json
-from sim.study.job import clean, code_or_unique, failed_row, parsed
+from sim.study.job import PARENT_PID, clean, code_or_unique, failed_row, parsed
 from sim.study.progress import progress
 
 _MANY_SEEDS = 3
@@ -116,6 +117,7 @@ def _play(pending: list[Planned], folder: Path, launch: Launch) -> None:
 
 def _launched(pending: list[Planned], folder: Path, launch: Launch) -> str | None:
     """Why the launcher gave up; None if it did not."""
+    os.environ[PARENT_PID] = str(os.getpid())
     try:
         launch(pending, folder)
     except Exception as error:

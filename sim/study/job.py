@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Mapping
+from functools import cache
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -70,6 +75,7 @@ def run_in_sweep(
 
     `parts` are objects in place of configuration, by dotted key; `code` is what the sweep found them to run.
     """
+    end_with_parent()
     name = config["output"]["folder"]
     folder = Path(config["output"]["dir"]) / config["output"]["study"] / name
     try:
@@ -86,6 +92,21 @@ def run_in_sweep(
         row = failed_row(name, overrides, f"{type(error).__name__}: {' '.join(str(error).split())}")
         write_text(folder / "error.txt", traceback.format_exc())
     write_json(folder / ROW, row)
+
+
+@cache
+def end_with_parent() -> None:
+    """Let a worker process end within a second of the process that started it, as nothing waits for its rows then."""
+    parent = int(os.environ.get(PARENT_PID, os.getppid()))  # by now the parent may have gone already
+    if current_process().name == "MainProcess":
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def parsed(config: dict[str, Any], parts: Mapping[str, Config] | None = None) -> Scenario:
@@ -124,6 +145,8 @@ def _ok_row(name: str, overrides: dict[str, str], result: Result, folder: Path) 
     return said | {"notes": list(result.notes), "files": sizes(folder), "summary": kept}
 
 
+PARENT_PID = "LLM_TRAFFIC_SIM_PARENT_PID"
+"""Variable that a sweep hands to its workers."""
 UNIQUE = "not described:"
 """Begins the one entry of `code_or_unique` for a scenario that is played anew each time."""
 _WHERE = ("output.dir", "output.study", "output.folder")

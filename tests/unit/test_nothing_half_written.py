@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -66,3 +70,39 @@ def test_a_spreadsheet_finds_no_formula(tmp_path):
     read = pd.read_csv(tmp_path / "results.csv", dtype=str)
     assert list(read["'=key"]) == ["'" + cells[0], "'@SUM(A1)", "'+x", "-1", "+.5", "plain"]
     assert set(read["usd_total"]) == {"-1.0"}
+
+
+def children(pid: int) -> list[int]:
+    """The worker processes of a process, from /proc."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_working(pid: int) -> bool:
+    """Whether a process is there and not merely waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").exists(), reason="needs Linux's /proc")
+def test_workers_end_with_their_parent(tmp_path):
+    words = ["-m", "lengths=fixed", "horizon_s=60,30000000,30000001", "hydra.launcher.n_jobs=2", "output.study=mine"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    parent = subprocess.Popen([sys.executable, "-m", "sim", *words], cwd=tmp_path, env=environment)
+    try:
+        deadline_s = time.monotonic() + 120
+        while not list(tmp_path.glob("outputs/mine/*/row.json")) and time.monotonic() < deadline_s:
+            time.sleep(0.2)
+        workers = children(parent.pid)
+        assert len(workers) >= 2
+    finally:
+        parent.kill()
+        parent.wait()
+    deadline_s = time.monotonic() + 20
+    while any(map(is_working, workers)) and time.monotonic() < deadline_s:
+        time.sleep(0.2)
+    assert not any(map(is_working, workers))
+    rows = [json.loads(path.read_text()) for path in tmp_path.glob("outputs/mine/*/row.json")]
+    assert [row["status"] for row in rows] == ["ok"]
