@@ -17,6 +17,7 @@ from sim.randomness import Streams
 from sim.scenarios import Scenario, compose_config, parse
 from sim.simulation import peak_tokens_per_s
 from sim.study.replicate import replicate
+from sim.workload.arrivals.markov_modulated import MarkovModulated
 from sim.workload.workload import Workload
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -39,7 +40,7 @@ def scenario_of(case: str, n_requests: int) -> Scenario:
     workload = Workload(plain.arrivals, plain.lengths, plain.tasks)
     calls, tokens = _calls_and_tokens(workload)
     rate_per_s = _LOAD * plain.scaling.max_replicas * peak_tokens_per_s(plain, workload) / tokens
-    if case == "bursty_scale_to_zero":
+    if isinstance(plain.arrivals, MarkovModulated):
         rate_per_s /= plain.arrivals.burst_factor  # 70 % in the bursts
     tasks = round(n_requests / calls)
     traffic = [f"arrivals.rate_per_s={rate_per_s}", f"arrivals.exact_tasks={tasks}", f"horizon_s={tasks / rate_per_s}"]
@@ -79,6 +80,7 @@ def measure(case: str, n_requests: int) -> dict:
     summary = play(scenario)
     cpu_s = time.process_time() - start
     peak_bytes = _peak_rss_bytes()
+    grown_bytes = None if before_bytes is None or peak_bytes is None else peak_bytes - before_bytes
     served = summary["requests_finished"]
     return {
         "case": case,
@@ -87,7 +89,7 @@ def measure(case: str, n_requests: int) -> dict:
         "tokens_per_cpu_s": round((summary["input_tokens"] + summary["output_tokens"]) / cpu_s),
         "simpy_timeouts_per_cpu_s": round(simpy_rate),
         "peak_mb": None if peak_bytes is None else round(peak_bytes / 1e6, 1),
-        "bytes_per_request": None if peak_bytes is None else round((peak_bytes - before_bytes) / served),
+        "bytes_per_request": None if grown_bytes is None else round(grown_bytes / served),
     }
 
 

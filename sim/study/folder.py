@@ -109,7 +109,7 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def read_json(path: Path) -> Any | None:
+def read_json(path: Path) -> Any:
     """The content of a JSON file; None if it is absent or unreadable."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))

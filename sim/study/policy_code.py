@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
@@ -76,7 +76,7 @@ def _described_class(cls: type, seen: set[int]) -> Iterator[str]:
                 yield from _described(function, seen)
 
 
-def _functions_of(member: Any) -> Iterator[FunctionType]:
+def _functions_of(member: Any) -> Iterator[Callable[..., Any]]:
     if isinstance(member, FunctionType):
         yield member
     elif isinstance(member, staticmethod | classmethod):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sim.ledger.audit import audit
 from sim.ledger.bill import bill, money
@@ -55,7 +55,9 @@ def replicate(
     >>> result["ttft_p99_s"].mean > 0, result["ttft_p99_s"].half_width > 0
     (True, True)
     """
-    summaries, usages, bills, runs, notes = [], [], [], [], {}
+    summaries: list[dict[str, Any]] = []
+    notes: dict[str, None] = {}
+    usages, bills, runs = [], [], []
     enough, steadiness = Enough(scenario, replications), Steadiness(scenario)
     for size in enough.sizes(summaries):
         for number in range(len(summaries), size):

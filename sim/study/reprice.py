@@ -70,13 +70,15 @@ def reprice_folder(
     done: dict[Path, dict[str, Any] | ConfigError] = {}
     for run in runs:
         try:
-            config = OmegaConf.load(run / CONFIG)
+            config: Any = OmegaConf.load(run / CONFIG)
             config.prices = _changed(config.prices, named, asked)
-            done[run] = _priced(run, OmegaConf.to_container(config), by)
+            content: Any = OmegaConf.to_container(config)
+            done[run] = _priced(run, content, by)
         except ConfigError as error:
             done[run] = error
-    if all(isinstance(d, ConfigError) for d in done.values()):
-        raise next(iter(done.values()))
+    errors = [outcome for outcome in done.values() if isinstance(outcome, ConfigError)]
+    if len(errors) == len(done):
+        raise errors[0]
     for run, outcome in done.items():
         _write(run, folder if run == output else folder / run.name, outcome)
     if runs != [output]:
@@ -136,7 +138,7 @@ def _named(asked: _Request, config_dir: Path | None) -> dict[str, Any]:
     """The price list and the overhead that were asked for by name, as composed from the config groups."""
     words = [f"prices={asked.listed}"] if asked.listed else []
     words += [f"+prices/overhead={asked.overhead}"] if asked.overhead else []
-    prices = OmegaConf.to_container(composed(words, config_dir).prices)
+    prices: Any = OmegaConf.to_container(composed(words, config_dir).prices)
     kept = {} if asked.listed is None else {"prices": prices}
     return kept | ({} if asked.overhead is None else {"prices.overhead": prices["overhead"]})
 

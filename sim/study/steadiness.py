@@ -111,14 +111,16 @@ def _offered_load(scenario: Scenario, facts: Facts) -> float | None:
     if not scenario.has_fleet or isinstance(scenario.arrivals, ClosedLoop):
         return None
     pools = zip((scenario, *map(scenario.of_pool, scenario.pools)), facts.pools, strict=False)
-    peaks = [(pool.scaling.max_replicas, known.peak_tokens_per_s) for pool, known in pools]
-    if any(peak is None for _, peak in peaks):
-        return None
+    capacity_per_s = 0.0
+    for pool, known in pools:
+        if known.peak_tokens_per_s is None:
+            return None
+        capacity_per_s += pool.scaling.max_replicas * known.peak_tokens_per_s
     requests, window = facts.requests, facts.window
     sent = (requests["backend"] == Backend.FLEET) & (requests["arrived_s"] >= window.start_s)
     sent &= requests["arrived_s"] < window.end_s
     tokens = float((requests["input_tokens"][sent] + requests["output_tokens"][sent]).sum(dtype=np.float64))
-    return tokens / (window.length_s * sum(replicas * peak for replicas, peak in peaks))
+    return tokens / (window.length_s * capacity_per_s)
 
 
 def _warmup_note(arrivals: Source, curves: np.ndarray, window: Window) -> str:

@@ -256,9 +256,11 @@ class _Gathered:
         elif role in ("turn", "priority", "block_tokens"):
             found = self._whole(role, name, values, place)
         elif role == "prefix_blocks":
+            assert self.blocks is not None, "made for a log with this column"
             self.blocks.add(values, place, name)
             return
         elif role == "prefix":
+            assert self.prefixes is not None, "made for a log with this column"
             self.prefixes.add(values, place, name)
             return
         else:  # wait_for: whether there is anything

@@ -101,8 +101,10 @@ def _block_segments(
     excerpt: Excerpt, input_tokens: np.ndarray, rows: np.ndarray, copies: np.ndarray
 ) -> Iterator[tuple[Segment, ...]]:
     log = excerpt.log
-    size, ids, per_copy = log.block_tokens, log.hash_ids, int(np.ptp(log.hash_ids)) + 1
-    columns = (input_tokens, log.hash_offsets[rows], log.hash_offsets[rows + 1], copies * per_copy)
+    size, ids, offsets = log.block_tokens, log.hash_ids, log.hash_offsets
+    assert size is not None and ids is not None and offsets is not None, "a log has all three or none"
+    per_copy = int(np.ptp(ids)) + 1
+    columns = (input_tokens, offsets[rows], offsets[rows + 1], copies * per_copy)
     for tokens, begin, end, shift in zip(*(c.tolist() for c in columns), strict=True):
         keys = (ids[begin:end] + shift).tolist()
         segments = [(key, size) for key in keys]

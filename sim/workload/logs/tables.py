@@ -34,10 +34,14 @@ class Table:
     """A source of rows. `place` is what its rows are called: line, row or entry."""
 
     place = "row"
-    description = ""
 
     def __init__(self, file: LogFile):
         self.file = file
+
+    @property
+    def description(self) -> str:
+        """The format, in words for the receipt."""
+        raise NotImplementedError
 
     @property
     def names(self) -> Sequence[str]:
@@ -104,8 +108,11 @@ class CsvTable(_Columnar):
         self._names = [name.strip() for name in names]
         if self._names and self._names[-1] == "" and len(self._names) > 1:
             self._names.pop()
+
+    @property
+    def description(self) -> str:
         signs = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-        self.description = f"CSV with {signs.get(self.delimiter, repr(self.delimiter))}, {self.encoding}"
+        return f"CSV with {signs.get(self.delimiter, repr(self.delimiter))}, {self.encoding}"
 
     @property
     def names(self) -> Sequence[str]:
@@ -131,7 +138,8 @@ class CsvTable(_Columnar):
     def batches(self, paths: Sequence[str]) -> Iterator[Batch]:
         wanted = {column for column in map(self._column_of, paths) if column is not None}
         keys = {name: f"c{i}" for i, name in enumerate(self._names) if name in wanted}
-        line, wrong = self.first_line + 1, []
+        line = self.first_line + 1
+        wrong: list[pa_csv.InvalidRow] = []
         for batch in self._read(list(keys.values()) or ["c0"], wrong):
             n = batch.num_rows
             lines = np.arange(line, line + n)
@@ -144,7 +152,7 @@ class CsvTable(_Columnar):
                 lines, columns = lines[filled], {k: v[filled].reset_index(drop=True) for k, v in columns.items()}
             yield Batch(lines, self._picked(columns, paths))
 
-    def _read(self, keys: list[str], wrong: list) -> Iterator[pa.RecordBatch]:
+    def _read(self, keys: list[str], wrong: list[pa_csv.InvalidRow]) -> Iterator[pa.RecordBatch]:
         names = [f"c{i}" for i in range(len(self._names))]
         trailing = self._rows_end_with_a_delimiter()
         if trailing:
@@ -181,7 +189,7 @@ class CsvTable(_Columnar):
         except StopIteration:
             return
 
-    def _refusal(self, wrong: list, said: str) -> TraceError:
+    def _refusal(self, wrong: list[pa_csv.InvalidRow], said: str) -> TraceError:
         if wrong:
             return self._too_many(wrong[0].number, wrong[0].actual_columns)
         if "Empty CSV" in said:
@@ -231,7 +239,6 @@ class ParquetTable(_Columnar):
 
     def __init__(self, file: LogFile):
         super().__init__(file)
-        self.description = "Parquet" if file.kind == "parquet" else "Arrow"
         try:
             if file.kind == "parquet":
                 self._content = pq.ParquetFile(str(file.file))
@@ -249,6 +256,10 @@ class ParquetTable(_Columnar):
             if isinstance(index, dict) and index.get("name") and index["name"] not in self._names:
                 self._ranges[index["name"]] = (index["start"], index["step"])
         self._names += self._ranges
+
+    @property
+    def description(self) -> str:
+        return "Parquet" if self.file.kind == "parquet" else "Arrow"
 
     @property
     def names(self) -> Sequence[str]:

@@ -183,19 +183,17 @@ class Dates:
         place.refuse(column, values, outside, "is not a year from 1678 to 2261")
         stamps = stamps.where(~missing, pd.Timestamp(0, tz=stamps.dt.tz)) if missing.any() else stamps
         if self.zone is not None and not zoned.all() and self.zone != "UTC":
-            stamps = self._local(stamps, zoned)
+            stamps = self._local(stamps, zoned, ZoneInfo(self.zone))
         if stamps.dt.tz is not None:
             stamps = stamps.dt.tz_convert("UTC").dt.tz_localize(None)
         found = stamps.to_numpy(dtype="datetime64[ns]").view(np.int64)
         return np.where(missing, np.iinfo(np.int64).min, found)
 
-    def _local(self, stamps: pd.Series, zoned: np.ndarray) -> pd.Series:
+    def _local(self, stamps: pd.Series, zoned: np.ndarray, zone: ZoneInfo) -> pd.Series:
         """Dates without a zone, read as clocks of `zone` show them. An hour that the clock shows twice is the first."""
         naive = stamps.dt.tz_localize(None) if stamps.dt.tz is not None else stamps
-        local = naive.dt.tz_localize(
-            ZoneInfo(self.zone), ambiguous=np.ones(len(naive), bool), nonexistent="shift_forward"
-        )
-        twice = naive.dt.tz_localize(ZoneInfo(self.zone), ambiguous="NaT", nonexistent="shift_forward").isna()
+        local = naive.dt.tz_localize(zone, ambiguous=np.ones(len(naive), bool), nonexistent="shift_forward")
+        twice = naive.dt.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward").isna()
         self.ambiguous += int((twice & ~zoned).sum())
         local = local.dt.tz_convert("UTC")
         return local.where(~zoned, stamps.dt.tz_convert("UTC")) if zoned.any() else local
