@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from math import inf
+from typing import Any
 
 import simpy
 
+from sim.api.provider import ApiProvider
 from sim.api.server import Api
 from sim.engine.assembly import replica_maker
 from sim.engine.replica import Replica
@@ -37,6 +39,8 @@ from sim.work import Outcome, Request
 from sim.workload.arrivals.closed_loop import ClosedLoop, ClosedLoopTraffic
 from sim.workload.traffic import Traffic
 from sim.workload.workload import Workload
+
+AnyFleet = Fleet | PooledFleet | DisaggregatedFleet
 
 _DRAIN_SLICE_S = 5.0
 _SATURATION_SEED = 0
@@ -154,10 +158,11 @@ class _World:
         self.recorder = Recorder()
         ingress_s = scenario.engine.request_overhead_s if scenario.has_fleet else 0.0
         self.gateway = Gateway(env, scenario.routing, streams.generator("routing"), self.recorder, ingress_s)
-        self.fleet = self.api = None
+        self.fleet: AnyFleet | None = None
+        self.api: Api | None = None
         if scenario.has_fleet:
             self.fleet = self.gateway.fleet = _fleet(env, scenario, streams, self.recorder, self.gateway.fleet_done)
-        if scenario.has_api:
+        if isinstance(scenario.api, ApiProvider):
             self.api = self.gateway.api = Api(
                 env,
                 scenario.api,
@@ -179,6 +184,7 @@ class _World:
             )  # fmt: skip
             gateway.on_task_end = traffic.task_ended
         else:
+            assert horizon_s is not None  # Only a closed loop may go without: it ends with its last task.
             blocks = workload.task_blocks(self.streams, horizon_s, api=self.api is not None)
             Traffic(env, blocks, gateway.begin, delay_s=gateway.ingress_s)
         return all_ended
@@ -209,7 +215,7 @@ class _World:
         return [request for server in (self.fleet, self.api) if server is not None for request in server.unfinished()]
 
 
-def _new_replica(env, scenario: Scenario) -> partial[Replica]:
+def _new_replica(env: Any, scenario: Scenario) -> partial[Replica]:
     return replica_maker(env, scenario.gpu, scenario.model, scenario.engine)
 
 
@@ -228,8 +234,8 @@ def requests_per_s_on_paper(scenario: Scenario, input_tokens: float, output_toke
 
 
 def _fleet(
-    env, scenario: Scenario, streams: Streams, recorder: Recorder, on_done
-) -> Fleet | PooledFleet | DisaggregatedFleet:
+    env: Any, scenario: Scenario, streams: Streams, recorder: Recorder, on_done: Callable[[Request], None]
+) -> AnyFleet:
     engine, split, replica_ids = scenario.engine, scenario.disaggregation, count()
     rows = scenario.pool_list
     stand_ins = {row.on_demand_of: (number,) for number, row in enumerate(rows) if row.on_demand_of is not None}
@@ -263,9 +269,12 @@ def _fleet(
     )
 
 
-def _pool(env, scenario: Scenario, streams: Streams, recorder: Recorder, on_done, **changes) -> Fleet:
+def _pool(
+    env: Any, scenario: Scenario, streams: Streams, recorder: Recorder, on_done: Callable[[Request], None],
+    **changes: Any,
+) -> Fleet:  # fmt: skip
     weight_bytes = weight_bytes_per_gpu(scenario.model, scenario.engine) * scenario.engine.tensor_parallel
-    options = dict(
+    options: dict[str, Any] = dict(
         scaler=scenario.scaling,
         placement=scenario.placement,
         new_replica=_new_replica(env, scenario),

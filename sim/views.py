@@ -11,9 +11,17 @@ from sim.work import Request, Segment
 class ReplicaView(Protocol):
     """One replica that accepts requests."""
 
-    replica_id: int
-    n_waiting: int  # requests handed to it that it has not begun
-    n_running: int  # sequences in its batch
+    @property
+    def replica_id(self) -> int:
+        """Number of the replica in the run; lower is older."""
+
+    @property
+    def n_waiting(self) -> int:
+        """Requests handed to the replica that it has not begun."""
+
+    @property
+    def n_running(self) -> int:
+        """Sequences in its batch."""
 
     @property
     def n_outstanding(self) -> int:
@@ -44,7 +52,7 @@ class ReplicaView(Protocol):
 
     @property
     def prefix_cache_tokens(self) -> int:
-        """Tokens whose KV somebody could find here now. Not O(1)."""
+        """Tokens whose KV a new prompt could reuse on this replica now. Not O(1)."""
 
     def cached_tokens(self, segments: tuple[Segment, ...]) -> int:
         """How many leading tokens of such a prompt its prefix cache holds now."""
@@ -53,14 +61,37 @@ class ReplicaView(Protocol):
 class FleetView(Protocol):
     """A fleet of replicas behind one queue."""
 
-    now_s: float
-    n_ready: int
-    n_starting: int
-    n_waiting: int  # requests that have not begun, whether or not a replica has taken them in
-    arrived_requests: int  # so far, refused ones included
-    arrived_input_tokens: int  # so far; this and the next two only if the scaler `counts_tokens`
-    finished_requests: int
-    finished_output_tokens: int  # of finished requests: no look ahead
+    @property
+    def now_s(self) -> float:
+        """Simulated seconds since the run began."""
+
+    @property
+    def n_ready(self) -> int:
+        """Replicas that accept requests."""
+
+    @property
+    def n_starting(self) -> int:
+        """Replicas that were ordered and are not ready yet."""
+
+    @property
+    def n_waiting(self) -> int:
+        """Requests that have not begun, whether or not a replica has taken them in."""
+
+    @property
+    def arrived_requests(self) -> int:
+        """Requests that have arrived so far, refused ones included."""
+
+    @property
+    def arrived_input_tokens(self) -> int:
+        """Prompt tokens that have arrived so far; counted only if the scaler `counts_tokens`."""
+
+    @property
+    def finished_requests(self) -> int:
+        """Requests that have finished so far; counted only if the scaler `counts_tokens`."""
+
+    @property
+    def finished_output_tokens(self) -> int:
+        """Output tokens of finished requests, with no look ahead; counted only if the scaler `counts_tokens`."""
 
     @property
     def n_outstanding(self) -> int:

@@ -7,6 +7,7 @@ folder below `output.dir`.
 from __future__ import annotations
 
 import os
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -32,11 +33,11 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser():
+def _parser() -> ArgumentParser:
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
-    parser.error = _refuse_flag
+    parser.error = _refuse_flag  # type: ignore[method-assign]  # Hydra makes the parser, so no subclass can do it.
     return parser
 
 

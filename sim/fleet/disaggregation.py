@@ -5,13 +5,14 @@ pool; its KV cache goes over a link; then a replica of the decode pool goes on w
 
 Limits: every transfer has the link to itself, starts when the prefill has ended and frees its blocks at once; the whole
 prompt is sent, for the decode pool caches no prefixes. What was generated is not sent back: the next call of an agent
-task computes it again. `engine.max_queue` turns away from the prefill pool only: who has a first token waits for a
-place to decode, however long.
+task computes it again. `engine.max_queue` turns away from the prefill pool only: a request with a first token
+waits for a place to decode, however long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from pydantic import Field
 
@@ -51,7 +52,7 @@ class DisaggregatedFleet:
 
     def __init__(
         self,
-        env,
+        env: Any,
         *,
         new_prefill: Callable[..., Fleet],
         new_decode: Callable[..., Fleet],
@@ -119,8 +120,10 @@ class DisaggregatedFleet:
     def _prefilled(self, stand_in: Request) -> None:
         request = self._copy(stand_in)
         del self._originals[stand_in]
-        if stand_in.outcome is not Outcome.FINISHED or request.output_tokens == 1:
-            request.end(stand_in.outcome, stand_in.finished_s)
+        outcome = stand_in.outcome
+        assert outcome is not None
+        if outcome is not Outcome.FINISHED or request.output_tokens == 1:
+            request.end(outcome, stand_in.finished_s)
             self._done(request)
             return
         request.prefill_replica_id = stand_in.replica_id

@@ -210,22 +210,26 @@ class Fleet:
 
     def _tick(self, wake: Wake) -> None:
         self._ask()
-        wake.schedule(self._env, self._scaler.tick_s)
+        tick_s = self._scaler.tick_s
+        assert tick_s is not None
+        wake.schedule(self._env, tick_s)
 
     def _replica_idle(self, member: Member) -> None:
         if self._scaler.asks_on_idle:
             self._ask()
         timeout_s = self._scaler.idle_timeout_s
         if timeout_s is not None and member.idle_check is None and member in self._roster.idle:
-            member.idle_check = Wake(lambda _: self._check_idle(member))
+            member.idle_check = Wake(lambda wake: self._check_idle(member, wake))
             member.idle_check.schedule(self._env, timeout_s)
 
-    def _check_idle(self, member: Member) -> None:
-        """Ask when the timeout is over; a replica that worked meanwhile is looked at again in time."""
-        wake, member.idle_check = member.idle_check, None
+    def _check_idle(self, member: Member, wake: Wake) -> None:
+        """Ask the scaler once the timeout is over; check a replica that worked meanwhile again when it is due."""
+        member.idle_check = None
         if member not in self._roster.idle:
             return
-        left_s = member.since_s + self._scaler.idle_timeout_s - self._env.now
+        timeout_s = self._scaler.idle_timeout_s
+        assert timeout_s is not None
+        left_s = member.since_s + timeout_s - self._env.now
         if left_s > 1e-9:
             member.idle_check = wake
             wake.schedule(self._env, left_s)

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 from sim.clock import Wake, call_later
 from sim.engine.leftovers import Leftover
 from sim.engine.replica import Replica
 from sim.fleet.supply.hazards import Hazards
 from sim.fleet.supply.nodes import Machine
+from sim.fleet.supply.sleep import Sleep
 from sim.fleet.supply.supply import Stages, Start, Supply
 from sim.fleet.victims.victims import VictimAtWork
 from sim.recorder import Recorder
 from sim.records import ReplicaState
+from sim.views import ReplicaView
 
 
 @dataclass(eq=False, slots=True)
@@ -29,7 +32,7 @@ class Member:
     stages: Stages = ()
     expected_s: float = 0.0  # when a starting one should be ready
     machine: Machine | None = None
-    is_doomed: bool = False  # its provider has said that it will take it back
+    is_doomed: bool = False  # Its provider has announced that it takes the GPU back.
     idle_check: Wake | None = None
 
 
@@ -48,7 +51,7 @@ class Numbering:
 
 
 class Roster:
-    """Who is starting, ready, idle, draining or asleep.
+    """The replicas of a fleet that are starting, ready, idle, draining or asleep.
 
     `on_ready(member)` when a cold start is over; `on_idle(member)` when a ready replica has nothing to do. A draining
     replica is released, or falls asleep, as soon as it is empty.
@@ -56,7 +59,7 @@ class Roster:
 
     def __init__(
         self,
-        env,
+        env: Any,
         *,
         new_replica: Callable[..., Replica],
         supply: Supply,
@@ -77,7 +80,7 @@ class Roster:
         self._on_idle = on_idle
         self.members: dict[int, Member] = {}
         self.starting: dict[Member, None] = {}  # earliest ordered first
-        self.ready: dict[Replica, Member] = {}
+        self.ready: dict[ReplicaView, Member] = {}  # by their engines
         self.idle: dict[Member, None] = {}  # longest idle first
         self._asleep: dict[Member, None] = {}  # and ready to wake, the latest last
         self._numbering = numbering
@@ -87,7 +90,7 @@ class Roster:
         """Seconds so far during which some replica was starting."""
         return self._cold_s + (self._env.now - self._cold_since_s if self.starting else 0.0)
 
-    # --- they come ---------------------------------------------------------------------------------------------------
+    # --- starting ----------------------------------------------------------------------------------------------------
 
     def add_ready(self) -> None:
         """Add a replica that is warm from the start."""
@@ -126,7 +129,7 @@ class Roster:
         """Begin the cold start; if the zone has closed since the order, wait until one grants a GPU again."""
         assert self._hazards is not None
         if self.members.get(member.replica_id) is not member:
-            return  # called off while it waited
+            return  # It was called off while it waited for a GPU.
         closed_s = self._hazards.closed_for_s(member)
         member.since_s = self._env.now + closed_s
         if closed_s > 0:
@@ -145,6 +148,7 @@ class Roster:
         Wake(lambda _: self._started(member)).schedule(self._env, delay_s)
 
     def _gpu_granted(self, member: Member) -> None:
+        assert self._hazards is not None
         if self.members.get(member.replica_id) is member:
             self._hazards.gpu_granted(member)
 
@@ -163,7 +167,7 @@ class Roster:
         self._enter_stages(member, now)
         if member in self.starting:
             self._starts_no_more(member)
-        if member.engine is None:  # else it was asleep
+        if member.engine is None:  # Otherwise it was asleep, and its node has counted it already.
             self._supply.ready(member.machine, has_started)
         member.state, member.since_s = ReplicaState.IDLE, now
         member.engine = self._new_replica(
@@ -182,7 +186,7 @@ class Roster:
         self._cold_s, self._cold_since_s = self.cold_clock_s(), self._env.now
         del self.starting[member]
 
-    # --- they work ---------------------------------------------------------------------------------------------------
+    # --- working -----------------------------------------------------------------------------------------------------
 
     def _now_busy(self, member: Member) -> None:
         del self.idle[member]
@@ -202,12 +206,13 @@ class Roster:
         member.state, member.since_s = state, now
 
     def _enter_stages(self, member: Member, end_s: float) -> None:
-        at_s = member.since_s
+        begin_s = member.since_s
         for state, stage_s in member.stages:
-            self._recorder.span(member.pool, member.replica_id, state, min(at_s, end_s), min(at_s + stage_s, end_s))
-            at_s += stage_s
+            stage_end_s = begin_s + stage_s
+            self._recorder.span(member.pool, member.replica_id, state, min(begin_s, end_s), min(stage_end_s, end_s))
+            begin_s = stage_end_s
 
-    # --- they go -----------------------------------------------------------------------------------------------------
+    # --- leaving -----------------------------------------------------------------------------------------------------
 
     def call_off(self) -> None:
         """Give up the replica that began to start last; it was paid for until now."""
@@ -215,10 +220,12 @@ class Roster:
 
     def victim(self) -> Member:
         """The ready replica to give up first."""
-        return self.ready[self._victim.choose(list(self.ready), [member.engine for member in self.idle])]
+        idle = [member.engine for member in self.idle if member.engine is not None]
+        return self.ready[self._victim.choose(list(self.ready), idle)]
 
     def drain(self, member: Member) -> None:
         """Send nothing more to a ready replica; it leaves when it is empty."""
+        assert member.engine is not None
         del self.ready[member.engine]
         if member in self.idle:
             del self.idle[member]
@@ -227,18 +234,20 @@ class Roster:
             self._change(member, ReplicaState.DRAINING)
 
     def lose(self, member: Member) -> list[Leftover]:
-        """A replica is gone at once; what is left of the requests on it."""
+        """Remove a replica at once; returns what is left of the requests on it."""
         if member in self.starting:
             self._enter_stages(member, self._env.now)
             self._starts_no_more(member)
             self._leave(member)
             return []
-        self.ready.pop(member.engine, None)
+        engine = member.engine
+        assert engine is not None  # A member that is not starting has been ready.
+        self.ready.pop(engine, None)
         self.idle.pop(member, None)
         self._asleep.pop(member, None)
-        left = member.engine.stop()
+        leftovers = engine.stop()
         self._release(member)
-        return left
+        return leftovers
 
     def close(self) -> None:
         """The run ends: enter the stretches still open."""
@@ -250,10 +259,11 @@ class Roster:
                 self._recorder.span(member.pool, member.replica_id, member.state, member.since_s, now)
 
     def _empty(self, member: Member) -> None:
-        if self._supply.sleep is None or member.is_doomed:
+        sleep = self._supply.sleep
+        if sleep is None or member.is_doomed:
             self._release(member)
         else:
-            self._fall_asleep(member)
+            self._fall_asleep(member, sleep)
 
     def _release(self, member: Member) -> None:
         self._recorder.span(member.pool, member.replica_id, member.state, member.since_s, self._env.now)
@@ -268,17 +278,16 @@ class Roster:
         if self._hazards is not None:
             self._hazards.released(member)
 
-    # --- they sleep --------------------------------------------------------------------------------------------------
+    # --- sleeping ----------------------------------------------------------------------------------------------------
 
-    def _fall_asleep(self, member: Member) -> None:
+    def _fall_asleep(self, member: Member, sleep: Sleep) -> None:
         self._change(member, ReplicaState.ASLEEP)
-        call_later(self._env, self._supply.sleep.fall_asleep_s, self._now_asleep, member)
+        call_later(self._env, sleep.fall_asleep_s, self._now_asleep, member, sleep)
 
-    def _now_asleep(self, member: Member) -> None:
-        """Its weights are in host RAM; a shared GPU is somebody else's from now on, and this life of it over."""
+    def _now_asleep(self, member: Member, sleep: Sleep) -> None:
+        """Let a replica whose weights are now in host RAM sleep; one on a shared GPU gives the GPU up."""
         if self.members.get(member.replica_id) is not member:
             return
-        sleep = self._supply.sleep
         if sleep.gpu == "shared":
             self._recorder.span(member.pool, member.replica_id, member.state, member.since_s, self._env.now)
             self._forget(member)
@@ -288,7 +297,7 @@ class Roster:
 
     def _slept_enough(self, member: Member, since_s: float) -> None:
         if member not in self._asleep or member.since_s != since_s:
-            return  # woken meanwhile
+            return  # It was woken meanwhile.
         del self._asleep[member]
         if member.replica_id in self.members:
             self._release(member)
@@ -296,7 +305,7 @@ class Roster:
             self._supply.gone(member.machine, was_ready=True, now_s=self._env.now)
 
     def _wake(self) -> None:
-        """The one that fell asleep last starts again: on the GPU it has kept, or in a new life on a shared one."""
+        """Start the replica that fell asleep last: on the GPU it has kept, or as a new member on a shared GPU."""
         member, _ = self._asleep.popitem()
         start = self._supply.wake()
         if member.replica_id in self.members:

@@ -131,5 +131,6 @@ class ColdStart(ColdStarts):
 
     def restored(self) -> ColdStart:
         """The start from the snapshot."""
+        assert self.snapshot is not None
         parts = dict(image_s=0.0, storage_tier="snapshot", bandwidth_gb_per_s=None, first_request_s=0.0)
         return self.model_copy(update=parts | dict(engine_start_s=self.snapshot.restore_s))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from math import inf
+from typing import Any
+
+import numpy as np
 
 from sim.clock import Wake
-from sim.fleet.supply.reliability import Reliability
+from sim.fleet.supply.reliability import Reliability, SpotMarket
 from sim.randomness import Streams
 from sim.units import HOUR_S
 
@@ -24,7 +27,7 @@ class Hazards:
 
     def __init__(
         self,
-        env,
+        env: Any,
         reliability: Reliability,
         gpus_per_replica: int,
         streams: Streams,
@@ -43,7 +46,7 @@ class Hazards:
         if self._spot is not None:
             self._zones = [_Zone(streams.generator(f"spot_zone_{i}")) for i in range(self._spot.n_zones)]
             for zone in self._zones:
-                self._schedule_event(zone)
+                self._schedule_event(zone, self._spot)
 
     def assign_zone(self, member: Hashable, refused: bool = False) -> bool:
         """Find a zone for a new replica; True if it gets a GPU on demand instead, which has no zone.
@@ -95,6 +98,7 @@ class Hazards:
         if index is None:
             return
         zone, spot = self._zones[index], self._spot
+        assert spot is not None  # Only spot GPUs have a zone.
         zone.n_expected -= 1
         zone.members[member] = None
         luck = float(self._lifetimes.exponential())
@@ -114,18 +118,16 @@ class Hazards:
     def _later(self, delay_s: float, happen: Callable[[list[Hashable]], None], member: Hashable) -> None:
         Wake(lambda _: happen([member])).schedule(self._env, delay_s)
 
-    def _schedule_event(self, zone: _Zone) -> None:
-        spot = self._spot
+    def _schedule_event(self, zone: _Zone, spot: SpotMarket) -> None:
         luck = float(zone.rng.exponential())
         if spot.zone_event_fraction > 0:
             mean_s = spot.mean_lifetime_s * spot.zone_hit_fraction / spot.zone_event_fraction
-            Wake(lambda _: self._event(zone)).schedule(self._env, luck * mean_s)
+            Wake(lambda _: self._event(zone, spot)).schedule(self._env, luck * mean_s)
 
-    def _event(self, zone: _Zone) -> None:
-        spot = self._spot
+    def _event(self, zone: _Zone, spot: SpotMarket) -> None:
         zone.closed_until_s = self._env.now + spot.zone_outage_s
         hit = [member for member in zone.members if zone.rng.random() < spot.zone_hit_fraction]
-        self._schedule_event(zone)
+        self._schedule_event(zone, spot)
         self._warn(hit)
 
 
@@ -134,7 +136,7 @@ class _Zone:
 
     __slots__ = ("rng", "members", "n_expected", "closed_until_s")
 
-    def __init__(self, rng):
+    def __init__(self, rng: np.random.Generator):
         self.rng = rng
         self.members: dict[Hashable, None] = {}
         self.n_expected = 0

@@ -49,18 +49,19 @@ class Nodes(Config):
     @model_validator(mode="after")
     def _nothing_outlives_its_node(self) -> Nodes:
         stays_s = kept_for_s(self.up.keep_s)
-        for copy in (self.image, self.compile_cache, *self.weights):
+        copies: tuple[Kept | KeptWeights, ...] = (self.image, self.compile_cache, *self.weights)
+        for copy in copies:
             if copy.keep_s is not None and copy.keep_s > stays_s:
                 raise ValueError(f"keep_s = {copy.keep_s}: nothing outlives its node, up.keep_s = {self.up.keep_s}")
         return self
 
 
 class Machine:
-    """One node at work: who is on it, and when the last one left that had become ready there."""
+    """One node at work: how many replicas it holds, and when the last one left that had become ready there."""
 
     __slots__ = ("n_replicas", "n_ready", "left_s")
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.n_replicas = self.n_ready = 0
         self.left_s: float | None = None
 
@@ -86,7 +87,7 @@ class Machines:
         """The node of a replica ordered now."""
         machine = self._choose(now_s)
         if machine.n_replicas >= self._nodes.replicas_per_node:
-            machine = Machine()  # all are full
+            machine = Machine()  # All nodes are full.
         machine.n_replicas += 1
         return machine
 
@@ -95,7 +96,8 @@ class Machines:
             return self._warmest(now_s)
         machines = self._machines
         if self._nodes.choice == "random":
-            draw = float(self._rng.random())  # one for every replica, whoever has room
+            # Every replica takes one draw, even if no node has room, so that equal numbers of orders have equal luck.
+            draw = float(self._rng.random())
             free = [machine for machine in machines if self._has_room(machine)] or machines
             return free[int(draw * len(free))]
         for _ in machines:

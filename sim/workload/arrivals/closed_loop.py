@@ -60,7 +60,7 @@ class ClosedLoopTraffic:
         priorities: Iterator[int] | None = None,
         delay_s: float = 0.0,
         until_s: float | None = None,
-        on_finished: Callable[[], None] = lambda: None,
+        on_finished: Callable[[], object] = lambda: None,
     ):
         self._env, self._loop, self._kinds, self._rng = env, loop, kinds, rng
         self._begin, self._delay_s, self._until_s, self._on_finished = begin, delay_s, until_s, on_finished
