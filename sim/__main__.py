@@ -31,12 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     _replace_what_a_terminal_cannot_show()
     try:
         code = _dispatch(words)
-        sys.stdout.flush()  # so that a pipe that is closed by now is noticed here and not when Python exits
+        sys.stdout.flush()  # A pipe that is closed by now raises here, where it is handled, and not when Python exits.
         return code
     except KeyboardInterrupt:
         return _refused("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it exits.
         return 1
     except Exception as error:
         from sim.errors import REFUSABLE, exit_code, one_line

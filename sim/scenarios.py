@@ -211,10 +211,10 @@ class Scenario(Config):
         return tuple(pools)
 
     @model_validator(mode="after")
-    def _somebody_serves(self) -> Scenario:
+    def _something_serves(self) -> Scenario:
         if not self.has_fleet and not self.has_api:
             raise ValueError(
-                f"scaling.max_replicas = 0 and api.kind = {self.api.kind}: nobody would serve a request; "
+                f"scaling.max_replicas = 0 and api.kind = {self.api.kind}: nothing would serve a request; "
                 "choose a scaling or an api"
             )
         if self.routing.needs_fleet and not self.has_fleet:
@@ -224,7 +224,7 @@ class Scenario(Config):
         return self
 
     @model_validator(mode="after")
-    def _somebody_may_wake_the_fleet(self) -> Scenario:
+    def _waiting_may_wake_the_fleet(self) -> Scenario:
         at_zero = [pool.scaling.min_replicas == 0 for _, pool, _ in self.pool_list]
         if any(at_zero) and self.queue.max_waiting_requests == 0:
             raise ValueError("queue.max_waiting_requests = 0: only a request that waits wakes a fleet at zero")

@@ -160,7 +160,7 @@ class SystemView(Protocol):
 
 
 class Server(Protocol):
-    """The one seam between the gateway and whoever serves: take a request, report its outcome later.
+    """The one seam between the gateway and a fleet or an API: take a request, report its outcome later.
 
     `submit` returns at once. When the request has its outcome (set on the request with its stamps), the server calls
     the `on_done(request)` it was built with, exactly once.

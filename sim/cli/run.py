@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
 
     from sim.conf_path import conf_dir
     from sim.hydra_door import hydra_door
-    from sim.study.job import job  # after the cheap refusals: this loads the simulator
+    from sim.study.job import job  # This loads the simulator: only after the cheap refusals.
 
     version.setbase("1.3")  # what `hydra.main(version_base="1.3")` does: no run changes the working directory
     try:

@@ -90,7 +90,8 @@ class DisaggregatedFleet:
             self._done(request)
             return
         previous = request.previous
-        if previous is not None:  # to the prefill pool, the replica of the previous call is the one that prefilled it
+        if previous is not None:
+            # The prefill pool knows only its own replicas: there, a call was served by the replica that prefilled it.
             previous = previous._replace(replica_id=previous.prefill_replica_id, prefill_replica_id=-1)
         stand_in = Request(request.task, request.call_index, request.arrived_s, previous)
         stand_in.output_tokens = 1

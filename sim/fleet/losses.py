@@ -81,11 +81,11 @@ class LostReplicas:
         for member in filter(self._is_here, members):
             self._dispatch.withhold(member.engine)
             lost += self._roster.lose(member)
-        for left in reversed(sorted(lost, key=lambda left: left.request.arrived_s)):
-            if set_back(left, self._reliability, self._env.now):
-                self._queue.put_back(left.request)
+        for leftover in reversed(sorted(lost, key=lambda leftover: leftover.request.arrived_s)):
+            if set_back(leftover, self._reliability, self._env.now):
+                self._queue.put_back(leftover.request)
             else:
-                self._on_failed(left.request)
+                self._on_failed(leftover.request)
         while self._queue and self._dispatch.open:
             self._dispatch.send(self._queue.pop())
 
@@ -93,9 +93,9 @@ class LostReplicas:
         return self._roster.members.get(member.replica_id) is member
 
 
-def set_back(left: Leftover, reliability: Reliability, now_s: float) -> bool:
+def set_back(leftover: Leftover, reliability: Reliability, now_s: float) -> bool:
     """Put a request back to where it can be tried again, keeping what was computed on record; False if it fails."""
-    request, losses = left.request, left.request.losses
+    request, losses = leftover.request, leftover.request.losses
     if reliability.lost_requests == "fail" or losses is not None and losses.retries >= reliability.max_retries:
         request.end(Outcome.FAILED, now_s)
         return False
@@ -107,11 +107,11 @@ def set_back(left: Leftover, reliability: Reliability, now_s: float) -> bool:
     losses.retries += 1
     begun_s = losses.resumed_s if losses.stays else request.admitted_s
     if begun_s is None:
-        return True  # it was only waiting there
+        return True  # It was only waiting on the lost replica: no work is lost.
     losses.stays.append((request.pool, request.replica_id, begun_s, now_s))
-    losses.resumed_s, losses.lost_s, losses.computed_tokens = None, left.lost_s, left.computed_tokens
+    losses.resumed_s, losses.lost_s, losses.computed_tokens = None, leftover.lost_s, leftover.computed_tokens
     if reliability.lost_requests == "resume":
-        losses.generated_tokens = left.generated_tokens
+        losses.generated_tokens = leftover.generated_tokens
     else:
         request.first_token_s = None
     return True

@@ -43,7 +43,7 @@ class Spill(Config):
     @model_validator(mode="after")
     def _has_a_trigger(self) -> Spill:
         if self.queue_per_replica is None and self.predicted_wait_s is None:
-            raise ValueError("needs queue_per_replica or predicted_wait_s, or nobody would ever come to this pool")
+            raise ValueError("needs queue_per_replica or predicted_wait_s, or no request would ever come to this pool")
         return self
 
     def fires(self, before: FleetView) -> bool:

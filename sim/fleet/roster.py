@@ -30,7 +30,7 @@ class Member:
     replica_id: int = -1
     engine: Replica | None = None
     stages: Stages = ()
-    expected_s: float = 0.0  # when a starting one should be ready
+    expected_s: float = 0.0  # when a starting replica is expected to be ready
     machine: Machine | None = None
     is_doomed: bool = False  # Its provider has announced that it takes the GPU back.
     idle_check: Wake | None = None
@@ -82,7 +82,7 @@ class Roster:
         self.starting: dict[Member, None] = {}  # earliest ordered first
         self.ready: dict[ReplicaView, Member] = {}  # by their engines
         self.idle: dict[Member, None] = {}  # longest idle first
-        self._asleep: dict[Member, None] = {}  # and ready to wake, the latest last
+        self._asleep: dict[Member, None] = {}  # replicas that may be woken, the one that fell asleep last at the end
         self._numbering = numbering
         self._cold_s = self._cold_since_s = 0.0
 

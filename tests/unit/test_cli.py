@@ -134,7 +134,7 @@ REFUSALS = {
     "a wrong type": (["arrivals.rate_per_s=abc"], "arrivals.rate_per_s = 'abc': should be a valid number"),
     "a negative rate": (["arrivals.rate_per_s=-5"], "arrivals.rate_per_s = -5: should be greater than 0"),
     "two faults": (["arrivals.rate_per_s=-5", "seed=-1"], "seed = -1"),
-    "nobody to serve": (["scaling=none"], "nobody would serve"),
+    "nobody to serve": (["scaling=none"], "nothing would serve"),
     "zero replicas": (["scaling.n_replicas=0"], "scaling.n_replicas = 0: should be greater than or equal to 1"),
     "a model that does not fit": (["model=llama_3_3_70b", "gpu=rtx_4090"], "rtx_4090 gives"),
     "a missing value": (["arrivals=replay"], "arrivals.path: is required"),

@@ -32,16 +32,17 @@ class SpotMarket(Config):
 class Reliability(Config):
     """Losses of replicas, and the fate of the requests on them. Every request keeps an outcome.
 
-    A lost replica leaves at once, with its KV memory. Those it was serving go to the head of the fleet's queue and are
-    tried again on another, or fail. `resume`: whoever routes has kept the tokens generated so far and sends them along,
-    they are computed as a prompt (NVIDIA Dynamo's request migration). `restart`: they are generated again, and the
-    first token counts when it comes again. The scaler replaces the replica; that is a cold start.
+    A lost replica leaves at once, with its KV memory. Requests that it was serving go to the head of the fleet's queue
+    and are tried again on another, or fail. `resume`: the gateway has kept the tokens generated so far and sends them
+    along, and the new replica computes them as a prompt (NVIDIA Dynamo's request migration). `restart`: they are
+    generated again, and the first token counts when it comes again. The scaler replaces the replica; that is a cold
+    start.
     """
 
     gpu_mtbf_hours: float | None = Field(
         None, gt=0, description="mean hours between failures of a GPU, exponential: n GPUs fail n times as often"
     )
-    spot: SpotMarket | None = Field(None, description="null: GPUs that nobody takes back")
+    spot: SpotMarket | None = Field(None, description="null: GPUs that the provider never takes back")
     drain_limit_s: float | None = Field(
         None, ge=0, description="a replica that the scaler gives up is lost after so long, empty or not; null: no limit"
     )

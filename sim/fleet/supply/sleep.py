@@ -12,8 +12,8 @@ from sim.schema import Config
 class Sleep(Config):
     """A replica too many is put to sleep, its weights kept in host RAM, instead of being given up (vLLM, level 1).
 
-    KV memory is lost. The next replica wanted is the one that fell asleep last, if any. A shared GPU serves somebody
-    else meanwhile: nothing is paid while asleep, and waking may be refused as any start may (`p_unavailable`). A kept
+    KV memory is lost. The next replica wanted is the one that fell asleep last, if any. A shared GPU serves another
+    model meanwhile: nothing is paid while asleep, and waking may be refused as any start may (`p_unavailable`). A kept
     one is paid for, and wakes at once. Host RAM costs nothing here.
     """
 
