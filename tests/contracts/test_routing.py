@@ -19,7 +19,7 @@ from sim.routing.router import Router
 from sim.scenarios import compose_config, parse
 from sim.work import NO_PROFILE, Call, PreviousCall, Request, Task, TaskProfile
 from tests.at_work import start
-from tests.contracts.found import files, load, names, raw
+from tests.contracts.found import files, names, raw
 
 ROUTING = names("routing", Router)
 PLACEMENT = names("placement", Placement)
@@ -127,23 +127,23 @@ def whole_config() -> DictConfig:
 
 
 @cache
-def router_of(name: str) -> Router:
+def policy_of(group: str, name: str) -> Router | Placement:
     """As the program would read it: a file may refer to other parts of the configuration."""
-    keys = {"kind": name.removeprefix("kind=")} if name.startswith("kind=") else raw(files("routing")[name])
+    keys = {"kind": name.removeprefix("kind=")} if name.startswith("kind=") else raw(files(group)[name])
     config = whole_config().copy()
     with open_dict(config):
-        config.routing = keys
-    return parse(config).routing
+        config[group] = keys
+    return getattr(parse(config), group)
 
 
 @pytest.fixture(params=ROUTING)
 def router(request):
-    return router_of(request.param)
+    return policy_of("routing", request.param)
 
 
 @pytest.fixture(params=PLACEMENT)
-def placement(request, tmp_path):
-    return load(Placement, "placement", request.param, tmp_path)
+def placement(request):
+    return policy_of("placement", request.param)
 
 
 def ruled(policy, base) -> bool:
@@ -240,3 +240,15 @@ def test_an_oracle_and_a_meddler_are_caught():
         request.backend = 1
     with pytest.raises(AssertionError):
         next(some_offers())[0].n_running = 0
+
+
+@pytest.mark.parametrize("bundle", files("fleet"))
+def test_a_placement_of_ones_choice_replaces_that_of_the_bundle(bundle):
+    chosen = parse(compose_config(f"fleet={bundle}", "placement=least_kv")).placement
+    assert chosen == policy_of("placement", "least_kv")
+
+
+@pytest.mark.parametrize("bundle", ["scale_to_zero", "warm_floor"])
+def test_a_fleet_that_shrinks_fills_batches_as_large_as_its_engine_holds(bundle):
+    placement = parse(compose_config(f"fleet={bundle}", "engine.max_num_seqs=24")).placement
+    assert (placement.kind, placement.target_requests_per_replica) == ("fill_first", 24)
