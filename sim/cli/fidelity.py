@@ -4,99 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sim.hardware.fits import refuse_if_too_big
-from sim.hardware.model import Model
-from sim.measured.benchmark_results import BenchmarkResult
-from sim.measured.described_server import FLAGS, add_server_flags, server_described
-from sim.measured.measured_run import MeasuredRun
-from sim.measured.play import Play
-from sim.measured.prediction import Prediction, as_text
-from sim.measured.readers.files import read_results
-from sim.measured.server import Server
-from sim.schema import ConfigError, SimError
-from sim.study.folder import write_json
+from sim.measured.server_flags import FLAGS, add_server_flags
+from sim.schema import ConfigError
 
 
-def predict(
-    path: Path,
-    replications: int = 5,
-    only: str = "",
-    as_sent: bool = False,
-    unknown_model: Model | None = None,
-    server_of: Callable[[Sequence[str]], Server] | None = None,
-) -> list[Prediction]:
-    """Every prediction for a file of measured runs, of those whose name or source contains `only`. Raises SimError.
-
-    A JSON holds runs with load stages, or one run beside a CSV of its requests; a CSV holds operating points. A run
-    that cannot be played is named on stderr, and the others go on. `as_sent`: staged requests leave when they did, as
-    requests/<id>.csv beside the JSON says, not at random. `unknown_model` stands for models not in conf/model.
-
-    Results of a load generator (all that `calibrate` reads) do not describe their server: `server_of(model_ids)` does.
-    """
-    if replications < 1:
-        raise ConfigError(f"--replications = {replications}: must be >= 1")
-    runs = _runs(path, server_of)
-    chosen = [run for run in runs if only in run.name or only in run.source]
-    if not chosen:
-        raise ConfigError(f"--only = {only!r}: no run of {path} is called so" if runs else f"{path}: holds no runs")
-    tell = _teller()
-    play, rows = Play(replications, unknown_model, tell, as_sent), list[Prediction]()
-    for run in chosen:
-        try:
-            rows += run.predictions(play)
-        except SimError as error:
-            tell(f"not predicted: {run.name}: {'; '.join(str(error).splitlines())}")
-    if not rows:
-        raise ConfigError(f"{path}: no run could be played")
-    return rows
-
-
-def _runs(path: Path, server_of: Callable[[Sequence[str]], Server] | None) -> list[MeasuredRun]:
-    """The runs of a file; the points of a load generator become runs of the server that the command line describes."""
-    results = read_results([str(path)])
-    if results.runs and server_of:
-        raise ConfigError(f"--gpu: the runs of {path} say which card they were measured on")
-    for note in results.notes:
-        print(f"note: {note}", file=sys.stderr)
-    if not results.points:
-        return results.runs
-    if server_of is None:
-        raise ConfigError(f"{path}: does not say on which card it was measured; say with --gpu which of conf/gpu it is")
-    server = server_of(results.model_ids)
-    for point in results.points:
-        refuse_if_too_big(server.gpu, server.model, server.on(point.tensor_parallel).engine)
-    return [*results.runs, *(BenchmarkResult(server, point, i) for i, point in enumerate(results.points))]
-
-
-def _teller() -> Callable[[str], None]:
-    """A function that prints a line on standard error the first time it is given."""
-    told: set[str] = set()
-
-    def tell(line: str) -> None:
-        if line not in told:
-            told.add(line)
-            print(line, file=sys.stderr)
-
-    return tell
-
-
-def _refuse_bad_out(out: Path | None) -> None:
-    if out is None:
-        return
-    if out.is_dir() or not out.parent.is_dir():
-        raise ConfigError(f"--out = {str(out)!r}: {'is a folder' if out.is_dir() else 'its folder does not exist'}")
-    if not os.access(out.parent, os.W_OK):
-        raise ConfigError(f"--out = {str(out)!r}: its folder cannot be written to")
-
-
-def main(argv: Sequence[str]) -> int:
-    """Predict, print and write. Raises SimError for a file that holds no measured runs."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="llm-traffic-sim fidelity", description=__doc__)
     parser.add_argument("file", type=Path, help="measured runs, or results of vLLM, GuideLLM or a CSV")
     parser.add_argument("--out", type=Path, help="write every prediction to this JSON file")
@@ -107,7 +24,17 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--brief", action="store_true", help="print the mean errors only")
     described = parser.add_argument_group("the server, where the file does not describe it")
     add_server_flags(described, gpu=None)
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Predict, print and write. Raises SimError for a file that holds no measured runs."""
+    options = _parser().parse_args(argv)
+    from sim.hardware.model import Model
+    from sim.measured.described_server import server_described
+    from sim.measured.predict import predict
+    from sim.measured.prediction import as_text
+
     given = [name for name in ("model", "config_dir", *FLAGS) if getattr(options, name) is not None]
     if given and options.gpu is None:
         raise ConfigError(f"--{given[0].replace('_', '-')}: describes a server and needs --gpu as well")
@@ -122,7 +49,18 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def _refuse_bad_out(out: Path | None) -> None:
+    if out is None:
+        return
+    if out.is_dir() or not out.parent.is_dir():
+        raise ConfigError(f"--out = {str(out)!r}: {'is a folder' if out.is_dir() else 'its folder does not exist'}")
+    if not os.access(out.parent, os.W_OK):
+        raise ConfigError(f"--out = {str(out)!r}: its folder cannot be written to")
+
+
 def _write(out: Path, rows: list[dict[str, Any]]) -> None:
+    from sim.study.folder import write_json
+
     try:
         write_json(out, rows)
     except OSError as error:

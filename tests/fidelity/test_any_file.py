@@ -10,11 +10,11 @@ import pytest
 
 from sim.__main__ import main
 from sim.cli.fidelity import main as fidelity
-from sim.cli.fidelity import predict
 from sim.hardware.model import model_named
 from sim.measured import staged_runs
 from sim.measured.operating_points import scenario_of
 from sim.measured.play import Play
+from sim.measured.predict import predict
 from sim.measured.stated import ServerStated, StagedRun, StageStated
 from sim.measured.stated_server import server_stated
 from sim.schema import ConfigError, parse_config

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.cli.fidelity import predict
+from sim.measured.predict import predict
 from sim.measured.prediction import mean_absolute_errors
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "fidelity"

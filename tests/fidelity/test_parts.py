@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from sim.__main__ import main
-from sim.cli.fidelity import predict
 from sim.hardware.names import gpu_file, model_file, names_context, names_fp8
 from sim.measured import staged_runs
 from sim.measured.logged_runs import sent_requests
 from sim.measured.operating_points import scenario_of
 from sim.measured.play import Play
+from sim.measured.predict import predict
 from sim.measured.prediction import Prediction, mean_absolute_errors
 from sim.measured.sent_requests import Sent, write_requests
 from sim.measured.stated import ServerStated, StageStated

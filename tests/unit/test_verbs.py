@@ -26,6 +26,22 @@ def program(*words: str, module: str = "sim", **environment: str) -> subprocess.
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("verb", sorted(verbs().keys() - {"run"}))
+def test_the_help_of_a_verb_loads_no_simulator(verb):
+    heavy = ("numpy", "pandas", "scipy", "simpy", "hydra", "matplotlib")
+    code = f"""
+import sys
+from sim.__main__ import main
+try:
+    main([{verb!r}, "--help"])
+finally:
+    print([name for name in {heavy} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.returncode == 0 and done.stdout.startswith("usage: ")
+    assert done.stdout.endswith("\n[]\n")
+
+
 def test_the_help_lists_every_verb_on_one_screen(play):
     said = play("--help")
     assert said.code == 0 and len(said.out.splitlines()) <= 30 and max(map(len, said.out.splitlines())) <= 120

@@ -21,9 +21,9 @@ import csv
 import io
 import re
 
-from sim.measured.described_server import FLAGS
 from sim.measured.points import NO_STEADY_STATE, Figures, Point, keeps_up, positive, whole
 from sim.measured.readers.reader import Document, Results, ResultsReader
+from sim.measured.server_flags import FLAGS
 from sim.schema import TraceError
 
 _SAME = {
