@@ -28,7 +28,7 @@ hot-path: .venv/.ok ## compile what every event passes through; a moment if that
 	@$(BIN)/python -m sim.hot_path.build || true
 
 run: hot-path      ## the main job: three traffic shapes on five fleets
-	@echo "Playing 15 scenarios, three traffic shapes on five fleets (under a minute); results in outputs/shapes_by_fleets"
+	@echo "Playing 15 scenarios, three traffic shapes on five fleets (about two minutes); results in outputs/shapes_by_fleets"
 	@$(BIN)/python -m sim +experiment=shapes_by_fleets $(ARGS)
 
 check: .venv/.ok   ## the edit loop, under a minute: lint, format, types, house rules, contracts
