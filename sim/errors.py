@@ -74,6 +74,10 @@ def _unknown(key: str) -> str:
         group, known = f"{group}.", _keys_of_group(group)
     else:
         group, rest = "", key
+    if (
+        rest in known
+    ):  # Another file of the group sets the key; Hydra wants a plus in front of one that is optional here.
+        return f"{key}: is not set by the {group.rstrip('.')} that was chosen; if it has such a key, +{key}=... sets it"
     near = difflib.get_close_matches(rest, known, n=1) or difflib.get_close_matches(rest.split(".")[0], known, n=1)
     if near:
         return f"{key}: is not a known key; did you mean {group}{near[0]}?"

@@ -131,6 +131,10 @@ REFUSALS = {
     "an unknown group": (["arivals=bursty"], "did you mean arrivals?"),
     "an unknown key": (["arrivals.rate_rps=3"], "arrivals.rate_rps: is not a known key"),
     "an added key": (["+extra=1"], "extra = 1: is not a known key"),
+    "an optional key without a plus": (
+        ["fleet=api_only", "api=ideal", "api.tokens_per_minute=9"],
+        "+api.tokens_per_minute=... sets it",
+    ),
     "a wrong type": (["arrivals.rate_per_s=abc"], "arrivals.rate_per_s = 'abc': should be a valid number"),
     "a negative rate": (["arrivals.rate_per_s=-5"], "arrivals.rate_per_s = -5: should be greater than 0"),
     "two faults": (["arrivals.rate_per_s=-5", "seed=-1"], "seed = -1"),
