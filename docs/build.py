@@ -111,7 +111,7 @@ def described(cls: type[Config], heading: str, done: set[type[Config]]) -> str:
     done.add(cls)
     for field in cls.model_fields.values():
         for inner in configs_in(field.annotation):
-            for held in sorted(kinds_of(inner).values(), key=lambda c: c.__name__) if is_base(inner) else [inner]:
+            for held in sorted(own_kinds(inner).values(), key=lambda c: c.__name__) if is_base(inner) else [inner]:
                 if held not in done:
                     done.add(held)
                     name = (
@@ -123,7 +123,12 @@ def described(cls: type[Config], heading: str, done: set[type[Config]]) -> str:
 
 def is_base(cls: type[Config]) -> bool:
     """Whether a config chooses among the subclasses of a class, by their kind."""
-    return issubclass(cls, Choice) and bool(kinds_of(cls))
+    return issubclass(cls, Choice) and bool(own_kinds(cls))
+
+
+def own_kinds(base: type[Choice]) -> dict[str, type[Choice]]:
+    """The kinds of a base that are part of the program, without those of plugins and tests."""
+    return {kind: cls for kind, cls in kinds_of(base).items() if cls.__module__.startswith("sim.")}
 
 
 def groups_page() -> str:
@@ -139,7 +144,7 @@ def groups_page() -> str:
             text += f"\n## {name}\n\n{first_paragraph(base)}\n"
             text += f"\nFiles in `conf/{name}`: {', '.join(f'`{file}`' for file in files)}.\n" if files else ""
             if is_base(base):
-                for kind, cls in sorted(kinds_of(base).items()):
+                for kind, cls in sorted(own_kinds(base).items()):
                     text += described(cls, f"### `kind: {kind}`", done)
             else:
                 text += described(base, f"### {base.__name__}", done)

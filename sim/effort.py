@@ -14,12 +14,15 @@ _PER_CPU_SECOND, _YEAR_S = 1e5, 365 * 86_400
 
 def refuse_endless_work(scenario: Any) -> None:
     """Raise ConfigError, with the time it would take, if a `Scenario` asks for more than `MOST_EVENTS` of one sort."""
+    n_replications = scenario.replications
+    if not isinstance(n_replications, int):  # "auto": as many as the metrics need, up to a cap
+        n_replications = scenario.study.max_replications
     for key, value, n_events, what in _events(scenario):
-        total = n_events * scenario.replications
+        total = n_events * n_replications
         if total > MOST_EVENTS:
             cpu_s = total / _PER_CPU_SECOND
             long = f"{cpu_s / _YEAR_S:.2g} years" if cpu_s > _YEAR_S else f"{cpu_s / 3600:.2g} hours"
-            times = f" in {scenario.replications} replications" if scenario.replications > 1 else ""
+            times = f" in {n_replications} replications" if n_replications > 1 else ""
             raise ConfigError(
                 f"{key} = {value:g}: asks for {total:.2g} {what}{times}, about {long} of computing; "
                 f"at most {MOST_EVENTS:g} are played"
