@@ -1,4 +1,4 @@
-"""How the program says no: one line, whoever found the fault."""
+"""One line for every refusal, from whichever library the error came."""
 
 from __future__ import annotations
 

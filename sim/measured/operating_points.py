@@ -1,4 +1,4 @@
-"""Operating points (CSV, one a row): closed loops of so many clients, and bursts of all requests at once.
+"""Operating points (CSV, one a row): closed loops with a number of clients, and bursts of all requests at once.
 
 Columns: `source, engine, gpu, model, dtype, tp, input_len, output_len` are needed; `concurrency` is the number of
 clients, and a row without it says in `notes` that "all N requests [were] sent at once". `kv_dtype` and the engine's

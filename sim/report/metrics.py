@@ -341,5 +341,5 @@ def _lost_context(facts: Facts) -> dict[str, Metric]:
 
 
 def _not_found(tokens: np.ndarray, requests: dict[str, np.ndarray], rows: np.ndarray, block_tokens: int) -> np.ndarray:
-    """Of so many leading tokens of each prompt, those in full blocks that were not found cached."""
+    """Of `tokens` leading tokens of each prompt, those in full blocks that were not found cached, int64[n]."""
     return np.maximum(tokens - tokens % block_tokens - requests["cached_input_tokens"][rows], 0)

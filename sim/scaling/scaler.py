@@ -23,7 +23,7 @@ class Scaler(Policy):
     """Chooses the number of replicas that a fleet should have.
 
     Every kind states as fields, properties or class attributes `min_replicas` and `max_replicas`, the bounds of its
-    answer; `initial_replicas`, ready and warm when the run begins; `tick_s`, the fleet asks every so many seconds, or
+    answer; `initial_replicas`, ready and warm when the run begins; `tick_s`, the seconds between two questions, or
     None; `idle_timeout_s`, the fleet asks exactly this long after a replica fell idle, or None.
 
     The contract of every kind (tests/contracts/test_scaling.py):
