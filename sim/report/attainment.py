@@ -24,12 +24,14 @@ INDIFFERENCE = 0.002
 """Attainments within this of the target are as good as the target: the sequential test may say either."""
 
 MOST_LOOKS = 6
+"""Looks of the sequential test at most (see `look_sizes`)."""
+
 TOLERANCE = 1e-9
 """Relative: 99 of 100 calls reach a target of 0.99, whatever the last bit of the quotient."""
 
 
 class Verdict(StrEnum):
-    """What the replications say about the SLO."""
+    """The possible judgements of whether a fleet meets its SLO."""
 
     MEETS = "meets"
     MISSES = "misses"
@@ -66,7 +68,7 @@ def judge(attained: Sequence[int], calls: Sequence[int], target: float, confiden
     """The judgement over a fixed number of replications, from attained and all calls of each.
 
     The interval is that of the ratio of sums, and at least as wide as Wilson's would be if all calls were independent
-    of each other: calls that share a queue tell less than that, never more.
+    of each other: calls that share a queue carry less information than independent ones, never more.
 
     Replications without a spread, such as all at 100 %, have an interval of next to no width, though the next may well
     fall short. So a fleet meets its SLO from MEETS_FROM = 10 replications on: if 31 % or more of the replications of
@@ -97,11 +99,12 @@ def judge(attained: Sequence[int], calls: Sequence[int], target: float, confiden
 
 
 def _winnings_of_doubt(attained: Sequence[int], calls: Sequence[int], target: float) -> float:
-    """What a dollar becomes that bets half of itself, replication by replication, on losses above 1 - target.
+    """The wealth that one dollar becomes if half of it is bet, replication by replication, on losses above 1 - target.
 
-    If the mean loss is at most 1 - target, whatever the distribution, it becomes 40 dollars with a probability of at
-    most 1 / 40 (Waudby-Smith and Ramdas, Estimating means of bounded random variables by betting, 2024). Three
-    replications that all lose 2 % have no spread, but three such in a row happen to a fleet that loses 1 % on average.
+    The loss of a replication is the share of its calls that miss the SLO. If the mean loss is at most 1 - target,
+    whatever its distribution, the wealth reaches 40 dollars with a probability of at most 1 / 40 (Waudby-Smith and
+    Ramdas, Estimating means of bounded random variables by betting, 2024). An interval alone is not enough: three
+    replications that all lose 2 % have no spread, yet such a row occurs for a fleet that loses 1 % on average.
     """
     allowed = max(1 - target, TOLERANCE)
     n_mean = sum(calls) / len(calls)
@@ -118,7 +121,7 @@ def unseen_fraction(replications: int, confidence: float = CONFIDENCE) -> float:
 
 
 def look_sizes(most: int, first: int = MEETS_FROM, looks: int = MOST_LOOKS) -> list[int]:
-    """After how many replications to look: at most `looks` times, from `first` to `most`, each by the same factor more.
+    """The numbers of replications at which to look: at most `looks`, from `first` to `most`, in a geometric sequence.
 
     >>> look_sizes(100)
     [10, 16, 25, 40, 63, 100]

@@ -1,4 +1,4 @@
-"""How many were there, as a curve over time: from columns of stretches to one number per bin."""
+"""How many stretches of time are open, as a curve: from columns of starts and ends to one number per bin."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import numpy as np
 
 
 def mean_in_bins(start_s: np.ndarray, end_s: np.ndarray, edges_s: np.ndarray) -> np.ndarray:
-    """Time-average number of stretches [start, end) open in each bin; float64[len(edges) - 1]. Exact, not sampled."""
+    """Time-average number of stretches [start, end) open in each bin; float64[len(edges) - 1]. Exact, not sampled.
+
+    `start_s` and `end_s` are float64[n] in s, one entry per stretch; `edges_s` is float64[bins + 1] in s, increasing.
+    """
     elapsed = _elapsed(start_s, edges_s) - _elapsed(end_s, edges_s)
     return np.diff(elapsed) / np.diff(edges_s)
 
 
 def peak_in_bins(start_s: np.ndarray, end_s: np.ndarray, edges_s: np.ndarray) -> np.ndarray:
-    """Most stretches [start, end) open at any one time in each bin; int64[len(edges) - 1]."""
+    """Most stretches [start, end) open at any one time in each bin; int64[len(edges) - 1]. Arguments as above."""
     real = end_s > start_s
     start_s, end_s = np.sort(start_s[real]), np.sort(end_s[real])
     # The number open is a step function that rises only at starts: look there, and at the left edge of each bin.
@@ -26,7 +29,8 @@ def peak_in_bins(start_s: np.ndarray, end_s: np.ndarray, edges_s: np.ndarray) ->
 
 
 def _elapsed(moments_s: np.ndarray, at_s: np.ndarray) -> np.ndarray:
-    """Sum over moments of the time since each, at every `at_s`: the integral of how many have passed."""
+    """At each time of `at_s`, float64[m] in s: the summed seconds since those of `moments_s`, float64[n], that have
+    passed. It is the integral over time of the number of moments passed."""
     moments_s = np.sort(moments_s)
     passed = np.searchsorted(moments_s, at_s, "right")
     return passed * at_s - np.append(0.0, np.cumsum(moments_s))[passed]

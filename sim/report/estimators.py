@@ -31,7 +31,7 @@ _ROUNDING = 1e-12
 
 
 class Support(StrEnum):
-    """Where a metric can be: its interval stays inside."""
+    """The values that a metric can take; its interval stays inside them."""
 
     REAL = "real"
     NON_NEGATIVE = "non-negative"
@@ -39,7 +39,7 @@ class Support(StrEnum):
 
 
 class Sureness(StrEnum):
-    """What can be said of an estimate."""
+    """How much of an estimate's uncertainty is known."""
 
     ABSENT = "no value"
     UNTESTED = "one replication"
@@ -102,7 +102,7 @@ class Interval:
 
 
 class PairedDifference(NamedTuple):
-    """a - b over pairs of replications that saw the same traffic, and what the pairing gained.
+    """a - b over pairs of replications with the same traffic, and the reduction of variance by pairing.
 
     `variance_reduction` = (Var(a) + Var(b)) / Var(a - b): how many times as many unpaired replications would be needed
     for the same interval. 1 means that common random numbers gave nothing; None if the variances are 0 or unknown.
@@ -160,7 +160,7 @@ def ratio_of_sums(
 def paired_difference(
     a: Sequence[float | None], b: Sequence[float | None], confidence: float = CONFIDENCE
 ) -> PairedDifference:
-    """The mean of a - b. Replication i of both saw the same traffic: common random numbers.
+    """The mean of a - b. Replication i of both played the same traffic: common random numbers.
 
     Pairs that lack a finite value on either side are left out.
     """
@@ -219,7 +219,10 @@ def _pairs(a: Sequence[float | None], b: Sequence[float | None]) -> np.ndarray:
 
 
 def _pseudo_values(pairs: np.ndarray, ratio: float) -> np.ndarray | None:
-    """n * ratio - (n - 1) * ratio without the i-th pair, float64[n]; None where one pair holds all denominators."""
+    """Jackknife pseudo-values of a ratio of sums, float64[n]; None where one pair holds all of the denominator.
+
+    The i-th is n * ratio - (n - 1) * (ratio without the i-th pair). `pairs` is float64[n, 2]: numerators, denominators.
+    """
     n, (numerator, denominator) = len(pairs), pairs.sum(axis=0)
     without = denominator - pairs[:, 1]
     if n == 1:
@@ -233,10 +236,10 @@ def _difference(estimate: float | None, a: np.ndarray, b: np.ndarray, confidence
     if estimate is None:
         return PairedDifference(Interval(None, support=Support.REAL), None)
     interval = _interval(estimate, a - b, Support.REAL, confidence)
-    apart, together = (float(np.var(a) + np.var(b)), float(np.var(a - b))) if len(a) > 1 else (0.0, 0.0)
-    if apart <= (_ROUNDING * (np.abs(a).max() + np.abs(b).max())) ** 2:
+    unpaired, paired = (float(np.var(a) + np.var(b)), float(np.var(a - b))) if len(a) > 1 else (0.0, 0.0)
+    if unpaired <= (_ROUNDING * (np.abs(a).max() + np.abs(b).max())) ** 2:
         return PairedDifference(interval, None)
-    return PairedDifference(interval, apart / together if together > 0 else math.inf)
+    return PairedDifference(interval, unpaired / paired if paired > 0 else math.inf)
 
 
 def _interval(estimate: float, pseudo_values: np.ndarray, support: Support, confidence: float) -> Interval:
@@ -265,9 +268,10 @@ _LIMITS = {
 
 
 def _on_natural_scale(estimate: float, half_width: float, support: Support) -> tuple[float, float]:
-    """The t interval by the delta method on the log or logit scale; the plain one where that scale has no such point.
+    """The t interval by the delta method on the log or logit scale; the plain one where the estimate has no logarithm
+    or logit.
 
-    An overflowing exponent means bounds that say nothing, and they are the support's.
+    The exponent is capped so that it cannot overflow; bounds that far out are the ends of the support anyway.
     """
     if support is Support.NON_NEGATIVE and estimate > 0:
         factor = math.exp(min(half_width / estimate, 700.0))

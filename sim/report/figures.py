@@ -87,13 +87,13 @@ def cost_against_tail_latency(
 
 
 def _top(rows: pd.DataFrame) -> float:
-    """The highest finite end of an interval of cost; 0 of no rows."""
+    """The highest finite upper end of an interval of `usd_total`; 0 if there are no rows."""
     tops = [row["usd_total"] + (row.get("usd_total" + CI_SUFFIX) or 0) for _, row in rows.iterrows()]
     return max((top for top in tops if np.isfinite(top)), default=0.0)
 
 
 def _panels(n: int, shared: bool, widest: int = 4) -> tuple[Figure, list[Axes]]:
-    """A figure of n panels, at most `widest` in a row; every lowest one of a column has its scale."""
+    """A figure of n panels, at most `widest` in a row; the lowest panel of each column shows the x scale."""
     columns, rows = min(n, widest), math.ceil(n / widest)
     figure = Figure(figsize=(max(4.0 * columns, 5.5), 4.3 if rows == 1 else 3.6 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=shared, squeeze=False).ravel()
@@ -110,7 +110,7 @@ def _title(name: str) -> str:
 
 
 def _latency_limits(ttft_s: np.ndarray, slo_ttft_s: float | None) -> tuple[float, float, float]:
-    """(left, right of the finite range, right edge with the band for infinity)."""
+    """Limits of the x axis in s: left edge, right end of the finite range, right edge of the band for infinity."""
     known = [v for v in (*ttft_s, slo_ttft_s or np.nan) if np.isfinite(v) and v > 0] or [0.1, 10.0]
     low, high = np.log10(min(known)), np.log10(max(known))
     margin = max(0.15 * (high - low), 0.25)
@@ -163,23 +163,23 @@ def timeline(facts: Facts, path: str | Path, title: str = "") -> Path:
     window = facts.window
     edges_s = np.linspace(window.start_s, window.end_s, _TIMELINE_BINS + 1)
     unit_s, unit = next((s, n) for s, n in _TIME_UNITS if window.length_s >= 2.5 * s or s == 1.0)
-    at = (edges_s - window.start_s) / unit_s
+    edges = (edges_s - window.start_s) / unit_s
     pools = facts.pools
     figure = Figure(figsize=(10, 4.8 + 1.8 * len(pools) if pools else 3.4), layout="constrained")
     panels = np.atleast_1d(figure.subplots(2 + len(pools) if pools else 1, 1, sharex=True))
-    _draw_load(panels[0], facts, edges_s, at)
-    for number_of_pool, pool in enumerate(pools):
-        axes = panels[1 + number_of_pool]
-        mine = facts.spans["pool"] == number_of_pool
-        _draw_replicas(axes, {name: column[mine] for name, column in facts.spans.items()}, edges_s, at)
+    _draw_load(panels[0], facts, edges_s, edges)
+    for pool_index, pool in enumerate(pools):
+        axes = panels[1 + pool_index]
+        of_pool = facts.spans["pool"] == pool_index
+        _draw_replicas(axes, {name: column[of_pool] for name, column in facts.spans.items()}, edges_s, edges)
         axes.set_ylabel("replicas" if len(pools) == 1 else f"replicas\n{pool.name.replace('_', ' ')}")
     if pools:
-        _draw_queue(panels[-1], facts, edges_s, at)
+        _draw_queue(panels[-1], facts, edges_s, edges)
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.set_ylim(bottom=0)
-        axes.set_xlim(at[0], at[-1])
+        axes.set_xlim(edges[0], edges[-1])
         handles, names = axes.get_legend_handles_labels()
         if len(names) > 1:
             axes.legend(handles, names, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9)
@@ -197,34 +197,38 @@ def write_run(folder: str | Path, scenario: Any, result: Any) -> None:
 _TIME_UNITS = ((DAY_S, "days"), (HOUR_S, "hours"), (MINUTE_S, "minutes"), (1.0, "seconds"))
 
 
-def _steps(axes: Axes, at: np.ndarray, values: np.ndarray, **looks: Any) -> None:
-    axes.plot(at, np.append(values, values[-1]), drawstyle="steps-post", **looks)
+# In the functions below `edges_s`, float64[bins + 1], are the edges of the bins in s of simulated time, and `edges` the
+# same in the unit of the time axis, counted from the window's start.
 
 
-def _draw_load(axes: Axes, facts: Facts, edges_s: np.ndarray, at: np.ndarray) -> None:
+def _steps(axes: Axes, edges: np.ndarray, values: np.ndarray, **looks: Any) -> None:
+    axes.plot(edges, np.append(values, values[-1]), drawstyle="steps-post", **looks)
+
+
+def _draw_load(axes: Axes, facts: Facts, edges_s: np.ndarray, edges: np.ndarray) -> None:
     arrived_s, api = facts.requests["arrived_s"], facts.requests["backend"] == Backend.API
     per_s = np.histogram(arrived_s, edges_s)[0] / np.diff(edges_s)
-    axes.fill_between(at, np.append(per_s, per_s[-1]), step="post", color="#0072B2", alpha=0.18, linewidth=0)
-    _steps(axes, at, per_s, color="#0072B2", linewidth=1.2, label="all")
+    axes.fill_between(edges, np.append(per_s, per_s[-1]), step="post", color="#0072B2", alpha=0.18, linewidth=0)
+    _steps(axes, edges, per_s, color="#0072B2", linewidth=1.2, label="all")
     if api.any() and facts.pools:
         to_api = np.histogram(arrived_s[api], edges_s)[0] / np.diff(edges_s)
-        _steps(axes, at, to_api, color="#D55E00", linewidth=1.2, label="sent to the API")
+        _steps(axes, edges, to_api, color="#D55E00", linewidth=1.2, label="sent to the API")
     axes.set_ylabel("arrivals, requests/s")
 
 
-def _draw_replicas(axes: Axes, spans: dict[str, np.ndarray], edges_s: np.ndarray, at: np.ndarray) -> None:
+def _draw_replicas(axes: Axes, spans: dict[str, np.ndarray], edges_s: np.ndarray, edges: np.ndarray) -> None:
     floor = np.zeros(len(edges_s))
     for name, states, colour in _STATE_LOOKS:
         rows = np.isin(spans["state"], states)
         if rows.any():
             mean = mean_in_bins(spans["start_s"][rows], spans["end_s"][rows], edges_s)
             top = floor + np.append(mean, mean[-1])
-            axes.fill_between(at, floor, top, step="post", color=colour, linewidth=0, label=name)
+            axes.fill_between(edges, floor, top, step="post", color=colour, linewidth=0, label=name)
             floor = top
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
 
 
-def _draw_queue(axes: Axes, facts: Facts, edges_s: np.ndarray, at: np.ndarray) -> None:
+def _draw_queue(axes: Axes, facts: Facts, edges_s: np.ndarray, edges: np.ndarray) -> None:
     requests, end_s = facts.requests, facts.window.end_s
     fleet = requests["backend"] == Backend.FLEET
     left_s = np.where(np.isnan(requests["admitted_s"]), requests["finished_s"], requests["admitted_s"])[fleet]
@@ -232,9 +236,9 @@ def _draw_queue(axes: Axes, facts: Facts, edges_s: np.ndarray, at: np.ndarray) -
     came_s = np.minimum(requests["arrived_s"][fleet], left_s)
     peak = peak_in_bins(came_s, left_s, edges_s)
     axes.fill_between(
-        at, np.append(peak, peak[-1]), step="post", color="#CC79A7", alpha=0.35, linewidth=0, label="peak"
+        edges, np.append(peak, peak[-1]), step="post", color="#CC79A7", alpha=0.35, linewidth=0, label="peak"
     )
-    _steps(axes, at, mean_in_bins(came_s, left_s, edges_s), color="#7F3C8D", linewidth=1.2, label="mean")
+    _steps(axes, edges, mean_in_bins(came_s, left_s, edges_s), color="#7F3C8D", linewidth=1.2, label="mean")
     axes.set_ylabel("waiting requests")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
 

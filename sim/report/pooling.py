@@ -1,4 +1,4 @@
-"""One row from several replications: ratios as ratios of sums, all else as means, each with what is known of it."""
+"""One row from several replications: ratios as ratios of sums, all else as means, each with its interval."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from sim.report.attainment import Judgement, judge
+from sim.report.descriptive import Metric
 from sim.report.estimators import CONFIDENCE, Interval, Support, Sureness, mean, ratio_of_sums
-from sim.report.metrics import Metric, is_fraction
+from sim.report.metrics import is_fraction
 from sim.units import MONTH_S, MTOK
 
 CI_SUFFIX = "_ci95"
@@ -71,7 +72,7 @@ _SHARE_OF_A_POOL = re.compile("pool_.+_request_fraction")
 def estimate(key: str, rows: Sequence[Row], confidence: float = CONFIDENCE) -> Interval:
     """A metric over replications. Rows that lack a ratio's terms, as older files do, are averaged.
 
-    Of a single replication the metric is what that one says, to the last bit.
+    With a single replication the estimate is that replication's value, to the last bit.
     """
     support = Support.FRACTION if is_fraction(key) else Support.NON_NEGATIVE
     values = [_number_or_none(row.get(key)) for row in rows]

@@ -12,7 +12,7 @@ from sim.report.formatting import number
 
 ATTAINMENT = "slo_attainment_fraction"
 STOPPING_CONFIDENCE = 0.965
-"""What intervals are computed at while replications are added, to be the 95 % that they are called.
+"""The nominal confidence of intervals while replications are added, so that they cover the 95 % that they state.
 
 Replications are added until the interval is narrow, which happens a little too often where it is narrow by chance: at
 a nominal 95 % such intervals cover 0.88 to 0.95 of the time, at 96.5 % they cover 0.93 to 0.97 (docs/why/coverage.md).
@@ -25,7 +25,7 @@ nothing corrects the interval for skewness)."""
 
 
 class Shortfall(NamedTuple):
-    """A metric that is not as sure as asked for: how far its interval reaches, and how far it may."""
+    """A metric whose interval is wider than asked for: its half-width, and the allowed one, in the metric's unit."""
 
     metric: str
     half_width: float | None
@@ -33,7 +33,7 @@ class Shortfall(NamedTuple):
 
 
 def allowed_half_width(metric: str, mean: float, precision: float) -> float:
-    """Absolute for fractions, relative to the mean for all else."""
+    """The half-width that `precision` allows: absolute for fractions, relative to the mean for all other metrics."""
     return precision if metric.endswith("_fraction") else precision * abs(mean)
 
 

@@ -43,7 +43,8 @@ def print_comparison(
     `table` has one row per scenario: label columns `shape` and `fleet`, the metrics of sim.report.metrics with their
     `_ci95` half-widths, and `error` (text) for scenarios that failed. `replications`, if given, has the labels,
     `replication` and the metrics of each single replication; it lets the verdict compare fleets pair by pair.
-    `notes` are told under the table, and what is `missing` from it; that makes the verdicts provisional.
+    `notes` are printed under the table, and so is `missing`, which says that scenarios are missing and makes the
+    verdicts provisional.
     """
     console = console or _console()
     console.print(comparison(table, shape, fleet))
@@ -70,7 +71,7 @@ def print_comparison(
 
 
 def _meaning_of_plus_minus(table: pd.DataFrame) -> str:
-    """What ± means in the table, and where it is missing for want of replications, that."""
+    """One sentence on what ± means in the table, or on why there is none."""
     counts = table["replications"].dropna() if "replications" in table else pd.Series(dtype=float)
     if counts.empty or counts.min() >= MEETS_FROM:
         return "± is 95 %."
@@ -183,7 +184,7 @@ def _pools(names: list[str], summary: Mapping[str, Any]) -> Table:
         out.add_column(heading, justify="right", no_wrap=True)
     for name in names:
         keys = [(f"pool_{name}_{figure}", style) for _, figure, style in _POOL_FIGURES]
-        out.add_row(name, *(_said(summary, key, style) for key, style in keys))
+        out.add_row(name, *(_figure_text(summary, key, style) for key, style in keys))
     return out
 
 
@@ -193,11 +194,11 @@ def _section(heading: str, keys: tuple[tuple[str, str, str], ...], summary: Mapp
     out.add_column("", justify="right", no_wrap=True)
     for label, key, style in keys:
         if key in summary:
-            out.add_row(label, _said(summary, key, style))
+            out.add_row(label, _figure_text(summary, key, style))
     return out
 
 
-def _said(summary: Mapping[str, Any], key: str, style: str) -> str:
+def _figure_text(summary: Mapping[str, Any], key: str, style: str) -> str:
     value = summary.get(key)
     if value is None or is_missing(value):
         return number(value)

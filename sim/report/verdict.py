@@ -24,9 +24,10 @@ _UNITS = {"usd_per_task": " per task", "usd_per_mtok_total": " per Mtok"}
 _UNIT_OF = {"usd_per_task": ("tasks_finished",), "usd_per_mtok_total": ("input_tokens", "output_tokens")}
 """What unit costs divide by."""
 UNKNOWN = " ±?"
-_TOLD_GAIN = 1.5
-"""Common random numbers that shrink the variance of a difference by less are not worth a word."""
-_ALIKE = (COST, "ttft_p50_s", "ttft_p99_s", "e2e_p50_s", "e2e_p99_s")  # as an API is, whatever GPU it is not run on
+_SHOWN_GAIN = 1.5
+"""The least factor by which pairing shrank the variance of a difference, for the verdict to mention it."""
+_EQUAL_IN_TWINS = (COST, "ttft_p50_s", "ttft_p99_s", "e2e_p50_s", "e2e_p99_s")
+"""Rows that are equal in all of these are one competitor, e.g. the API-only row repeated for each swept GPU."""
 
 
 def is_yes(value: Any) -> bool:
@@ -91,7 +92,7 @@ def _verdict(rows: pd.DataFrame, replications: pd.DataFrame | None, shape: str, 
     by = _measure(compared)
     compared = compared.sort_values(by.key, kind="stable")
     winner = compared.iloc[0]
-    alike = (compared[list(_ALIKE)] == winner[list(_ALIKE)]).all(axis=1)
+    alike = (compared[list(_EQUAL_IN_TWINS)] == winner[list(_EQUAL_IN_TWINS)]).all(axis=1)
     twins = "; ".join(compared[fleet][alike].astype(str).iloc[1:])
     name = f"{winner[fleet]} (alike: {twins})" if twins else f"{winner[fleet]}"
     verb = "meets" if shown else "may meet"
@@ -112,16 +113,16 @@ def _verdict(rows: pd.DataFrame, replications: pd.DataFrame | None, shape: str, 
 def _none_meets(rows: pd.DataFrame, ran: pd.DataFrame, fleet: str, so_far: str) -> str:
     """Where no fleet is known to meet the SLO, and none may on the evidence so far."""
     best = ran.sort_values(["slo_attainment_fraction", COST], ascending=[False, True]).iloc[0]
-    said = f"({'; '.join(part for part in (f'{_share(best)}, {usd(best[COST])}', _doubt(best)) if part)})."
+    evidence = f"({'; '.join(part for part in (f'{_share(best)}, {usd(best[COST])}', _doubt(best)) if part)})."
     if len(rows) == 1:
         verb = "is not shown to meet" if is_unresolved(best) else "does not meet"
-        return f"{best[fleet]} {verb} the SLO {said}"
+        return f"{best[fleet]} {verb} the SLO {evidence}"
     verb = "is shown to meet" if any(is_unresolved(row) for _, row in ran.iterrows()) else "meets"
-    return f"none{so_far} {verb} the SLO; the closest is {best[fleet]} {said}"
+    return f"none{so_far} {verb} the SLO; the closest is {best[fleet]} {evidence}"
 
 
 def _attained(row: pd.Series) -> str:
-    """The share of calls that attain the SLO, and what replications do not tell of it."""
+    """The share of calls that attain the SLO, with its judgement where that is open."""
     doubt = _doubt(row)
     return f"{_share(row)} ({doubt})" if doubt else _share(row)
 
@@ -131,7 +132,7 @@ def _share(row: pd.Series) -> str:
 
 
 def _doubt(row: pd.Series) -> str:
-    """What replications do not tell of the SLO; '' if they tell."""
+    """Why the judgement of the SLO is open: not tested, or not resolved; '' where it is settled."""
     if row.get("slo_judgement") == Verdict.NOT_TESTED:
         return str(Verdict.NOT_TESTED)
     if not is_unresolved(row):
@@ -165,7 +166,7 @@ def _open(unresolved: pd.DataFrame, fleet: str) -> str:
 
 
 class _Measure(NamedTuple):
-    """By what fleets are compared: a column, what one unit of it is, and why not by the whole cost."""
+    """The figure by which fleets are compared: its column, its unit in words, and why it is not the whole cost."""
 
     key: str = COST
     unit: str = ""
@@ -173,10 +174,11 @@ class _Measure(NamedTuple):
 
 
 def _measure(rivals: pd.DataFrame) -> _Measure:
-    """The whole cost if all finished the same tasks and tokens, within SAME_WORK.
+    """The whole cost if all fleets finished the same tasks and tokens, within SAME_WORK; otherwise a unit cost.
 
-    Else, as in a closed loop that is cut at a horizon or where some were refused, who did less would win: per task if
-    tasks were of one size for all, and per token if those that were finished were not.
+    Fleets finish unequal work in a closed loop that is cut at a horizon, or where requests were refused. By whole cost
+    the fleet that did less would win. The unit is a task if the finished tasks had the same mean size in all fleets,
+    else a token.
     """
     if not {"tasks_finished", "input_tokens", "output_tokens", *_UNITS} <= set(rivals):
         return _Measure()
@@ -195,7 +197,8 @@ def _same(amounts: pd.Series) -> bool:
 
 
 def plus_minus(row: Mapping[str, Any] | pd.Series, key: str, scale: float = 1.0) -> str:
-    """' ±12' of a figure of a summary; ' ±?' where several replications are too few to know; '' of one."""
+    """The half-width beside a figure of a summary, as text: ' ±12'; ' ±?' if there are several replications, but too
+    few for a half-width; '' if there is one replication."""
     value, width = row.get(key), row.get(key + CI_SUFFIX)
     if width is not None and not is_missing(width):
         return half_width(scale * float(width))
@@ -205,7 +208,7 @@ def plus_minus(row: Mapping[str, Any] | pd.Series, key: str, scale: float = 1.0)
 
 
 def _costs(row: pd.Series, by: _Measure) -> str:
-    """What a fleet cost by the measure of the comparison, and otherwise."""
+    """What a fleet cost by the measure of the comparison, and by the other one (per Mtok, or in all)."""
     whole = f"{usd(row[COST])}{plus_minus(row, COST)}"
     per_mtok = f"${number(row.get('usd_per_mtok_total'))} per Mtok"
     if by.key == COST:
@@ -227,25 +230,25 @@ def _lead(
         return f"{lead} (one replication: the lead is not tested)"
     repeated = all(_same_in_all(rows, *TRAFFIC) for rows in both)
     if repeated and all(_same_in_all(rows, by.key) for rows in both):
-        # a fleet without chance of its own shows whether the moments of arrival were the same, too
+        # A fleet whose latencies are equal in all replications, too, had the same moments of arrival in all of them.
         what = "traffic" if any(_same_in_all(rows, "ttft_mean_s", "e2e_mean_s") for rows in both) else "requests"
         return f"{lead} (all replications played the same {what}: the lead is not tested)"
-    said = "resolved" if difference.excludes_zero else "NOT resolved"
+    evidence = "resolved" if difference.excludes_zero else "NOT resolved"
     of_what, rest = (" of the same requests", ": only their timing and service differ") if repeated else ("", "")
-    return f"{lead}, {said} over {pairs} paired replications{of_what} ({_width(difference, gain)}){rest}"
+    return f"{lead}, {evidence} over {pairs} paired replications{of_what} ({_width(difference, gain)}){rest}"
 
 
 def _width(difference: Interval, gain: float | None) -> str:
     """The half-width, and by what factor pairing shrank the variance, where it did."""
     width = f"±${number(difference.half_width, 2)}"
-    return width if gain is None or gain < _TOLD_GAIN else f"{width}; pairing gave {number(gain, 2)} x"
+    return width if gain is None or gain < _SHOWN_GAIN else f"{width}; pairing gave {number(gain, 2)} x"
 
 
 def _replications_of(row: pd.Series, replications: pd.DataFrame | None, shape: str, fleet: str) -> pd.DataFrame:
     if replications is None or replications.empty:
         return pd.DataFrame(columns=["replication"]).set_index("replication")
-    mine = (replications[shape] == row[shape]) & (replications[fleet] == row[fleet])
-    return replications[mine].set_index("replication")
+    of_row = (replications[shape] == row[shape]) & (replications[fleet] == row[fleet])
+    return replications[of_row].set_index("replication")
 
 
 def _paired(a: pd.DataFrame, b: pd.DataFrame, key: str) -> tuple[int, PairedDifference]:

@@ -9,7 +9,8 @@ import pytest
 
 from sim.ledger.usage import Usage
 from sim.records import Outcome, Window
-from sim.report.metrics import finite_or_none, percentile, summarize
+from sim.report.descriptive import percentile
+from sim.report.metrics import finite_or_none, summarize
 from sim.report.slo import Slo
 from sim.schema import ConfigError, parse_config
 from tests.facts_builder import Book, day_of_traffic, quiet_book
