@@ -1,11 +1,11 @@
 """Prefill and decode on different replicas: prompts are computed in one pool, answers are generated in another.
 
-As in DistServe (Zhong et al. 2024) or vLLM's disaggregated prefill: a request's first token comes out of the prefill
-pool; its KV cache goes over a link; then a replica of the decode pool goes on with it.
+As in DistServe (Zhong et al. 2024) or vLLM's disaggregated prefill: the prefill pool computes a request's first token;
+its KV cache is sent over a link; then a replica of the decode pool generates the rest.
 
-Limits: every transfer has the link to itself, starts when the prefill has ended and frees its blocks at once; the whole
-prompt is sent, for the decode pool caches no prefixes. What was generated is not sent back: the next call of an agent
-task computes it again. `engine.max_queue` turns away from the prefill pool only: a request with a first token
+Limits: every transfer has the link to itself, starts when the prefill has ended and frees its blocks at once. The whole
+prompt is sent, because the decode pool caches no prefixes. Generated tokens are not sent back: the next call of an
+agent task computes them again. `engine.max_queue` limits the prefill pool only: a request that has its first token
 waits for a place to decode, however long.
 """
 
@@ -29,14 +29,14 @@ from sim.work import Outcome, Request
 
 
 class Disaggregation(Config):
-    """How many replicas only prefill, and the link from them to those that decode."""
+    """The number of replicas that only prefill, and the link from them to the replicas that decode."""
 
     prefill_replicas: int = Field(ge=1, description="always on, besides those of scaling, which decode")
     link_gb_per_s: float = Field(gt=0, description="from each GPU of one pool to its partner in the other")
     latency_s: float = Field(0.0, ge=0, description="of a transfer, however short")
 
     def transfer_s(self, model: Model, engine: Engine, prompt_tokens: int) -> float:
-        """Seconds that the KV cache of a prompt takes: a GPU's bytes / link + latency. GPUs send side by side."""
+        """Seconds to send the KV cache of a prompt: bytes per GPU / link + latency, as all GPUs send at once."""
         window = min(prompt_tokens, model.sliding_window or 0) * model.n_window_layers
         kv_bytes = prompt_tokens * kv_bytes_per_token(model, engine)
         kv_bytes += window * model.kv_bytes_per_token_per_layer(engine.tensor_parallel, engine.kv_dtype)
@@ -44,10 +44,10 @@ class Disaggregation(Config):
 
 
 class DisaggregatedFleet:
-    """Two fleets in a row; implements `Server`. A router sees the prefill pool, where requests wait.
+    """A prefill fleet followed by a decode fleet; implements `Server`. A router sees the prefill fleet's queue.
 
-    `new_prefill(on_done)` and `new_decode(on_done)` build the pools. A request that will not fit `capacity_tokens` is
-    refused at once.
+    `new_prefill(on_done)` and `new_decode(on_done)` build the fleets. `transfer_s(prompt_tokens)` is in s. A request of
+    more than `capacity_tokens`, prompt and answer together, is refused at once.
     """
 
     def __init__(
@@ -91,7 +91,8 @@ class DisaggregatedFleet:
             return
         previous = request.previous
         if previous is not None:
-            # The prefill pool knows only its own replicas: there, a call was served by the replica that prefilled it.
+            # Placement in the prefill pool looks for the replica of the call before. That is the one that prefilled it:
+            # the replica that decoded it belongs to the other pool.
             previous = previous._replace(replica_id=previous.prefill_replica_id, prefill_replica_id=-1)
         stand_in = Request(request.task, request.call_index, request.arrived_s, previous)
         stand_in.output_tokens = 1
@@ -99,17 +100,17 @@ class DisaggregatedFleet:
         self._prefill.submit(stand_in)
 
     def unfinished(self) -> list[Request]:
-        """Every request that is in here now."""
+        """Every request that is prefilled, transferred or decoded now, or waits for it."""
         prefilling = [self._copy(stand_in) for stand_in in self._prefill.unfinished()]
         return [*prefilling, *self._moving, *self._decode.unfinished()]
 
     def close(self) -> None:
-        """The run ends: enter what the replicas are doing."""
+        """The run ends: record the replicas' last spans."""
         self._prefill.close()
         self._decode.close()
 
     def _copy(self, stand_in: Request) -> Request:
-        """Give a request the stamps of its stand-in."""
+        """Copy the moments and counts of a stand-in to its request, and return the request."""
         request = self._originals[stand_in]
         for name in (
             "admitted_s", "first_token_s", "pool", "replica_id", "cached_input_tokens", "preemptions", "preempted_s",

@@ -1,12 +1,12 @@
 """Several pools of replicas in one deployment, in order of preference: each with its own hardware, scaler and price.
 
-A reserved baseline with spot machines behind it, say, and an API behind both. A pool is a fleet with its own queue. A
-request joins the first pool that can take it in time, as the `Spill` of the pool behind says; the last pool takes the
-rest, unless the router sends it to an API.
+An example is a reserved baseline with spot machines behind it and an API behind both. A pool is a fleet with its own
+queue. A request joins the first pool whose wait is short enough, by the `Spill` of the next pool; the last pool takes
+the rest, unless the router sends it to an API.
 
-Limits: a request that waits in a pool, or loses its replica there, stays there, whatever becomes free elsewhere; all
-pools share one front door (HTTP and tokenising take as long as the first pool's engine says), and have one placement
-rule and the limits of `queue`, each for itself.
+Limits: a request that waits in a pool, or loses its replica in it, stays in that pool, even if another becomes free.
+HTTP and tokenising take as long in every pool as the first pool's engine states. All pools use the same placement rule,
+and each applies the limits of `queue` to its own queue.
 """
 
 from __future__ import annotations
@@ -28,17 +28,22 @@ from sim.work import Request
 
 
 class Spill(Config):
-    """When requests come here instead of joining the pool before: if any trigger given fires there.
+    """When a request passes over the pool before this one: if that pool exceeds any of the limits given.
 
-    A pool that would refuse them fires, too. A router's limits before an API must not be tighter than these: it looks
-    at the pool that a request would join, and would never let it come here.
+    A request also passes over a pool that would refuse it. The limits of a router in front of an API must not be
+    tighter than these: the router looks at the pool that a request would join, and would send it to the API before it
+    could pass to this pool.
     """
 
     queue_per_replica: float | None = Field(
-        None, ge=0, description="waiting requests per ready replica (counted as one at none) tolerated there"
+        None,
+        ge=0,
+        description="waiting requests per ready replica (counted as one at none) tolerated in the pool before",
     )
-    predicted_wait_s: float | None = Field(None, ge=0, description="predicted seconds before service tolerated there")
-    stay_with_task: bool = Field(True, description="later calls of a task that came here do not go back")
+    predicted_wait_s: float | None = Field(
+        None, ge=0, description="predicted seconds before service tolerated in the pool before"
+    )
+    stay_with_task: bool = Field(True, description="later calls of a task that this pool served do not go back")
 
     @model_validator(mode="after")
     def _has_a_trigger(self) -> Spill:
@@ -47,7 +52,7 @@ class Spill(Config):
         return self
 
     def fires(self, before: FleetView) -> bool:
-        """Whether a request sent now had better not join the pool before."""
+        """Whether the pool `before` exceeds a limit, so that a request sent now passes over it."""
         queue, wait_s = self.queue_per_replica, self.predicted_wait_s
         if queue is not None and before.n_waiting > queue * max(1, before.n_ready):
             return True
@@ -55,7 +60,7 @@ class Spill(Config):
 
 
 class Pool(Config):
-    """A further pool. What it does not say (None) is as in the first one."""
+    """A further pool. Fields that are null are taken from the first pool."""
 
     gpu: Gpu
     engine: Engine | None = None
@@ -75,15 +80,16 @@ class Pool(Config):
 class PooledFleet:
     """Fleets in order of preference; implements `Server`.
 
-    A router sees the pool that the request would join. Later calls of a task begin with the pool of the call before, if
-    its `stay_with_task` says so, and may go further. `spills` lie between each pool and the next.
+    A router sees the pool that the request would join. A later call of a task tries the pool of the call before first,
+    if that pool's `stay_with_task` is true, and then those behind it. `spills[i]` lies between pool i and pool i + 1.
     """
 
     def __init__(self, pools: Sequence[Fleet], spills: Sequence[Spill]):
         self._pools = tuple(pools)
         self._spills = tuple(spills)
         self._at_api: dict[Request, Fleet] = {}
-        # A replica on demand has a pool of its own in the facts, but the queue of the spot replicas it stands in for.
+        # Maps the pool number of a request's replica to the place of its fleet. On-demand replicas that stand in for
+        # spot ones have a pool number of their own, but share the queue of the spot fleet.
         self._order = {number: order for order, fleet in enumerate(pools) for number in fleet.pools}
 
     def view_for(self, request: Request) -> FleetView:
@@ -107,19 +113,19 @@ class PooledFleet:
         order = 0 if previous is None else self._order.get(previous.pool, 0)
         if order and not self._spills[order - 1].stay_with_task:
             order = 0
-        return self._in_time(order)
+        return self._first_tolerable(order)
 
     def unfinished(self) -> list[Request]:
-        """Every request that is in here now."""
+        """Every request that waits or is served in any pool now."""
         return [request for pool in self._pools for request in pool.unfinished()]
 
     def close(self) -> None:
-        """The run ends: enter what the replicas are doing."""
+        """The run ends: record the replicas' last spans."""
         for pool in self._pools:
             pool.close()
 
-    def _in_time(self, order: int) -> Fleet:
-        """The first pool, from this place on, that takes a request in time; else the last."""
+    def _first_tolerable(self, order: int) -> Fleet:
+        """The first pool, from place `order` on, that a request does not pass over; if there is none, the last."""
         for spill in self._spills[order:]:
             view = self._pools[order].view
             if not (view.would_refuse or spill.fires(view)):

@@ -271,7 +271,7 @@ class Roster:
 
     def _leave(self, member: Member) -> None:
         self._forget(member)
-        self._supply.gone(member.machine, was_ready=member.engine is not None, now_s=self._env.now)
+        self._supply.released(member.machine, was_ready=member.engine is not None, now_s=self._env.now)
 
     def _forget(self, member: Member) -> None:
         del self.members[member.replica_id]
@@ -302,7 +302,7 @@ class Roster:
         if member.replica_id in self.members:
             self._release(member)
         else:
-            self._supply.gone(member.machine, was_ready=True, now_s=self._env.now)
+            self._supply.released(member.machine, was_ready=True, now_s=self._env.now)
 
     def _wake(self) -> None:
         """Start the replica that fell asleep last: on the GPU it has kept, or as a new member on a shared GPU."""

@@ -1,4 +1,4 @@
-"""How long a replica takes from request to first token: the stages of a cold start, and what shortens them."""
+"""The stages of a cold start, from the order of a replica to its readiness, and what shortens them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from sim.units import GB
 
 
 class Snapshot(Config):
-    """A picture of a process that has started, weights included, from which later ones are restored.
+    """A checkpoint of a started process, weights included, from which later starts are restored.
 
-    It holds the file system, too: neither image nor weights are fetched. Starts ordered before `after_starts` have
-    become ready in the run are full ones; replicas warm from the beginning do not count.
+    It holds the file system, too: neither image nor weights are fetched. A start is a full one if fewer than
+    `after_starts` replicas have become ready in the run when it is ordered; replicas warm from the beginning do not
+    count.
     """
 
-    after_starts: int = Field(ge=0, description="full cold starts before there is one to restore")
-    restore_s: float = Field(ge=0, description="median seconds to restore it, once the GPU is there")
+    after_starts: int = Field(ge=0, description="full cold starts before a snapshot exists")
+    restore_s: float = Field(ge=0, description="median seconds to restore it, once the GPU is granted")
 
 
 class ColdStart(ColdStarts):
@@ -35,9 +36,9 @@ class ColdStart(ColdStarts):
     """
 
     kind: Literal["stages"] = "stages"
-    allocation_s: float = Field(ge=0, description="median seconds until a GPU and its node are there")
+    allocation_s: float = Field(ge=0, description="median seconds until a GPU and its node are allocated")
     image_s: float = Field(ge=0, description="median seconds to pull the container image; 0 when cached")
-    storage_tier: StorageTier = Field(description="where the weights are read from: names what the bandwidth is of")
+    storage_tier: StorageTier = Field(description="what the weights are read from, at bandwidth_gb_per_s")
     bandwidth_gb_per_s: float | None = Field(
         gt=0, description="median GB of weights read per second by one replica; null: no read"
     )
@@ -47,12 +48,12 @@ class ColdStart(ColdStarts):
     )
     spread_sigma: float = Field(ge=0, le=3, description="log-standard-deviation of every stage; 0 = deterministic")
     p_unavailable: float = Field(
-        0.0, ge=0, lt=1, description="that an attempt to get a GPU is refused; nothing is paid until one is not"
+        0.0, ge=0, lt=1, description="probability that an attempt to get a GPU is refused; nothing is paid meanwhile"
     )
     retry_s: float = Field(60.0, gt=0, description="seconds from a refusal to the next attempt")
-    nodes: Nodes | None = Field(None, description="nodes that remember what ran there; null: every start is the same")
+    nodes: Nodes | None = Field(None, description="nodes that keep image, weights and caches; null: no start finds any")
     snapshot: Snapshot | None = Field(None, description="null: none is taken")
-    sleep: Sleep | None = Field(None, description="null: replicas too many are given up")
+    sleep: Sleep | None = Field(None, description="null: excess replicas are released instead of put to sleep")
 
     @model_validator(mode="after")
     def _bandwidth_unless_restored(self) -> ColdStart:
@@ -110,13 +111,13 @@ class ColdStart(ColdStarts):
         return cold.restored() if self.snapshot is not None and n_started >= self.snapshot.after_starts else cold
 
     def warmed(self, away_s: float | None) -> ColdStart:
-        """The start on a node that a replica of this model left `away_s` ago (0: has not left); None: never there."""
+        """The start on a node whose last replica left `away_s` seconds ago; 0: one is on it; None: none ever was."""
         if self.nodes is None or away_s is None:
             return self
         return self.model_copy(update=self._found_on(self.nodes, away_s))
 
     def _found_on(self, nodes: Nodes, away_s: float) -> dict[str, Any]:
-        """The fields of this cold start that are better on a node whose last replica left `away_s` ago."""
+        """The fields that shorten a start on a node whose last replica left `away_s` seconds ago."""
         if away_s > kept_for_s(nodes.up.keep_s):
             return {}
         found: dict[str, Any] = {"allocation_s": min(self.allocation_s, nodes.up.found_s)}

@@ -1,4 +1,4 @@
-"""ColdStarts: the base of everything that says how long a replica takes from order to readiness."""
+"""ColdStarts: the base of models of how long a replica takes from its order to readiness."""
 
 from __future__ import annotations
 
@@ -66,19 +66,19 @@ class ColdStarts(Choice):
         return 0.0
 
     def machines(self, rng: np.random.Generator) -> Machines | None:
-        """The nodes of one run that remember what ran there; None: nodes are not told apart."""
+        """The nodes of one run, which keep image, weights and caches; None: a start does not depend on its node."""
         return None
 
     def found(self, away_s: float | None, n_started: int) -> ColdStarts:
-        """The start on a node that a replica of this model left `away_s` ago, after `n_started` starts of the run.
+        """The model of a start on a node whose last replica left `away_s` seconds ago, after `n_started` starts.
 
-        `away_s` is 0 while a replica is there, and None on a node where none ever was.
+        `away_s` is 0 while a replica is on the node, and None if none ever was.
         """
         return self
 
     @property
     def sleep_rule(self) -> Sleep | None:
-        """How replicas too many are put to sleep; None: they are given up."""
+        """How excess replicas are put to sleep; None: they are released."""
         return None
 
     def draw_wake_s(self, rng: np.random.Generator) -> float:

@@ -20,7 +20,7 @@ _ROUNDING_S = 1e-6
 class Hazards:
     """The failures and interruptions of one run; calls `fail(members)` and `warn(members)` when they happen.
 
-    A member is what the fleet has for a replica. The fleet calls `assign_zone` when a replica is ordered,
+    A member is the fleet's object for one replica. The fleet calls `assign_zone` when a replica is ordered,
     `closed_for_s` at the moment its GPU would be granted, `gpu_granted` once it has one, and `released` at its end.
     Lifetimes are drawn in the order in which GPUs are granted. For `zone_outage_s` after an event a zone grants none.
     """
@@ -91,7 +91,7 @@ class Hazards:
         return zone
 
     def gpu_granted(self, member: Hashable) -> None:
-        """A replica has its GPU from now on: draw when that fails or is taken back."""
+        """A replica has its GPU from now on: draw when the GPU fails or is taken back."""
         if self._mean_s_to_failure is not None:
             self._later(float(self._failures.exponential(self._mean_s_to_failure)), self._fail, member)
         index = self._zone_of.get(member)

@@ -1,4 +1,4 @@
-"""Nodes that remember: a replica that starts where this model ran lately finds image and weights in a warmer tier."""
+"""Nodes that keep files: a replica that starts where the model ran lately finds image and weights in a fast tier."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ class KeptWeights(Config):
 class Nodes(Config):
     """Machines with room for a few replicas each, and what a start finds on one.
 
-    A copy is there from the moment a replica became ready on the node until `keep_s` after the last one left; with the
-    node (`up`) goes all that is on it. Of several copies of the weights the fastest is read. Other models' pressure on
-    the caches is what makes `keep_s` short; it is not played. Where every node is full, a further one is started cold.
+    A copy exists from the moment a replica became ready on the node until `keep_s` seconds after the last replica left;
+    when the node itself (`up`) is given up, all its copies are lost. Of several copies of the weights the fastest is
+    read. Other models that use the same node are not simulated: a short `keep_s` stands for their pressure on its
+    caches. Where every node is full, a new replica starts on a further, cold node.
     """
 
-    n_nodes: int = Field(ge=1, description="that a new replica may get")
-    replicas_per_node: int = Field(ge=1, description="that find room on one node: its GPUs over those of a replica")
+    n_nodes: int = Field(ge=1, description="nodes that a new replica may get")
+    replicas_per_node: int = Field(ge=1, description="replicas that fit on a node: its GPUs / GPUs per replica")
     choice: Literal["warmest", "in_turn", "random"] = Field(
-        description="the node a new replica gets: the one left last (used ones first), each in turn, or any with room"
+        description="the node a new replica gets: warmest: the one in use or left last; in_turn; random: any with room"
     )
     up: Kept = Field(description="the node itself: found_s is the allocation's median on one that is up")
     image: Kept = Field(description="the container image: found_s is 0 if nothing is left to do")
@@ -57,7 +58,7 @@ class Nodes(Config):
 
 
 class Machine:
-    """One node at work: how many replicas it holds, and when the last one left that had become ready there."""
+    """One node of a run: how many replicas it holds, and when the last replica left that had become ready on it."""
 
     __slots__ = ("n_replicas", "n_ready", "left_s")
 
@@ -66,12 +67,12 @@ class Machine:
         self.left_s: float | None = None
 
     def away_s(self, now_s: float) -> float | None:
-        """How long ago the last replica left; 0 while one is there, None if none ever was."""
+        """Seconds since the last replica left; 0 while a ready one is on the node, None if none ever was."""
         return 0.0 if self.n_ready else None if self.left_s is None else now_s - self.left_s
 
 
 class Machines:
-    """The nodes of one run: gives each new replica one."""
+    """The nodes of one run; assigns one to each new replica."""
 
     def __init__(self, nodes: Nodes, rng: np.random.Generator):
         self._nodes = nodes
@@ -80,7 +81,7 @@ class Machines:
         self._turn = -1
 
     def best_away_s(self, now_s: float) -> float | None:
-        """How long ago the warmest node with room was left."""
+        """Seconds since the last replica left the warmest node with room; None if that node was never used."""
         return self._warmest(now_s).away_s(now_s)
 
     def place(self, now_s: float) -> Machine:
@@ -96,7 +97,8 @@ class Machines:
             return self._warmest(now_s)
         machines = self._machines
         if self._nodes.choice == "random":
-            # Every replica takes one draw, even if no node has room, so that equal numbers of orders have equal luck.
+            # Every order takes one draw, even if no node has room, so that fleets that order equally many replicas
+            # draw the same numbers.
             draw = float(self._rng.random())
             free = [machine for machine in machines if self._has_room(machine)] or machines
             return free[int(draw * len(free))]

@@ -1,4 +1,4 @@
-"""Where replicas come from: the wait for a GPU, the node it is on, and the cold start that follows."""
+"""The start of a replica: its wait for a GPU, the node that the GPU is on, and the cold start that follows."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from sim.records import ReplicaState
 
 
 class Start(NamedTuple):
-    """What an order for a replica leads to."""
+    """The drawn start of one replica."""
 
-    wait_s: float  # until a GPU is granted; not paid for
+    wait_s: float  # from the order until a GPU is granted; not paid for
     stages: Stages
-    mean_s: float  # from the order to ready, as one could expect
+    mean_s: float  # expected seconds from the order to readiness, known when it is ordered
 
 
 class Supply:
     """Cold starts of one run, each drawn when it is ordered.
 
-    The streams "cold_start", "capacity", "nodes" and "wake" are its own, so that two fleets that order equally many
-    replicas have the same luck, whichever tier they find.
+    It draws from random streams of its own ("cold_start", "capacity", "nodes", "wake"), so that two fleets that order
+    equally many replicas draw the same numbers, whichever storage tier their replicas find.
     """
 
     def __init__(self, cold_start: ColdStarts, weight_bytes: float, streams: Streams):
@@ -41,18 +41,18 @@ class Supply:
         return self._cold.sleep_rule
 
     def mean_s(self, now_s: float) -> float:
-        """What a start ordered now is expected to take on the warmest node."""
+        """Expected seconds of a start ordered now on the warmest node."""
         away_s = None if self._machines is None else self._machines.best_away_s(now_s)
         return self._refused_s + self._kind(away_s).mean_s(self._weight_bytes)
 
     def order(self, machine: Machine | None, now_s: float) -> Start:
-        """A replica that is to start now on the node that `place` named."""
+        """Draw the start of a replica ordered now, on the node that `place` returned."""
         cold = self._kind(None if machine is None else machine.away_s(now_s))
         stages = cold.draw(self._rng, self._weight_bytes)
         return Start(self._wait_s(), stages, self._refused_s + cold.mean_s(self._weight_bytes))
 
     def wake(self) -> Start:
-        """A replica that is to wake up now."""
+        """Draw the start of a sleeping replica that is to wake now."""
         sleep = self._cold.sleep_rule
         assert sleep is not None
         stages = ((ReplicaState.ENGINE_START, self._cold.draw_wake_s(self._wake_rng)),)
@@ -60,17 +60,17 @@ class Supply:
         return Start(wait_s, stages, mean_wait_s + self._cold.mean_wake_s)
 
     def place(self, now_s: float) -> Machine | None:
-        """A node for a replica that is ordered now; None if nodes are not told apart."""
+        """A node for a replica that is ordered now; None if starts do not depend on their node."""
         return None if self._machines is None else self._machines.place(now_s)
 
     def ready(self, machine: Machine | None, has_started: bool = True) -> None:
-        """A replica has become ready on its node."""
+        """Count a replica that has become ready on its node; `has_started`: by a cold start, not warm from second 0."""
         self._started += has_started
         if machine is not None:
             machine.n_ready += 1
 
-    def gone(self, machine: Machine | None, was_ready: bool, now_s: float) -> None:
-        """A replica has left its node, from which it served or not."""
+    def released(self, machine: Machine | None, was_ready: bool, now_s: float) -> None:
+        """Count a replica that has left its node; `was_ready` if it had become ready on it."""
         if machine is None:
             return
         machine.n_replicas -= 1

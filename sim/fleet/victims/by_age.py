@@ -12,7 +12,7 @@ from sim.views import ReplicaView
 class Newest(Victim):
     """The replica ordered last, busy or not. Source: of pods that are otherwise equal, Kubernetes deletes the newest.
 
-    Where on-demand replicas stand in for spot ones, these are the newest.
+    Spot replicas and on-demand ones that stand in for them are treated alike.
     """
 
     kind: Literal["newest"] = "newest"

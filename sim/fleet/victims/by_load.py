@@ -12,7 +12,7 @@ from sim.views import ReplicaView
 class LongestIdle(Victim):
     """The replica that has been idle longest; if none is idle, the one with the fewest requests.
 
-    It suits idle timeouts: a scaler that counts the replicas that have been idle too long means these.
+    It suits idle timeouts: a scaler that asks for fewer replicas because some have been idle too long means these.
     """
 
     kind: Literal["longest_idle"] = "longest_idle"
