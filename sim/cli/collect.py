@@ -15,7 +15,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="llm-traffic-sim collect", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a sweep")
     folder = parser.parse_args(argv).folder
-    from sim.study.collect import collect, tell
+    from sim.study.collect import collect, write_and_print
 
-    tell(collect(folder), folder)
+    write_and_print(collect(folder), folder)
     return 0

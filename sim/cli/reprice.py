@@ -23,9 +23,9 @@ def main(argv: Sequence[str]) -> int:
         help="the bill in parts, too; may be repeated",
     )  # fmt: skip
     given = parser.parse_args(argv)
-    from sim.study.reprice import reprice_folder, tell
+    from sim.study.reprice import reprice_folder, write_and_print
 
     folder = reprice_folder(given.output, given.words, given.config_dir, given.by)
-    complete = tell(folder)
+    complete = write_and_print(folder)
     print(f"-> {folder}")
     return 0 if complete else 1

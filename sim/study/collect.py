@@ -1,4 +1,4 @@
-"""A sweep into one table: read every row file, write results.csv and results.parquet, say what came out.
+"""A sweep into one table: read every row file, write results.csv and results.parquet, print comparison and verdicts.
 
 `llm-traffic-sim collect DIR` does it again for a folder whose sweep was cut short.
 """
@@ -68,7 +68,7 @@ def row_files(folder: Path, names: Sequence[str] | None = None) -> list[Path]:
     """The row files of a study, in the order of its sweep, or of the scenarios with these digests."""
     listed = [folder / name / ROW for name in (scenarios_of(folder) if names is None else names)]
     found = [path for path in listed or sorted(folder.glob(f"*/{ROW}")) if path.is_file()]
-    for path in found:  # the digest of a row is the name of a folder wherever it is used
+    for path in found:  # Everything that reads a row takes its digest for the name of its folder.
         if (read_json(path) or {}).get("digest", path.parent.name) != path.parent.name:
             raise ConfigError(f"{path}: is the row of another folder")
     return found
@@ -84,7 +84,7 @@ def scenarios_of(folder: Path) -> list[str]:
 
 
 def missing(table: pd.DataFrame, folder: Path) -> str:
-    """What to say of the scenarios of a study that have no row, as those that a sweep did not get to; '' if none."""
+    """A line on the scenarios of a study that have no row because the sweep was cut short; '' if all have one."""
     listed = scenarios_of(folder)
     n_missing = len(set(listed) - set(table["digest"]))
     if not n_missing:
@@ -93,20 +93,20 @@ def missing(table: pd.DataFrame, folder: Path) -> str:
 
 
 def notes(folder: Path, names: Sequence[str] | None = None) -> list[str]:
-    """What a reader of the results should know: each note of the scenarios once, and how many it concerns.
+    """What a reader of the results should know: each note of the scenarios once, and how many scenarios have it.
 
-    Notes that differ in nothing but numbers count as one, told with the numbers of the first.
+    Notes that differ in nothing but numbers count as one, printed with the numbers of the first.
     """
     rows = [row for path in row_files(folder, names) if (row := read_json(path))]
     found: dict[str, tuple[list[str], set[str]]] = {}
     for row in rows:
         for note in row.get("notes", []):
-            said, concerned = found.setdefault(re.sub(r"\d+(\.\d+)?", "#", note), ([], set()))
-            said.append(note)
+            wordings, concerned = found.setdefault(re.sub(r"\d+(\.\d+)?", "#", note), ([], set()))
+            wordings.append(note)
             concerned.add(row["digest"])
     return [
-        f"{len(concerned)} of {len(rows)} scenarios{', such as' if len(set(said)) > 1 else ''}: {said[0]}"
-        for said, concerned in found.values()
+        f"{len(concerned)} of {len(rows)} scenarios{', such as' if len(set(wordings)) > 1 else ''}: {wordings[0]}"
+        for wordings, concerned in found.values()
     ]
 
 
@@ -132,8 +132,8 @@ def _no_formula(cell: Any) -> Any:
     return f"'{cell}" if isinstance(cell, str) and re.match(r"[=@\t\r]|[+-](?![\d.])", cell) else cell
 
 
-def tell(table: pd.DataFrame, folder: Path) -> None:
-    """Write the table and its figures; print the comparison, the verdict and what failed."""
+def write_and_print(table: pd.DataFrame, folder: Path) -> None:
+    """Write the table and its figures; print the comparison, the verdicts and the failed scenarios."""
     from sim.report import tables
 
     write_table(table, folder)
@@ -160,7 +160,7 @@ def _draw(named: pd.DataFrame, folder: Path) -> None:
     figures.cost_against_tail_latency(named, path, slo_ttft_s=limit, shape=GROUP, fleet=LABEL)
     for row in done.to_dict("records"):
         drawn = folder / row["digest"] / TIMELINE
-        if drawn.is_file():  # again under a name that a person can find
+        if drawn.is_file():  # A copy under a readable name: the folder's own name is a digest.
             write_bytes(folder / "timelines" / f"{_file_name(row)}.png", drawn.read_bytes())
 
 

@@ -1,8 +1,8 @@
 """Which scenarios of a sweep compete with each other, and what each is called among them.
 
-Those that were asked the same question compete: the same traffic, lengths, tasks, model and SLO over the same time.
-It is read off their resolved configs, since any key may change it (an experiment brings its own traffic); what was
-varied only names the questions and the competitors.
+Scenarios compete if they have the same traffic, lengths, tasks, model and SLO over the same time: the same question.
+The question is read off the resolved config of each scenario, since any key may change it (an experiment brings its
+own traffic); the varied keys only give names to the questions and the competitors.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ GROUP, LABEL = "group", "label"
 """Columns added for printing: which scenarios compete with each other, and what each is called among them."""
 
 QUESTION = ("arrivals", "lengths", "tasks", "model", "slo", "seed", "horizon_s", "warmup_s", "drain_s")
-"""Config groups and keys that say what is to be served, and how well; all others say by what, and compete."""
+"""Config groups and keys that state the work and its SLO; all others state what serves it, and make competitors."""
 
 GIVEN = "given_"
-"""Stands before a given key that has the name of a figure."""
+"""Prefix of a column for a given key whose own name is that of a figure."""
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was built
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # The C loader is ten times as fast; some builds lack it.
 
 Questions = list[str | None]
-"""Of every row of a table; None if unknown."""
+"""The question of every row of a table, as `question` gives it; None if it is unknown."""
 
 
 def labelled(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Adds `group` and `label`: scenarios of one question compete, whatever else was varied names the competitors.
+    """Adds `group` and `label`: scenarios of one question are one group, and all other varied keys make their labels.
 
-    Whoever serves less traffic, or another model, is not cheaper for it. Scenarios that left no config, as failed
-    ones, are put where the keys that they were given say.
+    Scenarios of different questions are never compared: a fleet is not cheaper because it served less traffic, or a
+    smaller model. A scenario without a config, such as a failed one, is grouped by the keys that it was given.
     """
     given = list(table.columns[: table.columns.get_loc("status")])
     varied = [key for key in given if table[key].nunique(dropna=False) > 1]
@@ -44,7 +44,7 @@ def labelled(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     contested = {key for key in varied if _varies_within(table[key], questions)}
     asked = [key for key in varied if _names_a_question(key) and key not in contested]
     for key in sorted(set(varied) - set(asked), key=lambda key: (key in contested, varied.index(key))):
-        if _told_apart(table, [*asked, key], questions) > _told_apart(table, asked, questions):
+        if _n_distinguished(table, [*asked, key], questions) > _n_distinguished(table, asked, questions):
             asked.append(key)
     rest = [key for key in varied if key not in asked or key in contested] or [key for key in given if key == "fleet"]
     out = table.copy()
@@ -54,7 +54,7 @@ def labelled(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 
 def question(config: Path) -> str | None:
-    """What a scenario was asked, as one text: the QUESTION of its resolved config; None if there is no config."""
+    """The values of the QUESTION keys of a resolved config as one text; None if there is no readable config."""
     try:
         resolved = yaml.load(config.read_text(encoding="utf-8"), Loader=_LOADER)
     except (OSError, yaml.YAMLError):
@@ -63,7 +63,7 @@ def question(config: Path) -> str | None:
 
 
 def _canonical(value: Any) -> Any:
-    """One form of equal values: 1 and 1.0 ask the same."""
+    """The same form for equal values: 1 and 1.0 are the same question."""
     if isinstance(value, dict):
         return {str(key): _canonical(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -89,19 +89,20 @@ def _names_a_question(key: str) -> bool:
     return re.split(r"[./@]", key.removeprefix(GIVEN), maxsplit=1)[0] in QUESTION
 
 
-def _told_apart(table: pd.DataFrame, keys: list[str], questions: Questions) -> int:
-    """How many of the questions have names of their own by these keys."""
+def _n_distinguished(table: pd.DataFrame, keys: list[str], questions: Questions) -> int:
+    """How many different names these keys give to the questions."""
     names = _names(table, keys, questions) or [""] * len(table)
     return len({name for name, asked in zip(names, questions, strict=True) if asked is not None})
 
 
 def _names(table: pd.DataFrame, keys: list[str], questions: Questions) -> list[str]:
     """The values of these keys in one text per row: all that occur in its question, or its own if that is unknown."""
-    said = [_said(table[key], key, questions) for key in keys]
-    return [", ".join(parts) for parts in zip(*said, strict=True)]
+    texts_by_key = [_texts(table[key], key, questions) for key in keys]
+    return [", ".join(parts) for parts in zip(*texts_by_key, strict=True)]
 
 
-def _said(values: pd.Series, key: str, questions: Questions) -> list[str]:
+def _texts(values: pd.Series, key: str, questions: Questions) -> list[str]:
+    """One text per row for one key: all its values in the row's question, joined by |, or the row's own value."""
     together = {asked: "|".join(own) for asked, own in _values_of(values, questions).items()}
     texts = [_text(value) if asked is None else together[asked] for value, asked in zip(values, questions, strict=True)]
     return texts if key in ("arrivals", "fleet") else [f"{key.removeprefix(GIVEN)}={text}" for text in texts]
@@ -113,7 +114,7 @@ def _text(value: Any) -> str:
 
 
 def _unmistakable(names: list[str], questions: Questions) -> list[str]:
-    """Names of which none stands for two questions, as it may where keys were not given but changed in a file."""
+    """The names with a number added where one name stands for two questions: keys may differ in a file unnoticed."""
     seen: dict[str, list[str]] = {}
     for name, asked in zip(names, questions, strict=True):
         if asked is not None and asked not in seen.setdefault(name, []):

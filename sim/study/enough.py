@@ -17,7 +17,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 class Enough:
-    """Says after which replications to look, and at each look whether they suffice."""
+    """Decides after how many replications to look at the results, and at each look whether to play more."""
 
     def __init__(self, scenario: Scenario, replications: int | str | None = None):
         """`replications` overrules the scenario's. Raises ConfigError for fewer than one."""
@@ -33,11 +33,12 @@ class Enough:
 
     @property
     def confidence(self) -> float:
-        """What the 95 % intervals of the summary are computed at."""
+        """The nominal confidence at which the 95 % intervals of the summary are computed."""
         return confidence_of(AUTO if self._is_auto else self._sizes[0])
 
     def sizes(self, rows: Rows) -> Iterator[int]:
-        """How many replications to have played, until `rows`, which the caller fills up to that, suffice."""
+        """Yields how many replications to have played by the next look, until `rows` suffice. The caller adds the
+        summaries of new replications to `rows` between two yields."""
         before: list[Shortfall] = []
         for size in self._sizes:
             yield size
@@ -52,21 +53,22 @@ class Enough:
             before = short
 
     def reasons(self) -> list[str]:
-        """Why no more were added, once a look has said so; none for a given number."""
+        """Why no more replications were added, one line; empty for a given number, or before the last look."""
         return self._why
 
     def row(self, rows: Rows) -> dict[str, Any]:
-        """The summary over the replications: intervals and judgement are those of how they came to be so many."""
+        """The summary over the replications. If their number was found by looking, intervals and judgement allow for
+        the looks."""
         return over_replications(rows, self._target, self._judgement, self.confidence)
 
 
 def confidence_of(replications: int | str) -> float:
-    """What 95 % intervals are computed at, by how many replications were asked for (see STOPPING_CONFIDENCE)."""
+    """The nominal confidence for 95 % intervals, given the setting of `replications` (see STOPPING_CONFIDENCE)."""
     return STOPPING_CONFIDENCE if replications == AUTO else CONFIDENCE
 
 
 def few_requests(rows: Rows) -> Iterator[str]:
-    """What to say of a p99 that rests on so few requests that it is hardly more than their maximum."""
+    """A note if a p99 rests on fewer than REQUESTS_OF_A_P99 requests: then it is hardly more than their maximum."""
     fewest = min((row["requests"] for row in rows), default=0)
     if 0 < fewest < REQUESTS_OF_A_P99:
         of = "a replication" if len(rows) > 1 else "this run"

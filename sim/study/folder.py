@@ -1,4 +1,4 @@
-"""Where results go: folders named after their content, files that are whole or not there at all."""
+"""The folders and files of results: folders are named after their content, files are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REQUESTS, SPANS, TIMELINE = "requests.parquet", "spans.parquet", "timeline.png"
 ROW = "row.json"
 """Written last: a folder with an `ok` row holds a finished scenario."""
 MANIFEST = "study.json"
-"""Which folders belong to the last sweep of a study; older ones stay on disk but leave the table."""
+"""Lists the folders of the last sweep of a study; folders of older sweeps stay on disk but are not in the table."""
 RESULTS = "results"
 
 
@@ -64,12 +64,12 @@ def all_or_nothing(folder: Path) -> Iterator[None]:
 
 
 def sizes(folder: Path) -> dict[str, int]:
-    """Bytes of each file of a scenario but its row, which promises them."""
+    """Bytes of each file of a scenario except its row, which lists these sizes."""
     return {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file() and path.name != ROW}
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a scenario was played to its end and every file that its row promises is there, as long as it was."""
+    """Whether a scenario was played to its end and every file that its row lists exists with the listed size."""
     row = read_json(folder / ROW)
     if not isinstance(row, dict) or row.get("status") != "ok" or not isinstance(row.get("files"), dict):
         return False
@@ -95,7 +95,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON can hold it."""
+    """`value` in the types that JSON has: numpy numbers as plain ones, NaN and infinity as None, others as text."""
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -118,21 +118,21 @@ def read_json(path: Path) -> Any:
 
 
 def require_writable(folder: Path) -> None:
-    """Say, before any work is done, why results cannot go to `folder`; leaves nothing behind. Raises ConfigError."""
-    at = next((p for p in (folder, *folder.parents) if p.exists()), Path("."))
+    """Raise ConfigError, before any work is done, if results cannot be written to `folder`. Leaves nothing behind."""
+    parent = next((p for p in (folder, *folder.parents) if p.exists()), Path("."))
     try:
-        probe = at / f".writable.{os.getpid()}"
+        probe = parent / f".writable.{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ConfigError(f"output.dir: cannot write to {folder}: {at} says {error.strerror or error}") from None
+        raise ConfigError(f"output.dir: cannot write to {folder}: {parent} says {error.strerror or error}") from None
 
 
 def digest(config: Mapping[str, Any], code: Mapping[str, str] | None = None) -> str:
     """Twelve hex digits that name a scenario: its resolved config, the program that runs it and the traces it reads.
 
-    `code` is what else it runs: classes of plug-ins and notebooks (see `policy_code`). Where results are put
-    (`output.dir`, `output.study`) does not matter.
+    `code` is the code of plug-in and notebook classes in the scenario (see `policy_code`). The place of the results
+    (`output.dir`, `output.study`, `output.folder`) is left out.
     """
     content = {k: v for k, v in config.items() if k != "output"}
     content["output"] = {k: v for k, v in (config.get("output") or {}).items() if k not in ("dir", "study", "folder")}
@@ -149,7 +149,7 @@ def program_hash() -> str:
     """Hash of every source file of the program and of the versions of what its numbers depend on."""
     root = Path(__file__).resolve().parent.parent
     total = hashlib.sha256(np.__version__.encode())
-    presets = (conf_dir() / "log").glob("*.yaml")  # what a log means is data
+    presets = (conf_dir() / "log").glob("*.yaml")  # These files decide how a log is read, so numbers depend on them.
     for path in sorted([*root.rglob("*.py"), *presets]):
         total.update(path.name.encode() if path.suffix == ".yaml" else str(path.relative_to(root)).encode())
         total.update(path.read_bytes())
@@ -172,7 +172,7 @@ def files_named_in(value: Any) -> Iterator[str]:
 
 
 def _files_hash(name: str) -> list[str]:
-    """Of a file, or of each that a folder or a glob stands for; empty where there is none, as its reader will say."""
+    """The hash of a file, or of each file of a folder or glob; empty if there is none, which its reader refuses."""
     try:
         return [_file_hash(str(file)) for file in files_of(name)]
     except (TraceError, OSError):

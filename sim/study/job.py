@@ -52,7 +52,7 @@ def run_alone(config: dict[str, Any]) -> Path:
     name = digest(config, code_or_unique(scenario))
     folder = Path(config["output"]["dir"]) / "runs" / f"{scenario.name}-{name}"
     require_writable(folder)
-    result = replicate(scenario, keep_runs=wants_tables(scenario, alone=True), tell=_tell)
+    result = replicate(scenario, keep_runs=wants_tables(scenario, alone=True), on_progress=_print_progress)
     with all_or_nothing(folder):
         write_result(folder, config, scenario, result, alone=True)
         write_json(folder / ROW, _ok_row(name, {}, result, folder))
@@ -73,7 +73,8 @@ def run_in_sweep(
 ) -> None:
     """Simulate and leave a row, whatever happens: a failed scenario is a row that says so, never an exception.
 
-    `parts` are objects in place of configuration, by dotted key; `code` is what the sweep found them to run.
+    `parts` are objects in place of configuration, by dotted key; `code` is the code of their classes as the sweep found
+    it (see `code_or_unique`).
     """
     end_with_parent()
     name = config["output"]["folder"]
@@ -96,8 +97,8 @@ def run_in_sweep(
 
 @cache
 def end_with_parent() -> None:
-    """Let a worker process end within a second of the process that started it, as nothing waits for its rows then."""
-    parent = int(os.environ.get(PARENT_PID, os.getppid()))  # by now the parent may have gone already
+    """Let a worker process end within a second of the process that started it: after that, nothing reads its rows."""
+    parent = int(os.environ.get(PARENT_PID, os.getppid()))  # The variable is right even if the parent has ended by now.
     if current_process().name == "MainProcess":
         return
 
@@ -119,7 +120,8 @@ def parsed(config: dict[str, Any], parts: Mapping[str, Config] | None = None) ->
 
 
 def code_or_unique(scenario: Scenario) -> dict[str, str]:
-    """What a scenario runs beside the program; a name never used before if that cannot be described."""
+    """The code that a scenario runs beside the program's own (see `code_of`); a new unique entry if that code cannot be
+    described, so that no earlier result is taken for this scenario's."""
     try:
         return code_of(scenario)
     except Undescribable as undescribable:
@@ -140,9 +142,9 @@ def failed_row(name: str, overrides: dict[str, str], error: str) -> dict[str, An
 
 
 def _ok_row(name: str, overrides: dict[str, str], result: Result, folder: Path) -> dict[str, Any]:
-    kept = {k: "inf" if v == math.inf else v for k, v in result.summary.items()}  # JSON has none, the table needs it
-    said = {"status": "ok", "digest": name, "overrides": overrides, "error": None}
-    return said | {"notes": list(result.notes), "files": sizes(folder), "summary": kept}
+    kept = {k: "inf" if v == math.inf else v for k, v in result.summary.items()}  # JSON has no infinity
+    outcome = {"status": "ok", "digest": name, "overrides": overrides, "error": None}
+    return outcome | {"notes": list(result.notes), "files": sizes(folder), "summary": kept}
 
 
 PARENT_PID = "LLM_TRAFFIC_SIM_PARENT_PID"
@@ -157,6 +159,6 @@ def clean(overrides: dict[str, str]) -> dict[str, str]:
     return {key.lstrip("+"): value for key, value in overrides.items() if key not in _WHERE}
 
 
-def _tell(done: int, of: int) -> None:
+def _print_progress(done: int, of: int) -> None:
     if of > 1:
         print(f"replication {done} of {of} done", file=sys.stderr, flush=True)

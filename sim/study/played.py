@@ -1,4 +1,4 @@
-"""What playing a scenario gave, for Python: one replication with its tables, or all of them with an interval each."""
+"""The results of a scenario, for Python: one replication with its tables, or all of them with intervals."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEADLINES = (
     "meets_slo", "slo_attainment_fraction", "ttft_p50_s", "ttft_p99_s", "e2e_p99_s", "usd_total", "usd_per_mtok_total",
     "usd_per_month", "gpu_hours_paid", "busy_fraction_of_paid", "token_fraction_of_peak", "api_request_fraction",
 )  # fmt: skip
-"""Figures that a result shows of itself; `Result.table` has all of them."""
+"""The figures that a notebook shows of a result; `Result.table` has all of them."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,7 +50,7 @@ class PlayedRun:
 
     @property
     def scenario(self) -> Scenario:
-        """What was played."""
+        """The scenario that was played."""
         return self.run.scenario
 
     @property
@@ -77,7 +77,7 @@ class PlayedRun:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """What a scenario gave: one summary over its replications, and what it rests on, replication by replication.
+    """The results of a scenario: one summary over its replications, and the numbers of each replication.
 
     >>> import sim
     >>> base = sim.scenario("lengths=fixed", horizon_s=60, **{"arrivals.rate_per_s": 0.5})
@@ -91,14 +91,14 @@ class Result:
     per_replication: list[dict[str, Any]]
     usages: list[Usage]
     bills: list[pd.DataFrame]
-    runs: list[Run]  # empty unless kept
+    runs: list[Run]  # empty unless replicate(..., keep_runs=True)
     notes: tuple[str, ...]  # what a reader of the results should know
     name: str = "scenario"
     receipts: tuple[Receipt, ...] = ()  # of the request logs that the traffic came from
     confidence: float = CONFIDENCE
-    """What intervals are computed at to be 95 %: more where replications were added until they sufficed."""
+    """The nominal confidence of the intervals, so that they cover 95 %: above 0.95 after replications="auto"."""
     folder: Path | None = field(default=None)
-    """Where it was read from; None if it was played in this process."""
+    """The folder that the result was read from; None if it was played in this process."""
 
     def __getitem__(self, metric: str) -> Interval:
         """A figure with its interval over replications, however few. Raises KeyError, with the nearest name."""
@@ -107,7 +107,9 @@ class Result:
             raise KeyError(f"{metric}: is not a figure of the summary" + (f"; did you mean {near[0]}?" if near else ""))
         if isinstance(self.summary[metric], (str, bool)) or metric not in self.per_replication[0]:
             raise KeyError(f"{metric}: is not a figure of a replication, and has no interval; see Result.summary")
-        if self.summary[metric] == math.inf:  # which the replications of a loaded result, in JSON, cannot say
+        if (
+            self.summary[metric] == math.inf
+        ):  # The replications of a loaded result come from JSON, which has no infinity.
             return Interval(math.inf, replications=len(self.per_replication))
         return estimate(metric, self.per_replication, self.confidence)
 
@@ -172,7 +174,7 @@ def figures_table(summary: dict[str, Any]) -> pd.DataFrame:
 
 
 def headline_table(summary: dict[str, Any]) -> pd.DataFrame:
-    """The rows of `figures_table` that are worth a first look."""
+    """The rows of `figures_table` for the HEADLINES."""
     table = figures_table(summary)
     return table.loc[[key for key in HEADLINES if summary.get(key) is not None]]
 
@@ -187,9 +189,9 @@ def _number(mean: float, half_width: float | None) -> str:
 
 
 def _as_html(title: str, table: pd.DataFrame, notes: tuple[str, ...]) -> str:
-    said = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
     head = f"<p><b>{html.escape(title)}</b></p>"
-    return f"{head}{table.to_html(na_rep='', float_format='{:.4g}'.format)}" + (f"<ul>{said}</ul>" if said else "")
+    return f"{head}{table.to_html(na_rep='', float_format='{:.4g}'.format)}" + (f"<ul>{items}</ul>" if items else "")
 
 
 def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
@@ -198,10 +200,10 @@ def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _with_pool(facts: Facts, columns: dict[str, Any]) -> dict[str, Any]:
-    """The table with the name of each row's pool in front, where there are several; "" for none."""
-    numbers = columns["pool"]
+    """The columns with the name of each row's pool in front, where there are several; "" for a row of no pool."""
+    pool_index = columns["pool"]
     others = {name: column for name, column in columns.items() if name != "pool"}
     if len(facts.pools) <= 1:
         return others
-    names = np.array([*(pool.name for pool in facts.pools), ""])  # -1 is the last
-    return {"pool": names[numbers], **others}
+    names = np.array([*(pool.name for pool in facts.pools), ""])  # The last entry is found at -1, which means no pool.
+    return {"pool": names[pool_index], **others}

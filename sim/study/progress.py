@@ -1,4 +1,4 @@
-"""Says how far a sweep is: a bar on a terminal, now and then a line elsewhere. It only counts finished row files."""
+"""Shows the progress of a sweep: a bar on a terminal, elsewhere a line every 15 s. It counts finished row files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _LOOK_EVERY_S = 0.3
-_SPEAK_EVERY_S = 15.0
+_PRINT_EVERY_S = 15.0
 
 
 @contextmanager
@@ -39,10 +39,10 @@ def _bar(n_total: int, n_done: Callable[[], int], what: str, stop: threading.Eve
 
 
 def _lines(n_total: int, n_done: Callable[[], int], what: str, stop: threading.Event) -> None:
-    began = spoke = time.monotonic()
+    began_s = printed_s = time.monotonic()
     print(f"{what}: {n_total} to do", file=sys.stderr, flush=True)
     while not stop.wait(_LOOK_EVERY_S):
-        now = time.monotonic()
-        if now - spoke >= _SPEAK_EVERY_S:
-            spoke = now
-            print(f"{what}: {n_done()} of {n_total} done after {now - began:.0f} s", file=sys.stderr, flush=True)
+        now_s = time.monotonic()
+        if now_s - printed_s >= _PRINT_EVERY_S:
+            printed_s = now_s
+            print(f"{what}: {n_done()} of {n_total} done after {now_s - began_s:.0f} s", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""One scenario, one or all of its replications: simulate, audit, sum up, price, summarize; only then an interval."""
+"""Play one or all replications of a scenario: simulate, audit, sum up, price, summarize; then take the intervals."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def replicate(
     scenario: Scenario,
     replications: int | Literal["auto"] | None = None,
     keep_runs: bool = False,
-    tell: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Result:
     """Play every replication of a scenario, each with its own random streams. Raises SimError.
 
     `replications` defaults to the scenario's; "auto" adds as many as its `study.precision` needs, and a note says which
     metric was the last. A run holds every request; `keep_runs` keeps them for `Result.requests` and `Result.spans`.
-    `tell(done, of)` is called after each, `of` being how many there will be at the next look.
+    `on_progress(done, of)` is called after each replication; `of` is the number planned so far.
 
     >>> import sim
     >>> base = sim.scenario("lengths=fixed", horizon_s=60, **{"arrivals.rate_per_s": 0.5})
@@ -69,8 +69,8 @@ def replicate(
             notes |= dict.fromkeys(played.notes)
             if keep_runs:
                 runs.append(played.run)
-            if tell is not None:
-                tell(number + 1, size)
+            if on_progress is not None:
+                on_progress(number + 1, size)
     notes |= dict.fromkeys([*steadiness.notes(), *few_requests(summaries), *enough.reasons()])
     return Result(
         enough.row(summaries), summaries, usages, bills, runs, tuple(notes), scenario.name, receipts_of(scenario),
@@ -79,7 +79,7 @@ def replicate(
 
 
 def receipts_of(scenario: Scenario) -> tuple[Receipt, ...]:
-    """What was understood of each request log that the traffic comes from. Raises TraceError."""
+    """The receipt of each request log that the traffic comes from: how it was read. Raises TraceError."""
     logs = Workload(scenario.arrivals, scenario.lengths, scenario.tasks).logs
     return tuple(log.receipt for log in logs if log.receipt is not None)
 

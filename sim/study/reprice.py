@@ -44,7 +44,7 @@ SHOWN = ("usd_total", "usd_gpu", "usd_api", "usd_per_mtok_total")
 
 
 class _Priced(Config):
-    prices: Prices  # so that a violation is told with its full key
+    prices: Prices  # A field of its own, so that an error names the full key: prices.gpu...
 
 
 def reprice_folder(
@@ -57,9 +57,9 @@ def reprice_folder(
     """Bill a finished run, or every finished scenario of a sweep, anew. Returns the new folder.
 
     `words` are `prices=NAME` (a file of conf/prices; without it the run's own prices), `prices/overhead=NAME` (a file
-    of conf/prices/overhead), `prices.key=value` for a key that is there, and `+prices.key=value` for one that need not
-    be; `by` names keys of BY. With `by`, `words` may be empty. `names` are the digests of the
-    scenarios wanted; None: those of the last sweep into the folder.
+    of conf/prices/overhead), `prices.key=value` for a key that the list has, and `+prices.key=value` for one that it
+    may lack; `by` names keys of BY. With `by`, `words` may be empty. `names` are the digests of the scenarios wanted;
+    None: those of the last sweep into the folder.
     A scenario that the list cannot price becomes a failed row; raises ConfigError, with nothing written, if none can.
     """
     runs = _finished_runs(output, names)
@@ -95,7 +95,8 @@ def _finished_runs(output: Path, names: Sequence[str] | None) -> list[Path]:
 
 
 def _priced_or_missing(output: Path, runs: list[Path]) -> list[str]:
-    """The scenarios of a sweep but those that failed: what a sweep did not get to is missing from its prices too."""
+    """The digests of a sweep's scenarios except failed ones. Scenarios not yet played stay in the list, so that the
+    re-priced table says that they are missing."""
     priced = [run.name for run in runs]
     listed = collect.scenarios_of(output)
     return [name for name in listed if name in priced or not (output / name / ROW).is_file()] or priced
@@ -196,8 +197,11 @@ def _write(run: Path, folder: Path, outcome: dict[str, Any] | ConfigError) -> No
     write_json(folder / ROW, row | {"summary": after, "before": {key: before.get(key) for key in SHOWN}})
 
 
-def tell(folder: Path) -> bool:
-    """Print the bills before and after, and who is cheapest now; write a sweep's table. True if all could be priced."""
+def write_and_print(folder: Path) -> bool:
+    """Print the bills before and after and the verdicts at the new prices; write a sweep's table.
+
+    True if all scenarios could be priced.
+    """
     if not (folder / MANIFEST).is_file():
         _print_before_and_after([("", read_json(folder / ROW))])
         return True

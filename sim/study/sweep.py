@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from sim.errors import INTERRUPTED
 from sim.schema import ConfigError
-from sim.study.collect import collect, tell
+from sim.study.collect import collect, write_and_print
 from sim.study.grid import Planned, plan, play_grid
 from sim.study.job import plain_config
 
@@ -36,7 +36,7 @@ def run_sweep(
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
     table = collect(folder)
-    tell(table, folder)
+    write_and_print(table, folder)
     if (table["status"] != "ok").any():
         raise SystemExit(1)
 

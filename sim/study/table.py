@@ -1,4 +1,4 @@
-"""Table: what a sweep gave, for Python, from the rows in its folder."""
+"""Table: the results of a sweep, for Python, from the rows in its folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Verdicts(tuple[str, ...]):
 
 
 class Table:
-    """The scenarios of a sweep: one row each in `frame`, a verdict per question, and what else their folder knows.
+    """The scenarios of a sweep: one row each in `frame`, a verdict per question, and their replications and bills.
 
     >>> import sim
     >>> base = sim.scenario("lengths=fixed", horizon_s=60, **{"arrivals.rate_per_s": 0.5})
@@ -98,8 +98,8 @@ class Table:
         for key in columns:
             if key + CI_SUFFIX in self._named:
                 shown = shown.assign(**{key: _with_interval(self._named[key], self._named[key + CI_SUFFIX])})
-        said = "".join(f"<li>{html.escape(line)}</li>" for line in (*self.verdicts, *self.notes))
-        return f"{shown.to_html(index=False, na_rep='', float_format='{:.4g}'.format)}<ul>{said}</ul>"
+        items = "".join(f"<li>{html.escape(line)}</li>" for line in (*self.verdicts, *self.notes))
+        return f"{shown.to_html(index=False, na_rep='', float_format='{:.4g}'.format)}<ul>{items}</ul>"
 
 
 def _with_interval(means: pd.Series, half_widths: pd.Series) -> list[str]:

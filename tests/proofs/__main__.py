@@ -38,8 +38,8 @@ def main() -> None:
     rng = np.random.default_rng(given.seed)
     worlds = {
         "M/M/1": m_m_1(40_000, rng),
-        "bursty hybrid": hybrid(given.hybrid, tell=_tell),
-        RARE: hybrid(min(given.hybrid, RARE_RUNS), RARE_BURSTS, tell=_tell),
+        "bursty hybrid": hybrid(given.hybrid, on_progress=_print_progress),
+        RARE: hybrid(min(given.hybrid, RARE_RUNS), RARE_BURSTS, on_progress=_print_progress),
     }
     covered = _coverages(worlds, given.macro_runs, rng)
     text = "\n".join([*_page(covered, given), *_methods(worlds, given.macro_runs, rng), *_judgements(given, rng)])
@@ -184,7 +184,7 @@ def _share(found: Coverage) -> str:
     return f"{found.share:.3f}"
 
 
-def _tell(done: int, of: int) -> None:
+def _print_progress(done: int, of: int) -> None:
     if done % 500 == 0:
         print(f"replication {done} of {of} done", file=sys.stderr, flush=True)
 

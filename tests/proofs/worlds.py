@@ -113,9 +113,11 @@ def hybrid_scenario(replications: int, *words: str) -> Scenario:
     return parse(compose_config(*HYBRID, f"replications={replications}", *words))
 
 
-def hybrid(replications: int, *words: str, tell: Callable[[int, int], None] = lambda done, of: None) -> list[Metric]:
+def hybrid(
+    replications: int, *words: str, on_progress: Callable[[int, int], None] = lambda done, of: None
+) -> list[Metric]:
     """Metrics of the bursty hybrid; the truth is that of all its replications, from which macro-runs draw theirs."""
-    rows = replicate(hybrid_scenario(replications, *words), tell=tell).per_replication
+    rows = replicate(hybrid_scenario(replications, *words), on_progress=on_progress).per_replication
 
     def column(key: str) -> np.ndarray:
         return np.array([row[key] for row in rows], float)
