@@ -42,7 +42,11 @@ def _events(scenario: Any) -> Iterator[tuple[str, float, float, str]]:
             "tasks",
         )
     elif rate_per_s is not None:
-        yield "arrivals.rate_per_s", rate_per_s, rate_per_s * n_sources * horizon_s, "tasks"
+        n_tasks = rate_per_s * n_sources * horizon_s
+        yield "arrivals.rate_per_s", rate_per_s, n_tasks, "tasks"
+    if n_tasks is not None and scenario.tasks is not None:
+        n_calls = scenario.tasks.mean_calls_per_task
+        yield "mean calls per task", n_calls, n_tasks * n_calls, "calls"
     if n_clients := getattr(arrivals, "n_clients", None):
         yield "arrivals.n_clients", n_clients, n_clients, "clients"
     if burst_s := getattr(arrivals, "mean_burst_s", None):

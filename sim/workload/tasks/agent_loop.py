@@ -16,6 +16,9 @@ from sim.workload.lengths.base import Lengths
 from sim.workload.spread import Spread
 from sim.workload.tasks.base import SHARED_KEY, Drawn, Tasks, expected_calls
 
+MOST_CALLS = 100_000
+"""Of one task. What routers know of a kind of task is a number for each call that such a task may make."""
+
 
 class AgentLoop(Tasks):
     """A chain of calls: each prompt repeats the one before and its answer, and adds new input (of a tool or a user).
@@ -41,6 +44,8 @@ class AgentLoop(Tasks):
     def _fits(self) -> AgentLoop:
         if self.calls_per_task.lowest < 1 or self.calls_per_task.highest == math.inf:
             raise ValueError("calls_per_task needs bounds: min >= 1 and a max")
+        if self.calls_per_task.highest > MOST_CALLS:
+            raise ValueError(f"calls_per_task.max = {self.calls_per_task.highest:g}: must be <= {MOST_CALLS:,}")
         if self.shared_prefix_tokens > self.first_input_tokens.lowest:
             shared, lowest = self.shared_prefix_tokens, self.first_input_tokens.lowest
             raise ValueError(f"shared_prefix_tokens = {shared} must be <= the least first_input_tokens = {lowest:g}")

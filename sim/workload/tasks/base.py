@@ -34,11 +34,16 @@ class Drawn(NamedTuple):
 def expected_calls(n_calls: np.ndarray, shares: np.ndarray) -> tuple[float, ...]:
     """Mean number of calls of the tasks that make more than 0, 1, 2, ... calls: sum(n p(n)) / sum(p(n)) over n > i.
 
+    `n_calls` ascend.
+
     >>> [round(mean, 3) for mean in expected_calls(np.array([1, 5]), np.array([0.5, 0.5]))]
     [3.0, 5.0, 5.0, 5.0, 5.0]
     """
-    beyond = [n_calls > made for made in range(int(n_calls.max()))]
-    return tuple(float(n_calls[more] @ shares[more] / shares[more].sum()) for more in beyond)
+    rest = np.cumsum(shares[::-1])[::-1]  # of the tasks that make so many calls or more
+    calls = np.cumsum((n_calls * shares)[::-1])[::-1]
+    first = np.searchsorted(n_calls, np.arange(int(n_calls[-1])), side="right")
+    share, least = rest[first], n_calls[first].astype(float)  # a share may be too small for a float: then, the fewest
+    return tuple(np.divide(calls[first], share, out=least, where=share > 0).tolist())
 
 
 class Tasks(Choice):
