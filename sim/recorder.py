@@ -93,7 +93,7 @@ class Recorder:
             r.input_tokens, r.cached_input_tokens, r.output_tokens, r.preemptions, r.preempted_s, r.cold_start_wait_s,
             task.priority, r.recomputed_tokens, returning_tokens(task.calls[i - 1], r.call) if i else 0,
             r.prefill_replica_id, _nan if r.decode_admitted_s is None else r.decode_admitted_s,
-            0 if losses is None else losses.retries, r.cache_write_tokens,
+            0 if losses is None else losses.retries, r.cache_write_tokens, r.refusal,
         ))  # fmt: skip
 
     def _enter_stays(self, r: Request, losses: Losses) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.work import Backend, Outcome, Request, returning_tokens
+from sim.work import Backend, Outcome, Refusal, Request, returning_tokens
 
 
 class Column(NamedTuple):
@@ -125,6 +125,13 @@ REQUEST_COLUMNS: Columns = {
     "cache_write_tokens": Column(
         np.int32, "tokens", "Prompt tokens that were written to the prompt cache of an API.",
         lambda r: r.cache_write_tokens,
+    ),
+    "refusal": Column(
+        np.int8, "",
+        "Why the request was refused: 0 it was not, 1 longer than the context, 2 than the KV memory, 3 than a step "
+        "that cuts no prompt, 4 larger than a rate limit ever allows, 5 the queue was full, 6 over a rate limit, "
+        "7 the API was out.",
+        lambda r: r.refusal,
     ),
 }  # fmt: skip
 """One row per request, entered when it has its outcome. Moments are seconds of simulated time."""
@@ -261,5 +268,5 @@ class Facts:
 
 __all__ = [
     "API_EXTRAS", "API_EXTRA_COLUMNS", "FIRST_POOL", "REQUEST_COLUMNS", "SPAN_COLUMNS", "STAY_COLUMNS", "Backend",
-    "Column", "Facts", "Outcome", "PoolFacts", "ReplicaState", "Window",
+    "Column", "Facts", "Outcome", "PoolFacts", "Refusal", "ReplicaState", "Window",
 ]  # fmt: skip

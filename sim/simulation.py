@@ -29,13 +29,14 @@ from sim.hardware.capacity import requests_per_s
 from sim.hardware.fits import kv_blocks_of, weight_bytes_per_gpu
 from sim.hot_path import numbers_explained
 from sim.ledger.tariffs.hours import WEEKDAYS
+from sim.notes import notes_of
 from sim.randomness import Streams
 from sim.recorder import Recorder
 from sim.records import FIRST_POOL, Facts, PoolFacts, Window
 from sim.routing.gateway import Gateway
 from sim.scenarios import Scenario
 from sim.schema import ConfigError
-from sim.work import Outcome, Request
+from sim.work import Outcome, Refusal, Request
 from sim.workload.arrivals.closed_loop import ClosedLoop, ClosedLoopTraffic
 from sim.workload.traffic import Traffic
 from sim.workload.workload import Workload
@@ -87,7 +88,9 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
         stays=world.recorder.stays(),
         replicas_lost=sum(lost_s >= scenario.warmup_s for lost_s in world.recorder.replica_lost_s),
     )
-    return Run(scenario, seed, replication, facts, (*workload.notes, *_notes(scenario, facts, world.gateway)))
+    return Run(
+        scenario, seed, replication, facts, (*workload.notes, *notes_of(scenario, facts, world.gateway.tasks_running))
+    )
 
 
 def _pool_facts(scenario: Scenario, workload: Workload, measure_peak: bool) -> Iterator[PoolFacts]:
@@ -95,15 +98,6 @@ def _pool_facts(scenario: Scenario, workload: Workload, measure_peak: bool) -> I
         peak = peak_tokens_per_s(pool, workload) if measure_peak else None
         engine = pool.engine
         yield PoolFacts(name, pool.gpu.name, engine.tensor_parallel, engine.max_num_seqs, peak, on_demand_of)
-
-
-def _notes(scenario: Scenario, facts: Facts, gateway: Gateway) -> Iterator[str]:
-    if gateway.tasks_running:
-        cut = f"{gateway.tasks_running} of {gateway.tasks_started} tasks"
-        yield f"{cut} were still running drain_s = {scenario.drain_s:g} s after the traffic's end and were cut short"
-    asked, most = facts.requests["input_tokens"] + facts.requests["output_tokens"], scenario.max_context_tokens
-    if too_long := int((asked > most).sum()):
-        yield f"{too_long} of {len(asked)} requests were refused: longer than {scenario.model.name}'s {most} tokens"
 
 
 def _refuse_another_clock(scenario: Scenario, workload: Workload) -> None:
@@ -262,9 +256,10 @@ def _fleet(
             patience_s=None,
         ),
         transfer_s=partial(split.transfer_s, scenario.model, engine),
-        capacity_tokens=min(
-            kv_blocks_of(scenario.gpu, scenario.model, engine) * engine.block_tokens, scenario.max_context_tokens - 1
-        ),
+        limits={
+            Refusal.OVER_CONTEXT: scenario.max_context_tokens - 1,
+            Refusal.OVER_KV_MEMORY: kv_blocks_of(scenario.gpu, scenario.model, engine) * engine.block_tokens,
+        },
         on_done=on_done,
     )
 

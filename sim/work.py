@@ -120,6 +120,26 @@ class Outcome(IntEnum):
     FAILED = 4  # lost with a replica, or with a provider, more often than it is tried again
 
 
+class Refusal(IntEnum):
+    """Why a request was refused. The first four are about the request itself: waiting would not have helped."""
+
+    NONE = 0  # it was not
+    OVER_CONTEXT = 1  # input + output exceed the longest context of the model, or of the engine
+    OVER_KV_MEMORY = 2  # input + output exceed the KV memory of one replica
+    OVER_STEP = 3  # input + output exceed the token budget of one step, and the engine does not cut prompts
+    OVER_RATE_LIMIT = 4  # it takes more at once than a rate limit of the API ever holds
+    QUEUE_FULL = 5  # the queue of the fleet, or of the replica
+    RATE_LIMIT = 6  # over a rate limit of the API, and the client gave up
+    API_OUTAGE = 7  # the last attempt that the client makes met an outage of the API
+
+    @property
+    def is_final(self) -> bool:
+        return Refusal.NONE < self <= Refusal.OVER_RATE_LIMIT
+
+
+_NOT_REFUSED = Refusal.NONE  # looked up once, because each lookup on the enum costs as much as a call
+
+
 class PreviousCall(NamedTuple):
     """Where the previous call of a request's task was served: what routers and placements may know of the past.
 
@@ -179,6 +199,7 @@ class Request:
         "admitted_s", "first_token_s", "finished_s", "outcome", "backend", "pool", "replica_id",
         "cached_input_tokens", "preemptions", "preempted_s", "recomputed_tokens", "cold_start_wait_s",
         "prefill_replica_id", "decode_admitted_s", "losses", "cache_write_tokens", "api_extra",
+        "refusal",
     )  # fmt: skip
 
     def __init__(self, task: Task, call_index: int, arrived_s: float, previous: PreviousCall | None = None):
@@ -209,6 +230,7 @@ class Request:
         self.losses: Losses | None = None
         self.cache_write_tokens = 0  # of its prompt, into the prompt cache of an API
         self.api_extra: ApiExtra | None = None
+        self.refusal = _NOT_REFUSED
 
     def end(self, outcome: Outcome, now_s: float | None) -> None:
         """Stamp the one outcome, and `now_s` as `finished_s`: None for a request that the end of the run cuts short.
@@ -223,9 +245,23 @@ class Request:
         self.outcome = outcome
         self.finished_s = now_s
 
+    def refuse(self, reason: Refusal, now_s: float | None) -> None:
+        """End as REFUSED, for this reason."""
+        self.end(Outcome.REFUSED, now_s)
+        self.refusal = reason
+
     def start_over(self) -> None:
         """Forget the stamps of a backend that turned the request away, to try another; count the retry."""
         losses, cold_start_wait_s = self.losses or Losses(), self.cold_start_wait_s
         losses.retries += 1
         self._clear_stamps()
         self.losses, self.cold_start_wait_s = losses, cold_start_wait_s
+
+
+def refusal_of(request: Request, limits: dict[Refusal, int]) -> Refusal:
+    """Which of these limits to its input + output - 1 tokens a request is over, in the order of `Refusal`.
+
+    QUEUE_FULL if it is over none.
+    """
+    tokens = request.input_tokens + request.output_tokens - 1
+    return min((reason for reason, most in limits.items() if tokens > most), default=Refusal.QUEUE_FULL)

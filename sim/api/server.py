@@ -16,7 +16,7 @@ from sim.api.outages import OutageClock
 from sim.api.prompt_cache import SeenPrompts
 from sim.api.provider import ApiProvider
 from sim.clock import call_later
-from sim.work import ApiExtra, Outcome, Request
+from sim.work import ApiExtra, Outcome, Refusal, Request
 
 _HEDGE_TTFT, _HEDGE_SPEED, _TURNAROUND, _JITTER = range(4)
 """Numbers of a call's uniform draws (`luck`). Attempt k uses draw _JITTER + k for its backoff."""
@@ -90,7 +90,7 @@ class Api:
     def submit(self, request: Request) -> None:
         """Accept a request; `on_done` is called with its outcome in a later event."""
         if _tokens_of(request) > self._max_context_tokens:
-            self._refuse(request)
+            self._refuse(request, Refusal.OVER_CONTEXT)
         elif request.task.priority >= self._batch_from:
             self._take_as_batch(request)
         elif self._unlimited and self._outages is None:
@@ -113,7 +113,7 @@ class Api:
         now_s, on_limit = self.env.now, self.provider.on_limit
         if self._outages is not None and self._outages.is_down(now_s):
             _extra_of(request).failed_attempts += 1
-            return self._retry(request, attempt, deadline_s, self._error_after_s)
+            return self._retry(request, attempt, deadline_s, Refusal.API_OUTAGE, failed_in_s=self._error_after_s)
         fits = self._limits.fits(request, now_s)
         ready_s = self._ready_s(request)
         if fits and not self._waiting and ready_s <= now_s + CLOCK_S:
@@ -126,17 +126,19 @@ class Api:
         else:
             _extra_of(request).throttled_attempts += 1
             if fits and on_limit == "retry":
-                self._retry(request, attempt, deadline_s, retry_after_s=ready_s - now_s if ready_s < inf else 0.0)
+                wait_s = ready_s - now_s if ready_s < inf else 0.0
+                self._retry(request, attempt, deadline_s, Refusal.RATE_LIMIT, retry_after_s=wait_s)
             else:
-                self._refuse(request)
+                self._refuse(request, Refusal.RATE_LIMIT if fits else Refusal.OVER_RATE_LIMIT)
 
     def _retry(
-        self, request: Request, attempt: int, deadline_s: float, failed_in_s: float = 0.0, retry_after_s: float = 0.0
-    ) -> None:
+        self, request: Request, attempt: int, deadline_s: float, reason: Refusal,
+        failed_in_s: float = 0.0, retry_after_s: float = 0.0,
+    ) -> None:  # fmt: skip
         """Attempt number `attempt` fails in `failed_in_s` seconds: schedule the next one, unless it was the last."""
         retry = self.provider.retry
         if attempt >= retry.max_attempts:
-            return self._refuse(request, failed_in_s)
+            return self._refuse(request, reason, failed_in_s)
         wait_s = failed_in_s + retry.wait_s(attempt, luck(request.call, _JITTER + attempt), retry_after_s)
         self._retrying[request] = None
         left_s = max(0.0, deadline_s - self.env.now)
@@ -149,13 +151,14 @@ class Api:
         else:
             self._end(request, Outcome.ABANDONED)
 
-    def _refuse(self, request: Request, in_s: float = 0.0) -> None:
+    def _refuse(self, request: Request, reason: Refusal, in_s: float = 0.0) -> None:
         self._refused[request] = None
-        call_later(self.env, in_s, self._refusal, request)
+        call_later(self.env, in_s, self._tell_refused, request, reason)
 
-    def _refusal(self, request: Request) -> None:
+    def _tell_refused(self, request: Request, reason: Refusal) -> None:
         del self._refused[request]
-        self._end(request, Outcome.REFUSED)
+        request.refuse(reason, self.env.now)
+        self.on_done(request)
 
     def _end(self, request: Request, outcome: Outcome) -> None:
         request.end(outcome, self.env.now)

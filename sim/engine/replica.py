@@ -22,7 +22,7 @@ from sim.engine.schedulers.priority import PriorityScheduler
 from sim.engine.schedulers.reserving import ReservingScheduler
 from sim.engine.sequence import Sequence
 from sim.hardware.step_time.protocol import StepTime
-from sim.work import Outcome, Request, Segment
+from sim.work import Outcome, Refusal, Request, Segment, refusal_of
 
 _SCHEDULERS: dict[tuple[str, str], type[Scheduler]] = {
     ("fcfs", "max_utilization"): Scheduler,
@@ -36,6 +36,20 @@ _IDLE, _LEAPING, _MIXED, _DECIDING = range(4)
 """What a replica does: nothing; a leap; one step with prefill; or, within one moment, choosing its next step."""
 
 _FINISHED = Outcome.FINISHED  # A member is looked up once, because each lookup on the enum costs as much as a call.
+
+
+def _limits(memory_tokens: int, max_model_len: int | None, step_tokens: int | None) -> dict[Refusal, int]:
+    """The most input + output - 1 tokens of a request, by what sets them; the last token generated is never in memory.
+
+    `step_tokens`: the budget of a step that must hold a whole prompt, of which a preemption may make all but the last
+    token a part; None if prompts are cut.
+    """
+    limits = {Refusal.OVER_KV_MEMORY: memory_tokens}
+    if max_model_len is not None:
+        limits[Refusal.OVER_CONTEXT] = max_model_len - 1
+    if step_tokens is not None:
+        limits[Refusal.OVER_STEP] = step_tokens
+    return limits
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -89,13 +103,9 @@ class Replica:
         )  # fmt: skip
         self._fcfs = self._batch.fcfs
         self._most_outstanding = None if max_queue is None else max_num_seqs + max_queue
-        # The most input + output - 1 tokens of a request; the last token generated is never in KV memory.
-        self._capacity_tokens = kv_blocks * block_tokens
-        if max_model_len is not None:
-            self._capacity_tokens = min(self._capacity_tokens, max_model_len - 1)
-        if not chunked_prefill:
-            # One step must hold the whole prompt, and a preemption may make all but the last token part of the prompt.
-            self._capacity_tokens = min(self._capacity_tokens, max_num_batched_tokens)
+        step_tokens = None if chunked_prefill else max_num_batched_tokens
+        self._limits = _limits(kv_blocks * block_tokens, max_model_len, step_tokens)
+        self._capacity_tokens = min(self._limits.values())
         self._block_tokens, self._decode_tokens = block_tokens, decode_tokens
         self._max_num_seqs, self._budget_tokens = max_num_seqs, max_num_batched_tokens
         self._prefix_caching = prefix_caching
@@ -188,9 +198,7 @@ class Replica:
             or most_outstanding is not None
             and self.n_outstanding >= most_outstanding
         ):
-            request.replica_id = -1  # A retried request still names the replica that was lost.
-            request.end(Outcome.REFUSED if request.losses is None else Outcome.FAILED, self._env.now)
-            self._on_done(request)
+            self._refuse(request)
             return
         self.n_outstanding += 1
         request.pool = self.pool
@@ -223,6 +231,14 @@ class Replica:
             self._ends_s = self._env.now
             self._wake.schedule(self._env, 0.0, AFTER_ARRIVALS)
             self._on_busy()
+
+    def _refuse(self, request: Request) -> None:
+        request.replica_id = -1  # A retried request still names the replica that was lost.
+        if request.losses is None:
+            request.refuse(refusal_of(request, self._limits), self._env.now)
+        else:
+            request.end(Outcome.FAILED, self._env.now)
+        self._on_done(request)
 
     def withdraw(self, request: Request) -> None:
         """Remove a request that has not begun. Raises ValueError if it has, or is not on this replica."""

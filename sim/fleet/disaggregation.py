@@ -25,7 +25,7 @@ from sim.hardware.fits import kv_bytes_per_token
 from sim.hardware.model import Model
 from sim.schema import Config
 from sim.units import GB
-from sim.work import Outcome, Request
+from sim.work import Outcome, Refusal, Request, refusal_of
 
 
 class Disaggregation(Config):
@@ -46,8 +46,8 @@ class Disaggregation(Config):
 class DisaggregatedFleet:
     """A prefill fleet followed by a decode fleet; implements `Server`. A router sees the prefill fleet's queue.
 
-    `new_prefill(on_done)` and `new_decode(on_done)` build the fleets. `transfer_s(prompt_tokens)` is in s. A request of
-    more than `capacity_tokens`, prompt and answer together, is refused at once.
+    `new_prefill(on_done)` and `new_decode(on_done)` build the fleets. `transfer_s(prompt_tokens)` is in s. A request
+    whose input + output - 1 tokens exceed one of the `limits` is refused at once, for that reason.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class DisaggregatedFleet:
         new_prefill: Callable[..., Fleet],
         new_decode: Callable[..., Fleet],
         transfer_s: Callable[[int], float],
-        capacity_tokens: int,
+        limits: dict[Refusal, int],
         on_done: Callable[[Request], None],
     ):
         self._env = env
         self._transfer_s = transfer_s
-        self._capacity_tokens = capacity_tokens
+        self._limits, self._capacity_tokens = limits, min(limits.values())
         self._on_done = on_done
         self._demand = Demand(env)
         self._originals: dict[Request, Request] = {}  # by their stand-ins in the prefill pool
@@ -86,7 +86,7 @@ class DisaggregatedFleet:
     def submit(self, request: Request) -> None:
         self._demand.arrive(request)
         if request.input_tokens + request.output_tokens - 1 > self._capacity_tokens:
-            request.end(Outcome.REFUSED, self._env.now)
+            request.refuse(refusal_of(request, self._limits), self._env.now)
             self._done(request)
             return
         previous = request.previous
@@ -126,6 +126,7 @@ class DisaggregatedFleet:
         assert outcome is not None
         if outcome is not Outcome.FINISHED or request.output_tokens == 1:
             request.end(outcome, stand_in.finished_s)
+            request.refusal = stand_in.refusal
             self._done(request)
             return
         request.prefill_replica_id = stand_in.replica_id

@@ -21,7 +21,7 @@ from sim.randomness import Streams
 from sim.recorder import Recorder
 from sim.routing.placement.placement import Placement
 from sim.scaling.scaler import Scaler
-from sim.work import Outcome, Request
+from sim.work import Outcome, Refusal, Request
 
 
 class Fleet:
@@ -116,7 +116,7 @@ class Fleet:
         has_room = self._dispatch.send(request)
         if not has_room:
             if self._queue.is_full:
-                request.end(Outcome.REFUSED, self._env.now)
+                request.refuse(Refusal.QUEUE_FULL, self._env.now)
                 self._replica_done(request)
                 return
             self._queue.append(request)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from sim.ledger.coverage import Stretches, by_group_and_time, lives, peak_overlap, uncovered
-from sim.records import Backend, Facts, Outcome, ReplicaState
+from sim.records import Backend, Facts, Outcome, Refusal, ReplicaState
 from sim.schema import AuditError
 
 TOLERANCE_S = 1e-6
@@ -83,6 +83,10 @@ def _stamps_are_ordered(requests: dict[str, np.ndarray]) -> None:
         early = np.flatnonzero((outcome == kind) & np.isfinite(requests[name]))
         if len(early):
             _fail(f"{kind.name.lower()} requests have no {name}", _row(requests, early[0], name))
+    unlike = np.flatnonzero((outcome == Outcome.REFUSED) != (requests["refusal"] != Refusal.NONE))
+    if len(unlike):
+        _fail("a request has a reason of refusal if and only if it was refused",
+              _row(requests, unlike[0], "outcome", "refusal"))  # fmt: skip
     for i, before in enumerate(names):
         for j in range(i + 1, len(names)):
             # The stamp of an event that never happened is NaN, and a comparison with NaN is False: it breaks no law.

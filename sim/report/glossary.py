@@ -29,6 +29,10 @@ def _latency(statistic: str, what: str, over: str) -> Definition:
     return Definition("s", f"{statistic} {what} of {over}.")
 
 
+def _refused(why: str) -> Definition:
+    return Definition("requests", f"Requests of `requests_refused` that {why}.")
+
+
 _TTFT = "time to first token, from arrival, so that queueing and cold starts are inside,"
 _TPOT = "time per output token, (finished - first token) / (output tokens - 1),"
 _E2E = "end-to-end latency, from arrival to the last token,"
@@ -47,6 +51,13 @@ SUMMARY: Glossary = {
     "requests_refused": Definition(
         "requests", "Requests turned away: too long for the model, or by a full queue or a limit."
     ),
+    "requests_refused_over_context": _refused("were longer than the context of the model or of the engine"),
+    "requests_refused_over_kv_memory": _refused("were longer than the KV memory of a replica"),
+    "requests_refused_over_step": _refused("were longer than the token budget of a step that cuts no prompt"),
+    "requests_refused_over_rate_limit": _refused("were larger than a rate limit of the API ever allows at once"),
+    "requests_refused_queue_full": _refused("met a full queue, of the fleet or of a replica"),
+    "requests_refused_rate_limit": _refused("were over a rate limit of the API, and the client gave up"),
+    "requests_refused_api_outage": _refused("met an outage of the API in the last attempt of the client"),
     "requests_abandoned": Definition("requests", "Requests whose client gave up waiting before service began."),
     "requests_unfinished": Definition("requests", "Requests still under way when the simulation ended."),
     "requests_failed": Definition(

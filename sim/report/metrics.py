@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sim.ledger.usage import Usage, finished_tasks, of_window
-from sim.records import Backend, Facts, Outcome, ReplicaState
+from sim.records import Backend, Facts, Outcome, Refusal, ReplicaState
 from sim.report.attainment import reaches
 from sim.report.descriptive import Metric, mean_of_finite, percentile, percentiles, ratio
 from sim.report.fleet_use import use_by_pool, use_of_the_fleet
@@ -81,12 +81,14 @@ def finite_or_none(summary: Mapping[str, Metric]) -> dict[str, Metric]:
 
 def _counts(requests: Columns, usage: Usage) -> dict[str, int]:
     by_outcome = np.bincount(requests["outcome"], minlength=len(Outcome))
+    by_reason = np.bincount(requests["refusal"], minlength=len(Refusal))
     first = requests["call_index"] == 0
     n, wanted = len(first), int(requests["calls_in_task"][first].sum(dtype=np.int64))
     streamed = (requests["outcome"] == Outcome.FINISHED) & (requests["output_tokens"] > 1)
     return {
         "requests": n,
         **{f"requests_{outcome.name.lower()}": int(by_outcome[outcome]) for outcome in Outcome},
+        **{f"requests_refused_{reason.name.lower()}": int(by_reason[reason]) for reason in Refusal if reason},
         "requests_never_sent": wanted - n,
         "requests_answered": int(np.count_nonzero(np.isfinite(requests["first_token_s"]))),
         "requests_streamed": int(np.count_nonzero(streamed)),

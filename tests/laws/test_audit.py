@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sim.ledger.audit import audit
-from sim.records import Outcome, ReplicaState
+from sim.records import Outcome, Refusal, ReplicaState
 from sim.schema import AuditError
 from tests.facts_builder import Book, day_of_traffic, quiet_book
 
@@ -168,9 +168,23 @@ def test_calls_before_their_time_are_named():
         audit(broken(facts, arrived_s=(1, 9.0)))
     with pytest.raises(AuditError, match="no predecessor"):
         audit(broken(facts, task_id=(2, 8)))
-    refused = broken(facts, outcome=(1, Outcome.REFUSED), first_token_s=(1, NAN), admitted_s=(1, NAN))
+    refused = broken(
+        facts,
+        outcome=(1, Outcome.REFUSED),
+        refusal=(1, Refusal.QUEUE_FULL),
+        first_token_s=(1, NAN),
+        admitted_s=(1, NAN),
+    )
     with pytest.raises(AuditError, match="its predecessor did not finish"):
         audit(refused)
+
+
+def test_a_refusal_has_its_reason_and_nothing_else_has_one():
+    facts = quiet_book().request(50, NAN, NAN, 50, outcome=Outcome.REFUSED, replica_id=-1).facts()
+    audit(facts)
+    for wrong in (broken(facts, refusal=(2, Refusal.NONE)), broken(facts, refusal=(0, Refusal.QUEUE_FULL))):
+        with pytest.raises(AuditError, match="reason of refusal if and only if it was refused"):
+            audit(wrong)
 
 
 def test_one_wrong_row_in_a_day_is_found():

@@ -329,3 +329,14 @@ def test_a_router_is_told_what_its_tasks_are_like():
     single = played("arrivals.rate_per_s=0.2", "api=ideal", "horizon_s=300", "routing=by_calls").requests
     assert (single["backend"] == API).all()
     assert np.isin(by_calls["call_index"], range(12)).all()
+
+
+def test_a_budget_says_when_the_bill_has_other_prices():
+    """$5 and $25 per Mtok on the bill against $0.88 of the budget: a cap of $5 an hour is none on the bill."""
+    base = ["routing=overflow_within_budget", "api=ideal", "horizon_s=60", "prices=claude_opus_5_cache_write"]
+    alike = ["usd_per_mtok_input=6.25", "usd_per_mtok_cached_input=0.5", "usd_per_mtok_output=25"]
+    notes = simulate(parse(compose_config(*base)), measure_peak=False).notes
+    assert any("budget of $5 per hour counts at its own prices, $0.88 and $0.88" in note for note in notes)
+    prices = ["prices.api.usd_per_mtok_input=6.25", *(f"routing.budget.{word}" for word in alike)]
+    notes = simulate(parse(compose_config(*base, *prices)), measure_peak=False).notes
+    assert not any("budget" in note for note in notes)

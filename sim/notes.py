@@ -1,0 +1,72 @@
+"""What a reader of a run's results should know: what was cut short, what never fit, a budget at other prices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isclose
+
+from sim.hardware.fits import kv_blocks_of
+from sim.ledger.tariffs.rates import TokenRates
+from sim.records import Facts, Refusal
+from sim.routing.budget import Budget
+from sim.scenarios import Scenario
+
+
+def notes_of(scenario: Scenario, facts: Facts, tasks_running: int) -> Iterator[str]:
+    """One line each; `tasks_running` are the tasks without an end when the run was over."""
+    if tasks_running:
+        cut = f"{tasks_running} of {facts.tasks_started} tasks"
+        yield f"{cut} were still running drain_s = {scenario.drain_s:g} s after the traffic's end and were cut short"
+    reasons = facts.requests["refusal"]
+    for reason in Refusal:
+        if reason.is_final and (n := int((reasons == reason).sum())):
+            yield f"{n} of {len(reasons)} requests were refused, as they never fit: {_what_is_over(reason, scenario)}"
+    yield from _budget_at_other_prices(scenario)
+
+
+def _what_is_over(reason: Refusal, scenario: Scenario) -> str:
+    """The limit that a request was over for good, with its tokens of input and output, and the keys that set it."""
+    if reason is Refusal.OVER_RATE_LIMIT:
+        return "each takes more at once than a rate limit of the API holds (api.burst_s seconds of its quota)"
+    pools = (scenario, *map(scenario.of_pool, scenario.pools))
+    if reason is Refusal.OVER_CONTEXT:
+        most = {pool.max_context_tokens for pool in pools}
+        what = f"{scenario.model.name}'s {{}} tokens"
+        what += " (engine.max_model_len)" if scenario.engine.max_model_len else ""
+    elif reason is Refusal.OVER_KV_MEMORY:
+        most = {kv_blocks_of(pool.gpu, pool.model, pool.engine) * pool.engine.block_tokens + 1 for pool in pools}
+        what = "the {} tokens of a replica's KV memory"
+    else:
+        most = {pool.engine.max_num_batched_tokens + 1 for pool in pools if not pool.engine.chunked_prefill}
+        what = "the {} tokens of one step (engine.max_num_batched_tokens, with engine.chunked_prefill=false)"
+    return f"longer than {what.format(' or '.join(map(str, sorted(most))))}"
+
+
+def _budget_at_other_prices(scenario: Scenario) -> Iterator[str]:
+    """A budget counts at prices of its own: where the bill's are others, its cap is not one on the bill."""
+    budget = getattr(scenario.routing, "budget", None)
+    if not isinstance(budget, Budget) or not scenario.has_api:
+        return
+    tariff, rates = scenario.prices.api, scenario.prices.api.rates(scenario.model.name)
+    varies = rates.context_tiers or any(rate.multiplier != 1 for rate in tariff.timed)  # batch work is only cheaper
+    if varies or not _alike(budget, rates):
+        own, billed = (f"${p.usd_per_mtok_input:g} and ${p.usd_per_mtok_output:g}" for p in (budget, rates))
+        yield (
+            f"routing.budget of ${budget.usd:g} per {budget.per} counts at its own prices, {own} per Mtok of input and "
+            f"output; the bill has those of prices.api, from {billed}, and may be another sum"
+        )
+
+
+def _alike(budget: Budget, rates: TokenRates) -> bool:
+    """Whether the budget and the bill have one price for every kind of token, and the bill no other."""
+    plain = rates.usd_per_mtok_input
+    written, read = rates.usd_per_mtok_cache_write, rates.usd_per_mtok_cached_input
+    own_read = budget.usd_per_mtok_cached_input
+    pairs = (
+        (budget.usd_per_mtok_input, plain),
+        (budget.usd_per_mtok_input, plain if written is None else written),
+        (budget.usd_per_mtok_input if own_read is None else own_read, plain if read is None else read),
+        (budget.usd_per_mtok_output, rates.usd_per_mtok_output),
+        (0.0, rates.usd_per_request),
+    )
+    return all(isclose(own, billed, rel_tol=1e-9) for own, billed in pairs)
