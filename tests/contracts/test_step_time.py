@@ -102,6 +102,20 @@ def test_every_engine_file_builds_a_plausible_step_time(name):
     assert 1e-3 < built_by(ENGINES[name]).decode_s(1) < 20e-3
 
 
+def test_a_group_shares_the_heads_but_not_the_latent():
+    """DeepSeek-V2 (arXiv 2405.04434, 2.1): every GPU keeps the whole latent, and expands it into its own heads. So what
+    a cached token adds to a chunk, beyond reading its latent, takes one GPU of eight an eighth of what one alone needs.
+    """
+
+    def expansion_s(tp):
+        engine = Engine(tensor_parallel=tp, max_num_seqs=8)
+        step = engine.step_time.build(gpu_named("h200_sxm"), model_named("deepseek_v3"), engine)
+        per_token_s = (step.step_s(0, 0.0, [(1, 5000, False)]) - step.step_s(0, 0.0, [(1, 0, False)])) / 5000
+        return per_token_s - step.context_s
+
+    assert expansion_s(1) / expansion_s(8) == pytest.approx(8, rel=1e-6)
+
+
 def test_affine_step_time_is_what_it_says():
     step = AffineStepTime(base_s=2.0, per_sequence_s=0.5, per_context_token_s=0.25, per_prefill_token_s=0.125)
     assert step.decode_s(4) == 4.0

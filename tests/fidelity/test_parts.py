@@ -10,16 +10,19 @@ import pytest
 from sim.__main__ import main
 from sim.hardware.names import gpu_file, model_file, names_context, names_fp8
 from sim.measured import staged_runs
+from sim.measured.client_metrics import seen_by_clients
 from sim.measured.logged_runs import sent_requests
 from sim.measured.operating_points import scenario_of
 from sim.measured.play import Play
 from sim.measured.predict import predict
-from sim.measured.prediction import Prediction, mean_absolute_errors
+from sim.measured.prediction import Prediction, as_text, mean_absolute_errors
 from sim.measured.sent_requests import Sent, write_requests
 from sim.measured.stated import ServerStated, StageStated
 from sim.measured.stated_server import server_stated
+from sim.measured.tuned_on import is_tuned_on
 from sim.randomness import Streams
 from sim.schema import ConfigError, TraceError, parse_config
+from sim.work import Outcome
 from sim.workload.arrivals.replay import Replay
 from sim.workload.workload import Workload
 
@@ -216,3 +219,36 @@ def test_the_same_run_gives_the_same_predictions(tmp_path):
     file = tmp_path / "runs.json"
     file.write_text(json.dumps({"experiments": [RUN]}))
     assert predict(file, 2) == predict(file, 2)
+
+
+def test_latencies_are_what_load_generators_call_them():
+    """Three requests by hand. ITL: time after the first tokens over tokens after the first, of all together (vLLM's
+    definition): (5 + 8 + 0) / (6 + 5 + 1 - 3). TPOT: the mean of each request's own, where it has any: 5 / 5 and 8 / 4.
+    """
+    requests = {
+        "arrived_s": np.array([0.0, 1.0, 2.0]), "first_token_s": np.array([1.0, 3.0, 5.0]),
+        "finished_s": np.array([6.0, 11.0, 5.0]), "output_tokens": np.array([6, 5, 1]),
+        "input_tokens": np.array([10, 20, 30]), "outcome": np.full(3, Outcome.FINISHED),
+    }  # fmt: skip
+    seen = seen_by_clients(requests)
+    assert seen["ttft_mean_s"] == 2.0 and seen["e2e_mean_s"] == pytest.approx(19 / 3)
+    assert seen["itl_mean_s"] == pytest.approx(13 / 9)
+    assert seen["tpot_mean_s"] == 1.5
+    assert seen["makespan_s"] == 11.0 and seen["requests_per_s"] == pytest.approx(3 / 11)
+    assert seen["output_tok_per_s"] == pytest.approx(12 / 11) and seen["total_tok_per_s"] == pytest.approx(72 / 11)
+    refused = requests | {"outcome": np.array([Outcome.FINISHED, Outcome.REFUSED, Outcome.FINISHED])}
+    assert seen_by_clients(refused)["ttft_mean_s"] == 2.0 and seen_by_clients(refused)["makespan_s"] == 6.0
+
+
+def test_a_run_that_constants_were_set_by_is_told_from_one_that_was_only_compared():
+    """conf/engine/trt_llm_2024.yaml was set by NVIDIA's H100 rows; their A100 rows were left out, as README says."""
+    assert is_tuned_on("NVIDIA NIM 1.0", "H100 SXM") and is_tuned_on("bt-h100-llama-2-7b", "H100-SXM-80GB")
+    assert not is_tuned_on("NVIDIA NIM 1.0", "A100 SXM") and not is_tuned_on("my own server", "H100 SXM")
+
+
+def test_predicting_twice_what_was_measured_is_an_error_of_plus_100_percent():
+    rows = [Prediction("a", 0, "ttft_mean_s", 2.0, 1.0), Prediction("a", 1, "ttft_mean_s", 0.5, 1.0)]
+    assert [row.error for row in rows] == [1.0, -0.5]
+    lines = as_text(rows).splitlines()
+    assert [line.split() for line in lines if "error" in line][:2] == [["error", "+100.0%"], ["error", "-50.0%"]]
+    assert lines[-1].split()[-1] == "75.0%"

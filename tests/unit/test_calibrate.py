@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from math import log
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +14,10 @@ from sim import compose_config, parse
 from sim.hardware.engine import Engine
 from sim.hardware.gpu import gpu_named
 from sim.hardware.model import model_named
+from sim.measured.calibration_tables import constants_table
 from sim.measured.closed_form import Balance
 from sim.measured.constants import FIELDS
-from sim.measured.fit import Fit, errors, fit
+from sim.measured.fit import Fit, Fitted, _Problem, errors, fit
 from sim.measured.play import play
 from sim.measured.points import Figures, Point
 from sim.measured.server import Server
@@ -303,3 +306,43 @@ def test_requests_longer_than_the_engine_takes_are_not_served():
 def test_requests_that_never_fit_are_refused_by_the_server_not_by_a_crash():
     server = replace(SERVER, engine=SERVER.engine.model_copy(update={"request_overhead_s": 0.0}))
     assert play(server, Point("", "", 10_000_000, 10, UNKNOWN, concurrency=50, requests=5000)) == UNKNOWN
+
+
+# --- what a fit says of itself ---------------------------------------------------------------------------------------
+
+
+def test_a_fit_that_swings_keeps_its_best_round(monkeypatch):
+    """The closed form and the simulator correct each other in turn, and need not settle: later is not better."""
+    points = measured(SERVER.with_values(TRUTH), design(np.random.default_rng(3), (1, 64), ((256, 64), (4096, 64)), 2))
+    names = [c.name for c in SERVER.constants]
+    near = np.log([TRUTH[name] for name in names])
+    swings = itertools.chain([near], itertools.cycle([near + 0.5, near - 0.4]))
+    monkeypatch.setattr(_Problem, "solve", lambda self, log_values: SimpleNamespace(x=next(swings)))
+    found = fit(SERVER, points)
+    assert {f.constant.name: f.after for f in found.constants} == pytest.approx(TRUTH)
+    assert errors(points, found.after).tpot_s == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("place", "is_extreme"), [(0.0, True), (0.5, False), (1.0, True)])
+def test_a_constant_at_the_end_of_what_is_plausible_says_so(place, is_extreme):
+    """Such a constant stands in for something that the model lacks, and the reader of the table must know."""
+    constant = FIELDS["gemm_efficiency"]
+    after = constant.low + place * (constant.high - constant.low)
+    fitted = Fitted(constant, 0.5, after, 0.01)
+    told = constants_table(Fit((), (), (), SERVER, (fitted,), ()))
+    assert fitted.at_bound is is_extreme and ("at the bound" in told) is is_extreme
+
+
+def test_the_stated_error_allows_for_the_constants_that_were_fitted_to_the_same_points():
+    """Least squares by hand: two constants, each seen twice with slope 10, off by +z and -z. Variance of a constant =
+    sum of squares / (4 figures - 2 constants) / (2 * 10^2). Dividing by all 4 would halve it: through two points a line
+    goes exactly, and says nothing about its error.
+    """
+    slopes, off = np.array([[10.0, 0.0], [10.0, 0.0], [0.0, 10.0], [0.0, 10.0]]), np.array([2.0, -2.0, 2.0, -2.0])
+    problem = object.__new__(_Problem)
+    problem._spread = np.array([1e6, 1e6])  # no default pulls
+    problem._data = lambda log_values: slopes @ log_values + off
+    soft = 18 * (np.sqrt(1 + 4 / 9) - 1)  # the square of 2 under the soft L1 loss of scale 3
+    covariance = problem.covariance(np.zeros(2))
+    assert np.diag(covariance) == pytest.approx([4 * soft / 2 / 200] * 2, rel=1e-4)
+    assert covariance[0, 1] == pytest.approx(0.0, abs=1e-9)

@@ -10,6 +10,7 @@ import pytest
 from sim.fleet.supply.cold_start import ColdStart
 from sim.records import ReplicaState
 from sim.schema import ConfigError, parse_config
+from tests.small_fleet import SmallFleet
 
 STEADY = dict(
     allocation_s=5, image_s=60, storage_tier="nvme", bandwidth_gb_per_s=4, engine_start_s=30, spread_sigma=0
@@ -67,3 +68,16 @@ def test_two_tiers_share_their_luck():
 def test_nonsense_is_refused_by_name(wrong, said):
     with pytest.raises(ConfigError, match=said):
         parse_config(ColdStart, STEADY | wrong)
+
+
+def test_nobody_waits_longer_for_cold_starts_than_it_waits():
+    """Two starts that overlap, 0 to 10 and 5 to 15. Four requests of the second 1 fill the first replica at 10; the
+    fifth waits for the second one until 15: for 14 s something was starting, not 9 + 10.
+    """
+    fleet = SmallFleet(0, sizes=[(0, 1), (5, 2)])
+    requests = [fleet.request(1, output_tokens=50) for _ in range(5)]
+    late = fleet.request(20)
+    fleet.play(100)
+    assert [request.admitted_s for request in requests] == [10.0] * 4 + [15.0]
+    assert [request.cold_start_wait_s for request in requests] == [9.0] * 4 + [14.0]
+    assert late.cold_start_wait_s == 0.0

@@ -122,6 +122,19 @@ def test_sliding_windows_take_a_fixed_memory_per_sequence():
     assert few - many == pytest.approx(255 * window)
 
 
+def test_windows_leave_half_of_the_memory_to_contexts():
+    """Windows of more sequences than memory holds would leave nothing that grows, and no request could be served."""
+    window = window_bytes_per_sequence("gpt_oss_120b", Engine())
+    free = kv_memory_bytes("h100_sxm", "gpt_oss_120b", Engine(max_num_seqs=1)) + window
+    n_half = int(free / 2 / window)
+    below, above, far_above = (
+        kv_memory_bytes("h100_sxm", "gpt_oss_120b", Engine(max_num_seqs=n, max_num_batched_tokens=100_000))
+        for n in (n_half, n_half + 1, 10 * n_half)
+    )
+    assert below == pytest.approx(free - n_half * window) and below > free / 2
+    assert above == far_above == pytest.approx(free / 2)
+
+
 def test_memory_that_is_not_given_to_the_engine_is_not_used():
     assert kv_blocks("h100_sxm", "llama_3_1_8b", 1, 0.45) < 0.5 * kv_blocks("h100_sxm", "llama_3_1_8b", 1, 0.9)
     roomy = Engine(activation_reserve_gb=0)

@@ -140,6 +140,18 @@ def test_a_warned_replica_ends_its_work_if_it_can():
     assert late.replica_id == 1 and late.admitted_s == 12.5 and len(fleet.recorder.replica_lost_s) == 1
 
 
+@pytest.mark.parametrize("gpu", ["kept", "shared"])
+def test_a_warned_replica_does_not_fall_asleep(gpu):
+    """Its GPU is taken back in a moment: weights put to sleep in its host's RAM would be lost with it."""
+    sleep = {"sleep": dict(wake_s=2, gpu=gpu)}
+    fleet = SmallFleet(1, cold_start=sleep, gpu_mtbf_hours=None, spot=SPOT | {"notice_s": 30})
+    fleet.request(0)
+    fleet.loses(2.5, 0, warned=True)
+    lives = fleet.play(60)
+    assert lives[0] == [("busy", 0.0, 2.5), ("draining", 2.5, 5.0)]
+    assert lives[1][0] == ("allocation", 2.5, 4.5), "its successor starts from nothing"
+
+
 def test_and_is_cut_off_when_the_notice_is_over():
     fleet = SmallFleet(2, gpu_mtbf_hours=None, spot=SPOT | {"notice_s": 2})
     request = fleet.request(0)

@@ -42,6 +42,18 @@ def test_knative_begins_in_panic_and_halves_at_most():
     assert play(scaler, [(0, 7)], 300) == [(62, 4), (64, 2), (66, 1)]
 
 
+def test_knative_forgets_the_height_of_a_panic_that_is_over():
+    """In panic the number never falls (autoscaler.go, maxPanicPods), but that is for this panic only: a second, smaller
+    one does not call back what a larger one needed an hour ago.
+    """
+    script = [(0, 7), (60, 63), (90, 7), (600, 28), (606, 7)]
+    changes = play(conf("knative_kpa", **KPA), script, 640)
+    before = [n for at_s, n in changes if at_s < 600]
+    after = [n for at_s, n in changes if at_s >= 600]
+    assert max(before) == 9 and before[-1] == 1  # ceil(63 / 7), and at rest again
+    assert max(after) == 4  # ceil(28 / 7)
+
+
 def test_knative_scale_down_delay_keeps_the_highest_decision():
     scaler = conf("knative_kpa", **KPA, initial_replicas=2, min_replicas=1, scale_down_delay_s=100)
     # the last decision for 2 falls at 60, within panic; from 62 on it is 1
@@ -72,6 +84,13 @@ def test_hpa_down_policies_as_in_the_kubernetes_documentation():
     sizes = [80, 72, 64, 57, 51, 45, 40, 36, 32, 28, 24]
     steps = [(15 + 60 * i, n) for i, n in enumerate(sizes[1:])]  # a sync every 15 s, a step a minute
     assert play(scaler, [(0, 1)], 15 + 60 * 9, n_ready=80) == steps
+
+
+def test_hpa_rounds_a_percentage_up_on_the_way_up():
+    """horizontal.go: Ceil(start * (1 + percent / 100)): 50 % more than 3 is 5, then 8, then 12, 18, 20."""
+    up = dict(stabilization_s=0, policies=[dict(type="percent", value=50, period_s=15)])
+    scaler = conf("kubernetes_hpa", **HPA, scale_up=up)
+    assert play(scaler, [(0, 200)], 90, n_ready=3) == [(15, 5), (30, 8), (45, 12), (60, 18), (75, 20)]
 
 
 def test_hpa_takes_the_slower_policy_or_none():
