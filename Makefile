@@ -5,7 +5,7 @@ PY ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 pytho
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: help hot-path run check test coverage test-pythons docs bench fidelity proofs lock
+.PHONY: help hot-path run check test coverage test-pythons docs bench fidelity proofs mutants lock
 
 help:               ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | sort | column -t -s '	' 2>/dev/null
@@ -61,6 +61,9 @@ fidelity: hot-path ## measured runs of real servers, played again: predicted bes
 
 proofs: hot-path   ## what intervals and SLO judgements are worth, measured (minutes); writes docs/why/coverage.md
 	$(BIN)/python -m tests.proofs $(ARGS)
+
+mutants: .venv/.ok ## plant single mistakes in a copy and print those that no test notices (an hour)
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 lock: .venv/.ok    ## rewrite requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

@@ -1,0 +1,219 @@
+"""Plant single mistakes in a copy of the project, one at a time, and see which of them no test notices.
+
+Run by `make mutants`. A seeded sample, the same number from each room; each mistake is tried by the tests that call its
+function, the quickest first, until one fails. tests/golden takes no part: it says that a number moved, not why that is
+wrong. The first run measures which test calls what, which takes as long as the suite, and keeps it in outputs/mutants.
+
+Neither mutmut nor cosmic-ray draws a seeded sample or ends at a bound. mutmut 3 leaves out functions with a decorator
+and whatever is outside of functions; cosmic-ray has one test command for all mutants.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from tests.mutants.chosen_tests import ChosenTests
+from tests.mutants.equivalent import EQUIVALENT
+from tests.mutants.mistakes import Mistake, mistakes_in
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("engine", "fleet", "ledger", "report", "routing", "study", "workload")
+LOADED = ("pytest", "hypothesis", "numpy", "pandas", "scipy.stats", "scipy.optimize", "pydantic", "omegaconf", "simpy",
+          "pyarrow.parquet", "matplotlib.figure", "hydra", "rich.console")  # fmt: skip
+"""Packages that take long to import; every test run is a fork of a process that has imported them."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a mistake: the test that failed (or what else ended it), or None; and how many tests tried."""
+
+    killer: str | None
+    n_tests: int
+    took_s: float
+
+
+def main() -> None:
+    """The command."""
+    words = _arguments()
+    for name in LOADED:
+        import_module(name)
+    chosen = ChosenTests(ROOT, ROOT / "outputs" / "mutants" / "tests.json")
+    chosen.measure()
+    if words.measure:
+        return
+    mistakes = sample(words.rooms, words.seed)[words.skip : words.skip + words.mutants]
+    if words.named:
+        mistakes = [m for m in sample(words.rooms, words.seed) if words.named in m.name]
+    until_s = time.monotonic() + 60 * words.minutes
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        tree = _copy_to(Path(folder) / "tree")
+        verdicts = judge(tree, mistakes, chosen, words.seconds, until_s)
+    report(verdicts, len(mistakes))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make mutants ARGS=…", description=__doc__.partition("\n")[0])
+    parser.add_argument("--mutants", type=int, default=100, help="how many mistakes to plant")
+    parser.add_argument("--seed", type=int, default=1, help="of the sample")
+    parser.add_argument("--skip", type=int, default=0, help="leave out so many of the sample: to go on after a stop")
+    parser.add_argument("--rooms", nargs="*", default=ROOMS, help="folders of sim/")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of tests, per mistake, as they take unharmed")
+    parser.add_argument("--minutes", type=float, default=45.0, help="stop after so long, and report")
+    parser.add_argument("--named", help="instead of a sample, all mistakes whose name contains this")
+    parser.add_argument("--measure", action="store_true", help="only measure which test calls what")
+    return parser.parse_args()
+
+
+def sample(rooms, seed: int) -> list[Mistake]:
+    """All mistakes of the rooms, in a random order in which the rooms take turns."""
+    rng = random.Random(seed)
+    by_room = []
+    for room in rooms:
+        files = sorted((ROOT / "sim" / room).rglob("*.py"))
+        found = [m for p in files for m in mistakes_in(str(p.relative_to(ROOT)), p.read_text(encoding="utf-8"))]
+        by_room.append(rng.sample(found, len(found)))
+    longest = max(len(found) for found in by_room)
+    in_turn = [found[i] for i in range(longest) for found in by_room if i < len(found)]
+    return [m for m in in_turn if m.name not in EQUIVALENT]
+
+
+def judge(tree: Path, mistakes: list[Mistake], chosen: ChosenTests, budget_s: float, until_s: float):
+    """[(mistake, verdict), …], as far as time allows."""
+    verdicts: list[tuple[Mistake, Verdict]] = []
+    for mistake in mistakes:
+        if time.monotonic() > until_s:
+            break
+        source = (ROOT / mistake.path).read_text(encoding="utf-8")
+        if not _compiles(mistake.plant(source)):
+            continue
+        tests = chosen.of(mistake.path, mistake.function, budget_s)
+        verdict = _judged(tree, mistake, source, tests, budget_s)
+        if verdict.killer in tests and run(tree, [verdict.killer], budget_s).killer is not None:
+            tests.remove(verdict.killer)  # It fails without the mistake, too, so it says nothing.
+            verdict = _judged(tree, mistake, source, tests, budget_s)
+        verdicts.append((mistake, verdict))
+        print(f"{len(verdicts):3} {'died' if verdict.killer else 'LIVES'} {verdict.took_s:5.1f} s  {mistake.name}")
+        print(f"      {verdict.killer or f'none of {verdict.n_tests} tests noticed'}", flush=True)
+    return verdicts
+
+
+def _judged(tree: Path, mistake: Mistake, source: str, tests: list[str], budget_s: float) -> Verdict:
+    place = tree / mistake.path
+    _write(place, mistake.plant(source))
+    try:
+        return run(tree, tests, budget_s)
+    finally:
+        _write(place, source)
+
+
+def run(tree: Path, tests: list[str], budget_s: float) -> Verdict:
+    """Run tests of the copy in a fork of this process, until one fails or they take far longer than they should."""
+    began_s = time.monotonic()
+    if not tests:
+        return Verdict(None, 0, 0.0)
+    said, says = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(said)
+        _run_in_child(tree, tests, says)
+    os.close(says)
+    limit_s = began_s + 30 + 6 * budget_s
+    while os.waitpid(pid, os.WNOHANG)[0] == 0:
+        if time.monotonic() > limit_s:
+            os.killpg(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            os.close(said)
+            return Verdict("no end", len(tests), time.monotonic() - began_s)
+        time.sleep(0.02)
+    with os.fdopen(said, encoding="utf-8") as pipe:
+        killer = pipe.read()
+    return Verdict(killer or None, len(tests), time.monotonic() - began_s)
+
+
+def _run_in_child(tree: Path, tests: list[str], says: int) -> None:
+    os.setpgrp()
+    os.chdir(tree)
+    silent = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(silent, stream)
+    for name in [n for n in sys.modules if n.partition(".")[0] in ("tests", "sim")]:
+        del sys.modules[name]
+    sys.path[:] = [str(tree), *(p for p in sys.path if p and Path(p).resolve() != ROOT)]
+    sys.dont_write_bytecode = True
+    os.environ |= {"SIM_INTERPRETED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    listener = _Listener()
+    try:
+        import pytest
+
+        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:cov", *tests], plugins=[listener])
+        if code and not listener.failed:
+            listener.failed = f"pytest ended with {int(code)}"
+    except BaseException as error:
+        listener.failed = listener.failed or type(error).__name__
+    finally:
+        os.write(says, listener.failed.encode())
+        os._exit(0)
+
+
+class _Listener:
+    """Remembers the first test that failed, or the file that could not be imported."""
+
+    failed = ""
+
+    def pytest_runtest_logreport(self, report) -> None:
+        if report.failed and not self.failed:
+            self.failed = report.nodeid
+
+    def pytest_collectreport(self, report) -> None:
+        if report.failed and not self.failed:
+            self.failed = f"import of {report.nodeid}"
+
+
+def _copy_to(tree: Path) -> Path:
+    """A copy of what git knows or could know, without anything compiled."""
+    listed = ["git", "ls-files", "-co", "--exclude-standard", "-z"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in names:
+        if name and (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tree / name)
+    subprocess.run([sys.executable, "-m", "compileall", "-q", "sim"], cwd=tree, check=True)
+    return tree
+
+
+def _write(place: Path, source: str) -> None:
+    """Write a module, and drop its bytecode: a file of the same size and second would be taken for the old one."""
+    place.write_text(source, encoding="utf-8")
+    for stale in (place.parent / "__pycache__").glob(f"{place.stem}.*.pyc"):
+        stale.unlink()
+
+
+def _compiles(source: str) -> bool:
+    try:
+        compile(source, "mutant", "exec")
+    except SyntaxError:
+        return False
+    return True
+
+
+def report(verdicts, asked: int) -> None:
+    """Print who survived, and the share that died."""
+    alive = [(mistake, verdict) for mistake, verdict in verdicts if verdict.killer is None]
+    print(f"\n{len(verdicts) - len(alive)} of {len(verdicts)} mistakes died, {asked} were asked for")
+    for mistake, verdict in alive:
+        print(f"survivor, {verdict.n_tests} tests: line {mistake.line} of {mistake.name}")
+
+
+if __name__ == "__main__":
+    main()
