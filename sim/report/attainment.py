@@ -13,8 +13,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
 
+from sim.report.distributions import normal_cdf, normal_density, normal_quantile
 from sim.report.estimators import CONFIDENCE, Interval, Support, ratio_of_sums, wilson_bounds
 
 MEETS_FROM = 10
@@ -154,7 +154,7 @@ def judge_at_look(
     if not sum(calls) or len(calls) < 2:
         return judge(attained, calls, target, confidence)
     bounds = spending_bounds(tuple(size / sizes[-1] for size in sizes), (1 - confidence) / 2)
-    level = float(norm.cdf(bounds[list(sizes).index(len(calls))]))
+    level = float(normal_cdf(bounds[list(sizes).index(len(calls))]))
     pooled = _pooled(attained, calls, 2 * level - 1)
     reached = pooled.mean is not None and reaches(pooled.mean, target)
     verdict = Verdict.NOT_RESOLVED
@@ -173,21 +173,21 @@ def spending_bounds(fractions: tuple[float, ...], alpha: float, points: int = 80
     The probability to have crossed by t is 2 - 2 Phi(z_{alpha/2} / sqrt(t)), one-sided. By recursive integration of the
     density of those that have not crossed (Armitage, McPherson and Rowe, 1969) over a grid of `points`.
     """
-    spent = 2 * norm.sf(norm.ppf(1 - alpha / 2) / np.sqrt(np.array(fractions)))
-    bounds = [float(norm.isf(spent[0]))]
+    spent = 2 * normal_cdf(-normal_quantile(1 - alpha / 2) / np.sqrt(np.array(fractions)))
+    bounds = [-normal_quantile(spent[0])]
     grid = np.linspace(-8.0, bounds[0], points) * math.sqrt(fractions[0])
-    density = norm.pdf(grid, scale=math.sqrt(fractions[0]))
+    density = normal_density(grid / math.sqrt(fractions[0])) / math.sqrt(fractions[0])
     for last, now, share in zip(fractions, fractions[1:], np.diff(spent), strict=False):
         scale = math.sqrt(now - last)
         mass = density * _trapezoid_weights(grid)
         low, high = 0.0, 10.0
         for _ in range(60):
             middle = (low + high) / 2
-            crossing = float(mass @ norm.sf((middle * math.sqrt(now) - grid) / scale))
+            crossing = float(mass @ normal_cdf((grid - middle * math.sqrt(now)) / scale))
             low, high = (middle, high) if crossing > share else (low, middle)
         bounds.append(high)
         next_grid = np.linspace(-8.0, high, points) * math.sqrt(now)
-        density = norm.pdf((next_grid[:, None] - grid[None, :]) / scale) @ mass / scale
+        density = normal_density((next_grid[:, None] - grid[None, :]) / scale) @ mass / scale
         grid = next_grid
     return tuple(bounds)
 

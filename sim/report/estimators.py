@@ -22,8 +22,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
-from scipy.stats import t as student_t
+
+from sim.report.distributions import normal_quantile, student_t_quantile
 
 CONFIDENCE = 0.95
 _ROUNDING = 1e-12
@@ -199,7 +199,7 @@ def wilson_bounds(hits: int, trials: int, confidence: float = CONFIDENCE) -> tup
     """Bounds of an event's probability from independent trials (Wilson 1927); (0, 1) without trials."""
     if not trials:
         return 0.0, 1.0
-    z = float(norm.ppf((1 + confidence) / 2))
+    z = normal_quantile((1 + confidence) / 2)
     share, scale = hits / trials, 1 + z * z / trials
     centre = (share + z * z / (2 * trials)) / scale
     half = z / scale * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
@@ -249,7 +249,7 @@ def _interval(estimate: float, pseudo_values: np.ndarray, support: Support, conf
     spread = float(pseudo_values.std(ddof=1))
     if spread <= _ROUNDING * float(np.abs(pseudo_values).max()):
         return Interval(estimate, estimate, estimate, n, support)
-    quantile = float(student_t.ppf((1 + confidence) / 2, n - 1))
+    quantile = student_t_quantile((1 + confidence) / 2, n - 1)
     error, skewness = spread / math.sqrt(n), _skewness(pseudo_values, spread)
     low, high = zip(
         _on_natural_scale(estimate, quantile * error, support),
