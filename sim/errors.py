@@ -13,7 +13,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
 from sim.conf_path import conf_dir
-from sim.schema import AuditError, SimError
+from sim.schema import MOVED_KEYS, AuditError, SimError
 
 BAD_INPUT, DEFECT, INTERRUPTED = 2, 3, 130
 """Exit codes; 1 is a sweep in which a scenario failed."""
@@ -68,6 +68,8 @@ def _missing_option(text: str) -> str:
 
 
 def _unknown(key: str) -> str:
+    if moved := MOVED_KEYS.get(key.rpartition(".")[2]):
+        return f"{key}: {moved}"
     group, _, rest = key.partition(".")
     known = _keys_of_the_program()
     if rest and group in known:

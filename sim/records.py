@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sim.moment_zero import MONDAY, MomentZero
 from sim.work import Backend, Outcome, Refusal, Request, returning_tokens
 
 
@@ -250,6 +251,7 @@ class Facts:
     stays: dict[str, np.ndarray] = field(default_factory=lambda: _no_rows(STAY_COLUMNS))
     replicas_lost: int = 0  # taken back by their provider, or failed, since the window's start
     api_extras: dict[str, np.ndarray] = field(default_factory=lambda: _no_rows(API_EXTRA_COLUMNS))
+    moment_zero: MomentZero = MONDAY  # second 0 of the run
 
     @property
     def requests_in_full(self) -> dict[str, np.ndarray]:

@@ -25,6 +25,7 @@ from sim.hardware.gpu import Gpu
 from sim.hardware.model import Model
 from sim.hydra_door import composed, plain
 from sim.ledger.prices import ON_DEMAND, Prices
+from sim.moment_zero import MomentZero
 from sim.records import FIRST_POOL
 from sim.report.glossary import SUMMARY, defined
 from sim.report.pooling import CI_SUFFIX
@@ -62,6 +63,11 @@ def _name_of_a_folder(name: str) -> str:
     if not re.fullmatch(r"\w[\w .,+=@()-]*(?<! )", name) or len(name.encode()) > 150:
         raise ValueError("must begin with a letter or digit and have at most 150 letters, digits, spaces and .,_+=@()-")
     return name
+
+
+def _a_moment(text: str) -> str:
+    MomentZero.parse(text)
+    return text
 
 
 class Output(Config):
@@ -122,6 +128,11 @@ class Scenario(Config):
         description="independent repetitions, each with its own random streams; auto: as many as study.precision needs",
     )
     study: Study = Study()
+    starts_at: Annotated[str, AfterValidator(_a_moment)] | None = Field(
+        None,
+        description="date, time and zone of second 0, such as 2026-03-02T00:00 Europe/Berlin (no zone: UTC), off which "
+        "all hours and weekdays are read; None: as a dated log says, else 2024-05-13T00:00 UTC, a Monday",
+    )
     horizon_s: float | None = Field(None, gt=0, description="None: as long as the traffic lasts")
     warmup_s: float = Field(0.0, ge=0)
     drain_s: float = Field(3600.0, ge=0)

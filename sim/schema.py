@@ -72,6 +72,16 @@ class AuditError(SimError):
     """
 
 
+_ONE_CLOCK = "is said once for the whole scenario, by starts_at: the date, time and zone of second 0; say "
+MOVED_KEYS = {
+    "start_day": f"{_ONE_CLOCK}starts_at=2024-05-16T00:00 for a Thursday",
+    "start_hour": f"{_ONE_CLOCK}starts_at=2024-05-13T12:00 for noon",
+    "begins_weekday": f"{_ONE_CLOCK}starts_at=2024-05-16T00:00 for a Thursday",
+    "begins_hour_utc": f"{_ONE_CLOCK}starts_at=2024-05-13T12:00 for noon",
+    "begins_utc": f"{_ONE_CLOCK}starts_at=2024-05-13T00:00",
+}
+"""Keys of earlier versions, wherever they stood, and what is said of one that is used."""
+
 LARGEST_NUMBER, SMALLEST_NUMBER = 1e15, 1e-15
 """No number of a configuration is beyond these but 0: sums, products and random draws of such numbers stay finite."""
 
@@ -241,6 +251,8 @@ def _violation(cls: type[Config], raw: Any, error: Any) -> str:
     if error["type"] == "missing":
         return f"{key}: is required"
     if error["type"] == "extra_forbidden":
+        if path[-1] in MOVED_KEYS:
+            return f"{key} = {_short(error['input'])}: {MOVED_KEYS[path[-1]]}"
         where = "".join(f"{part}." for part in path[:-1])
         hint = _did_you_mean(path[-1], _known_keys(cls, raw, path[:-1]), where)
         return f"{key} = {_short(error['input'])}: is not a known key{hint}"

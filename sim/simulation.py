@@ -28,7 +28,7 @@ from sim.fleet.supply.supply import Supply
 from sim.hardware.capacity import requests_per_s
 from sim.hardware.fits import kv_blocks_of, weight_bytes_per_gpu
 from sim.hot_path import numbers_explained
-from sim.ledger.tariffs.hours import WEEKDAYS
+from sim.moment_zero import MONDAY, MomentZero, on_the_clock
 from sim.notes import notes_of
 from sim.randomness import Streams
 from sim.recorder import Recorder
@@ -36,6 +36,7 @@ from sim.records import FIRST_POOL, Facts, PoolFacts, Window
 from sim.routing.gateway import Gateway
 from sim.scenarios import Scenario
 from sim.schema import ConfigError
+from sim.units import MINUTE_S
 from sim.work import Outcome, Refusal, Request
 from sim.workload.arrivals.closed_loop import ClosedLoop, ClosedLoopTraffic
 from sim.workload.traffic import Traffic
@@ -66,8 +67,11 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
     """
     seed = scenario.seed if seed is None else seed
     workload = Workload(scenario.arrivals, scenario.lengths, scenario.tasks)
+    moment_zero, given = moment_zero_of(scenario, workload), scenario
+    if moment_zero != MONDAY:
+        scenario = on_the_clock(scenario, moment_zero)
+        workload = Workload(scenario.arrivals, scenario.lengths, scenario.tasks)
     horizon_s = scenario.horizon_s or workload.default_horizon_s
-    _refuse_another_clock(scenario, workload)
     world = _World(scenario, Streams(seed, replication))
     if horizon_s is not None:
         _refuse_endless_warmup(scenario, horizon_s)
@@ -87,9 +91,10 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
         block_tokens=scenario.engine.block_tokens,
         stays=world.recorder.stays(),
         replicas_lost=sum(lost_s >= scenario.warmup_s for lost_s in world.recorder.replica_lost_s),
+        moment_zero=moment_zero,
     )
     return Run(
-        scenario, seed, replication, facts, (*workload.notes, *notes_of(scenario, facts, world.gateway.tasks_running))
+        given, seed, replication, facts, (*workload.notes, *notes_of(scenario, facts, world.gateway.tasks_running))
     )
 
 
@@ -100,30 +105,24 @@ def _pool_facts(scenario: Scenario, workload: Workload, measure_peak: bool) -> I
         yield PoolFacts(name, pool.gpu.name, engine.tensor_parallel, engine.max_num_seqs, peak, on_demand_of)
 
 
-def _refuse_another_clock(scenario: Scenario, workload: Workload) -> None:
-    """Raise ConfigError if prices by the hour or a timetable say another date of second 0 than the log replayed."""
-    begins_at = workload.begins_at
-    if begins_at is None:
-        return
-    tariff = scenario.prices.api
-    if scenario.has_api and tariff.timed:
-        weekday, is_cut = WEEKDAYS[begins_at.weekday()], bool(begins_at.minute or begins_at.second)
-        if is_cut or (tariff.begins_weekday, tariff.begins_hour_utc) != (weekday, begins_at.hour):
-            full_hour = " arrivals.moment_zero=hour" if is_cut else ""
-            told = f"{tariff.begins_weekday} {tariff.begins_hour_utc}:00 UTC"
-            raise ConfigError(
-                f"prices.api by the hour: second 0 is {told}, but the log begins at {begins_at:%Y-%m-%d %H:%M:%S} UTC, "
-                f"a {weekday}; say prices.api.begins_weekday={weekday} prices.api.begins_hour_utc={begins_at.hour}"
-                f"{full_hour}"
-            )
-    pools = {"": scenario} | {f"pools.{name}.": scenario.of_pool(name) for name in scenario.pools}
-    for key, pool in pools.items():
-        begins_utc = getattr(pool.scaling, "begins_utc", None)
-        if begins_utc is not None and not 0 <= (begins_at - begins_utc).total_seconds() < 60:
-            raise ConfigError(
-                f"{key}scaling.begins_utc = {begins_utc:%Y-%m-%dT%H:%M}: the log begins at "
-                f"{begins_at:%Y-%m-%d %H:%M:%S} UTC; say {key}scaling.begins_utc={begins_at:%Y-%m-%dT%H:%M}"
-            )
+def moment_zero_of(scenario: Scenario, workload: Workload) -> MomentZero:
+    """Second 0 of a run: what `starts_at` or a dated log says, else a Monday. Raises ConfigError where both disagree.
+
+    A log's stamps tell its moment to the second, people to the minute.
+    """
+    log, told = workload.moment_zero, None if scenario.starts_at is None else MomentZero.parse(scenario.starts_at)
+    if log is None:
+        return MONDAY if told is None else told
+    if told is None:
+        return log
+    both = MomentZero(log.moment, told.zone_name)
+    if not 0 <= (log.moment - told.moment).total_seconds() < MINUTE_S:
+        words = f"{both.local(0.0):%Y-%m-%dT%H:%M} {both.zone_name}"
+        raise ConfigError(
+            f"starts_at = {scenario.starts_at}: the log begins on {both.shown}; leave it to the log (starts_at=null), "
+            f"or say starts_at='{words}'"
+        )
+    return both
 
 
 def _refuse_endless_warmup(scenario: Scenario, horizon_s: float) -> None:

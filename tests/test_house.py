@@ -21,8 +21,8 @@ MODULES = sorted(ROOT.glob("sim/**/*.py"))
 YAMLS = sorted(ROOT.glob("conf/**/*.yaml"))
 
 NOUNS = {
-    "schema", "units", "randomness", "work", "views", "records", "recorder", "conf_path", "clock", "policy", "hot_path",
-    "_version", "errors",
+    "schema", "units", "randomness", "work", "views", "records", "recorder", "conf_path", "clock", "policy",
+    "hot_path", "_version", "errors", "moment_zero",
 }  # fmt: skip
 FLOORS = (
     NOUNS,

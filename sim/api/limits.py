@@ -7,8 +7,9 @@ from math import floor, inf
 
 from pydantic import Field, model_validator
 
+from sim.moment_zero import OnTheClock
 from sim.schema import Config
-from sim.units import DAY_S, HOUR_S, MINUTE_S
+from sim.units import HOUR_S, MINUTE_S
 from sim.work import Request
 
 CLOCK_S = 1e-6
@@ -18,7 +19,7 @@ CLOCK_S = 1e-6
 class HourlyLimits(Config):
     """Hours of the day in which every limit per minute is `multiplier` times its usual value."""
 
-    from_hour: int = Field(ge=0, le=23, description="of the simulated day, which begins at hour 0")
+    from_hour: int = Field(ge=0, le=23, description="of the day in the scenario's zone")
     to_hour: int = Field(ge=1, le=24, description="first hour not included; hours across midnight need two entries")
     multiplier: float = Field(gt=0, description="limits in these hours / usual limits")
 
@@ -47,7 +48,7 @@ class Ramp(Config):
         return self
 
 
-class Quota(Config):
+class Quota(OnTheClock):
     """The rate limits of a provider, and how they change. null: no limit."""
 
     requests_per_minute: float | None = Field(None, gt=0, description="limit on requests; null: none")
@@ -103,7 +104,8 @@ class Limits:
     """The buckets of a provider in one run. Full, one holds `burst_s` seconds of the present quota.
 
     `cached_tokens(request, now_s)`: the cached input of a request, called where cached input does not count. Rates
-    change at multiples of the ramp's `every_s` or of an hour; each method first applies the changes up to now.
+    change at multiples of the ramp's `every_s` or of an hour, counted from a full hour of the scenario's clock; each
+    method first applies the changes up to now.
     """
 
     def __init__(self, quota: Quota, cached_tokens: Callable[[Request, float], int]):
@@ -125,6 +127,7 @@ class Limits:
         self._counts_cached = quota.limits_count_cached_tokens
         self._least_output = quota.max_output_tokens or 0
         self._every_s = quota.ramp.every_s if quota.ramp else HOUR_S if quota.hourly_limits else inf
+        self._past_s = quota.moment_zero.week_s % self._every_s if self._every_s < inf else 0.0
         self._ramped = dict.fromkeys(self._usual, 1.0)
         self._changes = 0
         if self._buckets and self._every_s < inf:
@@ -137,7 +140,9 @@ class Limits:
 
     def next_change_s(self, now_s: float) -> float:
         """The moment at which rates may change next; inf if they never change."""
-        return inf if self._every_s == inf else (floor(now_s / self._every_s) + 1) * self._every_s
+        if self._every_s == inf:
+            return inf
+        return (floor((now_s + self._past_s) / self._every_s) + 1) * self._every_s - self._past_s
 
     def fits(self, request: Request, now_s: float) -> bool:
         """Whether full buckets, at their highest rates, hold what the request takes. If not, waiting does not help."""
@@ -181,14 +186,16 @@ class Limits:
 
     def _catch_up(self, now_s: float) -> None:
         """Apply every change of rates up to now, in order."""
-        while self._every_s * (self._changes + 1) <= now_s:
+        while self._every_s * (self._changes + 1) - self._past_s <= now_s:
             self._changes += 1
-            self._change(self._every_s * self._changes)
+            self._change(self._every_s * self._changes - self._past_s)
 
     def _change(self, change_s: float) -> None:
         """Set the rates that hold from `change_s` on, by the hour and by the use since the last change."""
-        ramp, hour = self._quota.ramp, change_s % DAY_S / HOUR_S
-        hourly = next((h.multiplier for h in self._quota.hourly_limits if h.from_hour <= hour < h.to_hour), 1.0)
+        ramp, hourly = self._quota.ramp, 1.0
+        if self._quota.hourly_limits:
+            hour = self._quota.moment_zero.local(change_s).hour
+            hourly = next((h.multiplier for h in self._quota.hourly_limits if h.from_hour <= hour < h.to_hour), 1.0)
         for limit, bucket in self._buckets.items():
             usual = self._usual[limit]
             if ramp and change_s > 0:

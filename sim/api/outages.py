@@ -2,22 +2,55 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from math import inf
 
 from numpy.random import Generator
 from pydantic import Field, model_validator
 
-from sim.schema import Config
+from sim.moment_zero import MomentZero, OnTheClock
+from sim.schema import Config, ConfigError
 
 
 class Outage(Config):
-    """A stretch of time [start_s, start_s + duration_s) in which no request is admitted."""
+    """A stretch of time, from its start for `duration_s`, in which no request is admitted."""
 
-    start_s: float = Field(ge=0, description="start, in simulated seconds")
+    start_s: float | None = Field(None, ge=0, description="start, in simulated seconds; null: see starts_at")
+    starts_at: str | None = Field(
+        None, description="start, as date and time in the scenario's zone, such as 2026-03-02T10:00; null: see start_s"
+    )
     duration_s: float = Field(gt=0, description="length")
 
+    @model_validator(mode="after")
+    def _one_start(self) -> Outage:
+        if (self.start_s is None) == (self.starts_at is None):
+            raise ValueError("start_s and starts_at: give one of them")
+        if self.starts_at is not None:
+            self._local()
+        return self
 
-class Outages(Config):
+    def second(self, moment_zero: MomentZero) -> float:
+        """The second at which it begins, below 0 if before the run. Raises ConfigError for a time no clock showed."""
+        if self.start_s is not None:
+            return self.start_s
+        try:
+            return moment_zero.second_of(self._local())
+        except ValueError as error:
+            raise ConfigError(f"api.outages.schedule: starts_at = {self.starts_at}: {error}") from None
+
+    def _local(self) -> datetime:
+        try:
+            local = datetime.fromisoformat(self.starts_at or "")
+        except ValueError:
+            raise ValueError(
+                f"starts_at = {self.starts_at}: must be a date and time, such as 2026-03-02T10:00"
+            ) from None
+        if local.tzinfo is not None:
+            raise ValueError(f"starts_at = {self.starts_at}: is in the scenario's zone and names none of its own")
+        return local
+
+
+class Outages(OnTheClock):
     """When a provider is down. A request sent during an outage fails after `error_after_s`, is not billed, and is
     retried (`api.retry`). Requests admitted before an outage are answered to their end.
 
@@ -60,7 +93,8 @@ class OutageClock:
                 raise ValueError("rng = None: random outages (mean_time_between_s) need a generator")
             self._random = rng, outages.mean_time_between_s, outages.mean_duration_s
         self._down_s, self._up_s = -inf, -inf  # start and end of the present or next random outage
-        self._scheduled = sorted((o.start_s, o.start_s + o.duration_s) for o in outages.schedule)
+        starts = [(outage.second(outages.moment_zero), outage.duration_s) for outage in outages.schedule]
+        self._scheduled = sorted((start_s, start_s + duration_s) for start_s, duration_s in starts)
 
     def is_down(self, now_s: float) -> bool:
         """Whether an outage covers this moment; its end is not part of it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,11 +20,12 @@ from sim.ledger.usage_tables import (
     gpu_rows,
     life_rows,
 )
+from sim.moment_zero import MONDAY, MomentZero
 from sim.records import FIRST_POOL, Backend, Facts, Outcome, ReplicaState, Window
 from sim.schema import ConfigError
 from sim.units import HOUR_S
 
-VERSION = 5
+VERSION = 6
 COLD_START_STATES = tuple(state for state in ReplicaState if state.is_cold_start)
 TOTALS = ("requests_finished", "tasks_finished", "input_tokens", "cached_input_tokens", "output_tokens")
 _TABLES: dict[str, Mapping[str, type]] = {
@@ -59,11 +61,11 @@ class Usage:
     - `fleet` (FLEET_COLUMNS), one row per pool and application: requests and tokens that the fleet finished of those
       tasks; `resident_s` is the time from admission to the end.
 
-    The column `pool` is an index into `pools`, which is empty without a fleet. Hour h is [h, h+1) x 3600 s of simulated
-    time, whatever the window, so that the parts of a cut window add up. The totals count the tasks that began in the
-    window and finished, wherever and whenever they were served, their requests and the tokens of these: the
-    denominators of every unit cost. `is_detailed` is False for files of version 1, which hold neither hours of GPU time
-    nor contexts.
+    The column `pool` is an index into `pools`, which is empty without a fleet. Hours are full hours of UTC, whatever
+    the window, so that the parts of a cut window add up; second 0 is in hour 0, at `moment_zero`. The totals count the
+    tasks that began in the window and finished, wherever and whenever they were served, their requests and the tokens
+    of these: the denominators of every unit cost. `is_detailed` is False for files of version 1, which hold neither
+    hours of GPU time nor contexts.
     """
 
     window: Window
@@ -79,18 +81,19 @@ class Usage:
     output_tokens: int
     applications: dict[int, str] = field(default_factory=dict)
     is_detailed: bool = True
+    moment_zero: MomentZero = MONDAY
 
     @classmethod
     def from_facts(cls, facts: Facts) -> Usage:
         """The sums over a run. A task belongs to the window in which its first call arrives, with all its calls."""
-        requests, window = facts.requests, facts.window
+        requests, window, past_s = facts.requests, facts.window, facts.moment_zero.past_hour_s
         finished = of_window(requests, window) & (requests["outcome"] == Outcome.FINISHED)
         return cls(
             window=window,
             pools=tuple(Pool(pool.name, pool.gpu, pool.gpus_per_replica) for pool in facts.pools),
             replicas=life_rows(facts),
             gpu=gpu_rows(facts),
-            api=api_rows(requests, finished & (requests["backend"] == Backend.API), facts.api_extras),
+            api=api_rows(requests, finished & (requests["backend"] == Backend.API), facts.api_extras, past_s),
             fleet=fleet_rows(facts, finished & (requests["backend"] == Backend.FLEET)),
             requests_finished=int(np.count_nonzero(finished)),
             tasks_finished=len(finished_tasks(requests, window)[0]),
@@ -98,6 +101,7 @@ class Usage:
             cached_input_tokens=_total(requests["cached_input_tokens"][finished]),
             output_tokens=_total(requests["output_tokens"][finished]),
             applications=dict(facts.applications),
+            moment_zero=facts.moment_zero,
         )
 
     @property
@@ -165,19 +169,22 @@ class Usage:
         return np.diff(edge_s), (started - ended) * self.gpus_per_replica
 
     def by_hour(self) -> Iterator[tuple[int, Usage]]:
-        """(hour of simulated time, the usage in it) for every hour; the bills of these add up to that of the whole.
+        """(hour, the usage in it) for every full hour of UTC; the bills of these add up to that of the whole.
 
-        Work after the window's end is in hours of its own, whose windows have length 0. Totals and `fleet` are not
-        recorded by hour: they are 0 and empty. Raises ConfigError if the usage does not know hours.
+        Second 0 is in hour 0. Work after the window's end is in hours of its own, whose windows have length 0. Totals
+        and `fleet` are not recorded by hour: they are 0 and empty. Raises ConfigError if the usage does not know hours.
         """
         self.require_detail("a bill by the hour")
         nothing: dict[str, Any] = dict.fromkeys(TOTALS, 0) | {
             "fleet": {name: column[:0] for name, column in self.fleet.items()}
         }
-        start_s, end_s = self.window
-        last = max(int(-(-end_s // HOUR_S)) - 1, *(int(t["hour"].max(initial=0)) for t in (self.gpu, self.api)))
-        for hour in range(int(start_s // HOUR_S), last + 1):
-            window = Window(*np.clip((hour * HOUR_S, (hour + 1) * HOUR_S), start_s, end_s).tolist())
+        (start_s, end_s), past_s = self.window, self.moment_zero.past_hour_s
+        last = max(
+            int(-(-(end_s + past_s) // HOUR_S)) - 1, *(int(t["hour"].max(initial=0)) for t in (self.gpu, self.api))
+        )
+        for hour in range(int((start_s + past_s) // HOUR_S), last + 1):
+            edges_s = (hour * HOUR_S - past_s, (hour + 1) * HOUR_S - past_s)
+            window = Window(*np.clip(edges_s, start_s, end_s).tolist())
             paid = (self.replicas["ended_s"] >= window.start_s) & (self.replicas["started_s"] < window.end_s)
             parts: dict[str, Any] = {
                 "replicas": {name: column[paid] for name, column in self.replicas.items()},
@@ -202,6 +209,7 @@ class Usage:
             **{name: getattr(self, name) for name in TOTALS},
             "applications": self.applications,
             "is_detailed": self.is_detailed,
+            "moment_zero": [self.moment_zero.moment.isoformat(), self.moment_zero.zone_name],
             **{table: {n: c.tolist() for n, c in getattr(self, table).items()} for table in _TABLES},
         }
         return json.dumps(data)
@@ -223,6 +231,9 @@ class Usage:
             data["pools"] = [(FIRST_POOL, None, gpus), *further] if gpus else []
         data["pools"] = tuple(Pool(*pool) for pool in data["pools"])
         data["api"].setdefault("service", [0] * len(data["api"]["hour"]))
+        if "moment_zero" in data:  # versions before 6 knew no dates
+            moment, zone_name = data["moment_zero"]
+            data["moment_zero"] = MomentZero(datetime.fromisoformat(moment), zone_name)
         data["applications"] = {int(i): name for i, name in data["applications"].items()}
         for table, dtypes in _TABLES.items():
             data[table] = {name: np.array(data[table][name], dtype) for name, dtype in dtypes.items()}

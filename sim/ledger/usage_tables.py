@@ -56,7 +56,7 @@ def life_rows(facts: Facts) -> Columns:
 
 
 def gpu_rows(facts: Facts) -> Columns:
-    """Replica-seconds by hour of simulated time, pool and state, columns GPU_COLUMNS; no row without seconds.
+    """Replica-seconds by full hour of UTC, pool and state, columns GPU_COLUMNS; no row without seconds.
 
     It holds all seconds within the window, and those after it in which a replica is neither idle nor asleep, because
     they serve requests that arrived in the window. A replica ordered after the window counts only if it served.
@@ -65,7 +65,8 @@ def gpu_rows(facts: Facts) -> Columns:
     owed = _works(spans, window)
     working = {name: column[owed] for name, column in spans.items()}
     n_pools = len(facts.pools)
-    parts = [_by_hour(spans, n_pools, *window), _by_hour(working, n_pools, window.end_s, np.inf)]
+    past_s = facts.moment_zero.past_hour_s
+    parts = [_by_hour(spans, n_pools, *window, past_s), _by_hour(working, n_pools, window.end_s, np.inf, past_s)]
     after = np.repeat((0, 1), [len(part["hour"]) for part in parts])
     return {name: after if name == "after_window" else np.concatenate([p[name] for p in parts]) for name in GPU_COLUMNS}
 
@@ -79,10 +80,10 @@ def _works(spans: Columns, window: Window) -> np.ndarray:
     return ~at_rest & owed[np.searchsorted(replica, spans["replica_id"])]
 
 
-def _by_hour(spans: Columns, n_pools: int, from_s: float, to_s: float) -> Columns:
+def _by_hour(spans: Columns, n_pools: int, from_s: float, to_s: float, past_s: float) -> Columns:
     start_s, end_s = np.maximum(spans["start_s"], from_s), np.minimum(spans["end_s"], to_s)
     inside = end_s > start_s
-    start_s, end_s = start_s[inside], end_s[inside]
+    start_s, end_s = start_s[inside] + past_s, end_s[inside] + past_s
     n_states, kind = len(ReplicaState), spans["pool"][inside].astype(np.int64) * len(ReplicaState)
     kind += spans["state"][inside]
     first, last = (start_s // HOUR_S).astype(np.int64), (end_s // HOUR_S).astype(np.int64)
@@ -97,15 +98,15 @@ def _by_hour(spans: Columns, n_pools: int, from_s: float, to_s: float) -> Column
     return {"hour": hour, "pool": kind // n_states, "state": kind % n_states, "replica_s": replica_s}
 
 
-def api_rows(requests: Columns, rows: np.ndarray, extras: Columns) -> Columns:
+def api_rows(requests: Columns, rows: np.ndarray, extras: Columns, past_s: float = 0.0) -> Columns:
     """Tokens of these requests by hour of arrival, application, context and service, columns API_COLUMNS.
 
-    `requests`: n rows of facts; `rows`: bool[n], those to sum; `extras`: columns sim.records.API_EXTRA_COLUMNS. A copy
-    that lost a hedge is counted as one more request.
+    `requests`: n rows of facts; `rows`: bool[n], those to sum; `extras`: columns sim.records.API_EXTRA_COLUMNS;
+    `past_s`: seconds from the full hour of UTC to second 0. A copy that lost a hedge is counted as one more request.
     """
     edges = np.array((0, *CONTEXT_EDGES_TOKENS))
     table = {name: requests[name][rows].astype(np.int64) for name in ("application", *_TOKENS) if name in requests}
-    table["hour"] = (requests["arrived_s"][rows] // HOUR_S).astype(np.int64)
+    table["hour"] = ((requests["arrived_s"][rows] + past_s) // HOUR_S).astype(np.int64)
     table["context_over_tokens"] = edges[np.maximum(np.searchsorted(edges, table["input_tokens"]) - 1, 0)]
     table["requests"] = np.ones(len(table["hour"]), np.int64)
     table["service"] = np.zeros(len(table["hour"]), np.int64)

@@ -8,16 +8,16 @@ from typing import Literal
 from pydantic import Field
 
 from sim.clock import Clock
-from sim.schema import Config
-from sim.units import DAY_S, HOUR_S, MTOK
+from sim.moment_zero import OnTheClock
+from sim.units import HOUR_S, MTOK
 from sim.work import Outcome, Request
 
 _ROUNDING = 1e-9
 """Fraction of a cap by which sums may exceed it, because sums of prices are rounded."""
 
 
-class Budget(Config):
-    """The most USD that may be spent at the API per hour or day of simulated time, at these prices.
+class Budget(OnTheClock):
+    """The most USD that may be spent at the API per hour or day of the scenario's clock, at these prices.
 
     A request counts in the period in which it is sent: with its prompt and `output_tokens_reserved` while it is in
     service, with its real cost once it has ended. The cap holds if no answer is longer than the reserve.
@@ -30,10 +30,13 @@ class Budget(Config):
     usd_per_mtok_output: float = Field(ge=0, description="price of output tokens")
     output_tokens_reserved: int = Field(ge=0, description="output counted while in service, e.g. max_tokens")
 
-    @property
-    def period_s(self) -> float:
-        """Length of the period to which the cap applies."""
-        return HOUR_S if self.per == "hour" else DAY_S
+    def period_end_s(self, now_s: float) -> float:
+        """The second at which the present period ends: the next full hour, or midnight, of the scenario's clock."""
+        clock = self.moment_zero
+        if self.per == "day":
+            return clock.next_midnight_s(now_s)
+        past_s = clock.week_s % HOUR_S
+        return (floor((now_s + past_s) / HOUR_S) + 1) * HOUR_S - past_s
 
     def cost_usd(self, input_tokens: int, cached_tokens: int, output_tokens: int) -> float:
         """USD of a request with these tokens; `input_tokens` include the cached ones."""
@@ -45,11 +48,12 @@ class Budget(Config):
 class Spending:
     """The USD spent and reserved in the present period of one run."""
 
-    __slots__ = ("_clock", "_budget", "_period", "_usd", "_reserved")
+    __slots__ = ("_clock", "_budget", "_period", "_period_end_s", "_usd", "_reserved")
 
     def __init__(self, clock: Clock, budget: Budget):
         self._clock, self._budget = clock, budget
         self._period, self._usd = 0, 0.0
+        self._period_end_s = budget.period_end_s(0.0)
         self._reserved: dict[Request, tuple[int, float]] = {}  # request -> (number of the period, USD)
 
     def take(self, request: Request) -> bool:
@@ -76,7 +80,8 @@ class Spending:
 
     def _present_period(self) -> int:
         """The number of the present period; a new period begins with nothing spent."""
-        period = floor(self._clock.now_s / self._budget.period_s)
-        if period != self._period:
-            self._period, self._usd = period, 0.0
-        return period
+        now_s = self._clock.now_s
+        if now_s >= self._period_end_s:
+            self._period, self._usd = self._period + 1, 0.0
+            self._period_end_s = self._budget.period_end_s(now_s)
+        return self._period

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from math import ceil
 from typing import ClassVar, Literal
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from sim.clock import Clock
+from sim.moment_zero import WEEKDAYS, OnTheClock, Weekday, zone_of
 from sim.scaling.scaler import Scaler, ScalerAtWork, kept
 from sim.schema import Config
 from sim.units import WEEK_S
 from sim.views import FleetView
 
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOUR_MINUTE = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
-_OFFSET = re.compile(r"([+-])(0\d|1[0-4]):([0-5]\d)")
 _MINUTE_S = 60
 
 
@@ -39,7 +36,7 @@ class Bounds(Config):
 class Period(Bounds):
     """The bounds on some days of the week, from the time of day `start` until just before `end`."""
 
-    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = Field(min_length=1)
+    days: tuple[Weekday, ...] = Field(min_length=1)
     start: str = Field(description="HH:MM, local")
     end: str = Field(description="HH:MM, local, at most 24:00; a night is two periods")
 
@@ -61,12 +58,12 @@ class Period(Bounds):
         return day in self.days and self.start <= hour_minute < self.end
 
 
-class Timetable(Scaler):
+class Timetable(Scaler, OnTheClock):
     """Bounds by period of the week; within them, replicas in proportion to the requests, and an idle timeout.
 
-    The simulated clock begins at `begins_utc`; 2024-05-13 is a Monday, as the arrivals' own start_day is by
-    default. Periods are local: summer time follows the zone's rules on that date. A period's replicas are ordered
-    `lead_s` early, so that they have started when it begins. Where the bounds fall, replicas above them are drained.
+    Periods are local times of `time_zone`, through daylight saving, on the dates that the scenario's moment zero gives.
+    A period's replicas are ordered `lead_s` early, so that they have started when it begins. Where the bounds fall,
+    replicas above them are drained.
 
     Source: AIBrix's scheduled bounds (HH:MM, time zone, days; no midnight within a period, no overlap).
     """
@@ -77,27 +74,20 @@ class Timetable(Scaler):
     settles_within_s: ClassVar[float] = WEEK_S  # the largest and the smallest period may be days away
     tick_s: ClassVar[float] = float(_MINUTE_S)  # a timetable speaks in minutes
 
-    begins_utc: datetime = Field(description="UTC date and minute at which the simulated clock begins")
-    time_zone: str = Field(description="a zone of the IANA database (Europe/Berlin), or an offset (+02:00)")
+    time_zone: str | None = Field(
+        None, description="a zone of the IANA database (Europe/Berlin), or an offset (+02:00); None: the scenario's"
+    )
     periods: tuple[Period, ...] = Field(min_length=1)
     otherwise: Bounds
     lead_s: float = Field(ge=0, description="replicas of a period are ordered so much earlier")
     target_requests_per_replica: float | None = Field(gt=0, description="None: exactly min_replicas of the period")
     idle_timeout_s: float = Field(ge=0, description="idle seconds after which a replica above the floor leaves")
 
-    @field_validator("begins_utc")
-    @classmethod
-    def _a_whole_minute_in_utc(cls, begins_utc: datetime) -> datetime:
-        if begins_utc.second or begins_utc.microsecond:
-            raise ValueError("must be a whole minute")
-        if begins_utc.tzinfo is not None and begins_utc.utcoffset():
-            raise ValueError("must be UTC; time_zone says where the periods are")
-        return begins_utc.replace(tzinfo=UTC)
-
     @field_validator("time_zone")
     @classmethod
-    def _a_known_zone(cls, name: str) -> str:
-        _zone(name)
+    def _a_known_zone(cls, name: str | None) -> str | None:
+        if name is not None:
+            zone_of(name)
         return name
 
     @model_validator(mode="after")
@@ -128,8 +118,8 @@ class Timetable(Scaler):
         return max(now.min_replicas, ahead.min_replicas), max(now.max_replicas, ahead.max_replicas)
 
     def _bounds(self, now_s: float) -> Bounds:
-        local = (self.begins_utc + timedelta(seconds=now_s)).astimezone(_zone(self.time_zone))
-        day, hour_minute = _DAYS[local.weekday()], f"{local:%H:%M}"
+        local = self.moment_zero.local(now_s, None if self.time_zone is None else zone_of(self.time_zone))
+        day, hour_minute = WEEKDAYS[local.weekday()], f"{local:%H:%M}"
         return next((period for period in self.periods if period.covers(day, hour_minute)), self.otherwise)
 
     def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
@@ -149,19 +139,9 @@ class _Timetable:
         rule, now_s = self._rule, view.now_s
         if now_s >= self._until_s:
             self._fewest, self._most = rule.bounds_at(now_s)
-            self._until_s = (now_s // _MINUTE_S + 1) * _MINUTE_S
+            past_s = rule.moment_zero.week_s % _MINUTE_S  # the clock's minutes begin so long before the simulated ones
+            self._until_s = ((now_s + past_s) // _MINUTE_S + 1) * _MINUTE_S - past_s
         if rule.target_requests_per_replica is None:
             return self._fewest
         wanted = ceil(view.n_outstanding / rule.target_requests_per_replica)
         return max(self._fewest, min(max(wanted, kept(view, rule.idle_timeout_s, self._most)), self._most))
-
-
-def _zone(name: str) -> tzinfo:
-    offset = _OFFSET.fullmatch(name)
-    if offset:
-        sign = -1 if offset[1] == "-" else 1
-        return timezone(sign * timedelta(hours=int(offset[2]), minutes=int(offset[3])))
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ValueError("is neither a zone of the IANA database nor an offset like +02:00") from None

@@ -21,7 +21,7 @@ from sim.study.folder import BILL, CONFIG, REPLICATIONS, ROW, SUMMARY, USAGE, re
 from sim.study.grid import Launch, Planned, plan, play_grid
 from sim.study.job import UNIQUE, clean, run_in_sweep
 from sim.study.played import Result
-from sim.study.results import read_usages
+from sim.study.results import BESIDE, read_usages
 from sim.study.sweep import expand
 from sim.study.table import Table
 
@@ -88,7 +88,9 @@ def _load_run(folder: Path) -> Result:
     bills = [bill.drop(columns="replication") for _, bill in pd.read_csv(folder / BILL).groupby("replication")]
     usages = read_usages(folder / USAGE)[2]
     kept = (row or {}).get("summary", summary)  # where infinite figures are not null
-    summary = {key: float("inf") if kept.get(key) == "inf" else value for key, value in summary.items() if key != "log"}
+    summary = {
+        key: float("inf") if kept.get(key) == "inf" else value for key, value in summary.items() if key not in BESIDE
+    }
     config, notes = _config(folder), tuple((row or {}).get("notes", ()))
     name, confidence = str(config.get("name", folder.name)), confidence_of(config.get("replications", 1))
     return Result(summary, each, usages, bills, [], notes, name, (), confidence, folder)

@@ -31,6 +31,7 @@ from sim.study.played import Result
 from sim.study.policy_code import Undescribable, code_of
 from sim.study.replicate import replicate
 from sim.study.results import wants_tables, write_result
+from sim.study.steadiness import clock_line
 
 
 def job(cfg: DictConfig) -> None:
@@ -58,6 +59,8 @@ def run_alone(config: dict[str, Any]) -> Path:
         write_json(folder / ROW, _ok_row(name, {}, result, folder))
     for receipt in result.receipts:
         print("\n".join(receipt.lines()))
+    if clock := clock_line(scenario, result.moment_zero):
+        print(clock)
     print_summary(result.summary, scenario.name)
     for note in result.notes:
         print(f"note: {note}")

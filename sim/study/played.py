@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sim.ledger.usage import Usage
+from sim.moment_zero import MomentZero
 from sim.records import Facts
 from sim.report.estimators import CONFIDENCE, Interval
 from sim.report.pooling import CI_SUFFIX, estimate
@@ -99,6 +100,11 @@ class Result:
     """The nominal confidence of the intervals, so that they cover 95 %: above 0.95 after replications="auto"."""
     folder: Path | None = field(default=None)
     """The folder that the result was read from; None if it was played in this process."""
+
+    @property
+    def moment_zero(self) -> MomentZero:
+        """The date, time and zone of second 0."""
+        return self.usages[0].moment_zero
 
     def __getitem__(self, metric: str) -> Interval:
         """A figure with its interval over replications, however few. Raises KeyError, with the nearest name."""

@@ -27,12 +27,17 @@ from sim.study.folder import (
 )
 from sim.study.played import Result
 from sim.study.replicate import priced_names
+from sim.study.steadiness import clock_line
+
+BESIDE = ("log", "moment_zero")
+"""What summary.json holds beside the figures."""
 
 
 def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, result: Result, alone: bool) -> None:
     """Write a scenario's files, each whole or not at all.
 
-    Always summary.json (over replications; with the receipt of the traffic's log as `log`), replications.json (each
+    Always summary.json (over replications; with the receipt of the traffic's log as `log`, and second 0 as
+    `moment_zero` where it is told or hours are read off it), replications.json (each
     summary), config.yaml, usage.json (what re-pricing needs) and bill.csv; requests.parquet,
     spans.parquet and figures for a run on its own, or if `output` asks for them.
     """
@@ -48,8 +53,9 @@ def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, resul
         from sim.report import figures  # loads matplotlib
 
         figures.write_run(folder, scenario, result)
+    clock = {"moment_zero": str(result.moment_zero)} if clock_line(scenario, result.moment_zero) else {}
     receipts = [receipt.as_dict() for receipt in result.receipts]
-    write_json(folder / SUMMARY, result.summary | ({"log": receipts[0]} if receipts else {}))
+    write_json(folder / SUMMARY, result.summary | ({"log": receipts[0]} if receipts else {}) | clock)
 
 
 def wants_tables(scenario: Scenario, alone: bool) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from sim.api.provider import ApiProvider
+from sim.moment_zero import MONDAY, MomentZero, OnTheClock, on_the_clock
 from sim.records import Backend, Facts, Window
 from sim.report.counting import mean_in_bins
 from sim.report.estimators import Support, mean
@@ -35,10 +37,11 @@ class Steadiness:
         self._curves: list[np.ndarray] = []
         self._loads: list[float] = []
         self._window: Window | None = None
+        self._moment_zero = MONDAY
 
     def add(self, facts: Facts) -> None:
         """Take note of one replication."""
-        self._window = facts.window
+        self._window, self._moment_zero = facts.window, facts.moment_zero
         self._curves.append(_number_inside(facts))
         load = _offered_load(self._scenario, facts)
         if load is not None:
@@ -49,7 +52,7 @@ class Steadiness:
         window = self._window
         if window is None:
             return
-        arrivals = self._scenario.arrivals
+        arrivals = on_the_clock(self._scenario.arrivals, self._moment_zero)
         load = float(np.mean(self._loads)) if self._loads else 0.0
         if load >= 1:
             yield (
@@ -60,6 +63,28 @@ class Steadiness:
             yield warmup
         if cycle := cycle_note(arrivals, window):
             yield cycle
+
+
+def clock_line(scenario: Scenario, moment_zero: MomentZero) -> str:
+    """Which moment second 0 is, and what says so; '' if nothing says so and nothing reads hours or weekdays."""
+    if scenario.starts_at is not None:
+        why = "starts_at"
+    elif moment_zero != MONDAY:
+        why = "the log's dates"
+    elif reads_hours(scenario):
+        why = "no date was given; starts_at=... sets it"
+    else:
+        return ""
+    return f"clock: second 0 is {moment_zero.shown} ({why})"
+
+
+def reads_hours(scenario: Scenario) -> bool:
+    """Whether anything in the scenario goes by the hour or the weekday."""
+    scalers = [pool.scaling for _, pool, _ in scenario.pool_list]
+    if any(isinstance(part, OnTheClock) for part in (scenario.arrivals, *scalers)):
+        return True
+    api = scenario.api
+    return isinstance(api, ApiProvider) and bool(api.hourly_limits or scenario.prices.api.timed)
 
 
 def cycle_note(arrivals: Source, window: Window) -> str:

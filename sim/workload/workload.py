@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sim.moment_zero import MomentZero
 from sim.randomness import Streams
 from sim.schema import ConfigError
 from sim.work import Call, Task, TaskProfile
@@ -128,12 +129,12 @@ class Workload:
         return found
 
     @property
-    def begins_at(self) -> datetime | None:
-        """The UTC date and time of second 0 of a replayed log with dates; None otherwise. Raises TraceError."""
+    def moment_zero(self) -> MomentZero | None:
+        """Second 0 of a replayed log with dates; None otherwise, and where time is stretched. Raises TraceError."""
         replay = self.arrivals
         if not isinstance(replay, Replay) or replay.rescale == "stretch" or replay.log.begins_at is None:
             return None
-        return replay.log.begins_at + timedelta(seconds=replay.start_s)
+        return MomentZero(replay.log.begins_at + timedelta(seconds=replay.start_s), replay.log.zone_name)
 
     def content_hashes(self) -> dict[str, str]:
         """SHA-256 of every external file that the tasks depend on, by its path. Raises TraceError."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sim.moment_zero import MomentZero
 from sim.randomness import Streams
 from sim.units import DAY_S, HOUR_S, WEEK_S
 from sim.workload.arrivals.bursty import Bursty
@@ -122,7 +123,7 @@ def test_diurnal_rate_has_the_asked_peak_to_trough_weekend_and_mean():
 
 
 def test_diurnal_begins_when_it_is_told():
-    noon_on_saturday = diurnal(start_day="sat", start_hour=12.0)
+    noon_on_saturday = diurnal().starting(MomentZero.parse("2026-03-07T12:00"))
     first_hour = [len(times_of(noon_on_saturday, seed, HOUR_S)) for seed in range(40)]
     rate = noon_on_saturday.weekly_rate
     assert_agrees(first_hour, rate.integral(5.5 * DAY_S + HOUR_S) - rate.integral(5.5 * DAY_S), within=0.05)

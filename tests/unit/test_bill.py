@@ -8,6 +8,7 @@ import pytest
 from sim.ledger.bill import SHARED, bill, bill_by_application, bill_by_hour, money
 from sim.ledger.prices import Prices
 from sim.ledger.usage import Usage
+from sim.moment_zero import MomentZero
 from sim.schema import ConfigError, parse_config
 from tests.facts_builder import Book, quiet_book
 
@@ -24,8 +25,8 @@ def price_list(overhead=None, **gpu):
     return parse_config(Prices, {"gpu": plan, "api": TOKENS} | ({"overhead": overhead} if overhead else {}))
 
 
-def lines_of(book, prices):
-    usage = Usage.from_facts(book.facts())
+def lines_of(book, prices, starts_at="2026-03-02T00:00"):
+    usage = Usage.from_facts(book.facts(moment_zero=MomentZero.parse(starts_at)))
     lines = bill(usage, prices, "h100_sxm", "any model")
     return lines.set_index("item")["usd"].to_dict(), money(lines, usage)
 
@@ -250,13 +251,18 @@ def test_prompts_over_a_tier_are_billed_at_its_rates_in_full():
 def test_hours_of_the_day():
     """Time 0 is Friday 23:00 UTC: twice the price on weekdays from 22 to 24, that is for one hour."""
     timed = {"from_hour": 22, "to_hour": 24, "weekdays": ("mon", "fri"), "multiplier": 2.0}
-    prices = committed(api={"timed": (timed,), "begins_weekday": "fri", "begins_hour_utc": 23})
+    prices = committed(api={"timed": (timed,)})
     book = Book(window=(0, 200_000), gpus_per_replica=0)
     for arrived_s in (0, 3599, 3600, 86_400):  # Friday twice, Saturday 00:00, Saturday 23:00
         book.api(arrived_s, arrived_s + 1, arrived_s + 2, input_tokens=1_000_000, output_tokens=0)
-    usd, _ = lines_of(book, prices)
+    usd, _ = lines_of(book, prices, starts_at="2026-03-06T23:00")
     assert usd["api input, mon/fri 22-24 UTC x 2"] == pytest.approx(4.0)
     assert usd["api input"] == pytest.approx(2.0)
+    in_berlin = committed(api={"timed": (timed,), "time_zone": "Europe/Berlin"})
+    usd, _ = lines_of(book, in_berlin, starts_at="2026-03-06T23:30 Europe/Berlin")  # of the four, two before midnight
+    assert usd["api input, mon/fri 22-24 Europe/Berlin x 2"] == pytest.approx(2.0)
+    with pytest.raises(ConfigError, match="Asia/Kolkata': must differ from UTC by full hours"):
+        committed(api={"time_zone": "Asia/Kolkata"})
 
 
 def test_writing_to_a_cache_costs_more_than_input():

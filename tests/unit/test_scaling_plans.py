@@ -9,6 +9,7 @@ import pytest
 
 from sim.hardware.capacity import requests_per_s
 from sim.hardware.step_time.affine import AffineStepTime
+from sim.moment_zero import MomentZero
 from sim.records import ReplicaState
 from sim.scaling.windows import Extreme, RequestsInWindow
 from sim.scenarios import compose_config, parse
@@ -19,6 +20,11 @@ from tests.scripted_fleet import play
 from tests.unit.test_scaling_trajectories import conf
 
 HOUR_S, DAY_S = 3600, 86400
+
+
+def begun(starts_at: str, **changes):
+    """conf/scaling/business_hours.yaml in a run with this second 0."""
+    return conf("business_hours", **changes).starting(MomentZero.parse(starts_at))
 
 
 def openings(scaler, days: int) -> list[float]:
@@ -37,22 +43,23 @@ def test_business_hours_in_berlin_in_summer():
 
 
 def test_weekends_and_summer_time():
-    spring = conf("business_hours", begins_utc="2024-03-25T00:00")  # the clocks change on Sunday 31 March
+    spring = begun("2024-03-25T00:00")  # the clocks change on Sunday 31 March
     winter, summer = [7 + 24 * day for day in range(5)], [6 + 24 * day for day in range(7, 12)]
     assert openings(spring, 13) == winter + summer
-    offset = conf("business_hours", begins_utc="2024-03-25T00:00", time_zone="+01:00")
+    offset = begun("2024-03-25T00:00", time_zone="+01:00")
     assert openings(offset, 13) == winter + [hour + 1 for hour in summer]
     kolkata = conf("business_hours", time_zone="Asia/Kolkata")  # +05:30
     assert openings(kolkata, 1) == [2.5]
+    assert openings(begun("2024-05-13T00:00 Asia/Kolkata", time_zone=None), 2) == [8, 32]  # the scenario's own zone
 
 
 def test_a_run_may_begin_within_a_period():
-    assert conf("business_hours", begins_utc="2024-05-13T09:00").initial_replicas == 2
-    assert conf("business_hours", begins_utc="2024-05-12T09:00").initial_replicas == 0  # a Sunday
+    assert begun("2024-05-13T09:00").initial_replicas == 2
+    assert begun("2024-05-12T09:00").initial_replicas == 0  # a Sunday
 
 
 def test_within_a_period_the_load_decides_between_the_bounds():
-    scaler = conf("business_hours", begins_utc="2024-05-13T06:00", idle_timeout_s=300)
+    scaler = begun("2024-05-13T06:00", idle_timeout_s=300)
     script = [(60, 130), (120, 1000), (180, 0)]
     assert play(scaler, script, HOUR_S) == [(60, 3), (120, 4), (480, 2)]
     night = conf("business_hours")
@@ -76,7 +83,7 @@ PERIOD = dict(days=["mon", "tue"], start="08:00", end="12:00", min_replicas=1, m
         ("business_hours", dict(periods=[PERIOD | dict(max_replicas=0)]), "max_replicas = 0 must be >= min_repl"),
         ("business_hours", dict(time_zone="Europe/Nowhere"), "neither a zone of the IANA database nor an offset"),
         ("business_hours", dict(time_zone="+25:00"), "neither a zone of the IANA database nor an offset"),
-        ("business_hours", dict(begins_utc="2024-05-13T00:00:30"), "whole minute"),
+        ("business_hours", dict(begins_utc="2024-05-13T00:00"), "is said once for the whole scenario, by starts_at"),
         ("knative_kpa", dict(initial_replicas=9), "initial_replicas = 9 must be within"),
         ("kubernetes_hpa", dict(min_replicas=0), "min_replicas = 0"),
         ("baseten", dict(min_replicas=5), "max_replicas = 4 must be >= min_replicas = 5"),

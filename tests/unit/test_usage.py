@@ -165,8 +165,8 @@ def test_what_was_written_before_there_were_hours_is_still_read():
 
 
 def test_a_version_of_the_future_is_refused():
-    with pytest.raises(ConfigError, match="version 6: this program reads 1 to 5"):
-        Usage.from_json(json.dumps(OLD | {"version": 6}))
+    with pytest.raises(ConfigError, match="version 7: this program reads 1 to 6"):
+        Usage.from_json(json.dumps(OLD | {"version": 7}))
 
 
 def test_nothing_used():

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sim.ledger.lines import API_REQUESTS, Line
-from sim.ledger.tariffs.hours import WEEKDAYS, TimedRate, Weekday
+from sim.ledger.tariffs.hours import TimedRate
 from sim.ledger.tariffs.rates import Rates, TokenRates
 from sim.ledger.usage import Usage
 from sim.ledger.usage_tables import ApiService
+from sim.moment_zero import zone_of
 from sim.schema import Choice
 from sim.units import MTOK
 
@@ -55,12 +57,21 @@ class ApiTariff(Choice):
     timed: tuple[TimedRate, ...] = Field(
         (), description="prices by hour of the week; the first entry with the hour counts"
     )
-    begins_weekday: Weekday = Field("mon", description="UTC weekday of simulated time 0, for timed rates")
-    begins_hour_utc: int = Field(0, ge=0, le=23, description="UTC hour of simulated time 0, for timed rates")
+    time_zone: str = Field("UTC", description="in which the hours and weekdays of timed rates are told")
     batch_multiplier: float = Field(1.0, gt=0, le=1, description="on all tokens, where all work is sent as batches")
     batch_tier_multiplier: float = Field(
         1.0, gt=0, le=1, description="on the tokens of requests that the API took as batch work (api.batch)"
     )
+
+    @field_validator("time_zone")
+    @classmethod
+    def _a_zone_of_full_hours(cls, name: str) -> str:
+        zone = zone_of(name)
+        for month in (1, 7):
+            offset = datetime(2024, month, 1, tzinfo=zone).utcoffset()
+            if offset is None or offset % timedelta(hours=1):
+                raise ValueError("must differ from UTC by full hours: a run sums tokens by full hours of UTC")
+        return name
 
     @property
     def priced_models(self) -> Collection[str] | None:
@@ -79,7 +90,7 @@ class ApiTariff(Choice):
         rates, lines = self.rates(model_name), []
         if rates.context_tiers or self.timed:
             usage.require_detail("prices.api by context or hour")
-        for label, rows, tier_rates, multiplier in self._charged_alike(usage.api, rates):
+        for label, rows, tier_rates, multiplier in self._charged_alike(usage, rates):
             for item, tokens, usd in tier_rates.items({name: column[rows] for name, column in usage.api.items()}):
                 mtok = tokens / MTOK
                 lines.append(Line(self.provider, item + label, mtok, "Mtok", mtok * usd * multiplier))
@@ -87,19 +98,21 @@ class ApiTariff(Choice):
             lines.append(Line(self.provider, API_REQUESTS, requests, "request", requests * rates.usd_per_request))
         return lines
 
-    def _charged_alike(self, api: dict[str, np.ndarray], rates: TokenRates) -> list[_ChargedAlike]:
-        """The rows of `api` by service, context tier and timed rate; together they are all rows, each one once."""
-        hour = api["hour"] + self.begins_hour_utc + 24 * WEEKDAYS.index(self.begins_weekday)
-        service, timed = api["service"], np.full(len(hour), -1)
-        for i, rate in reversed(list(enumerate(self.timed))):
-            timed[rate.covers(hour)] = i
+    def _charged_alike(self, usage: Usage, rates: TokenRates) -> list[_ChargedAlike]:
+        """The rows of `usage.api` by service, context tier and timed rate; together they are all rows, each once."""
+        api = usage.api
+        service, timed = api["service"], np.full(len(api["hour"]), -1)
+        if self.timed:
+            hour = usage.moment_zero.hours_of_week(api["hour"], zone_of(self.time_zone))
+            for i, rate in reversed(list(enumerate(self.timed))):
+                timed[rate.covers(hour)] = i
         tiers = sorted(tier.above_input_tokens for tier in rates.context_tiers)
         tier = np.searchsorted(tiers, api["context_over_tokens"], side="right")
         found = []
         for s, t, i in sorted(set(zip(service.tolist(), tier.tolist(), timed.tolist(), strict=True))):
             over = tiers[t - 1] if t else 0
             label = _LABEL_OF_SERVICE[s] + (f", prompts over {over} tokens" if over else "")
-            label += f", {self.timed[i].label}" if i >= 0 else ""
+            label += f", {self.timed[i].label(self.time_zone)}" if i >= 0 else ""
             multiplier = self.batch_multiplier * (self.timed[i].multiplier if i >= 0 else 1.0)
             multiplier *= self.batch_tier_multiplier if s == ApiService.BATCH else 1.0
             rows = (service == s) & (tier == t) & (timed == i)

@@ -7,18 +7,20 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from sim.units import DAY_S, HOUR_S, MINUTE_S, WEEK_S
+from sim.moment_zero import OnTheClock
+from sim.units import DAY_S, MINUTE_S, WEEK_S
 from sim.workload.arrivals.cox import Cox, RatePath
 from sim.workload.arrivals.weekly_rate import WeeklyRate
 
 
-class Diurnal(Cox):
+class Diurnal(Cox, OnTheClock):
     """A non-homogeneous Poisson process with a smooth daily and weekly cycle.
 
     `profile[h]` is the relative rate in the middle of hour h; `weekday_factor` and `weekend_factor` scale whole days.
     A periodic monotone cubic through the 168 points of the week (see WeeklyRate) gives a smooth rate within the range
     of its points, scaled to a mean of `rate_per_s` over a week. `peak_to_trough` stretches the profile linearly until
-    its largest point is that multiple of its smallest. The horizon begins on `start_day` at `start_hour`.
+    its largest point is that multiple of its smallest. Hours and days are those of the scenario's moment zero and
+    zone, through daylight saving.
 
     `index_of_dispersion` is that of a window placed at a uniformly random moment of the week: 1 + Var(M)/E(M), M the
     integral of the rate over the window. (Given the moment, counts are Poisson.)
@@ -32,8 +34,6 @@ class Diurnal(Cox):
     )
     weekday_factor: float = Field(1.0, ge=0, description="scale of Monday to Friday")
     weekend_factor: float = Field(1.0, ge=0, description="scale of Saturday and Sunday")
-    start_day: Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"] = "mon"
-    start_hour: float = Field(0.0, ge=0, lt=24)
 
     @model_validator(mode="after")
     def _some_rate(self) -> Diurnal:
@@ -63,9 +63,8 @@ class Diurnal(Cox):
 
     @property
     def start_s(self) -> float:
-        """Time since Monday 0:00 at which the horizon begins."""
-        days = ("mon", "tue", "wed", "thu", "fri", "sat", "sun").index(self.start_day)
-        return days * DAY_S + self.start_hour * HOUR_S
+        """Local time since Monday 0:00 at which the horizon begins."""
+        return self.moment_zero.week_s
 
     def index_of_dispersion(self, window_s: float) -> float:
         rate, moments = self.weekly_rate, np.arange(0.0, WEEK_S, MINUTE_S)
@@ -74,9 +73,11 @@ class Diurnal(Cox):
 
     def _rate_path(self, rng: np.random.Generator, horizon_s: float) -> RatePath:
         """Exact in every minute; within a minute the rate is taken as constant."""
-        rate, begin_s = self.weekly_rate, 0.0
+        rate, begin_s, clock = self.weekly_rate, 0.0, self.moment_zero
+        first_offset_s = clock.offset_s(0.0)
         while begin_s < horizon_s:
             end_s = min(begin_s + DAY_S, horizon_s)
-            edges = np.append(np.arange(begin_s, end_s, MINUTE_S), end_s)
-            yield edges, np.diff(rate.integral(self.start_s + edges))
+            for from_s, to_s, offset_s in clock.stretches(begin_s, end_s):
+                edges = np.append(np.arange(from_s, to_s, MINUTE_S), to_s)
+                yield edges, np.diff(rate.integral(clock.week_s + (offset_s - first_offset_s) + edges))
             begin_s = end_s

@@ -32,6 +32,7 @@ class RequestLog:
     applications: np.ndarray | None = None  # numbers of application_names
     application_names: tuple[str, ...] = ()
     begins_at: datetime | None = None  # UTC date and time of second 0; None: the log has none
+    zone_name: str = "UTC"  # in which the hours and weekdays of the log are told
     tick_s: float | None = None  # grid that the time stamps sit on, if they visibly do
     notes: tuple[str, ...] = field(default=())
     receipt: Receipt | None = None

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from sim.moment_zero import zone_of
 from sim.schema import Config
 
 Unit = Literal["auto", "s", "ms", "us", "ns", "excel_days"]
@@ -78,18 +79,16 @@ class TimeFormat(Config):
 
     unit: Unit = Field("auto", description="of numbers; auto: as the column's name or its format says")
     format: str | None = Field(None, description="of dates, as strptime has it; null = ISO 8601")
-    zone: str | None = Field(None, description="of dates that name none, such as Europe/Berlin; null = UTC")
+    zone: str | None = Field(
+        None,
+        description="of dates that name none, and of the log's hours and weekdays, such as Europe/Berlin; null = UTC",
+    )
 
     @field_validator("zone")
     @classmethod
     def _is_a_zone(cls, zone: str | None) -> str | None:
-        from zoneinfo import ZoneInfo
-
         if zone is not None:
-            try:
-                ZoneInfo(zone)
-            except (ValueError, OSError, LookupError):
-                raise ValueError("is not a time zone such as UTC or Europe/Berlin") from None
+            zone_of(zone)
         return zone
 
 
@@ -122,7 +121,8 @@ class LogOptions(Config):
         "auto", description="of the input: whether it counts cached tokens"
     )
     moment_zero: Literal["first_row", "hour", "day"] = Field(
-        "first_row", description="when second 0 is: the first row, or the full hour or the midnight (UTC) before it"
+        "first_row",
+        description="when second 0 is: the first row, or the full hour or midnight of time.zone before it",
     )
     keep: Keep = Keep()
     without_usage: Literal["drop", "refuse", "impute"] = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple
 
 import numpy as np
@@ -30,13 +30,15 @@ class Timeline(NamedTuple):
     is_absolute: bool
     unit: str  # and what says so; "dates"
 
-    def begun(self, moment_zero: str) -> Timeline:
-        """The same arrivals, with second 0 at the full hour or the midnight (UTC) before it; else as they are."""
-        size_s = {"hour": 3600.0, "day": 86_400.0}.get(moment_zero)
-        if size_s is None:
+    def begun(self, moment_zero: str, zone: tzinfo = UTC) -> Timeline:
+        """The same arrivals, with second 0 at the full hour or the midnight of a zone before it; else as they are."""
+        if moment_zero == "first_row":
             return self
-        before_s = self.zero_s % size_s
-        return self._replace(seconds=self.seconds + before_s, zero_s=self.zero_s - before_s)
+        first = datetime.fromtimestamp(self.zero_s, UTC).astimezone(zone)
+        hour = 0 if moment_zero == "day" else first.hour
+        full = first.replace(hour=hour, minute=0, second=0, microsecond=0)
+        before_s = self.zero_s - full.timestamp()
+        return self._replace(seconds=self.seconds + before_s, zero_s=full.timestamp())
 
     @property
     def moment_zero(self) -> datetime | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.moment_zero import zone_of
 from sim.schema import TraceError
 from sim.workload.logs import doubts, sessions
 from sim.workload.logs.blocks import size_of_blocks, whole_or_added
@@ -43,10 +44,10 @@ class _Understanding:
         rows.notes += [gap] if gap else []
         if options.moment_zero != "first_row" and not timeline.is_absolute:
             raise TraceError(f"{shown}: has no dates, so arrivals.moment_zero={options.moment_zero} has no meaning")
-        ended_s = (
-            None if ended_s is None else ended_s + timeline.begun(options.moment_zero).seconds[0] - timeline.seconds[0]
-        )
-        timeline = timeline.begun(options.moment_zero)
+        zone_name = options.time.zone or rows.understood.preset.time.zone or "UTC"
+        begun = timeline.begun(options.moment_zero, zone_of(zone_name))
+        ended_s = None if ended_s is None else ended_s + begun.seconds[0] - timeline.seconds[0]
+        timeline = begun
         arrived_s = timeline.seconds
         columns = self._sessions(arrived_s, ended_s) | self._prefixes() | self._applications()
         numbers = rows.numbers
@@ -60,7 +61,7 @@ class _Understanding:
             rows, options, timeline, self.cached_are, self.chains, columns.get("block_tokens"), tuple(self.assumed)
         )
         return RequestLog(
-            shown, digest, arrived_s, begins_at=timeline.moment_zero, tick_s=_tick_s(arrived_s),
+            shown, digest, arrived_s, begins_at=timeline.moment_zero, zone_name=zone_name, tick_s=_tick_s(arrived_s),
             notes=tuple(rows.notes), receipt=receipt, **columns,
         )  # fmt: skip
 

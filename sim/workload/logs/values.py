@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import re
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
+from sim.moment_zero import zone_of
 from sim.schema import TraceError
 
 MOST_TOKENS = 2**31
@@ -183,13 +183,13 @@ class Dates:
         place.refuse(column, values, outside, "is not a year from 1678 to 2261")
         stamps = stamps.where(~missing, pd.Timestamp(0, tz=stamps.dt.tz)) if missing.any() else stamps
         if self.zone is not None and not zoned.all() and self.zone != "UTC":
-            stamps = self._local(stamps, zoned, ZoneInfo(self.zone))
+            stamps = self._local(stamps, zoned, zone_of(self.zone))
         if stamps.dt.tz is not None:
             stamps = stamps.dt.tz_convert("UTC").dt.tz_localize(None)
         found = stamps.to_numpy(dtype="datetime64[ns]").view(np.int64)
         return np.where(missing, np.iinfo(np.int64).min, found)
 
-    def _local(self, stamps: pd.Series, zoned: np.ndarray, zone: ZoneInfo) -> pd.Series:
+    def _local(self, stamps: pd.Series, zoned: np.ndarray, zone: dt.tzinfo) -> pd.Series:
         """Dates without a zone, read as clocks of `zone` show them. An hour that the clock shows twice is the first."""
         naive = stamps.dt.tz_localize(None) if stamps.dt.tz is not None else stamps
         local = naive.dt.tz_localize(zone, ambiguous=np.ones(len(naive), bool), nonexistent="shift_forward")
