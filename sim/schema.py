@@ -79,6 +79,9 @@ MOVED_KEYS = {
     "begins_weekday": f"{_ONE_CLOCK}starts_at=2024-05-16T00:00 for a Thursday",
     "begins_hour_utc": f"{_ONE_CLOCK}starts_at=2024-05-13T12:00 for noon",
     "begins_utc": f"{_ONE_CLOCK}starts_at=2024-05-13T00:00",
+    "rate_scale": "is now arrivals.scale; say arrivals.scale.more_users=2 (copies; below 1: fewer tasks) or "
+    "arrivals.scale.faster_clock=2 (time runs faster)",
+    "rescale": "is now arrivals.scale: superpose and thin are scale.more_users, stretch is scale.faster_clock",
 }
 """Keys of earlier versions, wherever they stood, and what is said of one that is used."""
 

@@ -80,8 +80,7 @@ def replicate(
 
 def receipts_of(scenario: Scenario) -> tuple[Receipt, ...]:
     """The receipt of each request log that the traffic comes from: how it was read. Raises TraceError."""
-    logs = Workload(scenario.arrivals, scenario.lengths, scenario.tasks).logs
-    return tuple(log.receipt for log in logs if log.receipt is not None)
+    return Workload(scenario.arrivals, scenario.lengths, scenario.tasks).receipts
 
 
 def priced_names(scenario: Scenario) -> tuple[str, str]:

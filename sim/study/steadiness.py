@@ -19,6 +19,7 @@ from sim.workload.arrivals.base import Source
 from sim.workload.arrivals.closed_loop import ClosedLoop
 from sim.workload.arrivals.diurnal import Diurnal
 from sim.workload.arrivals.markov_modulated import MarkovModulated
+from sim.workload.arrivals.replay import Replay
 from sim.workload.arrivals.steady import Steady
 
 _BINS = 250
@@ -52,6 +53,15 @@ class Steadiness:
         window = self._window
         if window is None:
             return
+        if (
+            len(self._curves) > 1
+            and isinstance(self._scenario.arrivals, Replay)
+            and self._scenario.arrivals.repeats_itself
+        ):
+            yield (
+                f"all {len(self._curves)} replications played the same log: no figure is tested; with "
+                "arrivals.bootstrap=days each draws its days"
+            )
         arrivals = on_the_clock(self._scenario.arrivals, self._moment_zero)
         load = float(np.mean(self._loads)) if self._loads else 0.0
         if load >= 1:

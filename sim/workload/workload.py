@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from sim.workload.logs.recorded_calls import applications_of, priorities_of, rec
 from sim.workload.tasks.base import Tasks, expected_calls
 
 if TYPE_CHECKING:
+    from sim.workload.logs.receipt import Receipt
     from sim.workload.logs.request_log import RequestLog
 
 Kind = tuple[tuple[Call, ...], int, TaskProfile]
@@ -132,7 +134,7 @@ class Workload:
     def moment_zero(self) -> MomentZero | None:
         """Second 0 of a replayed log with dates; None otherwise, and where time is stretched. Raises TraceError."""
         replay = self.arrivals
-        if not isinstance(replay, Replay) or replay.rescale == "stretch" or replay.log.begins_at is None:
+        if not isinstance(replay, Replay) or replay.scale.faster_clock != 1 or replay.log.begins_at is None:
             return None
         return MomentZero(replay.log.begins_at + timedelta(seconds=replay.start_s), replay.log.zone_name)
 
@@ -147,6 +149,14 @@ class Workload:
         if not self.is_recorded and self._drawn_tasks.uses_lengths and isinstance(self.lengths, Empirical):
             readers.append(self.lengths)
         return [reader.log for reader in readers]
+
+    @property
+    def receipts(self) -> tuple[Receipt, ...]:
+        """What was understood of each log, and what is played in its place where it is scaled. Raises TraceError."""
+        found = [log.receipt for log in self.logs if log.receipt is not None]
+        if found and isinstance(self.arrivals, Replay):
+            found[0] = replace(found[0], played=self.arrivals.said)
+        return tuple(found)
 
     @property
     def _replay(self) -> Replay:

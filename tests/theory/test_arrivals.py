@@ -187,14 +187,14 @@ def dispersion_of_replay(replay, seed, window_s):
 
 def test_stretched_logs_have_the_dispersion_of_a_wider_window(bursty_log):
     log = Replay(path=bursty_log)
-    faster = Replay(path=bursty_log, rate_scale=3, rescale="stretch")
+    faster = Replay(path=bursty_log, scale={"faster_clock": 3})
     assert faster.mean_rate_per_s == pytest.approx(3 * log.mean_rate_per_s)
     assert dispersion_of_replay(faster, 1, 4.0) == pytest.approx(dispersion_of_replay(log, 1, 12.0), rel=1e-3)
     assert dispersion_of_replay(faster, 1, 4.0) != pytest.approx(dispersion_of_replay(log, 1, 4.0), rel=0.05)
 
 
 def test_thinned_logs_come_closer_to_poisson(bursty_log):
-    log, thinned = Replay(path=bursty_log), Replay(path=bursty_log, rate_scale=0.3, rescale="thin")
+    log, thinned = Replay(path=bursty_log), Replay(path=bursty_log, scale={"more_users": 0.3})
     measured = [dispersion_of_replay(thinned, seed, 10.0) for seed in range(10)]
     assert_agrees(measured, 1 + 0.3 * (dispersion_of_replay(log, 1, 10.0) - 1), within=0.05)
     assert_disagrees(measured, dispersion_of_replay(log, 1, 10.0), within=0.05)
@@ -205,7 +205,7 @@ def test_a_log_of_strong_bursts_says_beforehand_how_dispersed_its_thinned_replay
     path = tmp_path / "waves.csv"
     rows = "".join(f"{100 * wave + 0.1 * i:.1f},10,5\n" for wave in range(400) for i in range(20))
     path.write_text("arrived_s,input_tokens,output_tokens\n" + rows)
-    log, thinned = Replay(path=str(path)), Replay(path=str(path), rate_scale=0.3, rescale="thin")
+    log, thinned = Replay(path=str(path)), Replay(path=str(path), scale={"more_users": 0.3})
     assert log.index_of_dispersion(50.0) == pytest.approx(10, rel=0.01)
     measured = [dispersion_of_replay(thinned, seed, 50.0) for seed in range(10)]
     assert_agrees(measured, thinned.index_of_dispersion(50.0), within=0.05)
@@ -214,7 +214,7 @@ def test_a_log_of_strong_bursts_says_beforehand_how_dispersed_its_thinned_replay
 
 
 def test_superposed_logs_keep_their_dispersion(bursty_log):
-    log, more = Replay(path=bursty_log), Replay(path=bursty_log, rate_scale=4, rescale="superpose")
+    log, more = Replay(path=bursty_log), Replay(path=bursty_log, scale={"more_users": 4})
     measured = [dispersion_of_replay(more, seed, 10.0) for seed in range(10)]
     assert_agrees(measured, dispersion_of_replay(log, 1, 10.0), within=0.15)
     assert_disagrees(measured, 4 * dispersion_of_replay(log, 1, 10.0), within=0.15)  # as copies without shifts would

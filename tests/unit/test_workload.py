@@ -168,15 +168,6 @@ def test_replay_can_take_lengths_from_the_config(sessions):
         Workload(replay)
 
 
-def test_rescaling_must_say_how():
-    with pytest.raises(ValidationError, match="rate_scale = 2 needs rescale: stretch, thin or superpose"):
-        Replay(path="x", rate_scale=2)
-    with pytest.raises(ValidationError, match="thin needs rate_scale <= 1, not 2"):
-        Replay(path="x", rate_scale=2, rescale="thin")
-    with pytest.raises(ValidationError, match="superpose needs a whole rate_scale, not 1.5"):
-        Replay(path="x", rate_scale=1.5, rescale="superpose")
-
-
 def test_laws_of_configuration_are_stated_with_their_values():
     burst = {"rate_per_s": 1, "burst_factor": 4, "mean_burst_s": 10, "burst_time_fraction": 0.3}
     with pytest.raises(ValidationError, match=r"burst_factor \* burst_time_fraction must be <= 1, not 4 \* 0.3 = 1.2"):

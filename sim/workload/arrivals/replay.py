@@ -1,18 +1,22 @@
-"""Replay: the arrival times (and by default the tokens and prefixes) of a request log, as recorded or rescaled."""
+"""Replay: the arrival times (and by default the tokens and prefixes) of a request log, as recorded or scaled."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from sim.moment_zero import MomentZero
 from sim.schema import TraceError
 from sim.workload.arrivals.base import Arrivals
+from sim.workload.arrivals.days import Days
+from sim.workload.arrivals.scale import Scale
 from sim.workload.logs.roles import LogOptions
 
 if TYPE_CHECKING:
@@ -29,13 +33,13 @@ class Arrived(NamedTuple):
     copies: np.ndarray  # int64[n], number of the copy of the log that it belongs to
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Excerpt:
     """The n tasks of a log that arrive in a time window.
 
     `rows` holds the log rows of all tasks, end to end; task i has rows[offsets[i]:offsets[i + 1]]. `period_s` is the
     window's length, or, where the log ends first, the time until the last call of these tasks plus one mean gap (or
-    tick).
+    tick). `calls_factor` and `context_factor` are those of the replay's scale, applied where calls are made of rows.
     """
 
     log: RequestLog
@@ -43,18 +47,18 @@ class Excerpt:
     rows: np.ndarray  # int64[calls]
     offsets: np.ndarray  # int64[n + 1]
     period_s: float
+    calls_factor: float = 1.0
+    context_factor: float = 1.0
 
 
 class Replay(Arrivals, LogOptions):
     """Arrivals from a request log (formats: `sim.workload.logs`). Moment 0 is `start_s` after the log's first row.
 
-    A task is a row, or all rows of one task id; it is in the excerpt if its first call is. `rate_scale` multiplies the
-    mean rate, in one of three ways that give different answers, so one must be named (D is the log's dispersion):
-
-    - `stretch`: time runs faster; D'(w) = D(rate_scale * w). The span shrinks; daily cycles get shorter.
-    - `thin`: each task is kept with probability rate_scale <= 1; D'(w) = 1 + rate_scale (D(w) - 1).
-    - `superpose`: rate_scale (a whole number) copies of the log, each rotated by a random shift; D'(w) = D(w) for
-      windows much shorter than the log. Copies stand for different users, so they share no prefix.
+    A task is a row, or all rows of one task id; it is in the excerpt if its first call is. `scale` grows or shrinks the
+    log (see Scale). A replay is the same in every replication, which then tests nothing; with `bootstrap: days` each
+    replication plays days of the log drawn with replacement, sessions whole and at their time of day, working days for
+    working days and weekends for weekends where the log has two or more of each. A day that is drawn twice is played
+    the second time by other users, who share no prefix with the first.
 
     `dequantize_s` spreads each task uniformly over that long after its time stamp (3 for Mooncake's conversation log).
     `loop` repeats the excerpt until the horizon, each time for different users; without it nothing arrives after its
@@ -63,29 +67,25 @@ class Replay(Arrivals, LogOptions):
     """
 
     kind: Literal["replay"] = "replay"
-    is_random: ClassVar[bool] = False  # a log without rescaling is the same under every stream
+    is_random: ClassVar[bool] = False  # a log as recorded is the same under every stream
     start_s: float = Field(0.0, ge=0, description="seconds of the log to skip")
     duration_s: float | None = Field(None, gt=0, description="seconds of the log to replay; null: to its end")
-    rate_scale: float = Field(1.0, gt=0, description="factor on the mean rate")
-    rescale: Literal["stretch", "thin", "superpose"] | None = Field(None, description="how to apply rate_scale")
+    scale: Scale = Scale()
+    bootstrap: Literal["none", "days"] = Field(
+        "none", description="days: each replication plays days of the log drawn anew; none: all play the log as it is"
+    )
     dequantize_s: float = Field(0.0, ge=0, description="seconds over which coarse time stamps are spread")
     loop: bool = Field(False, description="repeat the excerpt until the horizon")
     lengths_from: Literal["log", "config"] = Field("log", description="where tokens and tasks come from")
 
-    @model_validator(mode="after")
-    def _rescale_is_named(self) -> Replay:
-        scale, how = self.rate_scale, self.rescale
-        if scale != 1 and how is None:
-            raise ValueError(f"rate_scale = {scale:g} needs rescale: stretch, thin or superpose")
-        if how == "thin" and scale > 1:
-            raise ValueError(f"rescale: thin needs rate_scale <= 1, not {scale:g}")
-        if how == "superpose" and scale != int(scale):
-            raise ValueError(f"rescale: superpose needs a whole rate_scale, not {scale:g}")
-        return self
-
     @property
     def ends_by_itself(self) -> bool:
         return True
+
+    @property
+    def repeats_itself(self) -> bool:
+        """Whether every replication plays the same tasks at the same moments."""
+        return self.bootstrap == "none" and self.scale.more_users == 1 and not self.dequantize_s
 
     @property
     def log(self) -> RequestLog:
@@ -96,8 +96,35 @@ class Replay(Arrivals, LogOptions):
 
     @property
     def excerpt(self) -> Excerpt:
-        """The tasks of the time window. Raises TraceError if there are none."""
-        return _excerpt(self.log, self.start_s, self.duration_s, self.dequantize_s)
+        """The tasks of the time window. Raises TraceError if there are none, or no sessions or days to scale by."""
+        log = self.log
+        if self.scale.more_calls_per_user != 1 and log.task_ids is None:
+            raise TraceError(
+                f"{log.path}: arrivals.scale.more_calls_per_user = {self.scale.more_calls_per_user:g} needs sessions; "
+                "arrivals.columns.session=... says which column names them; arrivals.scale.more_users needs none"
+            )
+        excerpt = _excerpt(log, self.start_s, self.duration_s, self.dequantize_s, self._plays_days)
+        factors = (self.scale.more_calls_per_user, self.scale.longer_contexts)
+        return excerpt if factors == (1, 1) else _scaled(excerpt, *factors)
+
+    @property
+    def days(self) -> Days:
+        """The whole days of the time window."""
+        return _days(self.excerpt, self.start_s)
+
+    @property
+    def _plays_days(self) -> bool:
+        """Whether days are moved or drawn as blocks. Raises TraceError where they must and cannot."""
+        copies_by_days = self.scale.more_users > 1 and self.scale.shift != "random"
+        if self.bootstrap == "none" and not copies_by_days:
+            return False
+        n_days = len(_days(_excerpt(self.log, self.start_s, self.duration_s, self.dequantize_s, False), self.start_s))
+        if n_days >= 2:
+            return True
+        told = "arrivals.bootstrap = days" if self.bootstrap == "days" else "arrivals.scale.shift = days"
+        if self.bootstrap == "none" and self.scale.shift == "auto":
+            return False
+        raise TraceError(f"{self.log.path}: {told} needs two whole days, and the log has {n_days or 'none'}")
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -110,17 +137,17 @@ class Replay(Arrivals, LogOptions):
 
     @property
     def default_horizon_s(self) -> float:
-        """Seconds that the replay lasts: the excerpt's period, divided by rate_scale with `stretch`."""
-        return self.excerpt.period_s / (self.rate_scale if self.rescale == "stretch" else 1)
+        """Seconds that the replay lasts: the excerpt's period, by a clock that may be faster."""
+        return self.excerpt.period_s / self.scale.faster_clock
 
     @property
     def mean_rate_per_s(self) -> float:
-        return len(self.excerpt.arrived_s) / self.excerpt.period_s * self.rate_scale
+        return len(self.excerpt.arrived_s) / self.excerpt.period_s * self.scale.rate_factor
 
     def index_of_dispersion(self, window_s: float) -> float:
-        """Measured on the excerpt's complete windows, then rescaled by the laws above (1 if fewer than 2 windows)."""
-        scale, how = self.rate_scale, self.rescale
-        width = window_s * scale if how == "stretch" else window_s
+        """Measured on the excerpt's complete windows, then scaled by the laws of Scale (1 if fewer than 2 windows)."""
+        copies, part = divmod(self.scale.more_users, 1)
+        width = window_s * self.scale.faster_clock
         excerpt, rng = self.excerpt, np.random.default_rng(0)
         spread = rng.random(len(excerpt.arrived_s)) * self.dequantize_s
         windows = math.floor(excerpt.period_s / width)
@@ -128,7 +155,7 @@ class Replay(Arrivals, LogOptions):
             return 1.0
         counts, _ = np.histogram(excerpt.arrived_s + spread, bins=windows, range=(0, windows * width))
         measured = float(counts.var(ddof=1) / counts.mean())
-        return 1 + scale * (measured - 1) if how == "thin" else measured
+        return (copies * measured + part * (1 + part * (measured - 1))) / (copies + part)
 
     def times(self, rng: np.random.Generator, horizon_s: float) -> Iterator[np.ndarray]:
         for block in self.arrived(rng, horizon_s):
@@ -136,32 +163,82 @@ class Replay(Arrivals, LogOptions):
 
     def arrived(self, rng: np.random.Generator, horizon_s: float) -> Iterator[Arrived]:
         """Sorted blocks of arrivals in [0, horizon_s), each with its task in the excerpt and its copy."""
-        excerpt = self.excerpt
-        speed = self.rate_scale if self.rescale == "stretch" else 1.0
-        copies = int(self.rate_scale) if self.rescale == "superpose" else 1
-        shifts = np.concatenate(([0.0], rng.random(copies - 1))) * excerpt.period_s
-        for cycle in range(math.ceil(horizon_s * speed / excerpt.period_s) if self.loop else 1):
-            n = len(excerpt.arrived_s)
+        excerpt, scale, period_s = self.excerpt, self.scale, self.excerpt.period_s
+        days = self.days if self._plays_days else None
+        copies, n = math.ceil(scale.more_users), len(excerpt.arrived_s)
+        shifts = self._shifts(rng, copies, days)
+        for cycle in range(math.ceil(horizon_s * scale.faster_clock / period_s) if self.loop else 1):
             which = np.tile(np.arange(n), copies)
             copy = np.repeat(np.arange(copies), n)
             moments = excerpt.arrived_s[which]
-            if self.dequantize_s > 0 or self.rescale == "thin":  # else no later draw depends on these
-                moments += rng.random(len(which)) * self.dequantize_s
-            if copies > 1:
-                moments = np.where(copy > 0, (moments + shifts[copy]) % excerpt.period_s, moments)
-            if self.rescale == "thin":
-                kept = rng.random(len(which)) < self.rate_scale
+            if days is not None:
+                which, copy, moments = self._by_days(rng, days, shifts)
+            if self.dequantize_s > 0 or scale.more_users < 1:  # else no later draw depends on these
+                moments = moments + rng.random(len(which)) * self.dequantize_s
+            if copies > 1 and days is None:
+                moments = np.where(copy > 0, (moments + shifts[copy]) % period_s, moments)
+            if part := scale.more_users % 1:
+                kept = (copy % copies < copies - 1) | (rng.random(len(which)) < part)
                 moments, which, copy = moments[kept], which[kept], copy[kept]
             order = np.argsort(moments, kind="stable")
-            times_s = (moments[order] + cycle * excerpt.period_s) / speed
+            times_s = (moments[order] + cycle * period_s) / scale.faster_clock
             n_before = int(np.searchsorted(times_s, horizon_s))
+            first_copy = cycle * copies * (1 if days is None else len(days))
             for i in range(0, n_before, _BLOCK):
-                part = slice(i, min(i + _BLOCK, n_before))
-                yield Arrived(times_s[part], which[order[part]], copy[order[part]] + cycle * copies)
+                part_of = slice(i, min(i + _BLOCK, n_before))
+                yield Arrived(times_s[part_of], which[order[part_of]], copy[order[part_of]] + first_copy)
+
+    def _shifts(self, rng: np.random.Generator, copies: int, days: Days | None) -> np.ndarray:
+        """By how much each copy is moved: seconds, or whole days, of which no two are equal while there are enough."""
+        if days is None or self.bootstrap == "days":
+            return np.concatenate(([0.0], rng.random(copies - 1))) * self.excerpt.period_s
+        rounds = -(-(copies - 1) // (len(days) - 1))
+        turns = [rng.permutation(np.arange(1, len(days))) for _ in range(rounds)]
+        return np.concatenate(([0], *turns))[:copies]
+
+    def _by_days(
+        self, rng: np.random.Generator, days: Days, shifts: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(task, copy, moment) of every task: each copy with its days moved, or drawn anew."""
+        arrived_s, parts = self.excerpt.arrived_s, []
+        for copy in range(len(shifts)):
+            moved = (np.arange(len(days)) - int(shifts[copy])) % len(days) if self.bootstrap == "none" else None
+            rows, moments, occurrences = days.played(arrived_s, days.sources(rng) if moved is None else moved)
+            parts.append((rows, copy + len(shifts) * occurrences, moments))
+        which, copies, moments = zip(*parts, strict=True)
+        return np.concatenate(which), np.concatenate(copies), np.concatenate(moments)
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What is played in place of the log as recorded, one sentence each, for its receipt."""
+        days = self.days if self._plays_days else None
+        found = list(self.scale.said("a random time" if days is None else "whole days"))
+        if self.bootstrap == "days":
+            assert days is not None, "refused otherwise"
+            n_weekend = int(days.is_weekend.sum())
+            pools = f"{len(days) - n_weekend} weekdays and {n_weekend} days at weekends, each for its own kind"
+            found.append(
+                f"bootstrap = days: every replication draws from {pools if days.by_class else f'{len(days)} days'}, "
+                "with replacement; what follows the last whole day stays"
+            )
+        return tuple(found)
+
+
+def _days(excerpt: Excerpt, start_s: float) -> Days:
+    log = excerpt.log
+    zero = None if log.begins_at is None else MomentZero(log.begins_at + timedelta(seconds=start_s), log.zone_name)
+    return Days.of(excerpt.period_s, zero)
 
 
 @lru_cache(maxsize=8)
-def _excerpt(log: RequestLog, start_s: float, duration_s: float | None, spread_s: float) -> Excerpt:
+def _scaled(excerpt: Excerpt, calls_factor: float, context_factor: float) -> Excerpt:
+    return replace(excerpt, calls_factor=calls_factor, context_factor=context_factor)
+
+
+@lru_cache(maxsize=8)
+def _excerpt(
+    log: RequestLog, start_s: float, duration_s: float | None, spread_s: float, to_last_midnight: bool
+) -> Excerpt:
     end_s = math.inf if duration_s is None else start_s + duration_s
     if log.task_ids is None:
         offsets = np.arange(len(log) + 1)
@@ -181,4 +258,7 @@ def _excerpt(log: RequestLog, start_s: float, duration_s: float | None, spread_s
     period_s = max(last_call_s + max(mean_gap_s, spread_s), 1e-3)
     if duration_s is not None and (high < len(begun) or duration_s < period_s):
         period_s = max(duration_s, arrived_s[-1] + spread_s)
-    return Excerpt(log, arrived_s, rows, offsets[low : high + 1] - offsets[low], float(period_s))
+    excerpt = Excerpt(log, arrived_s, rows, offsets[low : high + 1] - offsets[low], float(period_s))
+    if to_last_midnight:  # a last day that is nearly whole is played as a whole one
+        excerpt = replace(excerpt, period_s=max(excerpt.period_s, float(_days(excerpt, start_s).edges_s[-1])))
+    return excerpt

@@ -45,6 +45,7 @@ class Receipt:
     models: dict[str, int]
     block_tokens: int | None
     assumed: tuple[str, ...]
+    played: tuple[str, ...] = ()  # in place of the log as recorded
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -80,7 +81,7 @@ class Receipt:
             lines.append("  models: " + ", ".join(shown) + (", ..." if len(self.models) > 8 else ""))
         if self.block_tokens is not None:
             lines.append(f"  prefix blocks of {self.block_tokens} tokens")
-        return lines + [f"  assumed: {what}" for what in self.assumed]
+        return lines + [f"  assumed: {what}" for what in self.assumed] + [f"  played: {what}" for what in self.played]
 
 
 def _length(seconds: float) -> str:

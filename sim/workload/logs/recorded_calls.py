@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def draw_recorded(excerpt: Excerpt, block: Arrived) -> tuple[Drawn, np.ndarray]:
-    """The calls of the block's tasks, and the log row of each call."""
+    """The calls of the block's tasks, and the log row of each call.
+
+    Calls that the scale adds follow the call that they repeat, on the same context; waits are shorter by the factor.
+    """
     begin = excerpt.offsets[block.tasks]
     counts = excerpt.offsets[block.tasks + 1] - begin
     offsets = np.concatenate(([0], np.cumsum(counts)))
@@ -28,8 +31,29 @@ def draw_recorded(excerpt: Excerpt, block: Arrived) -> tuple[Drawn, np.ndarray]:
         wait_s = None if log.wait_s is None else log.wait_s[rows]
         contexts = _contexts(log, rows, first, counts)
     least_gap_s = None if log.least_gap_s is None else log.least_gap_s[rows]
+    if excerpt.context_factor != 1:
+        input_tokens = np.maximum(np.rint(input_tokens * excerpt.context_factor).astype(np.int64), 1)
     drawn = Drawn(offsets, input_tokens, log.output_tokens[rows], wait_s, contexts, least_gap_s=least_gap_s)
-    return drawn, rows
+    if excerpt.calls_factor == 1:
+        return drawn, rows
+    times = np.floor(excerpt.calls_factor * (rows + 1)) - np.floor(excerpt.calls_factor * rows)  # sums to the factor
+    again = np.repeat(np.arange(len(rows)), times.astype(np.int64))
+    return _more_often(drawn, again, excerpt.calls_factor), rows[again]
+
+
+def _more_often(drawn: Drawn, again: np.ndarray, factor: float) -> Drawn:
+    """The calls `again`, numbers of drawn calls in order; what lies between two calls is divided by the factor."""
+    waits = {"wait_s": drawn.wait_s, "least_gap_s": drawn.least_gap_s}
+    shorter = {name: None if wait is None else wait[again] / factor for name, wait in waits.items()}
+    first = np.searchsorted(again, drawn.offsets[:-1])
+    for wait in shorter.values():
+        if wait is not None:
+            wait[first] = 0.0
+    contexts = None if drawn.contexts is None else drawn.contexts[again]
+    return drawn._replace(
+        offsets=np.searchsorted(again, drawn.offsets), input_tokens=drawn.input_tokens[again],
+        output_tokens=drawn.output_tokens[again], contexts=contexts, **shorter,
+    )  # fmt: skip
 
 
 def _contexts(log: RequestLog, rows: np.ndarray, first: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -76,7 +100,9 @@ def recorded_calls(
         return build_calls(drawn, segments, repeat(False), quantiles)
     if log.prefixes is not None:
         copies = np.repeat(block.copies, counts).tolist()
-        return build_calls(drawn, map(_of_copy, log.prefixes[rows], copies), repeat(False), quantiles)
+        factor = excerpt.context_factor
+        texts = log.prefixes[rows] if factor == 1 else [_longer(prefix, factor) for prefix in log.prefixes[rows]]
+        return build_calls(drawn, map(_of_copy, texts, copies), repeat(False), quantiles)
     if drawn.contexts is None:
         return build_calls(drawn, repeat(()), repeat(False), quantiles)
     ids = np.repeat(np.arange(first_task_id, first_task_id + len(counts)), counts)
@@ -90,6 +116,11 @@ def _alone_in_context(tasks: np.ndarray, contexts: np.ndarray) -> np.ndarray:
     """Which calls go on from no other and are gone on from by none: their prompts have nothing to share."""
     differs = np.concatenate(([True], (np.diff(tasks) != 0) | (np.diff(contexts) != 0), [True]))
     return differs[:-1] & differs[1:]
+
+
+def _longer(segments: tuple[Segment, ...], factor: float) -> tuple[Segment, ...]:
+    """Texts of so many times the tokens; rounded down, so that a prompt can still hold them."""
+    return tuple((key, max(int(tokens * factor), 1)) for key, tokens in segments)
 
 
 def _of_copy(segments: tuple[Segment, ...], copy: int) -> tuple[Segment, ...]:
@@ -107,8 +138,17 @@ def _block_segments(
     columns = (input_tokens, offsets[rows], offsets[rows + 1], copies * per_copy)
     for tokens, begin, end, shift in zip(*(c.tolist() for c in columns), strict=True):
         keys = (ids[begin:end] + shift).tolist()
+        if excerpt.context_factor != 1:
+            yield _longer_blocks(keys, tokens, size * excerpt.context_factor)
+            continue
         segments = [(key, size) for key in keys]
         last = tokens - size * (len(keys) - 1)
         if keys and last < size:
             segments[-1] = (keys[-1], last)
         yield tuple(segments)
+
+
+def _longer_blocks(keys: list[int], tokens: int, size: float) -> tuple[Segment, ...]:
+    """Blocks of a size that need not be whole: block k ends at the same token of every prompt."""
+    ends = [min(round(size * (k + 1)), tokens) for k in range(len(keys))]
+    return tuple((key, end - begin) for key, begin, end in zip(keys, [0, *ends], ends, strict=False) if end > begin)
