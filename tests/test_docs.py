@@ -40,7 +40,7 @@ def run(words: list[str], folder: Path, code: Path) -> str:
         words = [sys.executable, "-m", "sim", *words[1:]]
     elif words[0] == "python":
         words = [sys.executable, *words[1:]]
-    environment = os.environ | {"PYTHONPATH": str(code), "SIM_INTERPRETED": "1"}
+    environment = os.environ | {"PYTHONPATH": str(code)}
     done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -51,30 +51,52 @@ def commands(page: Path) -> list[list[str]]:
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("page", HOW_TO, ids=lambda page: page.stem)
-def test_what_a_how_to_adds_works_and_keeps_the_contracts(page, tmp_path):
+def files(page: Path) -> list[Block]:
+    """The files that a page adds."""
+    return [block for block in blocks(page) if block.file]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A copy of the repository to which the files of every how-to page are added."""
+    folder = tmp_path_factory.mktemp("clone")
     for name in ("sim", "conf", "tests", "hydra_plugins"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "extensions"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "Makefile", "requirements.lock", "README.md"):
-        shutil.copy(ROOT / name, tmp_path)
-    before = {block.file for block in blocks(page) if block.file and (tmp_path / block.file).exists()}
-    assert not before, f"{before}: a how-to adds files and changes none"
-    files = [block for block in blocks(page) if block.file]
-    for block in files:
-        (tmp_path / block.file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / block.file).write_text(block.text)
+        shutil.copy(ROOT / name, folder)
+    for block in (block for page in HOW_TO for block in files(page)):
+        (folder / block.file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / block.file).write_text(block.text)
+    return folder
+
+
+def test_a_how_to_adds_files_and_changes_none():
+    added = [block.file for page in HOW_TO for block in files(page)]
+    assert len(added) == len(set(added)), "two pages write one file"
+    assert not [file for file in added if (ROOT / file).exists()]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("page", HOW_TO, ids=lambda page: page.stem)
+def test_the_commands_of_a_how_to_can_be_typed(page, clone):
     assert commands(page), "a how-to shows how to use what it adds"
     for words in commands(page):
-        run(words, tmp_path, tmp_path)
-    tests = [block.file for block in files if block.file.startswith("tests/")]
-    assert tests, "a how-to shows a test"
-    run(["python", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests], tmp_path, tmp_path)
-    kinds = [found[1] for block in files if (found := re.search(r"^kind: (\w+)", block.text, re.MULTILINE))]
-    if kinds and any(block.file.startswith("sim/") for block in files):
-        quick = ["python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "tests/contracts"]
-        run([*quick, "tests/test_house.py", "-k", f"{kinds[0]} or kind"], tmp_path, tmp_path)
+        run(words, clone, clone)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_what_the_how_tos_add_passes_their_tests_and_keeps_the_contracts(clone):
+    own = {page.stem: [block.file for block in files(page) if block.file.startswith("tests/")] for page in HOW_TO}
+    assert all(own.values()), "every how-to shows a test"
+    added = [block for page in HOW_TO for block in files(page)]
+    kinds = [found[1] for block in added if (found := re.search(r"^kind: (\w+)", block.text, re.MULTILINE))]
+    quick = ["python", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not slow"]
+    run([*quick, *(file for tests in own.values() for file in tests)], clone, clone)
+    asked = run([*quick, "-rp", "tests/contracts", "tests/test_house.py", "-k", " or ".join([*kinds, "kind"])], clone, clone)
+    passed = [line for line in asked.splitlines() if line.startswith("PASSED")]
+    assert not [kind for kind in kinds if not any(re.search(rf"\b{kind}\b", line) for line in passed)], "asked nothing"
 
 
 @pytest.mark.slow

@@ -136,12 +136,15 @@ GROUPS = ("arrivals", "lengths", "tasks", "gpu", "model", "engine", "scaling", "
 NO_NAMES = ("4090", "2.5", "null", "true", "[]", "[1]", "{}", "{kind: x}")
 
 
-@pytest.mark.parametrize("group", GROUPS)
-def test_a_group_takes_the_name_of_a_choice(group):
-    for value in NO_NAMES:
-        with pytest.raises(ConfigError, match=rf"{group.strip('+')}=.*: is not one of \w") as refused:
-            sim.scenario(f"{group}={value}")
-        assert "\n" not in str(refused.value)
+NO_NAME_OF_A_GROUP = [(group, NO_NAMES[i % len(NO_NAMES)]) for i, group in enumerate(GROUPS)]
+NO_NAME_OF_A_GROUP += [("gpu", value) for value in NO_NAMES] + [("+experiment", value) for value in NO_NAMES]
+
+
+@pytest.mark.parametrize(("group", "value"), NO_NAME_OF_A_GROUP)
+def test_a_group_takes_the_name_of_a_choice(group, value):
+    with pytest.raises(ConfigError, match=rf"{group.strip('+')}=.*: is not one of \w") as refused:
+        sim.scenario(f"{group}={value}")
+    assert "\n" not in str(refused.value)
 
 
 def test_the_nearest_choice_is_offered(play):

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pandas as pd
 import pytest
 
 import sim.study.replicate
+from sim.__main__ import main
 from sim.study.folder import read_json
 from tests.unit.cli import HERE, TINY, files_below
 
 
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    """The outputs of one run, played once."""
+    folder = tmp_path_factory.mktemp("played")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main([*TINY, "fleet=hybrid_overflow", "replications=2"]) == 0
+    return folder / "outputs"
+
+
 @pytest.fixture
-def run(play, tmp_path, monkeypatch):
-    """The folder of a finished run; simulating again is forbidden from here on."""
-    assert play(*TINY, "fleet=hybrid_overflow", "replications=2").code == 0
+def run(played, tmp_path, monkeypatch):
+    """A copy of the folder of a finished run; simulating again is forbidden from here on."""
+    shutil.copytree(played, tmp_path / "outputs")
     monkeypatch.setattr(sim.study.replicate, "simulate", None)
     (folder,) = (tmp_path / "outputs/runs").iterdir()
     return folder
