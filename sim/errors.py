@@ -13,6 +13,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
 from sim.conf_path import conf_dir
+from sim.printable import printable
 from sim.schema import MOVED_KEYS, AuditError, SimError
 
 BAD_INPUT, DEFECT, INTERRUPTED = 2, 3, 130
@@ -28,7 +29,14 @@ def exit_code(error: BaseException) -> int:
 
 
 def one_line(error: BaseException) -> str:
-    """The error in one line, Hydra's and OmegaConf's own condensed; the nearest name is offered for a mistyped one."""
+    """The error in one line, Hydra's and OmegaConf's own condensed; the nearest name is offered for a mistyped one.
+
+    Control characters of whatever it quotes are spelled out.
+    """
+    return printable(_one_line(error))
+
+
+def _one_line(error: BaseException) -> str:
     if isinstance(error, AuditError):
         return f"error: a defect of the simulator, please report it: a conservation law is broken: {_flat(str(error))}"
     if isinstance(error, SimError):

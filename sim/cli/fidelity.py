@@ -34,6 +34,7 @@ def main(argv: Sequence[str]) -> int:
     from sim.measured.described_server import server_described
     from sim.measured.predict import predict
     from sim.measured.prediction import as_text
+    from sim.printable import printable
 
     given = [name for name in ("model", "config_dir", *FLAGS) if getattr(options, name) is not None]
     if given and options.gpu is None:
@@ -42,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     unknown = Model.from_hugging_face(options.model_config) if options.model_config else None
     server_of = partial(server_described, options) if options.gpu else None
     rows = predict(options.file, options.replications, options.only, options.as_sent, unknown, server_of)
-    print(as_text(rows, brief=options.brief))
+    print(printable(as_text(rows, brief=options.brief)))
     if options.out:
         plain = [{k: getattr(row, k) for k in ("experiment", "stage", "metric", "predicted")} for row in rows]
         _write(options.out, plain)

@@ -18,6 +18,7 @@ from sim.measured.points import Point
 from sim.measured.readers.files import read_results
 from sim.measured.readers.reader import Results
 from sim.measured.server import Server
+from sim.printable import printable
 from sim.schema import TraceError
 
 
@@ -27,7 +28,7 @@ def _source_of(group: str, name: str, config_dir: Path | None) -> Path:
 
 
 def _tell(result: Fit) -> None:
-    print(points_table(result.points, result.before, result.after))
+    print(printable(points_table(result.points, result.before, result.after)))
     print(errors_line("on the points it was fitted to", result.points, result.before, result.after))
     print(constants_table(result))
     if line := warning(result):
@@ -36,7 +37,7 @@ def _tell(result: Fit) -> None:
 
 def _tell_check(points: Sequence[Point], before: Server, after: Server) -> None:
     old, new = ([play(server.on(p.tensor_parallel), p) for p in points] for server in (before, after))
-    print(points_table(points, old, new))
+    print(printable(points_table(points, old, new)))
     print(errors_line("on points it never saw", points, old, new))
 
 
@@ -61,7 +62,7 @@ def calibrate(given: argparse.Namespace) -> Fit:
         f"{f'; {server.engine.weight_dtype} weights' if server.engine.weight_dtype else ''}"
     )
     for note in (*notes, *check_notes):
-        print(f"note: {note}")
+        print(printable(f"note: {note}"))
     result = fit(server, points, [name.strip() for name in given.hold.split(",") if name.strip()])
     _tell(result)
     if check_points:

@@ -14,6 +14,7 @@ from sim.measured.play import Play
 from sim.measured.prediction import Prediction
 from sim.measured.readers.files import read_results
 from sim.measured.server import Server
+from sim.printable import printable
 from sim.schema import ConfigError, SimError
 
 
@@ -57,7 +58,7 @@ def _runs(path: Path, server_of: Callable[[Sequence[str]], Server] | None) -> li
     if results.runs and server_of:
         raise ConfigError(f"--gpu: the runs of {path} say which card they were measured on")
     for note in results.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(printable(f"note: {note}"), file=sys.stderr)
     if not results.points:
         return results.runs
     if server_of is None:
@@ -75,6 +76,6 @@ def _teller() -> Callable[[str], None]:
     def tell(line: str) -> None:
         if line not in told:
             told.add(line)
-            print(line, file=sys.stderr)
+            print(printable(line), file=sys.stderr)
 
     return tell

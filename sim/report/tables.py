@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sim.printable import printable
 from sim.report.attainment import MEETS_FROM
 from sim.report.formatting import is_missing, number, percent, seconds, usd
 from sim.report.verdict import UNKNOWN, failure, is_unresolved, is_yes, judgement_in_words, plus_minus, verdicts
@@ -58,16 +59,15 @@ def print_comparison(
     )
     for _, row in table.iterrows():
         if failure(row):
-            console.print(
-                f"failed: {row[shape]}, {row[fleet]}: {failure(row)}", style="red", markup=False, highlight=False
-            )
+            line = printable(f"failed: {row[shape]}, {row[fleet]}: {failure(row)}")
+            console.print(line, style="red", markup=False, highlight=False)
     for note in notes:
-        console.print(f"note, {note}", markup=False, highlight=False)
+        console.print(printable(f"note, {note}"), markup=False, highlight=False)
     if missing:
         console.print(missing, style="yellow", markup=False, highlight=False)
     console.print()
     for line in verdicts(table, replications, shape, fleet, complete=not missing):
-        console.print(line, markup=False, highlight=False)
+        console.print(printable(line), markup=False, highlight=False)
 
 
 def _meaning_of_plus_minus(table: pd.DataFrame) -> str:
@@ -87,9 +87,9 @@ def comparison(table: pd.DataFrame, shape: str = "arrivals", fleet: str = "fleet
         is_name = header == "fleet"
         out.add_column(header, justify="left" if is_name else "right", no_wrap=not is_name, vertical="bottom")
     for name, rows in table.groupby(shape, sort=False):
-        out.add_row(f"[bold cyan]{escape(_on_lines(str(name)))}[/]")
+        out.add_row(f"[bold cyan]{escape(_on_lines(printable(str(name))))}[/]")
         for _, row in rows.iterrows():
-            out.add_row(*_cells(row, str(row[fleet])))
+            out.add_row(*_cells(row, printable(str(row[fleet]))))
         out.add_section()
     return out
 
@@ -158,7 +158,7 @@ def print_summary(summary: Mapping[str, Any], title: str = "", console: Console 
     console = console or _console()
     sections = Columns([_section(heading, keys, summary) for heading, keys in _SECTIONS.items()], padding=(0, 2))
     if title:
-        console.print(f"[bold]{escape(title)}[/]", highlight=False)
+        console.print(f"[bold]{escape(printable(title))}[/]", highlight=False)
     console.print(sections)
     pools = [match[1] for match in map(_OF_A_POOL.fullmatch, summary) if match]
     if pools:
@@ -184,7 +184,7 @@ def _pools(names: list[str], summary: Mapping[str, Any]) -> Table:
         out.add_column(heading, justify="right", no_wrap=True)
     for name in names:
         keys = [(f"pool_{name}_{figure}", style) for _, figure, style in _POOL_FIGURES]
-        out.add_row(name, *(_figure_text(summary, key, style) for key, style in keys))
+        out.add_row(escape(printable(name)), *(_figure_text(summary, key, style) for key, style in keys))
     return out
 
 

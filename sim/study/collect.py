@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from sim.printable import printable
 from sim.schema import ConfigError
 from sim.study.competitors import GIVEN, GROUP, LABEL, labelled, question
 from sim.study.folder import (
@@ -24,6 +25,7 @@ from sim.study.folder import (
     TIMELINE,
     read_json,
     replacing,
+    without_formulas,
     write_bytes,
 )
 
@@ -122,14 +124,9 @@ def replications(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
 def write_table(table: pd.DataFrame, folder: Path) -> None:
     """results.csv and results.parquet, each whole or not at all."""
     with replacing(folder / f"{RESULTS}.csv") as partial:
-        table.map(_no_formula).rename(columns=_no_formula).to_csv(partial, index=False)
+        without_formulas(table).to_csv(partial, index=False)
     with replacing(folder / f"{RESULTS}.parquet") as partial:
         table.to_parquet(partial, index=False)
-
-
-def _no_formula(cell: Any) -> Any:
-    """A text that a spreadsheet would run as a formula, marked as a text."""
-    return f"'{cell}" if isinstance(cell, str) and re.match(r"[=@\t\r]|[+-](?![\d.])", cell) else cell
 
 
 def write_and_print(table: pd.DataFrame, folder: Path) -> None:
@@ -144,7 +141,7 @@ def write_and_print(table: pd.DataFrame, folder: Path) -> None:
     )
     _draw(named, folder)
     n_failed = int((table["status"] != "ok").sum())
-    print(f"{len(table)} scenarios, {n_failed} failed -> {folder / RESULTS}.csv")
+    print(printable(f"{len(table)} scenarios, {n_failed} failed -> {folder / RESULTS}.csv"))
 
 
 def _draw(named: pd.DataFrame, folder: Path) -> None:

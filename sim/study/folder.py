@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from sim.conf_path import conf_dir
 from sim.schema import ConfigError, TraceError
@@ -20,6 +21,8 @@ from sim.workload.logs.files import files_of
 SUMMARY, REPLICATIONS, USAGE = "summary.json", "replications.json", "usage.json"
 CONFIG, BILL = "config.yaml", "bill.csv"
 REQUESTS, SPANS, TIMELINE = "requests.parquet", "spans.parquet", "timeline.png"
+ALWAYS = frozenset({CONFIG, USAGE, BILL, REPLICATIONS, SUMMARY})
+"""Files that every finished scenario has."""
 ROW = "row.json"
 """Written last: a folder with an `ok` row holds a finished scenario."""
 MANIFEST = "study.json"
@@ -49,6 +52,8 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def all_or_nothing(folder: Path) -> Iterator[None]:
     """What the block writes into `folder` stays only if the block comes to its end; an earlier row goes first."""
+    for leftover in folder.glob(".*.partial.*"):  # of a process that was killed
+        leftover.unlink(missing_ok=True)
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     before = set(folder.iterdir()) if folder.is_dir() else set()
     (folder / ROW).unlink(missing_ok=True)
@@ -64,8 +69,19 @@ def all_or_nothing(folder: Path) -> Iterator[None]:
 
 
 def sizes(folder: Path) -> dict[str, int]:
-    """Bytes of each file of a scenario except its row, which lists these sizes."""
-    return {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file() and path.name != ROW}
+    """Bytes of each file of a scenario but its row, which promises them. Raises ConfigError if one is missing."""
+    found = _sizes(folder)
+    if lacking := ALWAYS - set(found):
+        raise ConfigError(f"{folder}: {', '.join(sorted(lacking))} was removed while the results were written")
+    return found
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    try:
+        files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+        return {path.name: path.stat().st_size for path in files if path.name != ROW}
+    except FileNotFoundError:
+        return {}
 
 
 def is_finished(folder: Path) -> bool:
@@ -73,8 +89,8 @@ def is_finished(folder: Path) -> bool:
     row = read_json(folder / ROW)
     if not isinstance(row, dict) or row.get("status") != "ok" or not isinstance(row.get("files"), dict):
         return False
-    found = sizes(folder)
-    return all(found.get(name) == size for name, size in row["files"].items())
+    found = _sizes(folder)
+    return set(row["files"]) >= ALWAYS and all(found.get(name) == size for name, size in row["files"].items())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -92,6 +108,22 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by `value` in one step; NaN and infinity become null, numpy numbers plain ones."""
     write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+
+
+def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of which a spreadsheet runs no cell and no column name: `'` marks what it would take for a formula."""
+    texts = [key for key in table.columns if not pd.api.types.is_numeric_dtype(table[key])]
+    return table.assign(**{key: table[key].map(_no_formula) for key in texts}).rename(columns=_no_formula)
+
+
+def _no_formula(cell: Any) -> Any:
+    if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 def plain(value: Any) -> Any:

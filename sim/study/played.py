@@ -14,6 +14,7 @@ import pandas as pd
 
 from sim.ledger.usage import Usage
 from sim.moment_zero import MomentZero
+from sim.printable import printable
 from sim.records import Facts
 from sim.report.estimators import CONFIDENCE, Interval
 from sim.report.pooling import CI_SUFFIX, estimate
@@ -153,7 +154,9 @@ class Result:
         raise ConfigError(f"{what}: were not kept; sim.replicate(..., keep_runs=True) or output.{what}=true keeps them")
 
     def __repr__(self) -> str:
-        return f"<Result of {self.name}, {len(self.per_replication)} replications: {_headlines(self.summary)}>"
+        return (
+            f"<Result of {printable(self.name)}, {len(self.per_replication)} replications: {_headlines(self.summary)}>"
+        )
 
     def _repr_html_(self) -> str:
         return _as_html(f"{self.name}, replications: {len(self.per_replication)}",

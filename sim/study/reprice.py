@@ -18,6 +18,7 @@ from sim.errors import one_line
 from sim.hydra_door import composed, plain
 from sim.ledger.bill import bill, bill_by_application, bill_by_hour, money
 from sim.ledger.prices import Prices
+from sim.printable import printable
 from sim.report.formatting import usd
 from sim.report.pooling import CI_SUFFIX, over_replications
 from sim.report.verdict import verdicts
@@ -216,16 +217,17 @@ def write_and_print(folder: Path) -> bool:
         print(lacking)
     each = collect.replications(named, folder)
     for line in verdicts(named, each, collect.GROUP, collect.LABEL, complete=not lacking):
-        print(line)
+        print(printable(line))
     return bool((table["status"] == "ok").all())
 
 
 def _print_before_and_after(rows: list[tuple[str, dict[str, Any]]]) -> None:
+    rows = [(printable(label), row) for label, row in rows]
     width = max(len(label) for label, _ in rows) + 2
     print(" " * width + "".join(f"{key:>24}" for key in SHOWN))
     for label, row in rows:
         if row["status"] != "ok":
-            print(f"{label:{width}}failed: {row['error']}")
+            print(f"{label:{width}}failed: {printable(str(row['error']))}")
             continue
         pairs = [f"{usd(row['before'][key])} -> {usd(row['summary'][key])}" for key in SHOWN]
         print(f"{label:{width}}" + "".join(f"{pair:>24}" for pair in pairs))

@@ -22,6 +22,7 @@ from sim.study.folder import (
     USAGE,
     read_json,
     replacing,
+    without_formulas,
     write_json,
     write_text,
 )
@@ -85,7 +86,7 @@ def write_bills(path: Path, bills: list[pd.DataFrame]) -> None:
     """All bills in one CSV, with the column `replication` in front."""
     table = pd.concat(bills, keys=range(len(bills)), names=["replication"]).reset_index(level="replication")
     with replacing(path) as partial:
-        table.to_csv(partial, index=False)
+        without_formulas(table).to_csv(partial, index=False)
 
 
 def _write_parquet(path: Path, table: pd.DataFrame) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sim.composition import text_of
+from sim.printable import printable
 from sim.report.pooling import CI_SUFFIX
 from sim.report.verdict import verdicts
 from sim.study.collect import collect, labelled, missing, notes, replications, write_table
@@ -22,7 +23,7 @@ class Verdicts(tuple[str, ...]):
     """One line per question of a sweep: the cheapest fleet that meets the SLO, and whether its lead is resolved."""
 
     def __str__(self) -> str:
-        return "\n".join(self)
+        return printable("\n".join(self))
 
     __repr__ = __str__
 
@@ -88,7 +89,7 @@ class Table:
     def __repr__(self) -> str:
         failures = f", {len(self.failed)} failed" if len(self.failed) else ""
         head = f"<Table of {len(self)} scenarios{failures}, in {self.folder.as_posix()}>"
-        return "\n".join([head, *self.verdicts, *([self._lacking] if self._lacking else [])])
+        return printable("\n".join([head, *self.verdicts, *([self._lacking] if self._lacking else [])]))
 
     def _repr_html_(self) -> str:
         columns = [key for key in HEADLINES if key in self._named and self._named[key].notna().any()]
