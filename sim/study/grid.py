@@ -12,6 +12,7 @@ from typing import Any
 
 from sim.errors import one_line
 from sim.schema import Config, ConfigError
+from sim.study.claims import claim
 from sim.study.folder import MANIFEST, ROW, digest, files_named_in, is_finished, require_writable, write_json
 from sim.study.job import PARENT_PID, clean, code_or_unique, failed_row, parsed
 from sim.study.progress import progress
@@ -91,7 +92,7 @@ def _run(planned: list[Planned], folder: Path, launch: Launch) -> None:
     if not pending:
         return
     for p in pending:
-        (folder / p.digest / ROW).unlink(missing_ok=True)
+        _forget(folder / p.digest)
     try:
         with progress(len(pending), lambda: len(pending) - len(_without_row(folder, pending)), "scenarios"):
             _play(pending, folder, launch)
@@ -100,6 +101,13 @@ def _run(planned: list[Planned], folder: Path, launch: Launch) -> None:
         print(f"interrupted: {n_done} of {len(planned)} scenarios are kept in {folder}; "
               "the same command goes on from there", file=sys.stderr)  # fmt: skip
         raise
+
+
+def _forget(folder: Path) -> None:
+    """Remove the row of a scenario that is to be played, unless another sweep has it in hand or has finished it."""
+    with claim(folder, wait=False) as held:
+        if held and not is_finished(folder):
+            (folder / ROW).unlink(missing_ok=True)
 
 
 def _play(pending: list[Planned], folder: Path, launch: Launch) -> None:

@@ -23,10 +23,21 @@ from omegaconf.errors import OmegaConfBaseException
 from sim.composition import with_parts
 from sim.errors import exit_code, one_line
 from sim.hydra_door import plain, refuse_code
+from sim.printable import printable
 from sim.report.tables import print_summary
 from sim.scenarios import Scenario, parse
 from sim.schema import Config, ConfigError, SimError
-from sim.study.folder import ROW, all_or_nothing, digest, require_writable, sizes, write_json, write_text
+from sim.study.claims import claim
+from sim.study.folder import (
+    ROW,
+    all_or_nothing,
+    digest,
+    is_finished,
+    require_writable,
+    sizes,
+    write_json,
+    write_text,
+)
 from sim.study.played import Result
 from sim.study.policy_code import Undescribable, code_of
 from sim.study.replicate import replicate
@@ -54,17 +65,17 @@ def run_alone(config: dict[str, Any]) -> Path:
     folder = Path(config["output"]["dir"]) / "runs" / f"{scenario.name}-{name}"
     require_writable(folder)
     result = replicate(scenario, keep_runs=wants_tables(scenario, alone=True), on_progress=_print_progress)
-    with all_or_nothing(folder):
+    with claim(folder), all_or_nothing(folder):
         write_result(folder, config, scenario, result, alone=True)
         write_json(folder / ROW, _ok_row(name, {}, result, folder))
     for receipt in result.receipts:
-        print("\n".join(receipt.lines()))
+        print(printable("\n".join(receipt.lines())))
     if clock := clock_line(scenario, result.moment_zero):
-        print(clock)
+        print(printable(clock))
     print_summary(result.summary, scenario.name)
     for note in result.notes:
-        print(f"note: {note}")
-    print(f"-> {folder}")
+        print(printable(f"note: {note}"))
+    print(printable(f"-> {folder}"))
     return folder
 
 
@@ -76,12 +87,25 @@ def run_in_sweep(
 ) -> None:
     """Simulate and leave a row, whatever happens: a failed scenario is a row that says so, never an exception.
 
-    `parts` are objects in place of configuration, by dotted key; `code` is the code of their classes as the sweep found
-    it (see `code_or_unique`).
+    A scenario that another process is playing is waited for, and not played again if that finishes it. `parts` are
+    objects in place of configuration, by dotted key; `code` is the code of their classes as the sweep found it (see
+    `code_or_unique`).
     """
     end_with_parent()
-    name = config["output"]["folder"]
-    folder = Path(config["output"]["dir"]) / config["output"]["study"] / name
+    folder = Path(config["output"]["dir"]) / config["output"]["study"] / config["output"]["folder"]
+    with claim(folder):
+        if not is_finished(folder):
+            _leave_row(folder, config, overrides, parts, code)
+
+
+def _leave_row(
+    folder: Path,
+    config: dict[str, Any],
+    overrides: dict[str, str],
+    parts: Mapping[str, Config] | None,
+    code: Mapping[str, str] | None,
+) -> None:
+    name = folder.name
     try:
         scenario = parsed(config, parts)
         if digest(config, code_or_unique(scenario) if code is None else code) != name:
@@ -89,7 +113,7 @@ def run_in_sweep(
         result = replicate(scenario, keep_runs=wants_tables(scenario, alone=False))
         with all_or_nothing(folder):
             write_result(folder, config, scenario, result, alone=False)
-        row = _ok_row(name, overrides, result, folder)
+            row = _ok_row(name, overrides, result, folder)
     except SimError as error:
         row = failed_row(name, overrides, one_line(error).removeprefix("error: "))
     except Exception as error:

@@ -5,15 +5,22 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from sim.hydra_door import composed, plain
 from sim.study import folder as folders
+from sim.study import job
+from sim.study.claims import claim
+from sim.study.grid import plan, play_grid
 from tests.unit.cli import HERE, TINY, files_below
 
 SWEEP = ["-m", *HERE, *TINY, "output.study=mine", "seed=1,2"]
@@ -70,6 +77,83 @@ def test_a_spreadsheet_finds_no_formula(tmp_path):
     read = pd.read_csv(tmp_path / "results.csv", dtype=str)
     assert list(read["'=key"]) == ["'" + cells[0], "'@SUM(A1)", "'+x", "-1", "+.5", "plain"]
     assert set(read["usd_total"]) == {"-1.0"}
+
+
+def test_what_was_removed_while_it_was_written_is_no_finished_scenario(play, monkeypatch):
+    write, gone = folders.write_json, []
+
+    def removed_once(path, value):
+        write(path, value)
+        if path.name == "summary.json" and not gone:
+            gone.append(path.parent)
+            shutil.rmtree(path.parent)
+            write(path, value)
+
+    for module in ("sim.study.results", "sim.study.job"):
+        monkeypatch.setattr(f"{module}.write_json", removed_once)
+    said = play(*TINY)
+    assert said.code == 2 and "usage.json was removed while the results were written" in said.line
+    assert not list(Path("outputs").rglob("*.json"))
+
+
+def test_the_time_of_a_file_does_not_matter(play):
+    play(*SWEEP)
+    for moment_s, path in enumerate(Path("outputs/mine").rglob("*")):
+        os.utime(path, (moment_s, 4e9 if moment_s % 2 else 0))
+    said = play(*SWEEP)
+    assert said.code == 0 and "2 of 2 scenarios are already done" in said.err
+
+
+def test_a_scenario_has_one_claim_and_a_killed_process_none(tmp_path):
+    scenario = tmp_path / "study" / "0123456789ab"
+    with claim(scenario) as first, claim(scenario, wait=False) as second:
+        assert (first, second) == (True, False)
+    assert files_below(tmp_path) == []
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:  # holds the claim until it is killed
+        with claim(scenario):
+            os.write(writer, b"held")
+            time.sleep(60)
+    assert os.read(reader, 4) == b"held"
+    with claim(scenario, wait=False) as held:
+        assert not held
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with claim(scenario, wait=False) as held:
+        assert held
+
+
+def test_two_sweeps_in_one_folder_play_each_scenario_once(tmp_path, monkeypatch):
+    planned = [_planned(tmp_path, seed) for seed in (1, 2)]
+    played, play_really = [], job.replicate
+
+    def counted(scenario, **options):
+        played.append(scenario.seed)
+        return play_really(scenario, **options)
+
+    monkeypatch.setattr(job, "replicate", counted)
+
+    def sweep():
+        def launch(pending, folder):
+            for p in pending:
+                job.run_in_sweep(dict(p.config) | {"output": p.output | {"folder": p.digest}}, p.overrides)
+
+        play_grid(planned, launch)
+
+    both = [threading.Thread(target=sweep) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert sorted(played) == [1, 2]
+    assert all(folders.is_finished(tmp_path / "mine" / p.digest) for p in planned)
+    assert not list(tmp_path.rglob(".*"))
+
+
+def _planned(folder: Path, seed: int):
+    words = [*TINY, f"output.dir={folder}", "output.study=mine", f"seed={seed}"]
+    return plan({"seed": str(seed)}, plain(composed(words)))
 
 
 def children(pid: int) -> list[int]:
