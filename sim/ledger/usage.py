@@ -237,6 +237,8 @@ class Usage:
         data["applications"] = {int(i): name for i, name in data["applications"].items()}
         for table, dtypes in _TABLES.items():
             data[table] = {name: np.array(data[table][name], dtype) for name, dtype in dtypes.items()}
+            if {column.shape for column in data[table].values()} != {(len(next(iter(data[table].values()))),)}:
+                raise ValueError(f"{table}: its columns must be lists of the same length")
         return cls(window=Window(*data.pop("window")), **data)
 
 

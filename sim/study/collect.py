@@ -17,17 +17,14 @@ from sim.printable import printable
 from sim.schema import ConfigError
 from sim.study.competitors import GIVEN, GROUP, LABEL, labelled, question
 from sim.study.folder import (
-    CONFIG,
-    MANIFEST,
-    REPLICATIONS,
     RESULTS,
     ROW,
     TIMELINE,
-    read_json,
     replacing,
     without_formulas,
     write_bytes,
 )
+from sim.study.saved import Row, read_digests, read_replications, read_row, within
 
 _BOOLS = {"true": True, "false": False, "True": True, "False": False}
 
@@ -41,10 +38,10 @@ def collect(folder: Path, names: Sequence[str] | None = None) -> pd.DataFrame:
     Columns: the keys that were given, `status` (ok or failed), `error`, `digest`, then every figure of summary.json. A
     key with the name of a figure, as `tasks` has, is called `given_tasks`.
     """
-    rows = [row for path in row_files(folder, names) if (row := read_json(path))]
+    rows = [row for path in row_files(folder, names) if (row := read_row(path.parent))]
     if not rows:
         raise ConfigError(f"{folder}: holds no finished scenario of a sweep")
-    figures = {name for row in rows for name in row.get("summary", {})}
+    figures = {name for row in rows for name in row.summary}
     table = pd.DataFrame([_flat(row, figures) for row in rows])
     given = list(table.columns[: table.columns.get_loc("status")])
     empty = [key for key in table.columns if key in figures and table[key].isna().all()]
@@ -71,18 +68,16 @@ def row_files(folder: Path, names: Sequence[str] | None = None) -> list[Path]:
     listed = [folder / name / ROW for name in (scenarios_of(folder) if names is None else names)]
     found = [path for path in listed or sorted(folder.glob(f"*/{ROW}")) if path.is_file()]
     for path in found:  # Everything that reads a row takes its digest for the name of its folder.
-        if (read_json(path) or {}).get("digest", path.parent.name) != path.parent.name:
+        within(folder, path.parent.name)
+        row = read_row(path.parent)
+        if row is not None and row.digest != path.parent.name:
             raise ConfigError(f"{path}: is the row of another folder")
     return found
 
 
 def scenarios_of(folder: Path) -> list[str]:
     """The digests of all scenarios of a study, played or not; empty if they are not on record."""
-    names = (read_json(folder / MANIFEST) or {}).get("digests", [])
-    for name in names:
-        if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
-            raise ConfigError(f"{folder / MANIFEST}: {name!r} is not the name of a scenario's folder")
-    return names
+    return read_digests(folder)
 
 
 def missing(table: pd.DataFrame, folder: Path) -> str:
@@ -99,13 +94,13 @@ def notes(folder: Path, names: Sequence[str] | None = None) -> list[str]:
 
     Notes that differ in nothing but numbers count as one, printed with the numbers of the first.
     """
-    rows = [row for path in row_files(folder, names) if (row := read_json(path))]
+    rows = [row for path in row_files(folder, names) if (row := read_row(path.parent))]
     found: dict[str, tuple[list[str], set[str]]] = {}
     for row in rows:
-        for note in row.get("notes", []):
+        for note in row.notes:
             wordings, concerned = found.setdefault(re.sub(r"\d+(\.\d+)?", "#", note), ([], set()))
             wordings.append(note)
-            concerned.add(row["digest"])
+            concerned.add(row.digest)
     return [
         f"{len(concerned)} of {len(rows)} scenarios{', such as' if len(set(wordings)) > 1 else ''}: {wordings[0]}"
         for wordings, concerned in found.values()
@@ -116,7 +111,7 @@ def replications(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """One row per scenario and replication: `group`, `label`, `replication` and the figures of that replication."""
     rows = []
     for row in table[table["status"] == "ok"].to_dict("records"):
-        for number, figures in enumerate(read_json(folder / row["digest"] / REPLICATIONS) or []):
+        for number, figures in enumerate(read_replications(folder / row["digest"]) or []):
             rows.append({GROUP: row[GROUP], LABEL: row[LABEL], "replication": number} | figures)
     return pd.DataFrame(rows)
 
@@ -150,15 +145,16 @@ def _draw(named: pd.DataFrame, folder: Path) -> None:
     done = named[named["status"] == "ok"]
     if not len(done):
         return
-    asked = [question(folder / name / CONFIG) for name in done["digest"]]
-    limits = {json.loads(text)["slo"]["ttft_s"] for text in asked if text}
+    asked = [question(folder / name) for name in done["digest"]]
+    slos = [json.loads(text)["slo"] for text in asked if text]
+    limits = {slo.get("ttft_s") for slo in slos if isinstance(slo, dict)}
     limit = limits.pop() if len(limits) == 1 else None
     path = folder / "cost_against_tail_latency.png"
     figures.cost_against_tail_latency(named, path, slo_ttft_s=limit, shape=GROUP, fleet=LABEL)
     for row in done.to_dict("records"):
         drawn = folder / row["digest"] / TIMELINE
-        if drawn.is_file():  # A copy under a readable name: the folder's own name is a digest.
-            write_bytes(folder / "timelines" / f"{_file_name(row)}.png", drawn.read_bytes())
+        if drawn.is_file() and not drawn.is_symlink():  # A copy, as a digest says nothing to a reader.
+            write_bytes(within(folder, "timelines") / f"{_file_name(row)}.png", drawn.read_bytes())
 
 
 def _file_name(row: dict[str, Any], longest: int = 120) -> str:
@@ -166,7 +162,7 @@ def _file_name(row: dict[str, Any], longest: int = 120) -> str:
     return name if len(name) <= longest else f"{name[:longest]}_{row['digest']}"
 
 
-def _flat(row: dict[str, Any], taken: set[str]) -> dict[str, Any]:
-    given = {GIVEN + key if key in taken else key: value for key, value in row["overrides"].items()}
-    figures = {k: float("inf") if v == "inf" else v for k, v in row.get("summary", {}).items()}
-    return given | {k: row.get(k) for k in ("status", "error", "digest")} | figures
+def _flat(row: Row, taken: set[str]) -> dict[str, Any]:
+    given = {GIVEN + key if key in taken else key: value for key, value in row.overrides.items()}
+    figures = {k: float("inf") if v == "inf" else v for k, v in row.summary.items()}
+    return given | {"status": row.status, "error": row.error, "digest": row.digest} | figures

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from sim.study.folder import CONFIG
+from sim.study.saved import read_config
 
 GROUP, LABEL = "group", "label"
 """Columns added for printing: which scenarios compete with each other, and what each is called among them."""
@@ -26,7 +25,8 @@ QUESTION = ("arrivals", "lengths", "tasks", "model", "slo", "seed", "horizon_s",
 GIVEN = "given_"
 """Prefix of a column for a given key whose own name is that of a figure."""
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # The C loader is ten times as fast; some builds lack it.
+_EXACT = 2**53
+"""Whole numbers below are floats without loss."""
 
 Questions = list[str | None]
 """The question of every row of a table, as `question` gives it; None if it is unknown."""
@@ -40,7 +40,7 @@ def labelled(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """
     given = list(table.columns[: table.columns.get_loc("status")])
     varied = [key for key in given if table[key].nunique(dropna=False) > 1]
-    questions = [question(folder / name / CONFIG) for name in table["digest"]]
+    questions = [question(folder / name) for name in table["digest"]]
     contested = {key for key in varied if _varies_within(table[key], questions)}
     asked = [key for key in varied if _names_a_question(key) and key not in contested]
     for key in sorted(set(varied) - set(asked), key=lambda key: (key in contested, varied.index(key))):
@@ -53,11 +53,10 @@ def labelled(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     return out
 
 
-def question(config: Path) -> str | None:
+def question(folder: Path) -> str | None:
     """The values of the QUESTION keys of a resolved config as one text; None if there is no readable config."""
-    try:
-        resolved = yaml.load(config.read_text(encoding="utf-8"), Loader=_LOADER)
-    except (OSError, yaml.YAMLError):
+    resolved = read_config(folder)
+    if resolved is None:
         return None
     return json.dumps({key: _canonical(resolved.get(key)) for key in QUESTION}, sort_keys=True)
 
@@ -68,7 +67,9 @@ def _canonical(value: Any) -> Any:
         return {str(key): _canonical(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_canonical(inner) for inner in value]
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _EXACT:
+        return float(value)
+    return value if value is None or isinstance(value, bool | float | str) else str(value)
 
 
 def _varies_within(values: pd.Series, questions: Questions) -> bool:

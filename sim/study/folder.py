@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -28,6 +29,7 @@ ROW = "row.json"
 MANIFEST = "study.json"
 """Lists the folders of the last sweep of a study; folders of older sweeps stay on disk but are not in the table."""
 RESULTS = "results"
+_MOST_DIGITS = 20  # of a whole number: more than 64 bits hold
 
 
 @contextmanager
@@ -142,11 +144,28 @@ def plain(value: Any) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file; None if it is absent or unreadable."""
+    """The content of a JSON file; None if it is absent, a link, or unreadable, as with NaN in it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if path.is_symlink():
+            return None
+        return json.loads(
+            path.read_text(encoding="utf-8"), parse_constant=_finite, parse_float=_finite, parse_int=_whole
+        )
+    except (OSError, ValueError, RecursionError):
         return None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(text)
+    return int(text)
 
 
 def require_writable(folder: Path) -> None:

@@ -17,11 +17,12 @@ from sim.scenarios import Scenario
 from sim.schema import Config, ConfigError
 from sim.study.collect import write_table
 from sim.study.enough import confidence_of
-from sim.study.folder import BILL, CONFIG, REPLICATIONS, ROW, SUMMARY, USAGE, read_json
+from sim.study.folder import BILL, REPLICATIONS, SUMMARY, USAGE
 from sim.study.grid import Launch, Planned, plan, play_grid
 from sim.study.job import UNIQUE, clean, run_in_sweep
 from sim.study.played import Result
-from sim.study.results import BESIDE, read_usages
+from sim.study.results import read_usages
+from sim.study.saved import read_config, read_figures, read_replications, read_row, readable
 from sim.study.sweep import expand
 from sim.study.table import Table
 
@@ -80,26 +81,25 @@ def load(folder: str | Path) -> Table | Result:
 
 
 def _load_run(folder: Path) -> Result:
-    row, summary, each = (read_json(folder / name) for name in (ROW, SUMMARY, REPLICATIONS))
-    if not isinstance(summary, dict) or not isinstance(each, list) or not (folder / BILL).is_file():
+    row, summary, each = read_row(folder), read_figures(folder / SUMMARY), read_replications(folder)
+    if summary is None or each is None or not (folder / BILL).is_file():
         raise ConfigError(
             f"{folder}: is not the folder of a finished run: {SUMMARY}, {REPLICATIONS} or {BILL} is missing"
         )
-    bills = [bill.drop(columns="replication") for _, bill in pd.read_csv(folder / BILL).groupby("replication")]
+    bills = readable("the bill", folder / BILL, _bills)
     usages = read_usages(folder / USAGE)[2]
-    kept = (row or {}).get("summary", summary)  # where infinite figures are not null
-    summary = {
-        key: float("inf") if kept.get(key) == "inf" else value for key, value in summary.items() if key not in BESIDE
-    }
-    config, notes = _config(folder), tuple((row or {}).get("notes", ()))
+    kept = summary if row is None else row.summary  # where infinite figures are not null
+    summary = {key: float("inf") if kept.get(key) == "inf" else value for key, value in summary.items()}
+    config, notes = read_config(folder) or {}, () if row is None else tuple(row.notes)
     name, confidence = str(config.get("name", folder.name)), confidence_of(config.get("replications", 1))
     return Result(summary, each, usages, bills, [], notes, name, (), confidence, folder)
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    import yaml
-
-    return yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")) if (folder / CONFIG).is_file() else {}
+def _bills(path: Path) -> list[pd.DataFrame]:
+    bills = [bill.drop(columns="replication") for _, bill in pd.read_csv(path).groupby("replication")]
+    if not bills:
+        raise ValueError("it has no lines")
+    return bills
 
 
 def _points(composition: Composition, axes: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from sim.scenarios import Scenario
 from sim.schema import ConfigError
 from sim.simulation import Run
 from sim.study.folder import REQUESTS, SPANS
+from sim.study.saved import readable
 
 if TYPE_CHECKING:
     from sim.workload.logs.receipt import Receipt
@@ -149,7 +150,7 @@ class Result:
         if self.runs:
             return _stacked([table_of(run.facts) for run in self.runs])
         if self.folder is not None and (self.folder / name).is_file():
-            return pd.read_parquet(self.folder / name)
+            return readable("the table", self.folder / name, pd.read_parquet)
         what = name.partition(".")[0]
         raise ConfigError(f"{what}: were not kept; sim.replicate(..., keep_runs=True) or output.{what}=true keeps them")
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from sim.errors import one_line
 from sim.hydra_door import composed, plain
@@ -33,12 +34,12 @@ from sim.study.folder import (
     ROW,
     SUMMARY,
     USAGE,
-    read_json,
     require_writable,
     write_json,
     write_text,
 )
 from sim.study.results import read_usages, write_bills
+from sim.study.saved import DAMAGED, Row, in_short, read_config, read_replications, read_row, within
 
 BY = {"hour": bill_by_hour, "application": bill_by_application}
 SHOWN = ("usd_total", "usd_gpu", "usd_api", "usd_per_mtok_total")
@@ -66,22 +67,19 @@ def reprice_folder(
     runs = _finished_runs(output, names)
     asked = _read_words(words, may_be_none=bool(by))
     named = _named(asked, config_dir)
-    folder = output / "repriced" / asked.folder_name
+    folder = within(output, "repriced", asked.folder_name)
     require_writable(folder)
     done: dict[Path, dict[str, Any] | ConfigError] = {}
     for run in runs:
         try:
-            config: Any = OmegaConf.load(run / CONFIG)
-            config.prices = _changed(config.prices, named, asked)
-            content: Any = OmegaConf.to_container(config)
-            done[run] = _priced(run, content, by)
+            done[run] = _priced(run, _with_prices(run, named, asked), by)
         except ConfigError as error:
             done[run] = error
     errors = [outcome for outcome in done.values() if isinstance(outcome, ConfigError)]
     if len(errors) == len(done):
         raise errors[0]
     for run, outcome in done.items():
-        _write(run, folder if run == output else folder / run.name, outcome)
+        _write(run, folder if run == output else within(folder, run.name), outcome)
     if runs != [output]:
         write_json(folder / MANIFEST, {"digests": _priced_or_missing(output, runs)})
     return folder
@@ -89,7 +87,8 @@ def reprice_folder(
 
 def _finished_runs(output: Path, names: Sequence[str] | None) -> list[Path]:
     listed = [output] if (output / USAGE).is_file() else [path.parent for path in collect.row_files(output, names)]
-    runs = [run for run in listed if (read_json(run / ROW) or {}).get("status") == "ok" and (run / USAGE).is_file()]
+    rows = {run: read_row(run) for run in listed}
+    runs = [run for run, row in rows.items() if row is not None and row.status == "ok" and (run / USAGE).is_file()]
     if not runs:
         raise ConfigError(f"{output}: is not the folder of a finished run or sweep")
     return runs
@@ -170,30 +169,50 @@ def _require_known(tree: DictConfig, key: str) -> None:
     raise ConfigError(f"{key}: is not in the price list; {parent} has {', '.join(near)}{hint}")
 
 
+def _with_prices(run: Path, named: dict[str, Any], asked: _Request) -> dict[str, Any]:
+    """The configuration of a run with the prices that were asked for. Raises ConfigError if it has none that is one."""
+    config = read_config(run)
+    if config is None or not isinstance(config.get("prices"), dict):
+        raise ConfigError(f"{run / CONFIG}: is not the configuration of a finished run")
+    try:
+        return config | {"prices": _changed(config["prices"], named, asked)}
+    except OmegaConfBaseException as error:
+        raise ConfigError(one_line(error).removeprefix("error: ")) from None
+
+
 def _priced(run: Path, config: dict[str, Any], by: Sequence[str]) -> dict[str, Any]:
     prices = parse_config(_Priced, {"prices": config["prices"]}).prices
     gpu, model, usages = read_usages(run / USAGE)
-    bills = [bill(usage, prices, gpu, model) for usage in usages]
-    figures = [money(lines, usage) for lines, usage in zip(bills, usages, strict=True)]
-    parts = {f"bill_by_{name}.csv": [BY[name](usage, prices, gpu, model) for usage in usages] for name in by}
-    return {"config": config, "bills": bills, "figures": figures, "parts": parts}
+    each = read_replications(run)
+    if each is None or len(each) != len(usages):
+        raise ConfigError(f"{run / REPLICATIONS}: must have the {len(usages)} replications of {USAGE}")
+    try:
+        bills = [bill(usage, prices, gpu, model) for usage in usages]
+        figures = [money(lines, usage) for lines, usage in zip(bills, usages, strict=True)]
+        parts = {f"bill_by_{name}.csv": [BY[name](usage, prices, gpu, model) for usage in usages] for name in by}
+        merged = [old | new for old, new in zip(each, figures, strict=True)]
+        pooled = over_replications(merged, confidence=confidence_of(config.get("replications", 1)))
+    except DAMAGED as error:
+        raise ConfigError(f"{run}: cannot be billed anew, its files are damaged ({in_short(error)})") from None
+    money_keys = {name for key in figures[0] for name in (key, key + CI_SUFFIX)}
+    after = {key: value for key, value in pooled.items() if key in money_keys}
+    return {"config": config, "bills": bills, "each": merged, "after": after, "parts": parts}
 
 
 def _write(run: Path, folder: Path, outcome: dict[str, Any] | ConfigError) -> None:
-    row = {key: value for key, value in read_json(run / ROW).items() if key != "files"}
+    saved = read_row(run)
+    assert saved is not None  # as `_finished_runs` found
+    row = saved.model_dump(exclude={"before"})
     if isinstance(outcome, ConfigError):
         error = one_line(outcome).removeprefix("error: ")
         write_json(folder / ROW, row | {"status": "failed", "error": error, "summary": {}})
         return
-    before, figures = row["summary"], outcome["figures"]
-    each = [old | new for old, new in zip(read_json(run / REPLICATIONS), figures, strict=True)]
-    pooled = over_replications(each, confidence=confidence_of(outcome["config"]["replications"]))
-    money_keys = {name for key in figures[0] for name in (key, key + CI_SUFFIX)}
-    after = before | {key: value for key, value in pooled.items() if key in money_keys}
+    before = saved.summary
+    after = before | outcome["after"]
     write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(outcome["config"])))
     for name, bills in ({BILL: outcome["bills"]} | outcome["parts"]).items():
         write_bills(folder / name, bills)
-    write_json(folder / REPLICATIONS, each)
+    write_json(folder / REPLICATIONS, outcome["each"])
     write_json(folder / SUMMARY, {k: None if v == "inf" else v for k, v in after.items()})
     write_json(folder / ROW, row | {"summary": after, "before": {key: before.get(key) for key in SHOWN}})
 
@@ -204,12 +223,14 @@ def write_and_print(folder: Path) -> bool:
     True if all scenarios could be priced.
     """
     if not (folder / MANIFEST).is_file():
-        _print_before_and_after([("", read_json(folder / ROW))])
+        row = read_row(folder)
+        assert row is not None  # as just written
+        _print_before_and_after([("", row)])
         return True
     table = collect.collect(folder)
     collect.write_table(table, folder)
     named = collect.labelled(table, folder)
-    rows = map(read_json, collect.row_files(folder))
+    rows = [row for path in collect.row_files(folder) if (row := read_row(path.parent))]
     labels = named[collect.GROUP] + " " + named[collect.LABEL]
     _print_before_and_after(list(zip(labels, rows, strict=True)))
     lacking = collect.missing(table, folder)
@@ -221,13 +242,13 @@ def write_and_print(folder: Path) -> bool:
     return bool((table["status"] == "ok").all())
 
 
-def _print_before_and_after(rows: list[tuple[str, dict[str, Any]]]) -> None:
+def _print_before_and_after(rows: list[tuple[str, Row]]) -> None:
     rows = [(printable(label), row) for label, row in rows]
     width = max(len(label) for label, _ in rows) + 2
     print(" " * width + "".join(f"{key:>24}" for key in SHOWN))
     for label, row in rows:
-        if row["status"] != "ok":
-            print(f"{label:{width}}failed: {printable(str(row['error']))}")
+        if row.status != "ok":
+            print(f"{label:{width}}failed: {printable(str(row.error))}")
             continue
-        pairs = [f"{usd(row['before'][key])} -> {usd(row['summary'][key])}" for key in SHOWN]
+        pairs = [f"{usd(row.before.get(key))} -> {usd(row.summary.get(key))}" for key in SHOWN]
         print(f"{label:{width}}" + "".join(f"{pair:>24}" for pair in pairs))

@@ -28,10 +28,8 @@ from sim.study.folder import (
 )
 from sim.study.played import Result
 from sim.study.replicate import priced_names
+from sim.study.saved import DAMAGED
 from sim.study.steadiness import clock_line
-
-BESIDE = ("log", "moment_zero")
-"""What summary.json holds beside the figures."""
 
 
 def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, result: Result, alone: bool) -> None:
@@ -76,9 +74,14 @@ def read_usages(path: Path) -> tuple[str, str, list[Usage]]:
     """(GPU name, model name, use per replication). Raises ConfigError if the file is not one of ours."""
     content = read_json(path)
     try:
-        usages = [Usage.from_json(json.dumps(u)) for u in content["replications"]]
-        return content["gpu"], content["model"], usages
-    except (KeyError, TypeError, ValueError):
+        gpu, model = content["gpu"], content["model"]
+        usages = [Usage.from_json(json.dumps(usage)) for usage in content["replications"]]
+        if not usages or not isinstance(gpu, str) or not isinstance(model, str):
+            raise ValueError("names or replications are missing")
+        return gpu, model, usages
+    except ConfigError:
+        raise
+    except DAMAGED:
         raise ConfigError(f"{path}: is not the usage.json of a finished run") from None
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -67,6 +68,36 @@ def test_a_row_or_a_list_that_leads_elsewhere_is_refused(play, collect):
     Path("outputs/mine/study.json").write_text(json.dumps({"digests": ["../../secret"]}))
     said = collect("outputs/mine")
     assert said.code == 2 and "is not the name of a scenario's folder" in said.line
+
+
+def test_no_link_in_a_folder_of_results_is_followed(play, collect, reprice, tmp_path):
+    play(*SWEEP)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    repriced = Path("outputs/mine/repriced")
+    repriced.symlink_to(elsewhere)
+    refused = reprice("outputs/mine", "prices=market_2026")
+    assert refused.code == 2 and "repriced: is a link" in refused.line and files_below(elsewhere) == []
+    repriced.unlink()
+    scenario = next(Path("outputs/mine").glob("*/row.json")).parent
+    shutil.move(scenario, elsewhere / scenario.name)
+    scenario.symlink_to(elsewhere / scenario.name)
+    refused = collect("outputs/mine")
+    assert refused.code == 2 and f"{scenario.name}: is a link" in refused.line
+
+
+def test_a_row_of_another_form_is_named(play, collect):
+    play(*SWEEP)
+    row = next(Path("outputs/mine").glob("*/row.json"))
+    content = json.loads(row.read_text())
+    row.write_text(json.dumps(content | {"summary": {"usd_total": ["x"]}}))
+    refused = collect("outputs/mine")
+    assert refused.code == 2 and "row.json: summary: usd_total = \"['x']\": must be a number" in refused.line
+    bomb = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in pairwise("abcdefghijklmnop"))
+    row.write_text(json.dumps(content))
+    (row.parent / "config.yaml").write_text(bomb)
+    refused = collect("outputs/mine")
+    assert refused.code == 2 and "config.yaml: is not the configuration of a finished run" in refused.line
 
 
 def test_a_spreadsheet_finds_no_formula(tmp_path):

@@ -1,0 +1,166 @@
+"""The typed door for folders of results: what is read back is checked, and nothing in a folder leads out of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from sim.schema import ConfigError
+from sim.study.folder import CONFIG, MANIFEST, REPLICATIONS, ROW, read_json
+
+T = TypeVar("T")
+
+BESIDE = ("log", "moment_zero")
+"""What summary.json holds beside the figures."""
+JUDGEMENT = "slo_judgement"
+_MOST_NODES = 1_000_000
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # The C loader is ten times as fast; some builds lack it.
+
+
+def _figures(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("must be a mapping of figures")
+    for key, figure in value.items():
+        if not isinstance(key, str) or not (
+            figure is None or isinstance(figure, int | float) or figure == "inf" or key == JUDGEMENT
+        ):
+            raise ValueError(f"{key} = {str(figure)[:40]!r}: must be a number, true, false, null or 'inf'")
+    return value
+
+
+Figures = Annotated[dict[str, Any], BeforeValidator(_figures)]
+"""Figures of a summary by name: numbers, true or false, None, "inf", and the judgement of the SLO in words."""
+
+
+DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What a library raises for a file that it cannot make sense of."""
+
+
+class Row(BaseModel):
+    """What a row.json holds: how a scenario of a sweep ended, and its figures."""
+
+    model_config = ConfigDict(strict=True)
+
+    status: Literal["ok", "failed"]
+    digest: str
+    overrides: dict[str, str] = {}
+    error: str | None = None
+    notes: list[str] = []
+    summary: Figures = {}
+    before: Figures = {}
+
+
+def _name_of_a_folder(name: str) -> str:
+    if not re.fullmatch(r"\w+", name):
+        raise ValueError(f"{name!r} is not the name of a scenario's folder")
+    return name
+
+
+class _Manifest(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    digests: list[Annotated[str, AfterValidator(_name_of_a_folder)]]
+
+
+_ROW, _MANIFEST = TypeAdapter(Row), TypeAdapter(_Manifest)
+_FIGURES: TypeAdapter[dict[str, Any]] = TypeAdapter(Figures)
+_EACH: TypeAdapter[list[dict[str, Any]]] = TypeAdapter(Annotated[list[Figures], Field(min_length=1)])
+
+
+def read_row(folder: Path) -> Row | None:
+    """The row of a scenario; None if there is none that can be read, as where a process was killed.
+
+    Raises ConfigError for one of another form.
+    """
+    return _checked(_ROW, folder / ROW)
+
+
+def read_digests(study: Path) -> list[str]:
+    """The names of the folders of a study's last sweep; [] if they are not on record. Raises ConfigError."""
+    manifest = _checked(_MANIFEST, study / MANIFEST)
+    return [] if manifest is None else manifest.digests
+
+
+def read_replications(folder: Path) -> list[dict[str, Any]] | None:
+    """The figures of each replication; None if they cannot be read. Raises ConfigError if they are of another form."""
+    return _checked(_EACH, folder / REPLICATIONS)
+
+
+def read_figures(path: Path) -> dict[str, Any] | None:
+    """The figures of a summary; None if they cannot be read. Raises ConfigError if they are of another form."""
+    content = read_json(path)
+    if isinstance(content, dict):
+        content = {key: value for key, value in content.items() if key not in BESIDE}
+    return None if content is None else _valid(_FIGURES, content, path)
+
+
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """The resolved configuration of a scenario; None if it left none that can be read.
+
+    Raises ConfigError for one that is no mapping.
+    """
+    path = folder / CONFIG
+    try:
+        if path.is_symlink():
+            return None
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return None
+    if not isinstance(content, dict) or _is_larger(content, _MOST_NODES):
+        raise ConfigError(f"{path}: is not the configuration of a finished run")
+    return content
+
+
+def _is_larger(content: Any, most: int) -> bool:
+    """Whether plain data has more nodes, counted wherever an alias of YAML repeats them, than a configuration has."""
+    nodes, n = [content], 0
+    while nodes and n <= most:
+        node = nodes.pop()
+        n += 1
+        nodes.extend(node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
+    return n > most
+
+
+def within(folder: Path, *names: str) -> Path:
+    """A folder below a folder of results. Raises ConfigError if a link stands in its way: it might lead anywhere."""
+    for name in names:
+        folder = folder / name
+        if folder.is_symlink():
+            raise ConfigError(f"{folder}: is a link; nothing is read or written through a link in a folder of results")
+    return folder
+
+
+def readable(what: str, path: Path, read: Callable[[Path], T]) -> T:
+    """What `read` makes of a file. Raises ConfigError if it makes nothing of it, or if it is a link."""
+    if path.is_symlink() or not path.is_file():
+        raise ConfigError(f"{path}: is not a file")
+    try:
+        return read(path)
+    except DAMAGED as error:
+        raise ConfigError(f"{path}: is not {what} of a finished run ({in_short(error)})") from None
+
+
+def in_short(error: Exception) -> str:
+    """An error of a library, short enough for a place in a line of our own."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:120]
+
+
+def _checked(adapter: TypeAdapter[T], path: Path) -> T | None:
+    content = read_json(path)
+    return None if content is None else _valid(adapter, content, path)
+
+
+def _valid(adapter: TypeAdapter[T], content: Any, path: Path) -> T:
+    try:
+        return adapter.validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        law = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        raise ConfigError(f"{path}: {key}{': ' if key else ''}{law[:1].lower()}{law[1:]}") from None
