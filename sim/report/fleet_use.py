@@ -10,6 +10,7 @@ import numpy as np
 from sim.ledger.usage import Pool, Usage, of_window
 from sim.records import Backend, Facts, Outcome, PoolFacts, ReplicaState
 from sim.report.descriptive import Metric, ratio
+from sim.units import HOUR_S
 
 
 def use_of_the_fleet(facts: Facts, usage: Usage) -> dict[str, Metric]:
@@ -87,12 +88,15 @@ def _use(facts: Facts, pool: PoolFacts, usage: Usage, pool_index: int) -> _Use:
 
 def _fractions(uses: list[_Use]) -> dict[str, Metric]:
     def total(amount: Callable[[_Use], float]) -> float:
-        return sum(map(amount, uses))
+        return sum(map(amount, uses), 0.0)
 
     return {
         "busy_fraction_of_paid": ratio(total(lambda u: u.busy_s * u.weight), total(lambda u: u.paid_s * u.weight)),
         "token_fraction_of_peak": ratio(total(lambda u: u.tokens), total(lambda u: u.peak_tokens)),
         "batch_fill_fraction": ratio(total(lambda u: u.running_s * u.weight), total(lambda u: u.slots_s * u.weight)),
+        # Denominators, by which the fractions of several replications are pooled.
+        "tokens_at_peak": total(lambda u: u.peak_tokens),
+        "batch_slot_hours": total(lambda u: u.slots_s * u.weight) / HOUR_S,
     }
 
 

@@ -121,6 +121,16 @@ SUMMARY: Glossary = {
         "the GPU time paid for; what articles on cost call utilization.",
     ),
     "batch_fill_fraction": Definition("fraction", "Mean number of running sequences of busy replicas / max_num_seqs."),
+    "tokens_at_peak": Definition(
+        "tokens",
+        "What saturated replicas would give in the GPU time paid for: token_fraction_of_peak is a share of these. 0 "
+        "where the peak was not measured.",
+    ),
+    "batch_slot_hours": Definition(
+        "sequence-hours",
+        "Hours in which replicas were busy x max_num_seqs: batch_fill_fraction is a share of these. Over several pools "
+        "they count by GPUs.",
+    ),
     "gpu_hours_paid": Definition(
         "GPU-hours",
         "GPU time paid for: all in the window and, except idle time, after it; before any rounding by the price list.",
@@ -188,6 +198,8 @@ SUMMARY: Glossary = {
     "pool_<pool>_busy_fraction_of_paid": Definition("fraction", "busy_fraction_of_paid of this pool."),
     "pool_<pool>_token_fraction_of_peak": Definition("fraction", "token_fraction_of_peak of this pool."),
     "pool_<pool>_batch_fill_fraction": Definition("fraction", "batch_fill_fraction of this pool."),
+    "pool_<pool>_tokens_at_peak": Definition("tokens", "tokens_at_peak of this pool."),
+    "pool_<pool>_batch_slot_hours": Definition("sequence-hours", "batch_slot_hours of this pool."),
     "pool_<pool>_gpu_hours_paid": Definition("GPU-hours", "gpu_hours_paid of this pool."),
     "pool_<pool>_request_fraction": Definition(
         "fraction", "Requests that a replica of this pool served or began to serve / all requests."

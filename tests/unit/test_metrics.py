@@ -52,6 +52,7 @@ def test_the_quiet_world():
     assert said["busy_fraction_of_paid"] == pytest.approx(20 / 90)
     assert said["token_fraction_of_peak"] == pytest.approx(325 / (90 * 100))
     assert said["batch_fill_fraction"] == pytest.approx((12 + 15) / (20 * 4))
+    assert said["tokens_at_peak"] == 90 * 100 and said["batch_slot_hours"] == pytest.approx(20 * 4 / 3600)
     assert said["gpu_hours_paid"] == 90 / 3600 and said["cold_starts"] == 1
     assert said["cold_start_wait_p95_s"] == pytest.approx(0.95 * 18) and said["cold_start_request_fraction"] == 0.5
     assert said["prefix_hit_fraction"] == pytest.approx(50 / 300) and said["api_request_fraction"] == 0

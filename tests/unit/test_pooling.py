@@ -41,6 +41,22 @@ def test_a_pool_is_weighed_by_its_own_hours():
     assert over_replications(rows)["pool_spot_busy_fraction_of_paid"] == pytest.approx(0.82)
 
 
+def test_pools_of_unlike_replicas_are_weighed_by_what_each_could_have_run():
+    """Run 1: an hour busy on a replica with 2 slots, full. Run 2: an hour on one with 8, a quarter full. Over both
+    4 of 10 slot-hours were used; weighing the runs by their busy GPU-hours, which are equal, would say 62.5 %. Likewise
+    for tokens: an hour at a peak of 1 Mtok, half used, and one at 9 Mtok, a tenth used, are 1.4 of 10.
+    """
+    paid = {"gpu_hours_paid": 1.0, "busy_fraction_of_paid": 1.0}
+    rows = [
+        paid | dict(batch_fill_fraction=1.0, batch_slot_hours=2.0, token_fraction_of_peak=0.5, tokens_at_peak=1e6),
+        paid | dict(batch_fill_fraction=0.25, batch_slot_hours=8.0, token_fraction_of_peak=0.1, tokens_at_peak=9e6),
+    ]
+    row = over_replications(rows)
+    assert row["batch_fill_fraction"] == pytest.approx(0.4) and row["token_fraction_of_peak"] == pytest.approx(0.14)
+    small = [{f"pool_small_{key}": value for key, value in row.items()} for row in rows]
+    assert over_replications(small)["pool_small_batch_fill_fraction"] == pytest.approx(0.4)
+
+
 def test_files_of_older_runs_lack_the_terms_and_are_averaged():
     assert over_replications([{"ttft_mean_s": 1.0}, {"ttft_mean_s": 2.0}])["ttft_mean_s"] == 1.5
 

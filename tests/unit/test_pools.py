@@ -129,6 +129,8 @@ def test_the_three_utilizations_over_pools_and_of_each(story):
         "pool_baseline_token_fraction_of_peak": 3 * 13 / (20 * 13 / 3),
         "pool_spot_token_fraction_of_peak": 13 / (9 * 26 / 3),
         "batch_fill_fraction": (9 + 2 * 3) / (9 + 2 * 3 * 2),  # seconds count by GPUs
+        "batch_slot_hours": (9 + 2 * 3 * 2) / 3600,
+        "tokens_at_peak": 20 * 13 / 3 + 9 * 26 / 3,
         "pool_baseline_batch_fill_fraction": 1.0,
         "pool_spot_batch_fill_fraction": 0.5,
         "pool_baseline_request_fraction": 3 / 5,
