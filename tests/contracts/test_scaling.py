@@ -138,8 +138,6 @@ def test_more_load_never_means_fewer_replicas(scaler):
 
 
 def test_a_fleet_that_can_grow_is_asked_when_work_arrives(scaler):
-    assert scaler.tick_s is None or scaler.tick_s > 0
-    assert scaler.idle_timeout_s is None or scaler.idle_timeout_s >= 0
     if scaler.max_replicas > scaler.min_replicas:
         assert scaler.asks_on_arrival or scaler.tick_s is not None
         assert scaler.asks_on_idle or scaler.tick_s or scaler.idle_timeout_s is not None
