@@ -122,3 +122,26 @@ def test_what_the_api_has_served_is_no_longer_wanted_of_the_fleet():
     cold.env.run(until=10)
     assert wanted == [1, 2, 1, 0]
     assert cold.fleet.view.outstanding_request_seconds == 10.0, "two requests of 5 s each"
+
+
+def test_a_refused_request_goes_to_the_api_in_the_same_moment_and_is_on_record_once():
+    """Nothing lies between a refusal and the router's second try that could take time."""
+    env, recorder, settled = simpy.Environment(), Recorder(), []
+    at_work = SimpleNamespace(
+        choose=lambda request, view: Backend.FLEET, settled=settled.append, second_try=lambda request, view: True
+    )
+    router = SimpleNamespace(start=lambda clock, rng: at_work, is_demand=lambda request: False, retries=True)
+    gateway = Gateway(env, router, None, recorder)
+    gateway.api = ServedLater(env, gateway.api_done, takes_s=5.0)
+
+    def refuse(request):
+        request.end(Outcome.REFUSED, env.now)
+        gateway.fleet_done(request)
+
+    gateway.fleet = SimpleNamespace(view_for=lambda request: SimpleNamespace(n_ready=1), submit=refuse)
+    env.timeout(2.0).callbacks.append(lambda _: gateway.begin(Task(0, 2.0, (Call(5, 5),))))
+    env.run()
+    assert gateway.api.reached_s == [2.0] and len(settled) == 1
+    requests = recorder.requests()
+    assert (requests["finished_s"].tolist(), requests["retries"].tolist()) == ([7.0], [1])
+    assert requests["outcome"].tolist() == [Outcome.FINISHED]

@@ -119,6 +119,17 @@ def test_who_has_slept_enough_is_given_up_and_who_falls_asleep_cannot_be_woken(g
     assert ready_s == [12, 20], "its time begins anew with each sleep"
 
 
+def test_a_replica_that_kept_its_gpu_is_expected_as_soon_as_it_wakes():
+    """Nothing has to be granted to it: half a second after the order, 1.5 of its 2 s are left. A router that is told
+    more would send to the API what the fleet could serve in time.
+    """
+    fleet = asleep("kept", [(5, 0), (20, 1)])
+    told = []
+    fleet.at(20.5, lambda: told.append(fleet.fleet.view.predicted_wait_s))
+    fleet.play(30)
+    assert told == [1.5]
+
+
 def test_a_woken_replica_has_lost_its_cache_and_serves():
     fleet = asleep("kept", [(10, 0), (20, 1)])
     first = fleet.request(0, input_tokens=40, segments=(("a", 40),))
@@ -170,6 +181,7 @@ def test_refused_attempts_are_waited_for_and_not_paid():
         ({"nodes": NODES | {"image": {"found_s": 0, "keep_s": 500}}}, "keep_s = 500.0: nothing outlives its node"),
         ({"sleep": {"wake_s": 1, "gpu": "lent"}}, "sleep.gpu = 'lent'"),
         ({"snapshot": {"after_starts": -1, "restore_s": 1}}, "snapshot.after_starts = -1"),
+        ({"bandwidth_gb_per_s": None}, "storage_tier = network needs bandwidth_gb_per_s"),  # or weights load at once
     ],
 )
 def test_nonsense_is_refused_by_name(wrong, said):

@@ -113,6 +113,13 @@ def test_compaction_starts_the_context_anew():
     assert [call.segments[1][0] for call in calls] == [3, 3, (3, 1), (3, 2)]
 
 
+def test_an_answer_has_to_fit_into_the_context_beside_its_prompt():
+    """An engine counts both against max_model_len: a third prompt of 8360 fits, but not with 299 tokens of answer."""
+    limits = {"max_context_tokens": 8400, "summary_tokens": 100, "calls_per_task": 3}
+    calls = all_tasks(Workload(Steady(rate_per_s=1.0), None, AgentLoop.model_validate(AGENT | limits)), 20.0)[3].calls
+    assert [call.input_tokens for call in calls] == [7300, 7830, 7300 + 100 + 231]
+
+
 def test_calls_per_task_of_the_archetypes_have_their_known_moments():
     known = [((6, 0.45, 3, 12), 6.3, 7.1), ((9, 0.35, 5, 15), 9.2, 9.9), ((10, 0.4, 5, 20), 10.5, 11.7)]
     for (median, sigma, low, high), mean, clustering in (*known, ((16, 0.8, 2, 200), 21.9, 39.7)):
