@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -221,3 +222,32 @@ def test_workers_end_with_their_parent(tmp_path):
     assert not any(map(is_working, workers))
     rows = [json.loads(path.read_text()) for path in tmp_path.glob("outputs/mine/*/row.json")]
     assert [row["status"] for row in rows] == ["ok"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs groups of processes")
+def test_a_sweep_killed_at_any_moment_loses_no_scenario_and_plays_none_twice(tmp_path):
+    words = ["-m", *HERE, *TINY, "output.study=mine", "seed=range(1,13)"]
+    command = [sys.executable, "-m", "sim", *words]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    rng, kept = random.Random(3), {}
+    for _ in range(3):
+        sweep = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+        n_kept, deadline_s = len(finished(tmp_path)), time.monotonic() + 60
+        while len(finished(tmp_path)) <= n_kept and sweep.poll() is None and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.2))
+        sweep.kill()
+        sweep.wait()
+        now = finished(tmp_path)
+        assert now and kept.items() <= now.items(), "what is finished is not played again"
+        kept = now
+    assert subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True).returncode == 0
+    assert len(finished(tmp_path)) == 12 and kept.items() <= finished(tmp_path).items()
+    assert all(folders.is_finished(row.parent) for row in tmp_path.glob("outputs/mine/*/row.json"))
+    assert not list(tmp_path.glob("outputs/mine/*/.*"))
+
+
+def finished(folder: Path) -> dict[str, tuple[int, int]]:
+    """When each row was written, and in which file."""
+    return {str(row): (row.stat().st_mtime_ns, row.stat().st_ino) for row in folder.glob("outputs/mine/*/row.json")}

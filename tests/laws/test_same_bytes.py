@@ -1,0 +1,69 @@
+"""The same seed gives the same bytes: in any process, however it is launched, in whatever place and locale."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sim.__main__ import main
+from sim.hot_path import is_compiled
+from sim.study.folder import BILL, CONFIG, REPLICATIONS, REQUESTS, SPANS, SUMMARY, USAGE
+
+FILES = (SUMMARY, REQUESTS, SPANS, BILL, CONFIG, REPLICATIONS, USAGE)
+LOG = """timestamp,input_tokens,output_tokens,session_id,model
+2026-03-29 00:59:50,900,40,é,zürich
+2026-03-29 01:00:02,1900,60,é,zürich
+2026-03-29 01:00:03,300,20,b,alpha
+2026-03-29 01:00:04,300,500,c,alpha
+"""
+WORDS = [
+    "-m", "arrivals=replay", "arrivals.path=log.csv", "arrivals.time.zone=Europe/Berlin",
+    "arrivals.application_from=model",
+    "fleet=hybrid_overflow",
+    "routing.queue_per_replica=0", "engine.max_num_seqs=1", "replications=2", "seed=1,2", "output.requests=true",
+    "output.spans=true", "output.study=mine",
+]  # fmt: skip
+JOBLIB, BASIC = "hydra.launcher.n_jobs=2", "hydra/launcher=basic"
+OTHER_HOT_PATH = {"SIM_INTERPRETED": "1" if is_compiled() else ""}
+WORLDS = {
+    "workers": ([JOBLIB], {"PYTHONHASHSEED": "1", "LC_ALL": "C", "TZ": "Pacific/Auckland"} | OTHER_HOT_PATH),
+    "one core": ([BASIC], {"PYTHONHASHSEED": "2", "LC_ALL": "de_DE.UTF-8", "TZ": "America/St_Johns",
+                           "OMP_NUM_THREADS": "1", "PYTHONUTF8": "0"}),
+}  # fmt: skip
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    found = sorted(folder.glob("outputs/mine/*/*"))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found if path.name in FILES}
+
+
+def on_one_core() -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_bytes(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Path("log.csv").write_text(LOG, encoding="utf-8")
+    assert main([*WORDS, BASIC]) == 0
+    here = written(Path())
+    assert len(here) == 2 * len(FILES)
+    for name, (words, environment) in WORLDS.items():
+        world = tmp_path / name
+        world.mkdir()
+        (world / "log.csv").write_text(LOG, encoding="utf-8")
+        everything = os.environ | environment | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+        ran = subprocess.run(
+            [sys.executable, "-m", "sim", *WORDS, *words], cwd=world, env=everything, capture_output=True, text=True,
+            preexec_fn=on_one_core if name == "one core" else None,
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+        there = written(world)
+        assert there.keys() == here.keys(), name
+        assert [file for file in here if here[file] != there[file]] == [], name
