@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from sim.schema import ConfigError
 
 try:
     import fcntl
@@ -13,16 +16,25 @@ except ImportError:  # Windows has no such locks: there, two sweeps in one folde
     fcntl = None  # type: ignore[assignment]
 
 
+NO_LOCKS = -1
+"""In place of an open file, where there is nothing to lock with."""
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
 @contextmanager
 def claim(folder: Path, wait: bool = True) -> Iterator[bool]:
     """Hold the claim on a folder of results during the block; yields whether it is held.
 
     `wait`: until another process gives it up; without, False is yielded if another process has it. The operating system
-    takes a lock from a process that ends, however it ends, so no claim outlives its owner and no clock is asked.
+    takes a lock from a process that ends, however it ends, so no claim outlives its owner and no clock is asked. On a
+    file system without locks every claim is granted. Raises ConfigError if nothing can be written beside the folder.
     """
     path = folder.with_name(f".{folder.name}.claim")
     made = [place for place in folder.parents if not place.exists()]
-    lock = _locked(path, wait) if fcntl else -1
+    try:
+        lock = _locked(path, wait) if fcntl else NO_LOCKS
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from error
     if lock is None:
         yield False
         return
@@ -39,9 +51,12 @@ def claim(folder: Path, wait: bool = True) -> Iterator[bool]:
 
 def _locked(path: Path, wait: bool) -> int | None:
     """An open file that is locked and still has its name; None if another process has it and `wait` is false."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
+        except FileNotFoundError:  # the folder was removed this very moment
+            continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(path, lock):
@@ -49,8 +64,11 @@ def _locked(path: Path, wait: bool) -> int | None:
         except BlockingIOError:
             os.close(lock)
             return None
-        except BaseException:
+        except BaseException as error:
             os.close(lock)
+            if isinstance(error, OSError) and error.errno in _WITHOUT_LOCKS:
+                path.unlink(missing_ok=True)
+                return NO_LOCKS
             raise
         os.close(lock)
 

@@ -19,8 +19,9 @@ import pandas as pd
 import pytest
 
 from sim.hydra_door import composed, plain
+from sim.schema import ConfigError
+from sim.study import claims, job
 from sim.study import folder as folders
-from sim.study import job
 from sim.study.claims import claim
 from sim.study.grid import plan, play_grid
 from tests.unit.cli import HERE, TINY, files_below
@@ -154,6 +155,22 @@ def test_a_scenario_has_one_claim_and_a_killed_process_none(tmp_path):
     os.waitpid(child, 0)
     with claim(scenario, wait=False) as held:
         assert held
+
+
+def test_where_no_claim_can_be_made(tmp_path, monkeypatch):
+    scenario = tmp_path / "0123456789ab"
+    (tmp_path / ".0123456789ab.claim").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="claim: cannot be written"), claim(scenario):
+        pass
+    assert files_below(tmp_path) == [".0123456789ab.claim"]
+
+    def unsupported(lock, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(claims.fcntl, "flock", unsupported)
+    with claim(tmp_path / "another") as held:
+        assert held, "a file system without locks is no reason to play nothing"
+    assert files_below(tmp_path) == [".0123456789ab.claim"]
 
 
 def test_two_sweeps_in_one_folder_play_each_scenario_once(tmp_path, monkeypatch):
