@@ -15,14 +15,14 @@ from sim.randomness import Streams
 from sim.schema import ConfigError
 from sim.work import Call, Task, TaskProfile
 from sim.workload.arrivals.base import Arrivals, Source
+from sim.workload.arrivals.rates import Rates
 from sim.workload.arrivals.replay import Arrived, Replay
 from sim.workload.lengths.base import Lengths
 from sim.workload.lengths.empirical import Empirical
 from sim.workload.logs.recorded_calls import applications_of, priorities_of, recorded_calls
-from sim.workload.tasks.base import Tasks, expected_calls
+from sim.workload.tasks.base import Drawn, Tasks, build_calls, expected_calls
 
 if TYPE_CHECKING:
-    from sim.workload.logs.receipt import Receipt
     from sim.workload.logs.request_log import RequestLog
 
 Kind = tuple[tuple[Call, ...], int, TaskProfile]
@@ -36,14 +36,17 @@ class Workload:
 
     Random streams: `arrivals` for the moments, `lengths` and `tasks` for the tasks, `api_quantiles` for their latency
     at an API. When arrivals is a replay with `lengths_from: log`, tasks come from the log, and `lengths` and `tasks`
-    are not used (and may be None). Raises ConfigError if one of them is needed and missing.
+    are not used (and may be None). Arrivals by recorded rates bring lengths of their own likewise, whose spread
+    may be that of `lengths`. Raises ConfigError if one of them is needed and missing.
     """
 
     def __init__(self, arrivals: Source, lengths: Lengths | None = None, tasks: Tasks | None = None):
         self.arrivals = arrivals
         self.lengths = lengths
         self.tasks = tasks
-        if not self.is_recorded:
+        if isinstance(arrivals, Rates) and arrivals.needs_lengths and lengths is None:
+            raise ConfigError(f"lengths: is required by arrivals of kind {arrivals.kind!r}")
+        if not self.is_recorded and not self.has_rates:
             if tasks is None:
                 raise ConfigError("tasks: is required unless arrivals is a replay with lengths_from: log")
             if lengths is None and tasks.uses_lengths:
@@ -53,6 +56,11 @@ class Workload:
     def is_recorded(self) -> bool:
         """Whether the tasks, not only the moments, come from a log."""
         return isinstance(self.arrivals, Replay) and self.arrivals.lengths_from == "log"
+
+    @property
+    def has_rates(self) -> bool:
+        """Whether the tasks are drawn with the lengths of a record of rates."""
+        return isinstance(self.arrivals, Rates) and self.arrivals.lengths_from == "log"
 
     @property
     def default_horizon_s(self) -> float | None:
@@ -72,6 +80,8 @@ class Workload:
         """
         if self.is_recorded:
             moments_and_calls = self._recorded(streams, horizon_s, api)
+        elif self.has_rates:
+            moments_and_calls = self._by_rates(streams, horizon_s, api)
         else:
             if not isinstance(self.arrivals, Arrivals):
                 raise ValueError(f"arrivals.kind = {self.arrivals.kind!r}: a closed loop has no moments of its own")
@@ -89,8 +99,9 @@ class Workload:
     @property
     def application_names(self) -> dict[int, str]:
         """Names of the applications, by their numbers in tasks."""
-        names = self._replay.log.application_names if self.is_recorded else self._drawn_tasks.application_names
-        return dict(enumerate(names))
+        if self.is_recorded:
+            return dict(enumerate(self._replay.log.application_names))
+        return dict(enumerate(self._rates.application_names if self.has_rates else self._drawn_tasks.application_names))
 
     def endless_kinds(self, streams: Streams, api: bool = False) -> Iterator[Kind]:
         """The k-th task without its moment, for k = 0, 1, ... without end: as many as a closed loop may begin."""
@@ -107,7 +118,11 @@ class Workload:
     def saturating_tasks(self, streams: Streams) -> Iterator[Task]:
         """An endless stream of tasks of the same mix that all arrive at time 0, without waits between their calls."""
         mix = (calls for calls, *_ in self._mix(streams, False, waits=False))
-        blocks = self._recorded_again_and_again() if self.is_recorded else mix
+        blocks: Iterator[Iterator[tuple[Call, ...]]] = mix
+        if self.is_recorded:
+            blocks = self._recorded_again_and_again()
+        elif self.has_rates:
+            blocks = self._typical_of_rates(streams)
         task_id = 0
         for block in blocks:
             for calls in block:
@@ -122,7 +137,14 @@ class Workload:
         if self.is_recorded:
             replay = self._replay
             return {"log": replay.log.sha256, "start_s": replay.start_s, "duration_s": replay.duration_s}
-        tasks, lengths = self._drawn_tasks, self.lengths
+        lengths = self.lengths
+        if self.has_rates:
+            found = {
+                "rates": self._rates.log.sha256,
+                "arrivals": self.arrivals.model_dump(mode="json", exclude={"path"}),
+            }
+            return found | ({} if lengths is None else {"lengths": lengths.model_dump(mode="json")})
+        tasks = self._drawn_tasks
         found = {"tasks": tasks.model_dump(mode="json", exclude={"wait_s", "priority_shares"})}
         if tasks.uses_lengths and lengths is not None:
             found["lengths"] = lengths.model_dump(mode="json", exclude={"path"})
@@ -134,26 +156,33 @@ class Workload:
     def moment_zero(self) -> MomentZero | None:
         """Second 0 of a replayed log with dates; None otherwise, and where time is stretched. Raises TraceError."""
         replay = self.arrivals
+        if isinstance(replay, Rates):
+            return replay.begins
         if not isinstance(replay, Replay) or replay.scale.faster_clock != 1 or replay.log.begins_at is None:
             return None
         return MomentZero(replay.log.begins_at + timedelta(seconds=replay.start_s), replay.log.zone_name)
 
     def content_hashes(self) -> dict[str, str]:
         """SHA-256 of every external file that the tasks depend on, by its path. Raises TraceError."""
-        return {log.path: log.sha256 for log in self.logs}
+        rates = [self.arrivals.log] if isinstance(self.arrivals, Rates) else []
+        return {log.path: log.sha256 for log in [*rates, *self.logs]}
 
     @property
     def logs(self) -> list[RequestLog]:
         """The request logs that arrivals and lengths come from. Raises TraceError."""
         readers: list[Replay | Empirical] = [self.arrivals] if isinstance(self.arrivals, Replay) else []
+        if self.has_rates:
+            return [self.lengths.log] if isinstance(self.lengths, Empirical) and self._rates.needs_lengths else []
         if not self.is_recorded and self._drawn_tasks.uses_lengths and isinstance(self.lengths, Empirical):
             readers.append(self.lengths)
         return [reader.log for reader in readers]
 
     @property
-    def receipts(self) -> tuple[Receipt, ...]:
+    def receipts(self) -> tuple[Any, ...]:
         """What was understood of each log, and what is played in its place where it is scaled. Raises TraceError."""
-        found = [log.receipt for log in self.logs if log.receipt is not None]
+        found: list[Any] = [log.receipt for log in self.logs if log.receipt is not None]
+        if isinstance(self.arrivals, Rates):
+            found.insert(0, self.arrivals.log.receipt)
         if found and isinstance(self.arrivals, Replay):
             found[0] = replace(found[0], played=self.arrivals.said)
         return tuple(found)
@@ -162,6 +191,12 @@ class Workload:
     def _replay(self) -> Replay:
         """The arrivals of recorded tasks."""
         assert isinstance(self.arrivals, Replay)
+        return self.arrivals
+
+    @property
+    def _rates(self) -> Rates:
+        """The arrivals of tasks by recorded rates."""
+        assert isinstance(self.arrivals, Rates)
         return self.arrivals
 
     @property
@@ -203,6 +238,31 @@ class Workload:
             of_tasks = repeat(profiles[0]) if numbers is None else map(profiles.__getitem__, applications)
             yield block.times_s, priorities_of(excerpt, block), calls, applications, of_tasks
             first_id += len(block.tasks)
+
+    def _by_rates(self, streams: Streams, horizon_s: float, api: bool) -> Iterator[tuple]:
+        """Blocks of columns of tasks of one call each, with the lengths of what they come from."""
+        rates, rng, profile = self._rates, streams.generator("lengths"), TaskProfile(expected_calls=(1.0,))
+        named = [TaskProfile(name, (1.0,)) for name in rates.application_names]
+        quantiles_rng = streams.generator("api_quantiles") if api else None
+        for block in rates.marked(streams.generator("arrivals"), horizon_s):
+            n = len(block.marks)
+            quantiles = None if quantiles_rng is None else _quantiles(quantiles_rng, n)
+            drawn = Drawn(np.arange(n + 1), *rates.tokens(rng, block.marks, self.lengths), None, None)
+            applications = rates.applications(block.marks).tolist()
+            profiles = map(named.__getitem__, applications) if named else repeat(profile)
+            yield (
+                block.times_s,
+                repeat(0),
+                build_calls(drawn, repeat(()), repeat(False), quantiles),
+                applications,
+                profiles,
+            )
+
+    def _typical_of_rates(self, streams: Streams) -> Iterator[Iterator[tuple[Call, ...]]]:
+        rates, rng, lengths_rng = self._rates, streams.generator("tasks"), streams.generator("lengths")
+        for n in _block_sizes():
+            tokens = rates.tokens(lengths_rng, rates.typical_marks(rng, n), self.lengths)
+            yield build_calls(Drawn(np.arange(n + 1), *tokens, None, None), repeat(()), repeat(False), None)
 
     def _recorded_again_and_again(self) -> Iterator[Iterator[tuple[Call, ...]]]:
         """Endless blocks of the calls of the log's tasks; each repetition of the log shares no prefix with another."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,11 +51,39 @@ def names(group: str, base: type[Choice], *, but: type[Choice] | tuple = ()) -> 
     return [name for name, kind in (shown | bare).items() if not (kind in kinds and issubclass(kinds[kind], but))]
 
 
+def write_sample(folder: Path) -> str:
+    """A generated log."""
+    write_sample_log(str(folder / "log.csv"), requests=4000, seed=3)
+    return str(folder / "log.csv")
+
+
+def write_sample_usage(folder: Path) -> str:
+    """A usage report of two days by the hour, busy from eight to six, without the hours in which nothing came."""
+    counts = [0 if hour < 6 else 90 if 8 <= hour < 18 else 20 for hour in range(24)] * 2
+    rows = [f"{1_770_076_800 + 3600 * i},{n},{n * 1500},{n * 200}\n" for i, n in enumerate(counts) if n]
+    (folder / "usage.csv").write_text("start_time,num_model_requests,input_tokens,output_tokens\n" + "".join(rows))
+    return str(folder / "usage.csv")
+
+
+def write_sample_clients(folder: Path) -> str:
+    """A day of two of ServeGen's clients: one steady by night and bursty by day, one that comes for two hours."""
+    day = [f"{600 * i},0.02,1,Gamma,1,50\n" if i < 48 else f"{600 * i},0.05,3,Weibull,0.4,6\n" for i in range(144)]
+    rare = [f"{600 * i},0.1,1.5,Gamma,0.4,25\n" if 60 <= i < 72 else f"{600 * i},0,0,,0,0\n" for i in range(144)]
+    lengths = {
+        str(21_600 * i): {"input_tokens": "{100: 0.5, 300: 0.5}", "output_tokens": "{50: 1.0}"} for i in range(4)
+    }
+    lengths["21600"] = {"input_tokens": "{}", "output_tokens": "{}"}
+    for name, rows in (("3", day), ("12", rare)):
+        (folder / f"chunk-{name}-trace.csv").write_text("".join(rows))
+        (folder / f"chunk-{name}-dataset.json").write_text(json.dumps(lengths))
+    return str(folder)
+
+
 def load(base: type[Choice], group: str, name: str, tmp_path: Path, **changes: Any) -> Any:
     """The object of a name of `names`; where a file asks for a log (`path: ???`), a generated one is put in."""
     keys = {"kind": name.removeprefix("kind=")} if name.startswith("kind=") else raw(files(group)[name])
     keys = keys | changes
     if keys.get("path") == "???":
-        keys["path"] = str(tmp_path / "log.csv")
-        write_sample_log(keys["path"], requests=4000, seed=3)
+        write = {"rate_profile": write_sample_usage, "client_mix": write_sample_clients}.get(keys["kind"], write_sample)
+        keys["path"] = write(tmp_path)
     return TypeAdapter(OneOf[base]).validate_python(keys)

@@ -49,7 +49,7 @@ class Arrivals(Source):
        the class says `is_random = False`.
     3. A longer horizon only adds moments: those before the shorter horizon stay where they are, to within 0.2 s.
     4. The mean number of moments per second over a long time is `mean_rate_per_s`; over a horizon of 12 000 expected
-       moments (whole weeks, if the rate has a weekly profile: let the class say `period_s`) it is within 10 % of it.
+       moments (whole periods, where the expected rate repeats: `period_s`) it is within 10 % of it.
     5. Memory does not grow with the horizon, if the process goes on forever: 300 arrays take less than 2 MB.
 
     Optional:
@@ -74,12 +74,16 @@ class Arrivals(Source):
     """
 
     is_random: ClassVar[bool] = True  # whether two random streams give different moments
-    period_s: ClassVar[float | None] = None  # cycle after which the expected rate repeats
 
     @property
     @abstractmethod
     def mean_rate_per_s(self) -> float:
         """Tasks per second in the long run."""
+
+    @property
+    def period_s(self) -> float | None:
+        """Seconds after which the expected rate repeats; None: it is the same at all times."""
+        return None
 
     def index_of_dispersion(self, window_s: float) -> float | None:
         """Variance of the number of tasks in a window of this length, over its mean (1 for Poisson); None: not stated.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -27,7 +27,6 @@ class Diurnal(Cox, OnTheClock):
     """
 
     kind: Literal["diurnal"] = "diurnal"
-    period_s: ClassVar[float] = WEEK_S
     profile: tuple[float, ...] = Field(min_length=24, max_length=24, description="relative rate of hours 0 to 23")
     peak_to_trough: float | None = Field(
         None, ge=1, description="largest / smallest rate of a day; null: as in profile"
@@ -45,6 +44,10 @@ class Diurnal(Cox, OnTheClock):
         if self.peak_to_trough is not None and low == high and self.peak_to_trough > 1:
             raise ValueError(f"peak_to_trough = {self.peak_to_trough:g} needs a profile that is not flat")
         return self
+
+    @property
+    def period_s(self) -> float:
+        return WEEK_S
 
     @property
     def day_points(self) -> np.ndarray:

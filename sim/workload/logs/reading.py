@@ -37,7 +37,10 @@ from sim.workload.logs.values import (
 MOST_ROWS = 50_000_000
 """A log of more rows is refused: it would take more than 4 GB."""
 
-A_RATE = "a rate, not requests: export one row per request (if each row is one request: arrivals.allow=[sums])"
+A_RATE = (
+    "a rate, not requests: arrivals=rate_profile plays it as one (or export one row per request; if each row is one "
+    "request: arrivals.allow=[sums])"
+)
 
 UNFILLED = {"", "false", "none", "null", "0", "0.0", "{}", "[]", "nan"}
 

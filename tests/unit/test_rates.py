@@ -1,0 +1,179 @@
+"""Records of rates: a usage report and ServeGen's client files, whose requests are drawn and not replayed."""
+
+from __future__ import annotations
+
+import json
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sim.randomness import Streams
+from sim.scenarios import compose_config, parse
+from sim.schema import ConfigError, TraceError
+from sim.study.replicate import replicate
+from sim.units import HOUR_S
+from sim.workload.arrivals.client_mix import ClientMix, _gaps
+from sim.workload.arrivals.rate_profile import RateProfile
+from sim.workload.lengths.fixed import Fixed
+from sim.workload.lengths.lognormal import Lognormal
+from sim.workload.tasks.single_call import SingleCall
+from sim.workload.workload import Workload
+from tests.agree import assert_agrees, assert_disagrees
+from tests.contracts.found import write_sample_clients, write_sample_usage
+
+SERVEGEN = Path(__file__).parents[3] / "shared" / "traces" / "servegen" / "reason" / "deepseek-r1"
+SPREAD = Lognormal.model_validate({"input": {"mean_tokens": 800, "cv": 1}, "output": {"mean_tokens": 200, "cv": 0.5}})
+
+
+def tasks_of(arrivals, seed=1, horizon_s=None, lengths=SPREAD):
+    workload = Workload(arrivals, lengths, SingleCall())
+    return list(chain.from_iterable(workload.task_blocks(Streams(seed), horizon_s or workload.default_horizon_s)))
+
+
+@pytest.fixture
+def usage(tmp_path):
+    """Two hours of 4000 and 1000 requests an hour apart, of 1300 -> 227.5 and of 300 -> 20 tokens; of two models."""
+    rows = ["1770076800,3000,3900000,682500,m", "1770076800,1000,1300000,227500,n", "1770084000,1000,300000,20000,m"]
+    rows.append("1770087600,1,300,20,m")
+    head = "timestamp,num_model_requests,input_tokens,output_tokens,model\n"
+    (tmp_path / "usage.csv").write_text(head + "\n".join(rows))
+    return str(tmp_path / "usage.csv")
+
+
+def test_each_stretch_has_its_rate_and_its_mean_lengths(usage):
+    profile = RateProfile(path=usage)
+    assert profile.record_s == 4 * HOUR_S and profile.mean_rate_per_s == pytest.approx(5001 / (4 * HOUR_S))
+    counts, means = [], []
+    for seed in range(6):
+        tasks = tasks_of(profile, seed)
+        hour = np.array([task.arrived_s // HOUR_S for task in tasks], int)
+        tokens = np.array([task.calls[0][:2] for task in tasks])
+        counts.append(np.bincount(hour, minlength=4))
+        means.append([*tokens[hour == 0].mean(axis=0), *tokens[hour == 2].mean(axis=0)])
+    counts, means = np.array(counts), np.array(means)
+    assert (counts[:, 1] == 0).all(), "no row, no request"
+    assert_agrees(counts[:, 0], 4000, within=0.07)
+    assert_agrees(counts[:, 2], 1000, within=0.15)
+    for column, expected in enumerate((1300, 227.5, 300, 20)):
+        assert_agrees(means[:, column], expected, within=0.12)
+        assert_disagrees(means[:, column], 1.3 * expected, within=0.12)
+    equal = tasks_of(profile, lengths=Fixed(input_tokens=7, output_tokens=7))
+    assert {task.calls[0].output_tokens for task in equal if task.arrived_s < HOUR_S} == {227, 228}
+
+
+def test_a_report_has_dates_and_says_what_it_was_taken_for(usage):
+    words = (
+        "arrivals=rate_profile",
+        f"arrivals.path={usage}",
+        "arrivals.rate_factor=0.02",
+        "fleet=api_only",
+        "api=ideal",
+    )
+    result = replicate(parse(compose_config(*words)))
+    assert result.moment_zero.shown == "Tue 2026-02-03 00:00 UTC" and 50 < result.summary["requests"] < 160
+    lines = result.receipts[0].lines()
+    assert lines[0].endswith("requests are drawn, none is one that was made") and "3 stretches of 3600 s" in lines[2]
+    assert json.dumps(result.receipts[0].as_dict())
+    with pytest.raises(
+        TraceError, match="its rows are sums over up to 3000 requests .* arrivals=rate_profile plays it"
+    ):
+        replicate(parse(compose_config("arrivals=replay", f"arrivals.path={usage}", "arrivals.keep.model=m")))
+
+
+def test_the_dispersion_of_a_profile_is_that_of_its_rate(tmp_path):
+    profile = RateProfile(path=write_sample_usage(tmp_path))
+    measured = []
+    for seed in range(12):
+        times = np.concatenate(list(profile.times(Streams(seed).generator("arrivals"), 10 * profile.record_s)))
+        counts = np.bincount((times // HOUR_S).astype(int), minlength=int(10 * profile.record_s / HOUR_S))
+        measured.append(counts.var() / counts.mean())
+    whole = [9.0, 36.0]
+    assert profile.index_of_dispersion(profile.record_s) == pytest.approx(1), "a whole record always has as many"
+    assert whole[0] < profile.index_of_dispersion(HOUR_S) < whole[1]
+    assert np.mean(measured) == pytest.approx(profile.index_of_dispersion(HOUR_S), rel=0.15)  # hours cut at the edges
+
+
+@pytest.mark.parametrize(
+    ("text", "law"),
+    [
+        ("timestamp,input_tokens,output_tokens\n0,10,5\n9,10,5\n", "has no column with the number of requests"),
+        ("timestamp,n_requests,input_tokens,output_tokens\n0,5,10,5\n", "bucket_s=... says how long it is"),
+        ("timestamp,n_requests,input_tokens,output_tokens\n0,0,10,5\n9,0,10,5\n", "no row has requests and tokens"),
+    ],
+)
+def test_what_is_no_usage_report_is_refused(tmp_path, text, law):
+    (tmp_path / "usage.csv").write_text(text)
+    with pytest.raises(TraceError, match=law):
+        tasks_of(RateProfile(path=str(tmp_path / "usage.csv")))
+
+
+def test_clients_send_what_was_recorded_of_them(tmp_path):
+    mix = ClientMix(path=write_sample_clients(tmp_path), rate_factor=20)
+    per_window = [48 * 0.02 + 96 * 0.05, 12 * 0.1]
+    assert mix.mean_rate_per_s == pytest.approx(20 * sum(per_window) / 144)
+    workload = Workload(mix, None, None)
+    assert workload.application_names == {0: "client_3", 1: "client_12"}
+    tasks = tasks_of(mix, lengths=None)
+    names = np.array([task.application for task in tasks])
+    assert [(names == 0).sum(), (names == 1).sum()] == pytest.approx([20 * 600 * n for n in per_window], rel=1e-3)
+    times = np.array([task.arrived_s for task in tasks])
+    assert (times[names == 1] >= 60 * 600).all() and (times[names == 1] < 72 * 600).all()
+    inputs = np.array([task.calls[0].input_tokens for task in tasks])
+    assert set(inputs.tolist()) == {100, 300} and inputs.mean() == pytest.approx(200, rel=0.03)
+    alone = ClientMix(path=str(tmp_path), clients=["12"], start_s=36_000, duration_s=3600)
+    assert alone.record_s == 3600 and alone.mean_rate_per_s == pytest.approx(0.1)
+    with pytest.raises(TraceError, match="clients = 4: has only 3, 12"):
+        tasks_of(ClientMix(path=str(tmp_path), clients=["4"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "requests_per_s", "cv", "input_tokens", "output_tokens"),
+    [("3", 1.07, 1.48, 130, 992), ("12", 0.708, 1.01, 553, 364), ("35", 4.58, 3.22, 112, 2604)],
+)
+def test_servegens_clients_have_their_known_figures(name, requests_per_s, cv, input_tokens, output_tokens):
+    if not SERVEGEN.exists():
+        pytest.skip(f"REAL CLIENTS ABSENT: {SERVEGEN}")
+    found = Workload(ClientMix(path=str(SERVEGEN), clients=[name]), None, None).receipts[0].clients[name]
+    expected = {
+        "requests_per_s": requests_per_s,
+        "cv": cv,
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+    }
+    assert {key: found[key] for key in expected} == pytest.approx(expected, rel=0.005)
+
+
+@pytest.mark.parametrize("is_weibull", [False, True])
+def test_gaps_have_their_cv(is_weibull):
+    rng = np.random.default_rng(1)
+    for cv in (0.3, 1.0, 2.5):
+        measured = []
+        for _ in range(20):
+            gaps = _gaps(rng, 20_000, cv, is_weibull)
+            measured.append(gaps.std() / gaps.mean())
+        assert_agrees(measured, cv, within=0.05)
+        assert_disagrees(measured, 1.3 * cv, within=0.05)
+    burst = _gaps(rng, 500, 166.0, is_weibull)
+    assert np.isfinite(burst).all() and burst.sum() == pytest.approx(1) and burst.max() > 0.5
+
+
+def test_files_that_are_no_clients_are_refused(tmp_path):
+    with pytest.raises(TraceError, match="has no client files"):
+        tasks_of(ClientMix(path=str(tmp_path)))
+    write_sample_clients(tmp_path)
+    (tmp_path / "chunk-12-trace.csv").write_text("0,0.1,1,Gamma,1,1\n600,-1,1,Gamma,1,1\n")
+    with pytest.raises(TraceError, match=r"chunk-12-trace.csv, line 2: needs a rate and a cv >= 0"):
+        tasks_of(ClientMix(path=str(tmp_path)))
+    (tmp_path / "chunk-12-dataset.json").unlink()
+    (tmp_path / "chunk-12-trace.csv").write_text("0,0.1,1,Gamma,1,1\n600,1,1,Gamma,1,1\n")
+    with pytest.raises(TraceError, match=r"chunk-12-dataset.json: is missing beside chunk-12-trace.csv"):
+        tasks_of(ClientMix(path=str(tmp_path)))
+
+
+def test_lengths_may_be_the_scenarios_own(tmp_path):
+    mix = ClientMix(path=write_sample_clients(tmp_path), lengths_from="config")
+    assert {task.calls[0].input_tokens for task in tasks_of(mix, lengths=Fixed(input_tokens=7, output_tokens=3))} == {7}
+    with pytest.raises(ConfigError, match="lengths: is required by arrivals of kind 'rate_profile'"):
+        Workload(RateProfile(path="x"), None, None)
