@@ -208,4 +208,11 @@ SAMPLES: dict[str, Sample] = {
         [100, 130], [10, 10], [5, 11], [0, 0], [0, 2],
     ),
 }  # fmt: skip
-"""By the name of the preset. `usage_buckets` has no sample: it is refused."""
+"""By the name of the preset. Those of sums have no sample: they are no logs of requests."""
+
+SUMS = {
+    "usage_pages": [
+        {"data": [{"start_time": 0, "results": [{"num_model_requests": 4, "input_tokens": 80, "output_tokens": 9}]}]}
+    ]
+}
+"""Documents of readers of sums, by their kind."""

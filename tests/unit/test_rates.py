@@ -16,6 +16,7 @@ from sim.study.replicate import replicate
 from sim.units import HOUR_S
 from sim.workload.arrivals.client_mix import ClientMix, _gaps
 from sim.workload.arrivals.rate_profile import RateProfile
+from sim.workload.arrivals.replay import Replay
 from sim.workload.lengths.fixed import Fixed
 from sim.workload.lengths.lognormal import Lognormal
 from sim.workload.tasks.single_call import SingleCall
@@ -93,6 +94,27 @@ def test_the_dispersion_of_a_profile_is_that_of_its_rate(tmp_path):
     assert profile.index_of_dispersion(profile.record_s) == pytest.approx(1), "a whole record always has as many"
     assert whole[0] < profile.index_of_dispersion(HOUR_S) < whole[1]
     assert np.mean(measured) == pytest.approx(profile.index_of_dispersion(HOUR_S), rel=0.15)  # hours cut at the edges
+
+
+def test_pages_of_a_usage_report_are_read_as_they_come(tmp_path):
+    """Two hours on one page, the first with results of two models, the second with none, and a third on the next."""
+
+    def bucket(start, *results):
+        made = [dict(num_model_requests=n, input_tokens=i, output_tokens=o, object="result") for n, i, o in results]
+        return {"object": "bucket", "start_time": start, "end_time": start + 3600, "results": made}
+
+    first = {
+        "object": "page",
+        "data": [bucket(1_770_076_800, (40, 52_000, 9100), (5, 6000, 700)), bucket(1_770_080_400)],
+    }
+    second = {"object": "page", "data": [bucket(1_770_084_000, (9, 900, 90)), bucket(1_770_087_600, (1, 10, 5))]}
+    path = tmp_path / "pages.jsonl"
+    path.write_text("".join(json.dumps(page | {"has_more": page is first}) + "\n" for page in (first, second)))
+    report = RateProfile(path=str(path)).log
+    assert report.starts_s.tolist() == [0, 7200, 10_800] and report.ends_s.tolist() == [3600, 10_800, 14_400]
+    assert report.requests.tolist() == [45, 9, 1] and report.input_tokens.tolist() == [58_000, 900, 10]
+    with pytest.raises(TraceError, match="is pages of a usage report: .* arrivals=rate_profile"):
+        tasks_of(Replay(path=str(path)))
 
 
 @pytest.mark.parametrize(

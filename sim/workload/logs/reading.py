@@ -92,16 +92,16 @@ class _Reading:
         self.shown, self.options, self.files = shown, options, files
         first = _table(files[0], options)
         self.understood = understand(first, options, files[0].shown)
+        if self.understood.preset.sums and "sums" not in options.allow:
+            raise TraceError(
+                f"{shown}: is {self.understood.preset.title}: its rows are sums over many requests: {A_RATE}"
+            )
         self.unfold = None
         reader = self.understood.preset.reader
         if not isinstance(reader, TableReader):
             self.unfold = reader.rows
             first = self._opened(files[0])
             self.understood = self.understood._replace(columns=understand(first, self._as_found, shown).columns)
-        if self.understood.preset.sums and "sums" not in options.allow:
-            raise TraceError(
-                f"{shown}: is {self.understood.preset.title}: its rows are sums over many requests: {A_RATE}"
-            )
         require(self.understood, first, files[0].shown)
         self.first = first
 
