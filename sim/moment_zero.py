@@ -24,6 +24,8 @@ WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun"
 _OFFSET = re.compile(r"([+-])(0\d|1[0-4]):([0-5]\d)")
 _TEXT = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?))?\s*(\S+)?")
 _YEARS = (1970, 2199)
+_LAST_S = 2e11
+"""Calendars end with the year 9999: 6300 years after second 0 time of day stands still."""
 _FORM = "must be a date, a time and a zone, such as 2026-03-02T00:00 Europe/Berlin"
 ConfigT = TypeVar("ConfigT", bound=Config)
 
@@ -91,7 +93,8 @@ class MomentZero:
 
     def local(self, second: float, zone: tzinfo | None = None) -> datetime:
         """Date and time of day at a second, in the scenario's zone or another."""
-        return (self.moment + timedelta(seconds=second)).astimezone(self.zone if zone is None else zone)
+        moment = self.moment + timedelta(seconds=min(second, _LAST_S))
+        return moment.astimezone(self.zone if zone is None else zone)
 
     def offset_s(self, second: float) -> float:
         """Local time at a second minus UTC."""

@@ -43,10 +43,10 @@ def bill(usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | N
 
 
 def bill_by_hour(usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None) -> pd.DataFrame:
-    """The bill by hour of simulated time: columns `hour` (int64) and those of `bill`; its rows add up to `bill`.
+    """The bill by full hour of UTC: columns `hour` (int64) and those of `bill`; its rows add up to `bill`.
 
-    Whatever depends on the whole window (the number of GPUs to commit to, if the price list leaves it open) is decided
-    from the whole window first. API tokens are in the hour in which their request arrived, rounding in the hour in
+    Hour 0 is that of second 0. Whatever depends on the whole window (the number of GPUs to commit to, if the price
+    list leaves it open) is decided from the whole window first. API tokens are in the hour in which their request arrived, rounding in the hour in
     which the replica ended. Raises ConfigError where `bill` does, and if the usage does not know hours.
     """
     settled = prices.fixed_for(usage)
