@@ -46,8 +46,9 @@ def bill_by_hour(usage: Usage, prices: Prices, gpu_name: str | None, model_name:
     """The bill by full hour of UTC: columns `hour` (int64) and those of `bill`; its rows add up to `bill`.
 
     Hour 0 is that of second 0. Whatever depends on the whole window (the number of GPUs to commit to, if the price
-    list leaves it open) is decided from the whole window first. API tokens are in the hour in which their request arrived, rounding in the hour in
-    which the replica ended. Raises ConfigError where `bill` does, and if the usage does not know hours.
+    list leaves it open) is decided from the whole window first. API tokens are in the hour in which their request
+    arrived, rounding in the hour in which the replica ended. Raises ConfigError where `bill` does, and if the usage
+    does not know hours.
     """
     settled = prices.fixed_for(usage)
     rows = [

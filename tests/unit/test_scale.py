@@ -99,7 +99,7 @@ def test_longer_contexts_share_as_large_a_part(sessions, tmp_path):
 def test_days_are_drawn_for_days_of_their_kind(fortnight):
     replay = Replay(path=fortnight, bootstrap="days", time={"zone": "Europe/Berlin"})
     days = replay.days
-    assert len(days) == 14 and days.by_class and np.flatnonzero(days.is_weekend).tolist() == [5, 6, 12, 13]
+    assert len(days) == 14 and len(days.classes) == 2 and np.flatnonzero(days.is_weekend).tolist() == [5, 6, 12, 13]
     assert np.diff(days.edges_s / HOUR_S).tolist() == [24] * 6 + [23] + [24] * 7
     seen = set()
     for seed in range(8):
@@ -136,6 +136,11 @@ def test_copies_of_a_long_log_are_moved_by_whole_days(fortnight):
     replay = Replay(path=fortnight, scale={"more_users": 2}, time={"zone": "Europe/Berlin"})
     clock = MomentZero(replay.log.begins_at, "Europe/Berlin")
     office = [task for task in tasks_of(replay) if task.calls[0].input_tokens >= 1000]
+    for task in office:  # no day is played twice at once, and weekends stay weekends
+        day = int(np.searchsorted(replay.days.edges_s, task.arrived_s, side="right")) - 1
+        source = task.calls[0].input_tokens - 1000
+        assert replay.days.is_weekend[source] == replay.days.is_weekend[day]
+    assert len({task.arrived_s for task in office}) > 0.5 * len(office)
     assert len(office) == 2 * (10 * 26 + sum(day for day in range(14) if day % 7 < 5) + 4 * 8)
     assert {clock.local(task.arrived_s).hour for task in office} <= {8, 9, 10, 11}
 
@@ -143,7 +148,7 @@ def test_copies_of_a_long_log_are_moved_by_whole_days(fortnight):
 def test_a_log_of_one_day_says_so(sessions):
     with pytest.raises(TraceError, match="arrivals.bootstrap = days needs two whole days, and the log has none"):
         tasks_of(Replay(path=sessions, bootstrap="days"))
-    with pytest.raises(TraceError, match="arrivals.scale.shift = days needs two whole days"):
+    with pytest.raises(TraceError, match="arrivals.scale.shift = days needs as many whole days as copies, 2"):
         tasks_of(Replay(path=sessions, scale={"more_users": 2, "shift": "days"}))
     assert len(Days.of(1.96 * DAY_S, None)) == 2 and len(Days.of(1.9 * DAY_S, None)) == 1
 
@@ -165,3 +170,13 @@ def test_the_old_words_name_the_new_ones(word, sessions):
     assert "arrivals.scale" in one_line(refused.value) and not isinstance(refused.value, KeyError | AssertionError)
     with pytest.raises(ConfigError, match="more_users = 0"):
         parse(compose_config("arrivals=replay", f"arrivals.path={sessions}", "arrivals.scale.more_users=0"))
+
+
+def test_copies_never_play_the_same_day_at_once_while_there_are_enough():
+    fortnight = Days.of(14 * DAY_S, MomentZero.parse("2026-03-02T00:00"))
+    for played in (fortnight.moved(4), fortnight.drawn(np.random.default_rng(1), 4)):
+        assert all(len(set(column)) == 4 for column in played.T[:5])
+    assert (fortnight.moved(4)[0] == np.arange(14)).all() and fortnight.moved(15) is None
+    assert all(len(set(column)) == 2 for column in fortnight.drawn(np.random.default_rng(1), 2).T)
+    counts = np.bincount(np.concatenate([fortnight.drawn(np.random.default_rng(s), 1)[0] for s in range(700)]))
+    assert counts.min() > 0.85 * 700 and counts.max() < 1.15 * 700, "each day as often as any other"

@@ -43,23 +43,34 @@ class Days:
         return len(self.is_weekend)
 
     @property
-    def by_class(self) -> bool:
-        """Whether weekdays are drawn for weekdays and weekends for weekends: there are two or more of each."""
-        n_weekend = int(self.is_weekend.sum())
-        return n_weekend >= 2 and len(self) - n_weekend >= 2
+    def classes(self) -> list[np.ndarray]:
+        """Days that may stand for each other, int64: weekdays and weekends apart if there are two or more of each."""
+        kinds = [np.flatnonzero(self.is_weekend == kind) for kind in (False, True)]
+        return kinds if min(map(len, kinds)) >= 2 else [np.arange(len(self))]
 
-    def sources(self, rng: np.random.Generator) -> np.ndarray:
-        """The block bootstrap: for each day, int64[n], a random day to play in its place, of the same class.
+    def drawn(self, rng: np.random.Generator, copies: int) -> np.ndarray:
+        """The block bootstrap: for each copy and day, int64[copies, n], a random day of its class to play in its place.
 
-        Source: Kuensch, The jackknife and the bootstrap for general stationary observations, 1989; blocks of a day keep
-        whatever correlation there is within one.
+        No two copies play the same day at once while there are enough. Source: Kuensch, The jackknife and the bootstrap
+        for general stationary observations, 1989; blocks of a day keep whatever correlation there is within one.
         """
-        if not self.by_class:
-            return rng.integers(len(self), size=len(self))
-        chosen = np.empty(len(self), np.int64)
-        for kind in (False, True):
-            days = np.flatnonzero(self.is_weekend == kind)
-            chosen[days] = days[rng.integers(len(days), size=len(days))]
+        chosen = np.empty((copies, len(self)), np.int64)
+        for days in self.classes:
+            for day in days.tolist():
+                rounds = [rng.permutation(days) for _ in range(-(-copies // len(days)))]
+                chosen[:, day] = np.concatenate(rounds)[:copies]
+        return chosen
+
+    def moved(self, copies: int) -> np.ndarray | None:
+        """The days, int64[copies, n], that each copy plays so that no two copies play the same day at once: the k-th is
+        k days of its class behind. None: there are too few days."""
+        classes = self.classes if min(map(len, self.classes)) >= copies else [np.arange(len(self))]
+        if min(map(len, classes)) < copies:
+            return None
+        chosen = np.empty((copies, len(self)), np.int64)
+        for days in classes:
+            for copy in range(copies):
+                chosen[copy, days] = np.roll(days, copy)
         return chosen
 
     def played(self, moments_s: np.ndarray, sources: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -85,7 +85,8 @@ class Replay(Arrivals, LogOptions):
     @property
     def repeats_itself(self) -> bool:
         """Whether every replication plays the same tasks at the same moments."""
-        return self.bootstrap == "none" and self.scale.more_users == 1 and not self.dequantize_s
+        moves_at_random = self.scale.more_users % 1 or (self.scale.more_users > 1 and not self._plays_days)
+        return self.bootstrap == "none" and not moves_at_random and not self.dequantize_s
 
     @property
     def log(self) -> RequestLog:
@@ -115,16 +116,19 @@ class Replay(Arrivals, LogOptions):
     @property
     def _plays_days(self) -> bool:
         """Whether days are moved or drawn as blocks. Raises TraceError where they must and cannot."""
-        copies_by_days = self.scale.more_users > 1 and self.scale.shift != "random"
-        if self.bootstrap == "none" and not copies_by_days:
+        copies, shift = math.ceil(self.scale.more_users), self.scale.shift
+        if self.bootstrap == "none" and (copies < 2 or shift == "random"):
             return False
-        n_days = len(_days(_excerpt(self.log, self.start_s, self.duration_s, self.dequantize_s, False), self.start_s))
-        if n_days >= 2:
+        days = _days(_excerpt(self.log, self.start_s, self.duration_s, self.dequantize_s, False), self.start_s)
+        if self.bootstrap == "days" and len(days) < 2:
+            what = "arrivals.bootstrap = days needs two whole days"
+        elif self.bootstrap == "none" and (len(days) < 2 or days.moved(copies) is None):
+            what = f"arrivals.scale.shift = days needs as many whole days as copies, {max(copies, 2)}"
+        else:
             return True
-        told = "arrivals.bootstrap = days" if self.bootstrap == "days" else "arrivals.scale.shift = days"
-        if self.bootstrap == "none" and self.scale.shift == "auto":
+        if self.bootstrap == "none" and shift == "auto":
             return False
-        raise TraceError(f"{self.log.path}: {told} needs two whole days, and the log has {n_days or 'none'}")
+        raise TraceError(f"{self.log.path}: {what}, and the log has {len(days) or 'none'}")
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -166,13 +170,13 @@ class Replay(Arrivals, LogOptions):
         excerpt, scale, period_s = self.excerpt, self.scale, self.excerpt.period_s
         days = self.days if self._plays_days else None
         copies, n = math.ceil(scale.more_users), len(excerpt.arrived_s)
-        shifts = self._shifts(rng, copies, days)
+        shifts = np.concatenate(([0.0], rng.random(copies - 1) if days is None else [0.0] * (copies - 1))) * period_s
         for cycle in range(math.ceil(horizon_s * scale.faster_clock / period_s) if self.loop else 1):
             which = np.tile(np.arange(n), copies)
             copy = np.repeat(np.arange(copies), n)
             moments = excerpt.arrived_s[which]
             if days is not None:
-                which, copy, moments = self._by_days(rng, days, shifts)
+                which, copy, moments = self._by_days(rng, days)
             if self.dequantize_s > 0 or scale.more_users < 1:  # else no later draw depends on these
                 moments = moments + rng.random(len(which)) * self.dequantize_s
             if copies > 1 and days is None:
@@ -188,25 +192,16 @@ class Replay(Arrivals, LogOptions):
                 part_of = slice(i, min(i + _BLOCK, n_before))
                 yield Arrived(times_s[part_of], which[order[part_of]], copy[order[part_of]] + first_copy)
 
-    def _shifts(self, rng: np.random.Generator, copies: int, days: Days | None) -> np.ndarray:
-        """By how much each copy is moved: seconds, or whole days, of which no two are equal while there are enough."""
-        if days is None or self.bootstrap == "days":
-            return np.concatenate(([0.0], rng.random(copies - 1))) * self.excerpt.period_s
-        rounds = -(-(copies - 1) // (len(days) - 1))
-        turns = [rng.permutation(np.arange(1, len(days))) for _ in range(rounds)]
-        return np.concatenate(([0], *turns))[:copies]
-
-    def _by_days(
-        self, rng: np.random.Generator, days: Days, shifts: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _by_days(self, rng: np.random.Generator, days: Days) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(task, copy, moment) of every task: each copy with its days moved, or drawn anew."""
-        arrived_s, parts = self.excerpt.arrived_s, []
-        for copy in range(len(shifts)):
-            moved = (np.arange(len(days)) - int(shifts[copy])) % len(days) if self.bootstrap == "none" else None
-            rows, moments, occurrences = days.played(arrived_s, days.sources(rng) if moved is None else moved)
-            parts.append((rows, copy + len(shifts) * occurrences, moments))
-        which, copies, moments = zip(*parts, strict=True)
-        return np.concatenate(which), np.concatenate(copies), np.concatenate(moments)
+        copies, parts = math.ceil(self.scale.more_users), []
+        played = days.drawn(rng, copies) if self.bootstrap == "days" else days.moved(copies)
+        assert played is not None, "refused otherwise"
+        for copy in range(copies):
+            rows, moments, occurrences = days.played(self.excerpt.arrived_s, played[copy])
+            parts.append((rows, copy + copies * occurrences, moments))
+        which, copy_of, moments_s = zip(*parts, strict=True)
+        return np.concatenate(which), np.concatenate(copy_of), np.concatenate(moments_s)
 
     @property
     def said(self) -> tuple[str, ...]:
@@ -217,8 +212,9 @@ class Replay(Arrivals, LogOptions):
             assert days is not None, "refused otherwise"
             n_weekend = int(days.is_weekend.sum())
             pools = f"{len(days) - n_weekend} weekdays and {n_weekend} days at weekends, each for its own kind"
+            pools = pools if len(days.classes) > 1 else f"{len(days)} days"
             found.append(
-                f"bootstrap = days: every replication draws from {pools if days.by_class else f'{len(days)} days'}, "
+                f"bootstrap = days: every replication draws from {pools}, "
                 "with replacement; what follows the last whole day stays"
             )
         return tuple(found)

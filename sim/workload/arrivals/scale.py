@@ -28,7 +28,7 @@ class Scale(Config):
     longer_contexts: float = Field(1.0, gt=0, le=1000, description="factor on the prompt tokens of every call")
     faster_clock: float = Field(1.0, gt=0, description="factor on the speed of the log's clock")
     shift: Literal["auto", "days", "random"] = Field(
-        "auto", description="of copies: whole days or any time; auto: whole days of a log that has two or more"
+        "auto", description="of copies: whole days or any time; auto: whole days, if the log has one for each copy"
     )
 
     @property
