@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # for type checkers; the same names are loaded below when fir
     from sim.ledger.overheads.overheads import Overhead
     from sim.ledger.plans.base import GpuPlan
     from sim.ledger.tariffs.base import ApiTariff
+    from sim.moment_zero import OnTheClock
     from sim.report.estimators import Interval
     from sim.routing.placement.placement import Placement
     from sim.routing.router import Router
@@ -58,6 +59,7 @@ _HOME = {
     "Interval": "sim.report.estimators",
     "Lengths": "sim.workload.lengths.base",
     "LogReader": "sim.workload.logs.readers.reader",
+    "OnTheClock": "sim.moment_zero",
     "Overhead": "sim.ledger.overheads.overheads",
     "Placement": "sim.routing.placement.placement",
     "PlayedRun": "sim.study.played",

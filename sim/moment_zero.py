@@ -186,7 +186,23 @@ def _in_utc(local: datetime, zone: tzinfo) -> datetime:
 
 
 class OnTheClock(Config):
-    """A part of a scenario that reads hours or weekdays. A run gives it the moment zero before it begins."""
+    """A part of a scenario that reads hours or weekdays. A run gives it the moment zero before it begins.
+
+    >>> from typing import Literal
+    >>> import numpy as np
+    >>> import sim
+    >>> class AtNine(sim.Arrivals, sim.OnTheClock):
+    ...     kind: Literal["at_nine"] = "at_nine"
+    ...     @property
+    ...     def mean_rate_per_s(self):
+    ...         return 1 / 86400
+    ...     def times(self, rng, horizon_s):
+    ...         seconds = np.arange(0, horizon_s, 3600.0)
+    ...         yield np.array([s for s in seconds if self.moment_zero.local(s).hour == 9])
+    >>> days = sim.scenario(arrivals=AtNine(), horizon_s=3 * 86400, starts_at="2026-03-28T00:00 Europe/Berlin")
+    >>> sim.simulate(days).requests["arrived_s"].tolist()  # the clocks go forward on the second day
+    [32400.0, 115200.0, 201600.0]
+    """
 
     _moment_zero: MomentZero = PrivateAttr(MONDAY)
 

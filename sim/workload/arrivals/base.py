@@ -56,7 +56,8 @@ class Arrivals(Source):
 
     6. `index_of_dispersion` states how bursty the process is; None, the default, states nothing.
     7. A field `exact_tasks`, if there is one, is the exact number of moments in every horizon.
-    8. `ends_by_itself` with `default_horizon_s`: for a process that ends, such as a recording.
+    8. A process that reads hours or weekdays derives from `OnTheClock` as well.
+    9. `ends_by_itself` with `default_horizon_s`: for a process that ends, such as a recording.
 
     >>> from typing import Literal
     >>> import numpy as np
