@@ -19,7 +19,7 @@ from sim.workload.arrivals.rates import Rates
 from sim.workload.arrivals.replay import Arrived, Replay
 from sim.workload.lengths.base import Lengths
 from sim.workload.lengths.empirical import Empirical
-from sim.workload.logs.recorded_calls import applications_of, priorities_of, recorded_calls
+from sim.workload.logs.recorded_calls import applications_of, calls_per_task, priorities_of, recorded_calls
 from sim.workload.tasks.base import Drawn, Tasks, build_calls, expected_calls
 
 if TYPE_CHECKING:
@@ -225,13 +225,14 @@ class Workload:
     def _recorded(self, streams: Streams, horizon_s: float, api: bool) -> Iterator[tuple]:
         """Blocks of columns of the tasks of a log: moments, priorities, calls, applications and profiles."""
         excerpt, first_id = self._replay.excerpt, 0
-        counts, times = np.unique(np.diff(excerpt.offsets), return_counts=True)
+        n_calls = calls_per_task(excerpt)
+        counts, times = np.unique(n_calls, return_counts=True)
         expected = expected_calls(counts, times / times.sum())
         profiles = [TaskProfile(name, expected) for name in excerpt.log.application_names or ("",)]
         quantiles_rng = streams.generator("api_quantiles") if api else None
         for block in self._replay.arrived(streams.generator("arrivals"), horizon_s):
-            n_calls = int((excerpt.offsets[block.tasks + 1] - excerpt.offsets[block.tasks]).sum())
-            quantiles = None if quantiles_rng is None else _quantiles(quantiles_rng, n_calls)
+            n_drawn = int(n_calls[block.tasks].sum())
+            quantiles = None if quantiles_rng is None else _quantiles(quantiles_rng, n_drawn)
             calls = recorded_calls(excerpt, block, first_id, quantiles)
             numbers = applications_of(excerpt, block)
             applications = repeat(0) if numbers is None else numbers.tolist()

@@ -70,6 +70,10 @@ def test_more_calls_per_user_are_made_within_the_same_sessions(sessions):
     log, more = tasks_of(Replay(path=sessions)), tasks_of(Replay(path=sessions, scale={"more_calls_per_user": 1.5}))
     assert [task.arrived_s for task in more] == [task.arrived_s for task in log]
     assert len(calls_of(more)) == 1.5 * len(calls_of(log)) and {len(task.calls) for task in more} == {6}
+    at_an_api = Workload(Replay(path=sessions, scale={"more_calls_per_user": 1.5})).task_blocks(
+        Streams(1), 1e6, api=True
+    )
+    assert [len(task.calls) for block in at_an_api for task in block] == [6] * 50
     assert np.mean([call.input_tokens for call in calls_of(more)]) == pytest.approx(2500, rel=0.1)
     for task in more:
         assert sum(call.least_gap_s for call in task.calls) == pytest.approx(5 * 60 / 1.5, rel=0.21)

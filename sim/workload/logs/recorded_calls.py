@@ -36,9 +36,21 @@ def draw_recorded(excerpt: Excerpt, block: Arrived) -> tuple[Drawn, np.ndarray]:
     drawn = Drawn(offsets, input_tokens, log.output_tokens[rows], wait_s, contexts, least_gap_s=least_gap_s)
     if excerpt.calls_factor == 1:
         return drawn, rows
-    times = np.floor(excerpt.calls_factor * (rows + 1)) - np.floor(excerpt.calls_factor * rows)  # sums to the factor
-    again = np.repeat(np.arange(len(rows)), times.astype(np.int64))
+    again = np.repeat(np.arange(len(rows)), _times_made(excerpt, rows))
     return _more_often(drawn, again, excerpt.calls_factor), rows[again]
+
+
+def _times_made(excerpt: Excerpt, rows: np.ndarray) -> np.ndarray:
+    """How often each call is made, int64 as `rows`: evenly over the log, so that the sum is the factor's."""
+    times = np.floor(excerpt.calls_factor * (rows + 1)) - np.floor(excerpt.calls_factor * rows)
+    return times.astype(np.int64)
+
+
+def calls_per_task(excerpt: Excerpt) -> np.ndarray:
+    """int64[n]: the calls of each task of the excerpt, with those that its scale adds."""
+    if excerpt.calls_factor == 1:
+        return np.diff(excerpt.offsets)
+    return np.add.reduceat(_times_made(excerpt, excerpt.rows), excerpt.offsets[:-1])
 
 
 def _more_often(drawn: Drawn, again: np.ndarray, factor: float) -> Drawn:
