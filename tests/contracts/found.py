@@ -82,7 +82,8 @@ def write_sample_clients(folder: Path) -> str:
 def load(base: type[Choice], group: str, name: str, tmp_path: Path, **changes: Any) -> Any:
     """The object of a name of `names`; where a file asks for a log (`path: ???`), a generated one is put in."""
     keys = {"kind": name.removeprefix("kind=")} if name.startswith("kind=") else raw(files(group)[name])
-    keys = keys | changes
+    around = {group: keys | changes, "engine": raw(files("engine")["vllm"])}  # a file may refer to keys of the engine
+    keys = OmegaConf.to_container(OmegaConf.create(around), resolve=True)[group]
     if keys.get("path") == "???":
         write = {"rate_profile": write_sample_usage, "client_mix": write_sample_clients}.get(keys["kind"], write_sample)
         keys["path"] = write(tmp_path)
