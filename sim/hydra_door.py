@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path, PureWindowsPath
 from typing import Any, NoReturn
 
@@ -57,10 +59,55 @@ def composed(words: Sequence[str], config_dir: Path | None = None) -> DictConfig
 
     `config_dir` is a folder of further config groups. Raises ConfigError, and what Hydra raises, for words that mean
     nothing, and for a configuration that names code.
+
+    Files are read and merged once for all configurations that choose the same ones: that takes a tenth of a second.
+    Single keys are set in a copy of the result, by Hydra as well.
     """
+    folders = (conf_dir(), *((config_dir.resolve(),) if config_dir else ()))
+    parsed = OverridesParser.create().parse_overrides(list(words))
+    keys = [override for override in parsed if _sets_a_key(override, folders)]
+    choices = tuple(word for word, override in zip(words, parsed, strict=True) if override not in keys)
+    says_something_to_hydra = any(override.is_hydra_override() for override in parsed)  # such as further folders
+    chosen = _chosen.__wrapped__ if says_something_to_hydra else _chosen
+    config = deepcopy(chosen(choices, folders[1:], _versions(folders)))
+    with _no_environment():
+        with _composing():
+            ConfigLoaderImpl._apply_overrides_to_config(keys, config)
+        check_composed(config)
+    return config
+
+
+@contextmanager
+def _composing() -> Iterator[None]:
+    """Raise ConfigError in place of whatever else Hydra's parsers raise for what they do not expect."""
+    try:
+        yield
+    except (ConfigError, HydraException, OmegaConfBaseException):
+        raise
+    except Exception as error:
+        raise ConfigError(f"the configuration cannot be composed: {error}") from error
+
+
+def _sets_a_key(override: Override, folders: Sequence[Path]) -> bool:
+    """Whether an override sets one key to a value; if not, it may choose files, or means something to Hydra."""
+    name = override.key_or_group
+    if override.is_sweep_override() or override.package is not None or name.partition(".")[0] == "hydra":
+        return False
+    return not any((folder / name).is_dir() for folder in folders)
+
+
+def _versions(folders: Sequence[Path]) -> tuple[tuple[str, int], ...]:
+    """Every YAML file of the folders with the time of its last change, in nanoseconds."""
+    files = (path for folder in folders for path in sorted(folder.rglob("*.yaml")) if path.is_file())
+    return tuple((str(path), path.stat().st_mtime_ns) for path in files)
+
+
+@lru_cache(maxsize=64)
+def _chosen(words: tuple[str, ...], folders: tuple[Path, ...], versions: Any) -> DictConfig:
+    """conf/config.yaml with choices of files; `versions` makes the cache forget what was read before a file changed."""
     search = []
-    if config_dir:
-        folder = QuotedString(text=f"file://{config_dir.resolve()}", quote=Quote.single).with_quotes()
+    if folders:
+        folder = QuotedString(text=f"file://{folders[0]}", quote=Quote.single).with_quotes()
         search.append(f"hydra.searchpath=[{folder}]")
     with hydra_door(), initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return compose("config", [*search, *words], return_hydra_config=True)
@@ -105,14 +152,10 @@ class CheckedLoader(ConfigLoaderImpl):
         for override in OverridesParser.create().parse_overrides(overrides):
             self._require_name_of_choice(override)
         with _no_environment():
-            try:
+            with _composing():
                 config = super().load_configuration(
                     config_name, overrides, run_mode, from_shell, validate_sweep_overrides
                 )
-            except (ConfigError, HydraException, OmegaConfBaseException):
-                raise
-            except Exception as error:  # Hydra's parsers raise whatever comes when a file holds what they do not expect
-                raise ConfigError(f"the configuration cannot be composed: {error}") from error
             check_composed(config)
         return config
 
