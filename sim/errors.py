@@ -107,7 +107,9 @@ def _keys_of_group(group: str) -> list[str]:
     """Every dotted key that some file of a config group has, or config.yaml below a key of that name."""
     folder = conf_dir()
     trees = [OmegaConf.load(path) for path in sorted((folder / group).glob("*.yaml"))]
-    trees.append(OmegaConf.create(OmegaConf.select(OmegaConf.load(folder / "config.yaml"), group) or {}))
+    keys = OmegaConf.select(OmegaConf.load(folder / "config.yaml"), group)
+    if OmegaConf.is_dict(keys):  # A key with a plain value has none below it.
+        trees.append(keys)
     return sorted({key for tree in trees for key in _dotted(OmegaConf.to_container(tree))})
 
 
