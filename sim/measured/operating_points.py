@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from sim.measured.client_metrics import means, seen_by_clients
 from sim.measured.measured_run import MeasuredRun
@@ -47,6 +47,8 @@ _ASYNC_SINCE = "2026"  # vLLM schedules asynchronously by default from 0.14 on
 
 class _Row(Stated):
     """The cells of one row, typed; an empty cell is not stated. Flags have the names that FlagsStated has for them."""
+
+    model_config = ConfigDict(extra="ignore")  # A column that is not one of `_COLUMNS` has been refused before.
 
     source: str
     engine: str

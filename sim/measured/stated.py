@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -25,18 +25,28 @@ _ARRIVALS = {
 
 
 class Stated(Config):
-    """A part of such a file: keys that are not read are ignored; null or an empty cell means not stated."""
+    """A part of such a file: null or an empty cell means not stated; a key that is not known is refused.
 
-    model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
+    A key that were ignored would let a run be played without something that it states.
+    """
+
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+
+    not_read: ClassVar[frozenset[str]] = frozenset()
+    """Keys that such a part may have and that change nothing: where a figure is from, and how it was got."""
 
     @model_validator(mode="before")
     @classmethod
     def _null_is_not_stated(cls, raw: Any) -> Any:
-        return {k: v for k, v in raw.items() if v is not None and v != ""} if isinstance(raw, dict) else raw
+        if not isinstance(raw, dict):
+            return raw
+        return {k: v for k, v in raw.items() if v is not None and v != "" and k not in cls.not_read}
 
 
 class LengthsStated(Stated):
     """Tokens of a stage's prompts or outputs: one number, or a mean and percentiles."""
+
+    not_read = frozenset({"distribution"})  # percentiles say it more exactly
 
     mean: float | None = Field(None, gt=0, le=MOST)
     nominal: float | None = Field(None, gt=0, le=MOST)
@@ -75,6 +85,11 @@ class LengthsStated(Stated):
 
 class StageStated(Stated):
     """One load: how many requests, when, how long, and what they share."""
+
+    not_read = frozenset({
+        "n_failed", "output_distribution", "prompt_repeat_basis", "arrival_cv_measured", "start_s",
+        "measured_after_first_100", "measured_rel_std_error", "notes",
+    })  # fmt: skip
 
     stage: int | str | None = None
     rate_rps: float | None = Field(None, gt=0)
@@ -119,6 +134,10 @@ class StageStated(Stated):
 class FlagsStated(Stated):
     """The engine's flags, named as by vLLM, and what its log says."""
 
+    not_read = frozenset({
+        "version", "max_num_seqs_scope", "cuda_graphs", "kv_cache_blocks_basis", "cpu_kv_offload", "notes",
+    })  # fmt: skip
+
     name: str | None = None
     max_num_seqs: int | None = Field(None, gt=0, le=100_000)
     max_num_batched_tokens: int | None = Field(None, gt=0)
@@ -135,6 +154,8 @@ class FlagsStated(Stated):
 
 class ServerStated(Stated):
     """Model, GPUs, number formats and engine of one measured server."""
+
+    not_read = frozenset({"source", "licence", "expert_parallel", "workload", "measured_how", "notes"})
 
     model: str
     gpu: str
@@ -158,6 +179,8 @@ class ServerStated(Stated):
 class LoggedRun(ServerStated):
     """One run whose requests are in a CSV beside it."""
 
+    not_read = ServerStated.not_read | {"saturated", "split"}
+
     id: str
     measured: dict[str, Any] = {}
 
@@ -165,11 +188,15 @@ class LoggedRun(ServerStated):
 class TogetherStated(Stated):
     """All stages of a run taken together."""
 
+    not_read = StageStated.not_read
+
     measured: dict[str, Any] = {}
 
 
 class StagedRun(ServerStated):
     """One run of load stages."""
+
+    not_read = ServerStated.not_read | {"source_id", "workload_uncertain", "workload_basis", "used_to_fit_peers"}
 
     id: str
     stages: list[StageStated] = Field(min_length=1)

@@ -15,7 +15,7 @@ from sim.measured import staged_runs
 from sim.measured.operating_points import scenario_of
 from sim.measured.play import Play
 from sim.measured.predict import predict
-from sim.measured.stated import ServerStated, StagedRun, StageStated
+from sim.measured.stated import StagedRun, StageStated
 from sim.measured.stated_server import server_stated
 from sim.schema import ConfigError, parse_config
 
@@ -118,9 +118,9 @@ def test_what_cannot_be_done_is_refused_before_any_work(options, words, command,
     assert (code, rows) == (2, None) and len(errors) == 1 and errors[0].startswith(words)
 
 
-def test_what_is_null_or_unknown_or_a_number_in_quotes_does_no_harm(command):
+def test_what_is_null_or_a_number_in_quotes_does_no_harm(command):
     _, plain, _ = command({"experiments": [RUN]})
-    nulls = {"replicas": None, "engine": None, "overall": None, "weather": "fine", "kv_dtype": None, "n_gpus": None}
+    nulls = {"replicas": None, "engine": None, "overall": None, "kv_dtype": None, "n_gpus": None}
     stage = STAGE | {"measured": None, "shared_prefix_tokens": None, "output_tokens": "20", "n_requests": None}
     code, rows, errors = command({"experiments": [RUN | nulls | {"stages": [stage]}]})
     assert (code, errors) == (0, []) and rows == plain
@@ -173,7 +173,7 @@ def test_a_stage_is_sent_at_once_only_if_it_says_so_or_says_nothing_else():
 def weights(model: str, dtype: str | None = "bfloat16"):
     """(linear layers, experts) as they are played."""
     scenario = server_stated(
-        parse_config(ServerStated, RUN | {"model": model, "dtype": dtype, "tensor_parallel": 8}), Play()
+        parse_config(StagedRun, RUN | {"model": model, "dtype": dtype, "tensor_parallel": 8}), Play()
     )
     override = scenario.engine.weight_dtype
     return scenario.model.mlp_dtype_under(override), scenario.model.expert_dtype_under(override)
@@ -201,7 +201,7 @@ def test_weights_are_in_the_format_that_dtype_and_name_say(model, dtype, played)
 
 
 def test_natively_quantised_models_stay_so_whatever_they_compute_in():
-    run = parse_config(ServerStated, RUN | {"model": "deepseek-ai/DeepSeek-R1", "gpu": "B200", "tensor_parallel": 8})
+    run = parse_config(StagedRun, RUN | {"model": "deepseek-ai/DeepSeek-R1", "gpu": "B200", "tensor_parallel": 8})
     scenario = server_stated(run, Play())
     assert (scenario.model.weight_dtype, scenario.engine.weight_dtype) == ("fp8", None)
 
@@ -218,7 +218,7 @@ def test_the_server_said_how_long_a_request_may_be(command):
 
 def test_flags_not_stated_are_those_of_vllm_on_that_card():
     def limits(gpu: str, **flags):
-        engine = server_stated(parse_config(ServerStated, RUN | {"gpu": gpu, "engine": flags}), Play()).engine
+        engine = server_stated(parse_config(StagedRun, RUN | {"gpu": gpu, "engine": flags}), Play()).engine
         return engine.max_num_batched_tokens, engine.max_num_seqs
 
     assert limits("H100-SXM-80GB") == (8192, 1024) and limits("A100-SXM4-80GB") == limits("L40S") == (2048, 256)
@@ -243,6 +243,26 @@ def test_clients_that_ask_for_nothing_get_the_tokens_their_model_would_pick(tmp_
     assert sampler("meta-llama/Llama-2-7b-hf") == "top_p" and sampler("openai/gpt-oss-20b") == "random"
     assert sampler("meta-llama/Llama-2-7b-hf", sampler="greedy") == "greedy"
     assert model_named("qwen3_14b").default_sampler == "top_p"
+
+
+@pytest.mark.parametrize(
+    ("run", "line"),
+    [
+        (RUN | {"tensor_paralel": 2}, "tensor_paralel = 2: is not a known key; did you mean tensor_parallel?"),
+        (with_stage(rate=5), "stages.0.rate = 5: is not a known key"),
+        (RUN | {"engine": {"enable_lora": True}}, "engine.enable_lora = True: is not a known key"),
+        (with_stage(prompt_tokens={"mean": 300, "p80": 400}), "stages.0.prompt_tokens.p80 = 400: is not a known key"),
+    ],
+)
+def test_a_run_is_not_played_without_something_that_it_states(run, line):
+    with pytest.raises(ConfigError) as refused:
+        parse_config(StagedRun, run)
+    assert str(refused.value).startswith(line)
+
+
+def test_what_a_run_tells_of_its_source_changes_nothing():
+    told = RUN | {"source": "a paper", "notes": "two runs", "engine": {"version": "0.11"}}
+    assert parse_config(StagedRun, told) == parse_config(StagedRun, RUN)
 
 
 def test_clients_of_an_overloaded_stage_give_up(tmp_path):

@@ -17,7 +17,7 @@ from sim.measured.play import Play
 from sim.measured.predict import predict
 from sim.measured.prediction import Prediction, as_text, mean_absolute_errors
 from sim.measured.sent_requests import Sent, write_requests
-from sim.measured.stated import ServerStated, StageStated
+from sim.measured.stated import StagedRun, StageStated
 from sim.measured.stated_server import server_stated
 from sim.measured.tuned_on import is_tuned_on
 from sim.randomness import Streams
@@ -118,7 +118,7 @@ def test_a_longer_context_may_be_in_the_name():
 
 
 def test_flags_and_logged_blocks_reach_the_engine():
-    run = parse_config(ServerStated, RUN | {"tensor_parallel": 2, "dtype": "fp8"})
+    run = parse_config(StagedRun, RUN | {"tensor_parallel": 2, "dtype": "fp8"})
     engine = server_stated(run, Play()).engine
     assert (engine.max_num_seqs, engine.max_num_batched_tokens, engine.kv_cache_blocks) == (128, 4096, 12345)
     assert (engine.tensor_parallel, engine.weight_dtype) == (2, "fp8")
