@@ -125,6 +125,12 @@ def test_a_look_at_a_clear_case_decides_and_at_a_close_one_waits():
         judge_at_look(good[:7], calls[:7], 0.99, sizes)
 
 
+def test_the_only_look_at_one_replication_tests_nothing():
+    """Where one replication is the most allowed, there is no spread to judge by, and without calls nothing to judge."""
+    assert judge_at_look([CALLS], [CALLS], 0.99, [1]).verdict is Verdict.NOT_TESTED
+    assert judge_at_look([0] * 10, [0] * 10, 0.99, [10]).verdict is Verdict.NO_CALLS
+
+
 def test_between_target_and_zone_either_is_right():
     """Just at the target with a small spread: the sequential test answers, a fixed one cannot."""
     rng = np.random.default_rng(1)

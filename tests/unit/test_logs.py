@@ -361,7 +361,10 @@ def test_the_size_of_blocks_is_told_by_the_rows_or_by_hand(log_of, refused):
         seen.update(row)
     assert hits * 16 == 144
     assert "arrivals.block_tokens=16" in refused(blocks(7))
-    assert log_of(blocks(7), block_tokens=7).block_tokens == 7
+    by_hand = log_of(blocks(7), block_tokens=7)
+    assert by_hand.block_tokens == 7
+    concluded = ["that fits every row" in "\n".join(x.receipt.lines()) for x in (log, by_hand)]
+    assert concluded == [True, False], "a receipt says what was concluded, not what was told"
 
 
 def test_a_block_may_repeat_within_a_prompt(log_of):
