@@ -81,6 +81,22 @@ def test_each_life_is_rounded_by_itself():
     assert lines_of(book, price_list(billing_granularity_s=60))[1]["usd_total"] == pytest.approx(0.180)
 
 
+def test_a_life_that_ends_where_two_windows_meet_is_rounded_once():
+    """The second 100 belongs to the window that begins there; a minimum of ten minutes is charged in it, and once."""
+    usd = [
+        lines_of(Book(window=window).replica(0, ("idle", 0, 100)), price_list(minimum_s=600))[1]["usd_total"]
+        for window in ((0, 100), (100, 200))
+    ]
+    assert usd == [pytest.approx(0.100), pytest.approx(0.500)]
+
+
+def test_a_replica_released_on_the_hour_is_rounded_in_the_hour_that_begins():
+    """As a timetable does: nothing else is paid for in that hour, and the hours still add up to the whole bill."""
+    usage = Usage.from_facts(Book(window=(0, 7200)).replica(0, ("idle", 0, 3600)).facts())
+    table = bill_by_hour(usage, price_list(minimum_s=5400), "h100_sxm", "any model")
+    assert table.groupby("hour")["usd"].sum().to_dict() == {0: pytest.approx(3.6), 1: pytest.approx(1.8)}
+
+
 def test_a_life_cut_by_the_end_of_the_window_is_not_rounded():
     book = Book(window=(0, 100)).replica(0, ("idle", 0, 100))
     assert lines_of(book, price_list(billing_granularity_s=3600))[1]["usd_total"] == pytest.approx(0.100)

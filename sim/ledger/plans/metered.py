@@ -23,12 +23,13 @@ class MeteredPlan(GpuPlan):
     )
 
     def lines(self, usage: Usage, gpu_name: str | None) -> list[Line]:
-        """GPU-hours by state, and those that rounding and minimum add. [] without paid seconds."""
-        if not len(usage.gpu["state"]) or not usage.gpus_per_replica:
+        """GPU-hours by state, and those that rounding and minimum add. [] where there is neither."""
+        hours = self._added_s(usage) * usage.gpus_per_replica / HOUR_S
+        # A life that ends exactly where the window begins has no seconds in it, but its rounding belongs there.
+        if not usage.gpus_per_replica or not len(usage.gpu["state"]) and not hours:
             return []
         rate = self.usd_per_gpu_s(gpu_name)
         lines = self._state_lines(usage, rate, free=() if self.bills_cold_start else (GPU_COLD_START,))
-        hours = self._added_s(usage) * usage.gpus_per_replica / HOUR_S
         return [*lines, Line(self.provider, GPU_ROUNDING, hours, "GPU-hour", hours * HOUR_S * rate)]
 
     def _added_s(self, usage: Usage) -> float:
