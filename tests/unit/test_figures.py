@@ -1,6 +1,7 @@
 """What people look at: the curves are exact, the labels legible, the table and its verdicts honest."""
 
 import io
+import sys
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from sim.report import tables
 from sim.report.counting import mean_in_bins, peak_in_bins
 from sim.report.figures import cost_against_tail_latency, timeline
 from sim.report.formatting import half_width, number, percent, seconds, usd
@@ -49,6 +51,14 @@ def test_the_table_fits_a_terminal_and_shows_failures():
     for name in ("steady", "bursty", "diurnal", "always_on", "scale_to_zero", "warm_floor", "api_only"):
         assert name in text
     assert "∞" in text and "…" not in text and "nan" not in text.lower() and "None" not in text
+
+
+def test_a_table_in_a_pipe_does_not_depend_on_the_terminal(monkeypatch):
+    """A narrow window folds a table on the screen; what goes into a file is read elsewhere."""
+    monkeypatch.setenv("COLUMNS", "70")
+    assert tables._console().width == tables.PIPED_WIDTH
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert tables._console().width == 70
 
 
 def test_the_table_survives_a_trip_through_csv():

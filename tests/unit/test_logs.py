@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from sim.schema import TraceError
+from sim.workload.logs import doubts
 from sim.workload.logs.request_log import read_log
 
 PLAIN = "timestamp,input_tokens,output_tokens\n"
@@ -493,3 +494,12 @@ def test_failures_by_any_usual_sign_are_set_aside(log_of, column, bad):
     for prompt, answer in (("input_tokens", "output_tokens"), ("prompt_tokens", "completion_tokens")):
         log = log_of(f"timestamp,{prompt},{answer},{column}\n0,10,1,{good}\n1,10,1,{bad}\n2,10,1,{good}\n")
         assert len(log) == 2 and sum(log.receipt.set_aside.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("span_s", "said"),
+    [(90, "90 s"), (119, "119 s"), (120, "2 minutes"), (7100, "118 minutes"), (7200, "2 hours"), (216_000, "2.5 days")],
+)
+def test_a_span_is_said_in_the_largest_unit_of_which_it_holds_two(span_s, said):
+    """Who is asked whether a log really spans 2.5 days sees a mistaken unit at once, in 60 hours hardly."""
+    assert doubts._length(span_s) == said
