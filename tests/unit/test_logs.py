@@ -368,6 +368,13 @@ def test_the_size_of_blocks_is_told_by_the_rows_or_by_hand(log_of, refused):
     assert concluded == [True, False], "a receipt says what was concluded, not what was told"
 
 
+@pytest.mark.parametrize("wrong", [7, "7,8", {"a": 1}, [1.5], [[1], [2]], [None]])
+def test_blocks_are_a_list_of_names(refused, wrong):
+    """A text would be taken apart into letters, and a fraction is no name: hits would be made up."""
+    rows = [{"timestamp": t, "input_length": 64, "output_length": 20, "hash_ids": [1, 2]} for t in (0, 9000)]
+    assert "is not a list of names of blocks" in refused([*rows, rows[0] | {"timestamp": 9500, "hash_ids": wrong}])
+
+
 def test_a_block_may_repeat_within_a_prompt(log_of):
     log = log_of([{"timestamp": 0, "input_length": 1024, "output_length": 10, "hash_ids": [5, 5]}])
     assert log.hash_ids.tolist() == [0, 1]

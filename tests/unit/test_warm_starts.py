@@ -55,7 +55,9 @@ NODES = dict(
         (5, 1 + 0 + 0.25 + 2),  # all warm, weights in host RAM
         (10, 1 + 0 + 0.25 + 2),
         (11, 1 + 0 + 0.5 + 2),  # weights on NVMe
-        (60, 1 + 3 + 0.5 + 2),  # the image is gone
+        (50, 1 + 0 + 0.5 + 2),  # the image is kept for 50 s
+        (60, 1 + 3 + 0.5 + 2),  # and gone
+        (100, 1 + 3 + 0.5 + 2),
         (101, 2 + 3 + 1 + 4),  # the node is gone, and all that was on it
     ],
 )
