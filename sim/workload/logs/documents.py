@@ -68,8 +68,8 @@ class JsonTable(Table):
         try:
             yield from self._unfold(self.documents())
         except (TypeError, ValueError, LookupError, AttributeError) as error:
-            said = " ".join(str(error).split())[:120]
-            raise TraceError(f"{self.file.shown}: holds an object that is not as its format has it: {said}") from None
+            reason = " ".join(str(error).split())[:120]
+            raise TraceError(f"{self.file.shown}: holds an object that is not as its format has it: {reason}") from None
 
     def documents(self) -> Documents:
         """The JSON objects as the file has them. Raises TraceError."""
@@ -107,8 +107,8 @@ class JsonTable(Table):
         try:
             value = json.loads(content)
         except ValueError as error:
-            at = getattr(error, "lineno", 1) + line - 1
-            raise TraceError(f"{self.file.shown}, line {at}: is not JSON: {error}") from None
+            number = getattr(error, "lineno", 1) + line - 1
+            raise TraceError(f"{self.file.shown}, line {number}: is not JSON: {error}") from None
         self.place = "entry"
         for number, entry in enumerate(_entries(value), 1):
             if not isinstance(entry, dict):

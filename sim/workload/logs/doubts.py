@@ -6,7 +6,8 @@ import numpy as np
 
 from sim.schema import TraceError
 from sim.workload.logs.columns import quoted
-from sim.workload.logs.reading import A_RATE, Rows
+from sim.workload.logs.gathering import Rows
+from sim.workload.logs.reading import A_RATE
 from sim.workload.logs.roles import LogOptions
 from sim.workload.logs.timeline import Timeline
 
@@ -52,10 +53,10 @@ def refuse_several_models(rows: Rows, options: LogOptions, shown: str) -> None:
         return
     order = np.argsort(-counts, kind="stable")
     found = [(rows.names["model"][numbers[i]], int(counts[i])) for i in order]
-    said = ", ".join(f"{name} {count}" for name, count in found[:4]) + (", ..." if len(found) > 4 else "")
+    models = ", ".join(f"{name} {count}" for name, count in found[:4]) + (", ..." if len(found) > 4 else "")
     raise TraceError(
-        f"{shown}: holds {len(found)} models ({said}); choose one with arrivals.keep.model={quoted(found[0][0])}, make "
-        "each an application with arrivals.application_from=model, or take all as one with "
+        f"{shown}: holds {len(found)} models ({models}); choose one with arrivals.keep.model={quoted(found[0][0])}, "
+        "make each an application with arrivals.application_from=model, or take all as one with "
         "arrivals.allow=[several_models]"
     )
 

@@ -23,13 +23,13 @@ def dig(row: Any, path: str) -> Any:
         return None
     if path in row:
         return row[path]
-    at = path.find(".")
-    while at > 0:
-        if path[:at] in row:
-            found = dig(row[path[:at]], path[at + 1 :])
+    dot = path.find(".")
+    while dot > 0:
+        if path[:dot] in row:
+            found = dig(row[path[:dot]], path[dot + 1 :])
             if found is not None:
                 return found
-        at = path.find(".", at + 1)
+        dot = path.find(".", dot + 1)
     return None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.workload.logs.reading import Rows
+from sim.workload.logs.gathering import Rows
 from sim.workload.logs.roles import LogOptions
 from sim.workload.logs.sessions import Chains
 from sim.workload.logs.timeline import Timeline

@@ -109,29 +109,32 @@ def _part_siblings(order, follows, previous, arrived_s, ended_s, context_tokens)
     for s in np.unique(session_of[overlap]) - 1:
         tails: list[int] = []
         for row in order[bounds[s] : bounds[s + 1]].tolist():
-            at = _tail_for(row, tails, arrived_s, ended_s, context_tokens)
-            if at is None:
+            i = _tail_for(row, tails, arrived_s, ended_s, context_tokens)
+            if i is None:
                 n_siblings += bool(tails)
                 previous[row] = -1
                 tails.append(row)
             else:
-                previous[row], tails[at] = tails[at], row
+                previous[row], tails[i] = tails[i], row
     return n_siblings
 
 
 def _tail_for(row: int, tails: list[int], arrived_s, ended_s, context_tokens) -> int | None:
-    """Which of the calls that have ended by then a call goes on from: the longest that its prompt can hold, else the
-    one that ended last."""
+    """The index in `tails` of the call that `row` continues; None if all of them are still under way.
+
+    Of the calls that have ended by then it is the one with the longest context that the prompt can hold, else the one
+    that ended last.
+    """
     inputs, outputs = context_tokens
     best, best_key = None, None
-    for at, tail in enumerate(tails):
+    for i, tail in enumerate(tails):
         if not np.isnan(ended_s[tail]) and ended_s[tail] > arrived_s[row] + _SLACK_S:
             continue
         size = int(inputs[tail] + outputs[tail])
         holds = size <= inputs[row]
         key = (holds, size if holds else 0, -1.0 if np.isnan(ended_s[tail]) else ended_s[tail])
         if best_key is None or key > best_key:
-            best, best_key = at, key
+            best, best_key = i, key
     return best
 
 
@@ -140,13 +143,13 @@ def _waits(previous, arrived_s, ended_s, wait_s, wait_after_s, gaps):
     before = np.maximum(previous, 0)
     wait, least, kinds = np.zeros(n), np.zeros(n), []
     open_rows = follows.copy()
-    told = wait_s
+    recorded = wait_s
     if wait_after_s is not None:
         after = np.where(follows, wait_after_s[before], np.nan)
-        told = after if told is None else np.where(np.isnan(told), after, told)
-    if told is not None:
-        known = open_rows & ~np.isnan(told)
-        wait[known] = told[known]
+        recorded = after if recorded is None else np.where(np.isnan(recorded), after, recorded)
+    if recorded is not None:
+        known = open_rows & ~np.isnan(recorded)
+        wait[known] = recorded[known]
         open_rows &= ~known
         kinds += ["recorded waits"] if known.any() else []
     if ended_s is not None:
@@ -167,7 +170,11 @@ def _tasks(previous: np.ndarray) -> np.ndarray:
 
 
 def whole_prompts(task_ids: np.ndarray, input_tokens: np.ndarray, output_tokens: np.ndarray) -> np.ndarray:
-    """Inputs that count what was added to the conversation, as whole prompts: with all inputs and outputs before."""
+    """Whole prompts from inputs that count only the tokens added to a conversation, int64[n] tokens.
+
+    A prompt holds all inputs and outputs of its task up to its own input. `task_ids`, `input_tokens` and
+    `output_tokens` are int64[n], one entry per call; the calls of a task stand in order of time.
+    """
     order = np.argsort(task_ids, kind="stable")
     both = (input_tokens + output_tokens)[order]
     total = np.cumsum(both)

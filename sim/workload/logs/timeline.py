@@ -9,6 +9,7 @@ import numpy as np
 
 from sim.schema import TraceError
 from sim.workload.logs.columns import unit_of
+from sim.workload.logs.gathering import Rows
 from sim.workload.logs.moments import (
     Moments,
     looks_absolute,
@@ -17,7 +18,6 @@ from sim.workload.logs.moments import (
     too_long,
     unit_by_digits,
 )
-from sim.workload.logs.reading import Rows
 from sim.workload.logs.roles import LogOptions
 from sim.workload.logs.values import as_written
 
@@ -53,10 +53,10 @@ class Timeline(NamedTuple):
 
 
 class _Clock(NamedTuple):
-    """What numbers of a column mean: seconds = value of the unit, from `zero`."""
+    """The meaning of a column's numbers: their unit, the unit in words for the receipt, and whether they are dates."""
 
     unit: str
-    said: str
+    description: str
     is_absolute: bool
 
 
@@ -95,7 +95,7 @@ def timeline_of(
             by_duration = seconds + duration
             ended = by_duration if ended is None else np.where(np.isnan(ended), by_duration, ended)
         zero = zero / 1e9 if stamps.are_dates else zero
-    return Timeline(seconds, float(zero), clock.is_absolute, clock.said), ended
+    return Timeline(seconds, float(zero), clock.is_absolute, clock.description), ended
 
 
 def _least(stamps: Moments, clock: _Clock, given: np.ndarray) -> float:

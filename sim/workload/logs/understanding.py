@@ -11,8 +11,9 @@ from sim.schema import TraceError
 from sim.workload.logs import doubts, sessions
 from sim.workload.logs.blocks import size_of_blocks, whole_or_added
 from sim.workload.logs.columns import unit_of
+from sim.workload.logs.gathering import Rows
 from sim.workload.logs.log import RequestLog
-from sim.workload.logs.reading import Rows, read_rows
+from sim.workload.logs.reading import read_rows
 from sim.workload.logs.receipt import receipt_of
 from sim.workload.logs.roles import DURATIONS, SECONDS_PER, LogOptions
 from sim.workload.logs.timeline import Timeline, timeline_of

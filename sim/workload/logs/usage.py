@@ -1,11 +1,11 @@
-"""Token counts of rows: what is inside the input, what lies beside it, and what to do where there is none."""
+"""Token counts of rows: whether the input includes cached tokens, and how rows without counts are treated."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from sim.schema import TraceError
-from sim.workload.logs.reading import Rows
+from sim.workload.logs.gathering import Rows
 from sim.workload.logs.roles import LogOptions
 
 
@@ -24,8 +24,8 @@ def whole_usage(rows: Rows, options: LogOptions, shown: str) -> str | None:
     total = numbers.pop("total", None)
     if not cached:
         return None
-    told = bool(options.columns.of("cached"))
-    how = options.cached if options.cached != "auto" else "inside" if told else preset.cached
+    names_column = bool(options.columns.of("cached"))
+    how = options.cached if options.cached != "auto" else "inside" if names_column else preset.cached
     prompt, both = numbers["input"], sum(cached[1:], cached[0])
     beside = _beside(how, both, total, rows, shown)
     numbers["input"] = np.where((prompt >= 0) & beside, prompt + both, prompt)
@@ -35,7 +35,7 @@ def whole_usage(rows: Rows, options: LogOptions, shown: str) -> str | None:
 
 
 def _beside(how: str, both: np.ndarray, total: np.ndarray | None, rows: Rows, shown: str) -> np.ndarray:
-    """In which rows cached tokens lie beside the input."""
+    """bool[n]: the rows whose input does not include the cached tokens, of which they have `both`, int64[n]."""
     prompt, answer = rows.numbers["input"], rows.numbers["output"]
     if how == "beside":
         return np.ones(len(prompt), bool)

@@ -18,17 +18,17 @@ _GROUPED = {sign: re.escape(sign) for sign in ".,'_ "}
 
 
 class Place:
-    """Where the cells of a batch stand: names file, line and column in a refusal."""
+    """The position of a batch's cells in their file, so that an error can name file, line and column."""
 
     def __init__(self, shown: str, word: str, lines: np.ndarray):
         self.shown, self.word, self.lines = shown, word, lines
 
     def refuse(self, column: str, values: pd.Series, bad: np.ndarray, law: str) -> None:
-        """Raise TraceError for the first bad cell, if there is one."""
+        """Raise TraceError for the first cell of `values` where `bad`, bool[n], is true, if there is one."""
         if bad.any():
-            at = int(bad.argmax())
-            where = f"{self.shown}, {self.word} {self.lines[at]}, column {column!r}"
-            raise TraceError(f"{where}: {as_written(values.iloc[at])} {law}")
+            i = int(bad.argmax())
+            where = f"{self.shown}, {self.word} {self.lines[i]}, column {column!r}"
+            raise TraceError(f"{where}: {as_written(values.iloc[i])} {law}")
 
 
 def as_written(value: Any) -> str:

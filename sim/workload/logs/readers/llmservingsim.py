@@ -11,7 +11,7 @@ class LlmServingSim(LogReader):
     """A line with `sub_requests` is a session: its calls become rows, each with the tool time before it.
 
     Rows have `session`, `arrival_time_ns` (that of the session, at its first call alone), `input_toks`, `output_toks`
-    and `wait_ns`. The file has the wait after each call; the last one's is nobody's. Source: LLMServingSim, workloads.
+    and `wait_ns`, the wait after each call; that of a task's last call has no use. Source: LLMServingSim, workloads.
     """
 
     kind: Literal["llmservingsim"] = "llmservingsim"
