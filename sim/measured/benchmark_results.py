@@ -29,7 +29,7 @@ class BenchmarkResult(MeasuredRun):
         for i, metric in enumerate(FIGURE_METRICS):
             value = predicted[i]
             if value is not None:
-                yield Prediction(point.label, self._number, metric, value, point.told(i))
+                yield Prediction(point.label, self._number, metric, value, point.informative(i))
 
     def points(self) -> tuple[list[Point], list[str]]:
         return [self._point], []

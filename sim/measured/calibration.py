@@ -27,7 +27,7 @@ def _source_of(group: str, name: str, config_dir: Path | None) -> Path:
     return own if own and own.is_file() else conf_dir() / group / f"{name}.yaml"
 
 
-def _tell(result: Fit) -> None:
+def _print_fit(result: Fit) -> None:
     print(printable(points_table(result.points, result.before, result.after)))
     print(errors_line("on the points it was fitted to", result.points, result.before, result.after))
     print(constants_table(result))
@@ -35,7 +35,7 @@ def _tell(result: Fit) -> None:
         print(line)
 
 
-def _tell_check(points: Sequence[Point], before: Server, after: Server) -> None:
+def _print_check(points: Sequence[Point], before: Server, after: Server) -> None:
     old, new = ([play(server.on(p.tensor_parallel), p) for p in points] for server in (before, after))
     print(printable(points_table(points, old, new)))
     print(errors_line("on points it never saw", points, old, new))
@@ -64,9 +64,9 @@ def calibrate(given: argparse.Namespace) -> Fit:
     for note in (*notes, *check_notes):
         print(printable(f"note: {note}"))
     result = fit(server, points, [name.strip() for name in given.hold.split(",") if name.strip()])
-    _tell(result)
+    _print_fit(result)
     if check_points:
-        _tell_check(check_points, server, result.server)
+        _print_check(check_points, server, result.server)
     sources = {"gpu": _source_of("gpu", given.gpu, given.config_dir)}
     sources["engine"] = _source_of("engine", given.engine, given.config_dir)
     overlay.write(files, result, sources, date.today().isoformat(), given.force)

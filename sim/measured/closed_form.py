@@ -1,11 +1,12 @@
-"""An operating point in closed form: a balance of sequences, steps and prompts, without simulation.
+"""The figures of an operating point in closed form: a balance of sequences, steps and prompts, without simulation.
 
 With n sequences decoding, a step takes d(n) at the mean context, and a prompt adds c(n) to the steps that carry it.
 If x prompts enter per step, the mean step is T = d + x c; a request decodes for D = output - 1 steps, so Little's law
 gives n = x D; and N clients complete X = x / T = N / (time in the server) requests per second, bounded by the slots,
 the KV memory and the token budget. TTFT of a closed loop is what Little's law leaves: N / X - D T.
 
-It neglects waves (clients with equal lengths stay in step) and spread of lengths: `fit` corrects it by the simulator.
+It neglects waves (clients with equal lengths stay in step) and the spread of lengths: `fit` corrects both with the
+simulator.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from sim.measured.points import Figures, Point
 from sim.measured.server import Server
 
 _ROUNDS = 200
+"""Most iterations of the fixed point."""
 _CLOSE = 1e-9
+"""Relative change below which an iteration has settled."""
 
 
 class Balance:
-    """Predicts operating points of one server. Steps are built once per server, so keep it while its constants last."""
+    """Predicts operating points of one server. Its step-time model is built once, when the object is made."""
 
     def __init__(self, server: Server):
         self._engine = engine = server.engine
@@ -28,11 +31,14 @@ class Balance:
 
     @property
     def shortest_step_s(self) -> float:
-        """One sequence, no context."""
+        """Seconds of a decode step of one sequence without context."""
         return self._step.decode_s(1)
 
     def prompt_s(self, point: Point, n: float = 0.0) -> float:
-        """What one prompt adds to the steps that carry it, beside n decoding sequences."""
+        """Seconds that one prompt adds to the steps that compute it, beside n decoding sequences.
+
+        With n = 0 the steps are the prompt's alone, and their whole time counts.
+        """
         context, prompt = n * (point.input_tokens + point.output_tokens / 2), max(1, round(point.input_tokens))
         budget = max(1, int(self._engine.max_num_batched_tokens - n * self._engine.tokens_per_decode))
         plain_s = self._decode_s(n, context)
@@ -52,7 +58,7 @@ class Balance:
         return base + self._step.context_s * context
 
     def predict(self, point: Point) -> Figures:
-        """Figures of the steady state."""
+        """The figures of the steady state, by iterating step time and number of sequences to their fixed point."""
         engine, steps = self._engine, max(point.output_tokens - 1, 0.0)
         mean_context = point.input_tokens + point.output_tokens / 2
         slots = max(1.0, min(engine.max_num_seqs, self._kv_tokens / mean_context))
@@ -74,7 +80,8 @@ class Balance:
             if per_step > fits > 0:
                 per_step = fits
                 rate = per_step / step_s
-            # A request that is alone in the server never decodes during a prompt step: that prompt is its own.
+            # Prompts slow down decoding only while other requests are inside: a request that is alone (`busy` near 0)
+            # never decodes during a prompt step, since the only prompt is its own.
             after_s = decode_s + busy * per_step * prompt_s
             after_n = min(slots, max(per_step * steps, 1.0 if steps else 0.0))
             settled = abs(after_s - step_s) < _CLOSE * step_s and abs(after_n - n) < _CLOSE * max(n, 1.0)

@@ -1,4 +1,4 @@
-"""The server that benchmark results were measured on, as the command line describes it: card, model, engine, flags."""
+"""The server of benchmark results, as the command line describes it: card, model, engine and flags."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from sim.schema import Config, ConfigError, parse_config
 
 
 class _Parts(Config):
-    gpu: Gpu  # so that a violation is told with its full key
+    gpu: Gpu  # A field of its own, so that an error names the full key: gpu....
     model: Model
     engine: Engine
 
 
 def server_described(given: argparse.Namespace, model_ids: Sequence[str]) -> Server:
-    """The server that the command line describes, of the model that it or else the results name.
+    """The server that the command line describes. Without --model, its model is the one that the results name.
 
-    A checkpoint named fp8 is in fp8 unless the command line objects. Raises ConfigError.
+    A checkpoint whose name contains fp8 has fp8 weights, unless --weight-dtype is given. Raises ConfigError.
     """
     words = [f"gpu={given.gpu}", f"model={_model_name(given, model_ids)}", f"engine={given.engine}"]
     flags = {name: getattr(given, name) for name in FLAGS}
@@ -38,21 +38,21 @@ def server_described(given: argparse.Namespace, model_ids: Sequence[str]) -> Ser
     if given.weight_dtype is None and len({names_fp8(name) for name in model_ids}) > 1:
         raise ConfigError(
             f"the results are of {', '.join(dict.fromkeys(model_ids))}: "
-            "fp8 and other weights in one fit; take one, or say --weight-dtype"
+            "fp8 and other weights in one fit; take one, or add --weight-dtype"
         )
     if any(map(names_fp8, model_ids)) and raw["model"].get("weight_dtype", "bf16") == "bf16":
         raw["engine"]["weight_dtype"] = raw["engine"]["weight_dtype"] or "fp8"
     parts = parse_config(_Parts, raw)
     server = Server(parts.gpu, parts.model, parts.engine)
     if server.engine.step_time.kind != "roofline":
-        raise ConfigError(f"--engine {given.engine}: its step time has no GPU in it; there is nothing to calibrate")
+        raise ConfigError(f"--engine {given.engine}: its step time does not depend on a GPU: nothing to calibrate")
     return server
 
 
 def measured_on(server: Server, points: Sequence[Point], notes: Sequence[str]) -> tuple[list[Point], list[str]]:
-    """The points that may be of this server, and `notes` with how many are of another one, and why.
+    """The points that were or may have been measured on this server, and `notes` with how many were not, and why.
 
-    Compared are the card, the model, and the formats of weights and KV cache.
+    Compared are the card, the model, and the formats of weights and KV cache. A point that states no server is kept.
     """
     differences = [_difference(server, point.server) if point.server else None for point in points]
     kept = [point for point, difference in zip(points, differences, strict=True) if difference is None]
@@ -66,7 +66,7 @@ def _difference(described: Server, stated: Server) -> str | None:
 
 
 def _identity(server: Server) -> dict[str, str]:
-    """What a calibration cannot bridge, by the flag that says it."""
+    """The properties in which a point must agree with the server of a fit, by the flag that sets each."""
     model, engine = server.model, server.engine
     return {
         "gpu": server.gpu.name,
@@ -77,7 +77,7 @@ def _identity(server: Server) -> dict[str, str]:
 
 
 def _model_name(given: argparse.Namespace, model_ids: Sequence[str]) -> str:
-    """`--model`, or the file of conf/model, or of one's own, of the one model that the results name."""
+    """The name of a file of conf/model, or of the user's own folder: --model, or that of the model in the results."""
     if given.model:
         return given.model
     named = list(dict.fromkeys(model_ids))

@@ -104,7 +104,7 @@ def errors(points: Sequence[Point], predicted: Sequence[Figures]) -> Figures:
     """Mean absolute relative error of each figure over the points where it tells something; None if nowhere."""
     means: list[float | None] = []
     for kind in range(3):
-        pairs = [(point.told(kind), figures[kind]) for point, figures in zip(points, predicted, strict=True)]
+        pairs = [(point.informative(kind), figures[kind]) for point, figures in zip(points, predicted, strict=True)]
         off = [abs(after / measured - 1) for measured, after in pairs if measured is not None and after is not None]
         means.append(float(np.mean(off)) if off else None)
     return Figures(*means)
@@ -164,7 +164,7 @@ class _Problem:
         for i, (point, balance) in enumerate(zip(self._points, self._balances(log_values), strict=True)):
             form = balance.predict(point)
             for kind, predicted in enumerate(form):
-                measured = point.told(kind)
+                measured = point.informative(kind)
                 if measured is None or predicted is None:
                     continue
                 predicted *= self._factor[i, kind]
@@ -186,7 +186,7 @@ class _Problem:
             log(predicted / measured) / noise
             for point, seen in zip(self._points, played, strict=True)
             for kind, (predicted, noise) in enumerate(zip(seen, _NOISE, strict=True))
-            if (measured := point.told(kind)) is not None and predicted is not None
+            if (measured := point.informative(kind)) is not None and predicted is not None
         ]
         if not data:
             raise ConfigError("no point could be played on this server: it refuses all requests (KV memory, max_queue)")

@@ -1,4 +1,4 @@
-"""Runs given request by request (JSON with a CSV of the same name): the very requests, by the engine's own stamps."""
+"""Runs given request by request: a JSON with a CSV of the same name, whose times are those that the engine logged."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Log(MeasuredRun):
 
 
 def _predictions(run: LoggedRun, requests_csv: Path, play: Play) -> Iterator[Prediction]:
-    """Every metric of the run, played once: its requests are given, and nothing is left to chance to average over.
+    """Every metric of the run, played once: nothing is random, since its requests and their moments are given.
 
-    The engine stamped its requests itself, so unless the run says otherwise no HTTP is in them. Raises SimError.
+    The engine logged the times itself, so they hold no HTTP overhead unless the run states one. Raises SimError.
     """
     flags = run.engine
     if flags.request_overhead_s is None:
@@ -50,7 +50,7 @@ def _predictions(run: LoggedRun, requests_csv: Path, play: Play) -> Iterator[Pre
         write_requests(log, sent_requests(requests_csv))
         arrivals, stated = {"kind": "replay", "path": str(log)}, run.model_copy(update={"engine": flags})
         scenario = server_stated(stated, play).scenario(arrivals=arrivals, horizon_s=None, drain_s=1e6)
-        found = seen_by_clients(played(scenario, tell=lambda line: play.tell(f"{run.id}: {line}")))
+        found = seen_by_clients(played(scenario, note=lambda line: play.note(f"{run.id}: {line}")))
     for metric, predicted in found.items():
         tuned_on = is_tuned_on(run.id, run.gpu)
         yield Prediction(run.id, 0, metric, predicted, number(run.measured, metric), tuned_on=tuned_on)
@@ -59,8 +59,9 @@ def _predictions(run: LoggedRun, requests_csv: Path, play: Play) -> Iterator[Pre
 def sent_requests(path: Path) -> list[Sent]:
     """The requests of the CSV. Raises TraceError.
 
-    Where a prompt repeats `prefix_hit_tokens_ideal` tokens of an earlier one, that is taken to be the first earlier
-    prompt which ends in the block where the repetition ends: conversations go on from where they were.
+    Where a prompt repeats `prefix_hit_tokens_ideal` tokens of an earlier prompt, the file does not say of which one. It
+    is taken to be the first earlier prompt that ends in the block where the repetition ends, since the next call of a
+    conversation repeats its previous prompt whole.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:

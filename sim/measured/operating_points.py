@@ -83,7 +83,7 @@ class OperatingPoint(MeasuredRun):
         parse_config(_Row, row)
         scenario, measured = scenario_of(row, play), _measured(row)
         found = [
-            seen_by_clients(played(scenario, k, lambda line: play.tell(f"{self.name}: {line}")))
+            seen_by_clients(played(scenario, k, lambda line: play.note(f"{self.name}: {line}")))
             for k in range(play.replications)
         ]
         tuned_on = is_tuned_on(row["source"], row["gpu"])

@@ -1,7 +1,7 @@
-"""Plays what was measured: a run as a scenario, an operating point by a load generator before one replica.
+"""Simulates what was measured: a run as a scenario, an operating point by a load generator in front of one replica.
 
-A point is not a scenario because the clients of a closed loop take the lengths in the order of the file, which no
-`lengths` of a scenario can say.
+A point is not a scenario: the clients of its closed loop take the lengths in the order of the file, and a scenario's
+`lengths` can only be drawn at random.
 """
 
 from __future__ import annotations
@@ -34,20 +34,21 @@ _SEED = 0
 class Play(NamedTuple):
     """How runs are played.
 
-    `unknown_model` stands for models that conf/model has not; `tell` is called with each line that a reader of the
-    results should know. With `as_sent`, requests of a staged run leave when requests/<id>.csv beside its file says.
+    `unknown_model` replaces models that are not in conf/model; `note(line)` is called with each line that a reader of
+    the results should know. With `as_sent`, requests of a staged run are sent at the moments of requests/<id>.csv
+    beside its file.
     """
 
     replications: int = 5
     unknown_model: Model | None = None
-    tell: Callable[[str], None] = lambda line: None
+    note: Callable[[str], None] = lambda line: None
     as_sent: bool = False
 
 
-def played(scenario: Scenario, replication: int = 0, tell: Callable[[str], None] = lambda line: None) -> dict:
-    """The requests of one run by column, in order of arrival, its books audited.
+def played(scenario: Scenario, replication: int = 0, note: Callable[[str], None] = lambda line: None) -> dict:
+    """The columns of sim.records.REQUEST_COLUMNS of one simulated and audited run, ordered by task and call.
 
-    Tells of requests that were too long. Raises ConfigError if all of them were.
+    Calls `note` with a line if requests were too long. Raises ConfigError if all of them were.
     """
     facts = simulate(scenario, replication=replication, measure_peak=False).facts
     audit(facts)
@@ -63,7 +64,7 @@ def played(scenario: Scenario, replication: int = 0, tell: Callable[[str], None]
         if n_refused == n:
             raise ConfigError(line)
         if replication == 0:
-            tell(line)
+            note(line)
     order = np.lexsort((facts.requests["call_index"], facts.requests["task_id"]))
     return {name: column[order] for name, column in facts.requests.items()}
 
@@ -109,7 +110,7 @@ class _Benchmark:
         if self._point.burstiness is not None:
             shape = self._point.burstiness
             gaps = np.random.default_rng(_SEED).gamma(shape, 1 / shape, self._n)
-            gaps *= self._n / gaps.sum()  # the rate is what was measured, not what was drawn
+            gaps *= self._n / gaps.sum()  # Scaled so that the mean rate is exactly the measured one.
         for gap in gaps / rate_per_s:
             yield self._env.timeout(gap)
             self._send()
@@ -120,7 +121,8 @@ class _Benchmark:
             return
         request = Request(Task(len(self._requests), self._env.now, (Call(*lengths),)), 0, self._env.now)
         self._requests.append(request)
-        # Not at once even if that takes no time: the replica may be at work on the request that has just ended.
+        # An event of its own even if the overhead is zero: this method is called by the replica while it still handles
+        # the request that has just ended.
         call_later(self._env, self._ready_s, self._replica.submit, request)
 
     def _done(self, request: Request) -> None:

@@ -1,4 +1,4 @@
-"""Operating points: under this load, a server was this fast."""
+"""Operating points: a load, and the latencies and throughput of a server under it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LATE = 1.25
 
 
 class Figures(NamedTuple):
-    """What is measured, or predicted, at one operating point; None where it is not stated or has no meaning."""
+    """The measured or predicted figures of one operating point; None where one is not stated or has no meaning."""
 
     ttft_s: float | None  # mean over requests: sent to first token, at the client
     tpot_s: float | None  # mean over requests of (last token - first token) / (output tokens - 1)
@@ -25,7 +25,7 @@ class Figures(NamedTuple):
 
 
 class Load(NamedTuple):
-    """What a server was asked for: clients, or a rate. See Point."""
+    """The load on a server: clients, or a rate. See Point."""
 
     concurrency: int | None = None
     rate_per_s: float | None = None
@@ -38,7 +38,7 @@ FIGURE_METRICS = ("ttft_mean_s", "tpot_mean_s", "output_tok_per_s")
 
 @dataclass(frozen=True)
 class Point:
-    """One load and what was measured under it. Exactly one of `concurrency` and `rate_per_s` is given.
+    """One load and the figures measured under it. Exactly one of `concurrency` and `rate_per_s` is given.
 
     `concurrency` clients send their next request as soon as the one before has ended; or requests arrive at
     `rate_per_s` with gamma gaps of shape `burstiness` (1: Poisson; None: constant gaps).
@@ -55,7 +55,7 @@ class Point:
     requests: int | None = None  # how many were measured; None: many
     lengths: tuple[tuple[int, int], ...] | None = None  # (input, output) of every request; None: all equal
     tensor_parallel: int | None = None  # None: as the command line says
-    server: Server | None = None  # what it was measured on; None: the file does not say
+    server: Server | None = None  # the server of the measurement; None: the file does not state it
 
     @property
     def label(self) -> str:
@@ -75,24 +75,24 @@ class Point:
         further = self.output_tokens - 1
         return None if further and tpot_s is None else self.rate_per_s * ((ttft_s or 0.0) + further * (tpot_s or 0.0))
 
-    def told(self, kind: int) -> float | None:
-        """A measured figure (0: TTFT, 1: TPOT, 2: throughput); None where it says nothing of the server.
+    def informative(self, kind: int) -> float | None:
+        """A measured figure (0: TTFT, 1: TPOT, 2: throughput); None where it does not depend on the server's speed.
 
-        Throughput at a rate says nothing: a server that keeps up delivers the rate.
+        Throughput at a given rate does not: every server that keeps up delivers that rate.
         """
         return None if kind == 2 and self.rate_per_s else self.measured[kind]
 
 
 def keeps_up(requests: int, rate_per_s: float, span_s: float, decode_s: float) -> bool:
-    """Whether `requests` sent at a rate ended as a server does that keeps up: when the last of them has been answered.
+    """Whether a server kept up with `requests` sent at a rate: they took at most _LATE times as long as they must.
 
-    `span_s` is from the first request sent to the last one answered, `decode_s` from a first token to its last.
+    `span_s` is from the first request sent to the last one answered, `decode_s` from a first token to the last one.
     """
     return span_s <= _LATE * (requests / rate_per_s + decode_s)
 
 
 def usable(place: str, n: int, read: Callable[[int], Any]) -> tuple[list[Any], list[str]]:
-    """`read(i)` of each of `n` requests, but for those where it raises TraceError, and a note on how many these are."""
+    """`read(i)` of each of `n` requests, without those where it raises TraceError, and a note on their number."""
     rows: list[Any] = []
     wrong: list[str] = []
     for i in range(n):

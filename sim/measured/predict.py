@@ -29,8 +29,8 @@ def predict(
     """Every prediction for a file of measured runs, of those whose name or source contains `only`. Raises SimError.
 
     A JSON holds runs with load stages, or one run beside a CSV of its requests; a CSV holds operating points. A run
-    that cannot be played is named on stderr, and the others go on. `as_sent`: staged requests leave when they did, as
-    requests/<id>.csv beside the JSON says, not at random. `unknown_model` stands for models not in conf/model.
+    that cannot be played is named on stderr, and the others are played. `as_sent`: staged requests are sent at the
+    moments of requests/<id>.csv beside the JSON, not at random ones. `unknown_model` replaces models not in conf/model.
 
     Results of a load generator (all that `calibrate` reads) do not describe their server: `server_of(model_ids)` does.
     """
@@ -40,13 +40,13 @@ def predict(
     chosen = [run for run in runs if only in run.name or only in run.source]
     if not chosen:
         raise ConfigError(f"--only = {only!r}: no run of {path} is called so" if runs else f"{path}: holds no runs")
-    tell = _teller()
-    play, rows = Play(replications, unknown_model, tell, as_sent), list[Prediction]()
+    note = _each_line_once()
+    play, rows = Play(replications, unknown_model, note, as_sent), list[Prediction]()
     for run in chosen:
         try:
             rows += run.predictions(play)
         except SimError as error:
-            tell(f"not predicted: {run.name}: {'; '.join(str(error).splitlines())}")
+            note(f"not predicted: {run.name}: {'; '.join(str(error).splitlines())}")
     if not rows:
         raise ConfigError(f"{path}: no run could be played")
     return rows
@@ -69,13 +69,13 @@ def _runs(path: Path, server_of: Callable[[Sequence[str]], Server] | None) -> li
     return [*results.runs, *(BenchmarkResult(server, point, i) for i, point in enumerate(results.points))]
 
 
-def _teller() -> Callable[[str], None]:
-    """A function that prints a line on standard error the first time it is given."""
-    told: set[str] = set()
+def _each_line_once() -> Callable[[str], None]:
+    """A function that prints a line on standard error unless it has printed the same line before."""
+    printed: set[str] = set()
 
-    def tell(line: str) -> None:
-        if line not in told:
-            told.add(line)
+    def note(line: str) -> None:
+        if line not in printed:
+            printed.add(line)
             print(printable(line), file=sys.stderr)
 
-    return tell
+    return note

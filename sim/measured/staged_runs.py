@@ -122,7 +122,7 @@ def _once(run: StagedRun, play: Play, replication: int, requests_csv: Path | Non
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "sent.csv"
         write_requests(log, sent)
-        requests = played(_scenario(run, play, log), replication, lambda line: play.tell(f"{run.id}: {line}"))
+        requests = played(_scenario(run, play, log), replication, lambda line: play.note(f"{run.id}: {line}"))
     begins = [0, *ends[:-1]]
     metrics = [seen_by_clients(requests, slice(begin, end)) for begin, end in zip(begins, ends, strict=True)]
     busy_s = sum(found.get("makespan_s", 0.0) for found in metrics)

@@ -37,7 +37,7 @@ def server_stated(run: ServerStated, play: Play, *, engine: str = "vllm", own_sa
     """
     flags = run.engine
     if engine == "vllm" and flags.name and "vllm" not in flags.name.lower():
-        play.tell(f"engine {flags.name!r} is not known: played as vLLM")
+        play.note(f"engine {flags.name!r} is not known: played as vLLM")
     gpu = gpu_named(gpu_file(run.gpu))
     model, weight_dtype = checkpoint(run, _model(run.model, play.unknown_model))
     context = flags.max_model_len or names_context(run.model) or 0

@@ -1,4 +1,4 @@
-"""What a set of operating points can and cannot tell: refusals that say what to measure next."""
+"""Which constants a set of operating points determines; what it cannot determine is refused with what to measure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sim.schema import ConfigError, TraceError
 # The largest batch over the smallest must reach this ratio; otherwise costs per step and costs per sequence cannot be
 # told apart.
 _SPAN = 4.0
-_LENGTHS = 4.0  # likewise the longest prompt over the shortest, for costs that grow with the context
-_FEW, _MANY = 8, 32  # requests at once below which a batch is small, from which it is large
-# A point is believed up to this many requests inside the server (by Little's law) per client. It is not 1, because the
-# product of mean rate and mean time differs from the mean of their product.
+_LENGTHS = 4.0  # Likewise the longest prompt over the shortest, for costs that grow with the context.
+_FEW, _MANY = 8, 32  # A batch below the first number of requests is small; one from the second on is large.
+# By Little's law a point has this many requests inside the server per client; above this number it is refused. The
+# limit is not 1, because the product of mean rate and mean time differs from the mean of their product.
 _LITTLE = 1.25
-# Measured over predicted TPOT from which the cause is another unit or another model, not a slow server.
+# A measured TPOT this many times the predicted one means another unit or another model, not a slow server.
 _ODD = 20.0
 _TPOT, _THROUGHPUT = 1, 2
 _SOME = "all points but those at a rate without TPOT"
@@ -30,7 +30,8 @@ _CONTEXT = ("kv_read_efficiency", "fp8_kv_read_efficiency", "prefill_attention_e
 
 
 def to_fit(server: Server, points: Sequence[Point], held: Sequence[str]) -> tuple[Constant, ...]:
-    """The constants that these points can tell, less those `held`. Raises ConfigError saying what to measure."""
+    """The constants to fit to these points, without those `held`. Raises ConfigError with what to measure if the points
+    do not determine them."""
     widest = max(point.tensor_parallel or server.engine.tensor_parallel for point in points)
     used = server.on(widest).constants
     known = [constant.name for constant in used]
@@ -38,10 +39,10 @@ def to_fit(server: Server, points: Sequence[Point], held: Sequence[str]) -> tupl
         if name not in known:
             raise ConfigError(f"--hold {name}: is not one of {', '.join(known)}")
     free = [constant for constant in used if constant.name not in held]
-    if all(point.measured.ttft_s is None for point in points):  # only the prompts' share of the steps is seen
+    if all(point.measured.ttft_s is None for point in points):  # The overhead is a part of TTFT alone.
         free = [constant for constant in free if constant.name != "request_overhead_s"]
     lacks = [*_missing(points, {constant.name for constant in free})]
-    n_figures = sum(point.told(kind) is not None for point in points for kind in range(3))
+    n_figures = sum(point.informative(kind) is not None for point in points for kind in range(3))
     if not lacks and n_figures < len(free):
         lacks = [f"{n_figures} figures cannot tell {len(free)} constants: measure more operating points"]
     if lacks:
@@ -52,8 +53,8 @@ def to_fit(server: Server, points: Sequence[Point], held: Sequence[str]) -> tupl
 
 
 def _missing(points: Sequence[Point], names: set[str]):
-    """One sentence for each thing that the points are silent about and that is to be fitted."""
-    if not any(point.told(kind) is not None for point in points for kind in (_TPOT, _THROUGHPUT)):
+    """One sentence for each group of constants, of those to fit by `names`, that the points do not determine."""
+    if not any(point.informative(kind) is not None for point in points for kind in (_TPOT, _THROUGHPUT)):
         if any(point.rate_per_s for point in points):
             yield "no point has TPOT (throughput at a rate is the rate): nothing about decode steps; measure TPOT"
         else:
@@ -107,14 +108,14 @@ def _round_up(tokens: float) -> int:
 def refuse_impossible(server: Server, points: Sequence[Point]) -> None:
     """Raise TraceError for a point faster than the card, against Little's law, or off by more than a slow server."""
     for tensor_parallel in {point.tensor_parallel for point in points}:
-        here = server.on(tensor_parallel)
-        bounds, usual = [Balance(bound) for bound in here.bounds()], Balance(here)
+        sized = server.on(tensor_parallel)
+        bounds, usual = [Balance(bound) for bound in sized.bounds()], Balance(sized)
         for point in points:
             if point.tensor_parallel == tensor_parallel:
-                _refuse_too_long(here, point)
-                _refuse_faster_than_the_card(here, bounds, point)
+                _refuse_too_long(sized, point)
+                _refuse_faster_than_the_card(sized, bounds, point)
                 _refuse_against_little(point)
-                _refuse_odd(here, usual, point)
+                _refuse_odd(sized, usual, point)
 
 
 def _refuse_too_long(server: Server, point: Point) -> None:

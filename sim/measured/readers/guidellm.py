@@ -1,10 +1,10 @@
 """GuideLLM results: `benchmarks[].requests.successful[]`, in older and newer spellings.
 
-Of each request: `prompt_tokens`, `output_tokens`, `time_to_first_token_ms`, `inter_token_latency_ms`,
+Read of each request: `prompt_tokens`, `output_tokens`, `time_to_first_token_ms`, `inter_token_latency_ms`,
 `request_latency` (s) and `request_start_time` (older: `start_time`). The load is the benchmark's `strategy`:
 `synchronous` (one client), `concurrent` (`streams`), `constant` or `poisson` (`rate`), `throughput`
-(`max_concurrency`); if it is not stated, the mean number of requests under way. `request_totals` tells how many
-requests there were where a file keeps a sample of them: some versions keep ten unless told otherwise.
+(`max_concurrency`); if none is stated, the mean number of requests under way. `request_totals` is the number of
+requests sent, also where the file keeps a sample of them only: some versions keep ten by default.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _request(done: list[Any], i: int) -> _Row:
 def _point(
     path: str, place: str, benchmark: dict[str, Any], rows: list[_Row], n_saved: int, notes: list[str]
 ) -> Point | str:
-    """The operating point, or why it is left out. What was sampled stands for all."""
+    """The operating point, or why it is left out. Means over the saved requests stand for all requests."""
     n_all = _n_succeeded(benchmark, n_saved)
     n, span_s = len(rows), max(r.start_s + r.inside_s for r in rows) - min(r.start_s for r in rows)
     if n_all > n_saved:
@@ -121,7 +121,7 @@ def _point(
 
 
 def _n_succeeded(benchmark: dict[str, Any], n_saved: int) -> int:
-    """Requests that succeeded, also those a file does not keep."""
+    """The number of requests that succeeded, including those that the file does not keep."""
     stated = [_within(benchmark, (*where, "request_totals", "successful")) for where in ((), ("metrics",))]
     return max([n_saved, *(count for count in stated if isinstance(count, int))])
 
