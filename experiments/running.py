@@ -1,4 +1,4 @@
-"""What every experiment does: sweep its scenarios from Python, take up the table, draw the answer.
+"""The frame of an experiment: sweep its scenarios from Python, read the table, draw the answer.
 
 An experiment is a folder with a README.md (question, guess, answer) and a figures.py, which names SMALL, the values of
 a version that takes seconds, and `answer(play, folder)`, which plays what it needs and writes its pictures to the
@@ -33,7 +33,7 @@ class Play:
     def __call__(self, *words: str, part: str = "", axes: Mapping[str, Any] | None = None) -> sim.Table:
         study = "_".join(word for word in (self.question, part, "small" if self.small else "") if word)
         base = sim.scenario(f"+experiment={self.question}", *words)
-        n_jobs = 1 if self.small else -1  # processes take longer to start than the small version to play
+        n_jobs = 1 if self.small else -1  # Starting worker processes would take longer than playing the small version.
         table = sim.sweep(base, study=study, outputs=self.outputs, n_jobs=n_jobs, **{**(axes or {}), **self.small})
         if len(table.failed):
             print(table.failed["error"].to_string(), file=sys.stderr)

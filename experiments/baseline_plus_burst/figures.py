@@ -33,7 +33,11 @@ RULES = {"0": ("API if anyone waits", PALETTE[0], "o"), "1": ("API if over 1 a r
 
 
 class Paper(NamedTuple):
-    """What the newsvendor needs: the load in full replicas minute by minute, and what one saves in a full hour."""
+    """The inputs of the newsvendor rule.
+
+    `load_replicas`: float64[minutes], the load in saturated replicas. `usd_per_full_hour`: the API's price of the
+    tokens that one replica serves in a saturated hour.
+    """
 
     load_replicas: np.ndarray
     usd_per_full_hour: float
@@ -77,13 +81,13 @@ def on_paper(prices: str, usages: list[Usage]) -> Paper:
 
 
 def api_only_usd(usage: Usage, scenario: Scenario) -> float:
-    """Every token of the run at the API's list price: no play is needed to know it."""
+    """Cost of every token of the run at the API's list price; nothing has to be simulated for it."""
     tariff = scenario.prices.api.models[scenario.model.name]
     return (usage.input_tokens * tariff.usd_per_mtok_input + usage.output_tokens * tariff.usd_per_mtok_output) / 1e6
 
 
 def priced(table: Table, prices: str) -> pd.DataFrame:
-    """One row a scenario and replication: what it costs at this list, and what the API alone would."""
+    """One row per scenario and replication: its cost at this price list, and that of the API alone."""
     scenario, found = scenario_of(prices), []
     for row in table.frame.to_dict("records"):
         gpu, model, usages = read_usages(table.folder / row["digest"] / "usage.json")
@@ -122,7 +126,7 @@ def draw_cost(axes: Axes, found: pd.DataFrame, paper: Paper) -> None:
 
 
 def draw_margin(axes: Axes, found: pd.DataFrame, paper: Paper) -> None:
-    """What the API bill falls by with each further replica, an hour, against the rent."""
+    """Draw by how much each further replica lowers the API bill, in USD an hour, against its rent."""
     most = found["replicas"].max()
     steps = [paper.used_hours_fraction(n) * paper.usd_per_full_hour for n in range(1, most + 1)]
     axes.plot(range(1, most + 1), steps, color="#555555", linewidth=1.2, linestyle=(0, (4, 3)))

@@ -35,10 +35,8 @@ FLEETS = {
 }  # fmt: skip
 USD_PER_GPU_HOUR, OFFICE_HOURS_A_MONTH, HOURS_A_MONTH = 1.644, 220, 730  # article 003: 10 h on 22 days
 CLOSED = (3.0, 15.0)  # article 003's mid-tier API, input and output
-OPEN = (
-    0.10,
-    0.30,
-)  # OpenRouter, cheapest listed qwen/qwen3-32b, pydantic/genai-prices, as in conf/prices/market_2026.yaml
+# OpenRouter's cheapest qwen/qwen3-32b, from pydantic/genai-prices, as in conf/prices/market_2026.yaml.
+OPEN = (0.10, 0.30)
 
 
 def profile(night: float) -> list[float]:
@@ -68,8 +66,8 @@ def answer(play: Play, folder: Path) -> None:
                 parts.append(cheap.assign(fleet="timetable, open API at night", traffic=traffic, row=range(len(table))))
     table = pd.concat(parts, ignore_index=True)
     out_of_hours = table[table["fleet"] == "timetable, API at night"].set_index(["traffic", "row"])
-    at = pd.MultiIndex.from_frame(table[["traffic", "row"]])
-    table["out_of_hours"] = out_of_hours["api_request_fraction"].reindex(at).to_numpy()
+    traffic_and_row = pd.MultiIndex.from_frame(table[["traffic", "row"]])
+    table["out_of_hours"] = out_of_hours["api_request_fraction"].reindex(traffic_and_row).to_numpy()
     draw(table, folder / "cost_by_share_out_of_hours.png")
     columns = ["fleet", "traffic", "out_of_hours", "usd_per_month", "usd_per_month" + CI_SUFFIX, "usd_api"]
     columns += ["gpu_hours_paid", "cold_starts", "token_fraction_of_peak", "ttft_p99_s", "slo_attainment_fraction"]
@@ -83,7 +81,7 @@ def at_open_prices(played: Table) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """Lines: the office's week. Squares: Azure's code service."""
+    """Draw cost over the share out of hours: lines are the office's week, squares Azure's code service."""
     figure, (axes,) = panels("400 million tokens a month", width=8.2, height=5.0)
     office = table[table["traffic"] == "office"]
     for (fleet, rows), colour in zip(office.groupby("fleet", sort=False), PALETTE, strict=False):

@@ -41,7 +41,7 @@ ONE_SERVER = (  # a burst no busier than the mean is steady traffic
 
 
 def paid_fraction_and_wait_s(rate_per_s: float, service_s: float, timeout_s: float, setup_s: float):
-    """(share of time paid, mean wait) of one server with idle timeout and setup: Poisson arrivals, all else constant.
+    """(share of time paid, mean wait in s) of one server with idle timeout and setup: Poisson arrivals, all else fixed.
 
     Vacation-queue argument, after Takagi, Queueing Analysis I (1991).
     """
@@ -57,7 +57,7 @@ def draw_frontier(axes: Axes, rows: pd.DataFrame) -> None:
     """Cost against p99 TTFT of one burst length; a line joins the idle timeouts of one floor and cold start."""
     for (start, floor), line in rows.groupby(["cold_start", "scaling.min_replicas"], sort=False):
         line = line.sort_values("scaling.idle_timeout_s", key=lambda s: s.astype(float))
-        line = line.head(1) if int(floor) == MOST_REPLICAS else line  # nobody leaves
+        line = line.head(1) if int(floor) == MOST_REPLICAS else line  # The idle timeout has no effect: none may leave.
         colour = "#222222" if int(floor) == MOST_REPLICAS else STARTS[start][1]
         axes.plot(line["ttft_p99_s"], line["usd_per_day"], color=colour, linewidth=0.9, alpha=0.6)
         axes.errorbar(
@@ -100,14 +100,14 @@ def draw_closed_form(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def first_and_service_s(rows: pd.DataFrame) -> tuple[float, float]:
-    """(time to first token, time on the server) of a request alone: as most are, where the server seldom leaves."""
+    """(time to first token, time on the server), in s, of a request alone: from the row with the longest timeout."""
     slots, timeout_s = rows["engine.max_num_seqs"].astype(int), rows["scaling.idle_timeout_s"].astype(float)
     alone = rows[(slots == 1) & (timeout_s == timeout_s.max())].iloc[0]
     return float(alone["ttft_p50_s"]), float(alone["ttft_p50_s"] + alone["e2e_mean_s"] - alone["ttft_mean_s"])
 
 
 def setup_seconds(cold_start: str) -> float:
-    """A cold start without spread."""
+    """Seconds of a cold start without spread."""
     one = scenario(gpu="l4", cold_start=cold_start)
     return one.cold_start.median_s(weight_bytes_per_gpu(one.model, one.engine))
 

@@ -38,9 +38,9 @@ MOST_CALLS = 16
 
 
 def played(table: Table) -> pd.DataFrame:
-    """Per scenario: cost of a task and hit ratio, of the calls that finished within the window, whoever's they are.
+    """Per scenario: cost of a task and hit ratio, over all calls that finished within the window.
 
-    The node is paid all the time, so a task costs k calls at the rent of a second over calls per second.
+    The node is paid for all the time, so a task of k calls costs k * (rent per second) / (calls finished per second).
     """
     rows = []
     for row in table.frame.to_dict("records"):
@@ -65,7 +65,7 @@ def played(table: Table) -> pd.DataFrame:
 
 @cache
 def api_usd(model: str, cached: bool):
-    """Cost of a task of k calls at list price, on paper: all input in full, or all but what is new from the cache."""
+    """Cost of a task of k calls at list price, on paper: all input at the full price, or all repeated input cached."""
     tariff = scenario("+experiment=how_many_calls", model=model).prices.api.models[model]
     rates = (tariff.usd_per_mtok_input, tariff.usd_per_mtok_output, tariff.usd_per_mtok_cached_input)
     reuse = Reuse.EXACT_PREFIX if cached else Reuse.NONE
@@ -74,7 +74,7 @@ def api_usd(model: str, cached: bool):
 
 @cache
 def self_usd_on_paper(reuse: Reuse):
-    """A published throughput at 70 % of peak, all tokens alike, reused ones free: as cost articles reckon."""
+    """Cost of a task on paper, as cost articles reckon: a published throughput at 70 %, and reused tokens are free."""
     one = scenario("+experiment=how_many_calls")
     rent = one.prices.gpu.usd_per_gpu_s(one.gpu.name) * one.engine.tensor_parallel * HOUR_S
     rate = usd_per_mtok(rent, PUBLISHED_TOKENS_PER_S[one.model.name], 0.7)

@@ -84,7 +84,7 @@ def draw_use(axes: Axes, found: pd.DataFrame, every: pd.DataFrame, smooth: pd.Da
 
 
 def draw_cost(axes: Axes, found: pd.DataFrame, every: pd.DataFrame) -> None:
-    """What a million tokens cost in that fleet."""
+    """Draw the cost of a million tokens in the least fleet, over the number of customers."""
     means = draw_replications(axes, found, every, "usd_per_mtok_total", color=PALETTE[0], marker="o")
     for n, usd, replicas in zip(found["n"], means, found["replicas"], strict=True):
         axes.annotate(f"{replicas}", (n, usd), xytext=(6, 6), textcoords="offset points", size=9)

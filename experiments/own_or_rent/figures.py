@@ -51,9 +51,10 @@ def answer(play: Play, folder: Path) -> None:
         "token_fraction_of_peak",
         "batch_fill_fraction",
     ]
-    said = played[[*columns, "ttft_p99_s", "slo_attainment_fraction"]].assign(of_node=of_node, paid=paid)
-    said = said.assign(**{name: bill["usd_total"] for name, bill in bills.items()}, api=tokens * API_USD_PER_MTOK / 1e6)
-    print(said.T.to_string(float_format="{:.4g}".format))
+    shown = played[[*columns, "ttft_p99_s", "slo_attainment_fraction"]].assign(of_node=of_node, paid=paid)
+    usd = {name: bill["usd_total"] for name, bill in bills.items()}
+    shown = shown.assign(**usd, api=tokens * API_USD_PER_MTOK / 1e6)
+    print(shown.T.to_string(float_format="{:.4g}".format))
     for name in (name for name in METERED if name in bills):
         print(f"{name}: {crossing(of_node, paid, bills, name)}")
 
@@ -109,15 +110,16 @@ def own_from(words: tuple[str, ...]):
 
 
 def crossing(of_node: pd.Series, paid: pd.Series, bills: dict[str, pd.DataFrame], name: str) -> str:
-    """Where the bill of an owned node falls below this one: on paper by hours, and as played, between two loads."""
+    """The use from which an owned node is cheaper than plan `name`: on paper, and as played, between two loads."""
     more = (bills[name]["usd_total"] - bills["owned"]["usd_total"]).to_numpy()
-    said = f"on paper from {own_from(PLANS[name]).needed:.0%} of the hours"
+    on_paper = f"on paper from {own_from(PLANS[name]).needed:.0%} of the hours"
     for i in range(1, len(more)):
         if more[i - 1] < 0 <= more[i]:
             part = -more[i - 1] / (more[i] - more[i - 1])
             tokens, hours = (float(np.interp(part, [0, 1], both[i - 1 : i + 1])) for both in (of_node, paid))
-            return f"{said}, as played from {tokens:.0%} of the tokens, {hours:.0%} of the hours"
-    return f"{said}, as played {'everywhere' if more[0] >= 0 else 'nowhere up to ' + format(of_node.iloc[-1], '.0%')}"
+            return f"{on_paper}, as played from {tokens:.0%} of the tokens, {hours:.0%} of the hours"
+    where = "everywhere" if more[0] >= 0 else f"nowhere up to {of_node.iloc[-1]:.0%}"
+    return f"{on_paper}, as played {where}"
 
 
 if __name__ == "__main__":

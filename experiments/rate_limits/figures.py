@@ -12,7 +12,7 @@ from experiments.running import Play, main
 SMALL = {"replications": 1, "horizon_s": 300, "arrivals.exact_tasks": 300, "engine.max_num_seqs": 16}
 MEAN_TOKENS_PER_MINUTE = 82_000  # of this traffic, as in conf/experiment/rate_limits.yaml
 SHAPES = {"diurnal": "A weekday of chat", "bursty": "Bursts of four times the mean"}
-REPLICATIONS = {"diurnal": (), "bursty": ("replications=5",)}  # no two days have the same bursts
+REPLICATIONS = {"diurnal": (), "bursty": ("replications=5",)}  # Bursts differ from day to day: more replications.
 LIMITS = {"diurnal": (1, 1.25, 1.5, 2), "bursty": (1, 1.5, 2, 3, 4.5, 6)}
 """Tried with the API alone, over the mean use."""
 OVERFLOW_LIMITS = (0.25, 1)

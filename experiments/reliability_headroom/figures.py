@@ -38,10 +38,10 @@ def answer(play: Play, folder: Path) -> None:
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """What is kept of the SLO, and what it costs, over the spare replicas."""
+    """Draw SLO attainment and cost over the number of spare replicas."""
     figure, (kept, cost) = panels("Within the SLO", "What it costs")
     for i, (fleet, rows) in enumerate(table.groupby("fleet", sort=False)):
-        beside = rows["spare"] + 0.06 * (i - 1.5)  # fleets that cost the same stay visible
+        beside = rows["spare"] + 0.06 * (i - 1.5)  # Shifted, so that fleets that cost the same do not hide each other.
         for axes, key in ((kept, "slo_attainment_fraction"), (cost, "usd_per_mtok_total")):
             measured(axes, beside, rows[key], rows[key + CI_SUFFIX], rows["meets_slo"], PALETTE[i], label=fleet)
     kept.axhline(0.99, color="#666666", linewidth=1, linestyle="--")

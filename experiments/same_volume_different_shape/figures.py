@@ -25,7 +25,7 @@ ON_DEMAND = (
 
 
 def profile(hours: int) -> list[float]:
-    """Hours 0 to 23 of a day that brings its tasks in so many of them, from eight o'clock on; 18: as Azure's chat."""
+    """Relative rates of hours 0 to 23 of a day whose tasks arrive in `hours` hours from 8 on; 18: as Azure's chat."""
     points = [1 if 8 <= hour < 8 + hours or hours == 24 else 0 for hour in range(24)]
     if hours == 18:
         points = list(scenario(arrivals="diurnal").arrivals.profile)

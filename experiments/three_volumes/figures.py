@@ -40,14 +40,14 @@ ON_DEMAND = (
 
 
 def rates(volumes: Sequence[float]) -> list[float]:
-    """Requests per second that carry so many billions of tokens a month."""
+    """Requests per second that carry the given volumes, in billions of tokens a month."""
     lengths = scenario().lengths
     per_request = lengths.mean_input_tokens + lengths.mean_output_tokens
     return [round(volume * BILLION / MONTH_S / per_request, 5) for volume in volumes]
 
 
 def answer(play: Play, folder: Path) -> None:
-    """Play every fleet, draw the picture, print what was measured and where the lines meet on paper."""
+    """Play every fleet, draw the picture, print the table and the break-even volumes on paper."""
     parts = []
     for gpu, volumes, replicas, horizon_s in play.some(FLEETS):
         axes = {"arrivals.rate_per_s": rates(volumes), "gpu": [gpu], "scaling.n_replicas": replicas}
@@ -61,7 +61,7 @@ def answer(play: Play, folder: Path) -> None:
     table["volume"] = (table["input_tokens"] + table["output_tokens"]) * windows_per_month
     peaks = {gpu: peak_tokens_per_month(rows) for gpu, rows in table[table["fleet"] == "always on"].groupby("gpu")}
     draw(table, peaks, folder / "cost_of_volume.png")
-    tell(table, peaks)
+    print_answer(table, peaks)
 
 
 def peak_tokens_per_month(rows: pd.DataFrame) -> float:
@@ -126,8 +126,8 @@ def monthly_rent(gpu: str) -> float:
     return GPUS_PER_REPLICA * USD_PER_GPU_HOUR[gpu] * MONTH_S / HOUR_S
 
 
-def tell(table: pd.DataFrame, peaks: dict[str, float]) -> None:
-    """What was measured, and on paper where a fleet meets the API at one, three and five times the rent."""
+def print_answer(table: pd.DataFrame, peaks: dict[str, float]) -> None:
+    """Print the table, and the break-even volumes on paper at one, three and five times the rent."""
     columns = ["fleet", "gpu", "volume", "scaling.n_replicas", "scaling.idle_timeout_s", "usd_per_month"]
     columns += ["usd_per_mtok_total", "token_fraction_of_peak", "ttft_p99_s", "slo_attainment_fraction", "meets_slo"]
     print(table.reindex(columns=columns).to_string(index=False, float_format="{:.4g}".format))

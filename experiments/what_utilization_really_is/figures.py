@@ -54,7 +54,7 @@ def answer(play: Play, folder: Path) -> None:
         axes.set_xticks([1, 2, 4, 8, 16, 30], ["1", "2", "4", "8", "16", "30"])
         axes.minorticks_off()
     save(figure, folder / "three_utilizations.png")
-    tell(table)
+    print_answer(table)
 
 
 def draw_cost(axes: Axes, table: pd.DataFrame) -> None:
@@ -76,19 +76,19 @@ def draw_cost(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def output_tokens_per_request(table: pd.DataFrame) -> float:
-    """Mean over all scenarios."""
+    """Mean output tokens of a finished request, over all scenarios."""
     return float(table["output_tokens"].sum() / table["requests_finished"].sum())
 
 
 def peak_output_tokens_per_s(table: pd.DataFrame) -> float:
-    """What the saturated card gives, of output alone; from the scenario that used it most."""
+    """Output tokens per second of the saturated card, computed from the scenario that used it most."""
     full = table.loc[table["token_fraction_of_peak"].idxmax()]
     per_s = USD_PER_GPU_HOUR / HOUR_S / full["usd_per_mtok_output"] * 1e6
     return float(per_s / full["token_fraction_of_peak"])
 
 
-def tell(table: pd.DataFrame) -> None:
-    """The table, and the highest load of every shape that meets the SLO."""
+def print_answer(table: pd.DataFrame) -> None:
+    """Print the table, and the highest load of every shape that meets the SLO."""
     columns = ["factor", "rate", "usd_per_mtok_output", *KINDS, "ttft_p99_s", "slo_attainment_fraction", "meets_slo"]
     print(table[columns].to_string(index=False, float_format="{:.3f}".format))
     print(f"saturated: {peak_output_tokens_per_s(table):.0f} output tokens per second")
