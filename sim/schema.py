@@ -110,7 +110,7 @@ class Config(BaseModel):
 
 
 def _numbers(pairs: Iterable[tuple[tuple[Any, ...], Any]]) -> Iterator[tuple[tuple[Any, ...], float]]:
-    """Every number of plain data with its path; nested configs have checked theirs."""
+    """Every number of plain data with its path; those of nested configs are left out, as they are checked already."""
     for path, value in pairs:
         if isinstance(value, int | float) and not isinstance(value, bool):
             yield path, value

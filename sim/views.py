@@ -1,4 +1,4 @@
-"""What a policy may see of the world: live, read-only views. A policy reads them and decides; it changes nothing."""
+"""What a policy may see of a run: live, read-only views. A policy reads them and decides; it changes nothing."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class ReplicaView(Protocol):
 
     @property
     def prefill_tokens_ahead(self) -> int:
-        """Prompt tokens to compute before a newcomer's: those it has taken in, less what is computed or cached now."""
+        """Prompt tokens that a new prompt waits for: those of accepted requests that are not computed or cached yet."""
 
     def prefill_s(self, tokens: int) -> float:
-        """How long it would take to compute so many tokens of prompts after the step under way, beside its batch."""
+        """Seconds to compute `tokens` prompt tokens once the step under way has ended, beside the sequences it runs."""
 
     @property
     def is_blocked(self) -> bool:
-        """The first of its waiting requests waits for a slot or for memory, not for its turn to be computed."""
+        """Whether the first of its waiting requests waits for a slot or for KV memory, not just for the next step."""
 
     @property
     def kv_used_fraction(self) -> float:
@@ -48,14 +48,14 @@ class ReplicaView(Protocol):
 
     @property
     def kv_filled_fraction(self) -> float:
-        """Share of KV memory that holds anything, in use or left behind for prompts that begin alike, in [0, 1]."""
+        """Share of KV memory that is not empty: held by running sequences or kept as prefix cache, in [0, 1]."""
 
     @property
     def prefix_cache_tokens(self) -> int:
         """Tokens whose KV a new prompt could reuse on this replica now. Not O(1)."""
 
     def cached_tokens(self, segments: tuple[Segment, ...]) -> int:
-        """How many leading tokens of such a prompt its prefix cache holds now."""
+        """How many leading tokens of a prompt with these segments its prefix cache holds now."""
 
 
 class FleetView(Protocol):
@@ -102,7 +102,8 @@ class FleetView(Protocol):
         """Integral of `n_outstanding` over time so far; its differences are time averages over any window. O(1)."""
 
     def replica_requests_per_s(self, input_tokens: float, output_tokens: float, itl_s: float) -> float:
-        """What one replica serves of such requests with a mean time between tokens of `itl_s` (sim/engine/capacity)."""
+        """Requests per second that one replica serves at a mean time between tokens of `itl_s`, if all have these mean
+        lengths in tokens (sim/hardware/capacity)."""
 
     @property
     def n_idle(self) -> int:
@@ -110,7 +111,7 @@ class FleetView(Protocol):
 
     @property
     def oldest_wait_s(self) -> float:
-        """How long the first request of the queue a newcomer would join has waited; 0 without one."""
+        """Seconds that the first request has waited in the queue that a new one would join; 0 if the queue is empty."""
 
     @property
     def next_ready_s(self) -> float | None:
@@ -120,8 +121,8 @@ class FleetView(Protocol):
     def predicted_wait_s(self) -> float:
         """The fleet's own estimate of how long a request sent now would wait before a replica begins it.
 
-        With a replica ready, `oldest_wait_s`: the delay of the request at the head of the line is a good predictor of a
-        newcomer's (Ibrahim and Whitt, 2009). With none, the expected time until one is ready.
+        With a replica ready, `oldest_wait_s`: the delay of the request at the head of the line is a good predictor of
+        that of a new one (Ibrahim and Whitt, 2009). With none, the expected time until one is ready.
         """
 
     @property
@@ -152,7 +153,7 @@ class ApiView(Protocol):
 
 
 class SystemView(Protocol):
-    """All a router sees. Either side may be absent."""
+    """All that a router sees; None for a fleet or an API that the scenario does not have."""
 
     now_s: float
     fleet: FleetView | None

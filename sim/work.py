@@ -1,4 +1,4 @@
-"""The nouns that travel: a Task is drawn once and never changes; a Request is one of its calls on its way."""
+"""The nouns of a run: a Task is drawn once and never changes; a Request is one of its calls on its way."""
 
 # Compiled: every event passes through this module (see sim.hot_path).
 
@@ -18,12 +18,12 @@ Two prompts whose leading segments agree share those tokens, and so may share th
 class Call(NamedTuple):
     """One model call of a task.
 
-    `wait_s` is the tool or human time between the previous call's end and this call; `least_gap_s` is the least between
-    their arrivals, as logs have it that know no ends: the later of the two decides. `segments` says which leading
-    prompt tokens other prompts may share (they may cover less than `input_tokens`; the rest is unique).
+    `wait_s` is the tool or human time between the previous call's end and this call. `least_gap_s` is the least time
+    between their arrivals, for logs that hold no ends; the later of the two moments counts. `segments` are the leading
+    prompt tokens that other prompts may share (they may cover less than `input_tokens`; the rest is unique).
     `extends_prefix` says that the generated tokens continue the stream of the last segment, as in an agent loop whose
-    next prompt repeats this one and its answer; the segments then cover the whole prompt. `api_quantiles` are this
-    call's own luck with an API, (time to first token, speed), each uniform in (0, 1). Tokens are `int`, not numpy's.
+    next prompt repeats this one and its answer; the segments then cover the whole prompt. `api_quantiles` are the
+    uniform draws in (0, 1) of this call's time to first token and speed at an API. Tokens are `int`, not numpy's.
     """
 
     input_tokens: int
@@ -50,15 +50,17 @@ def returning_tokens(previous: Call, call: Call) -> int:
     >>> [returning_tokens(first, Call(n, 3, segments=((key, n),))) for key, n in (("t", 20), ("t", 11), ("u", 20))]
     [12, 11, 0]
     """
-    there, here = previous.segments, call.segments
-    if previous.extends_prefix and here and there[-1][0] == here[-1][0]:  # the rule; a stream follows the same streams
-        own = there[-1][1]  # the last token generated is never computed
-        return previous.input_tokens - own + min(own + previous.output_tokens - 1, here[-1][1])
+    before, now = previous.segments, call.segments
+    if previous.extends_prefix and now and before[-1][0] == now[-1][0]:
+        # The usual case, without a loop: equal last streams follow equal streams. Of the answer, all tokens but the
+        # last are in KV memory, since the last one generated is never computed.
+        last_tokens = before[-1][1]
+        return previous.input_tokens - last_tokens + min(last_tokens + previous.output_tokens - 1, now[-1][1])
     shared = 0
-    for i, ((key, tokens), (wanted_key, wanted)) in enumerate(zip(there, here, strict=False)):
+    for i, ((key, tokens), (wanted_key, wanted)) in enumerate(zip(before, now, strict=False)):
         if key != wanted_key:
             break
-        if previous.extends_prefix and i + 1 == len(there):
+        if previous.extends_prefix and i + 1 == len(before):
             tokens += previous.output_tokens - 1
         shared += min(tokens, wanted)
         if tokens != wanted:
@@ -76,7 +78,7 @@ class TaskProfile(NamedTuple):
     expected_calls: tuple[float, ...] = ()
 
     def calls_to_come(self, calls_made: int) -> float:
-        """Mean number of calls still to come, at least one, of a task that has made so many; 1 if nothing is known.
+        """Mean number of calls still to come, at least 1, of a task that has made `calls_made`; 1 if nothing is known.
 
         >>> half_of_one_half_of_five = TaskProfile("mixed", (3.0, 5.0, 5.0, 5.0, 5.0))
         >>> [half_of_one_half_of_five.calls_to_come(made) for made in (0, 1, 4)]
@@ -104,7 +106,7 @@ class Task(NamedTuple):
 
 
 class Backend(IntEnum):
-    """Who serves a request."""
+    """The two kinds of server of a request."""
 
     FLEET = 0
     API = 1
@@ -154,19 +156,19 @@ class PreviousCall(NamedTuple):
 
 
 class Losses:
-    """What the loss of replicas has done to a request: how often, what is left of it, and where it had been.
+    """The effect of lost replicas on a request: how often one was lost, what was kept, and where the request had been.
 
-    `stays`: (pool, replica_id, from, to) of every stay in a batch that was cut short.
+    `stays`: (pool, replica_id, from, to), in s, of every stay in a batch that a loss cut short.
     """
 
     __slots__ = ("retries", "generated_tokens", "computed_tokens", "lost_s", "resumed_s", "stays")
 
     def __init__(self) -> None:
         self.retries = 0
-        self.generated_tokens = 0  # that the client has and need not be generated again
-        self.computed_tokens = 0  # in the KV memory that was lost
+        self.generated_tokens = 0  # output tokens that the client has, so that they are not generated again
+        self.computed_tokens = 0  # tokens whose KV was in the memory of the lost replica
         self.lost_s = 0.0
-        self.resumed_s: float | None = None  # when another replica went on with it; None until then
+        self.resumed_s: float | None = None  # when another replica admitted it; None until then
         self.stays: list[tuple[int, int, float, float]] = []
 
 
@@ -226,7 +228,7 @@ class Request:
         self.recomputed_tokens = 0
         self.cold_start_wait_s = 0.0
         self.prefill_replica_id = -1  # where its prompt was computed, if not where it is decoded
-        self.decode_admitted_s: float | None = None  # when the other replica went on with it
+        self.decode_admitted_s: float | None = None  # when the decoding replica admitted it, if another one prefilled
         self.losses: Losses | None = None
         self.cache_write_tokens = 0  # of its prompt, into the prompt cache of an API
         self.api_extra: ApiExtra | None = None

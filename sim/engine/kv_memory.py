@@ -209,7 +209,7 @@ class KvMemory:
         extents[blocks_before] -= 1
         if not extents[blocks_before]:
             del extents[blocks_before]
-        extents[blocks] = 1  # No other sequence holds as many, since so many were not resident until now.
+        extents[blocks] = 1  # No other sequence holds `blocks` blocks: that many were not resident before.
         hold.blocks = blocks
         return moved_blocks
 

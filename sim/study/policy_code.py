@@ -1,7 +1,7 @@
 """Which code, beside the program's own, a scenario's numbers depend on: classes of plug-ins, notebooks and scripts.
 
-The folder of a scenario is named after its configuration and the program. A policy of one's own is neither, so what
-its class computes is described here, as exactly as Python allows, and becomes a part of the name.
+The folder of a scenario is named after its configuration and the program. The class of a user's own policy is neither,
+so its code is described here, as exactly as Python allows, and becomes a part of the name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PLAIN = (int, float, complex, str, bytes, bool, type(None))
 
 
 class Undescribable(Exception):
-    """The code of a class depends on something of which nobody can say whether it has changed."""
+    """The code of a class depends on an object that cannot be described, so a change of it would go unnoticed."""
 
 
 def code_of(scenario: Config) -> dict[str, str]:

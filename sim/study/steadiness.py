@@ -1,4 +1,4 @@
-"""What a reader should know of a run's time span: does it settle, has it settled, and is it representative?"""
+"""Notes on the time span of a run: whether it is stationary, long enough to forget its start, and representative."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _MATERIAL = 0.02
 """Effects below this are not worth a note."""
 
 _SOME_REPLICATIONS = 3
-"""From here on, a slow beginning of bursty traffic is told apart from a quiet one by its interval."""
+"""The fewest replications of bursty traffic whose interval can tell an empty start from a quiet spell."""
 
 
 class Steadiness:
-    """Collects from each replication what its notes need: a curve of a few hundred points, not the run."""
+    """Collects from each replication the data of its notes: a curve of a few hundred points, not the whole run."""
 
     def __init__(self, scenario: Scenario):
         self._scenario = scenario
@@ -41,7 +41,7 @@ class Steadiness:
         self._moment_zero = MONDAY
 
     def add(self, facts: Facts) -> None:
-        """Take note of one replication."""
+        """Add one replication."""
         self._window, self._moment_zero = facts.window, facts.moment_zero
         self._curves.append(_number_inside(facts))
         load = _offered_load(self._scenario, facts)
@@ -159,7 +159,10 @@ def _offered_load(scenario: Scenario, facts: Facts) -> float | None:
 
 
 def _warmup_note(arrivals: Source, curves: np.ndarray, window: Window) -> str:
-    """What MSER-5 says of the curves' mean over replications, where that is later than the warm-up and matters."""
+    """A note if MSER-5, on the mean curve over replications, leaves out more than the warm-up and it matters; or ''.
+
+    `curves` is float64[replications, _BINS]: requests in the system, per bin of the time up to the horizon.
+    """
     fluctuates = isinstance(arrivals, MarkovModulated)
     if not isinstance(arrivals, (Steady, MarkovModulated, ClosedLoop)) or (
         fluctuates and len(curves) < _SOME_REPLICATIONS

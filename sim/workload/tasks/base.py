@@ -57,7 +57,7 @@ class Tasks(Choice):
     2. Every task has at least one call. Input and output tokens are >= 1. Waits are >= 0, those of first calls 0.
     3. Where `extends_prefix` holds, each later prompt has more tokens than the prompt and the answer before it
        together, or its context was compacted and the last of its segments has another key.
-    4. The segments of a prompt (key, tokens) hold at most its input tokens, exactly so many where `extends_prefix`
+    4. The segments of a prompt (key, tokens) hold at most its input tokens, and exactly these where `extends_prefix`
        holds. No two tasks share a key, but for `SHARED_KEY`: the text that all tasks begin with.
     5. `mean_calls_per_task` is the mean of what `draw` returns; 160 000 tasks come within 10 %.
     6. Optional: with a field `max_context_tokens` no call has more input and output tokens together.
