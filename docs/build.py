@@ -178,16 +178,33 @@ def logs_page() -> str:
     )
 
 
+def signature_of(name: str, function: typing.Callable[..., typing.Any]) -> str:
+    """The call with its types, on one line, or one parameter a line where that would be too long."""
+    signature = inspect.signature(function)
+    parameters, has_star = [], False
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not has_star:
+            parameters.append("*")
+        has_star |= parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)
+        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+        parameters.append(f"{stars}{parameter.name}: {parameter.annotation}{default}")
+    line = f"sim.{name}({', '.join(parameters)}) -> {signature.return_annotation}"
+    if len(line) <= 90:
+        return line
+    lines = (f"    {parameter}," for parameter in parameters)
+    return "\n".join([f"sim.{name}(", *lines, f") -> {signature.return_annotation}"])
+
+
 def python_page() -> str:
     """Every public name of `sim` with its docstring, from the code; the examples are tried by a test."""
     text = "# Python\n\nEvery name of `import sim`. To begin with: the notebook examples/quickstart.ipynb.\n"
     for name in sorted(sim.__all__, key=lambda name: (name[0].isupper(), name)):
         documented = getattr(sim, name)
         is_class = isinstance(documented, type)
-        arguments = "" if is_class else str(inspect.signature(documented)).replace("'", "")
         prose, _, example = (inspect.getdoc(documented) or "").partition("\n>>> ")
         prose = re.sub(r"\n\n +", "\n\n", prose.strip()).replace("<", "&lt;")
-        text += f"\n## sim.{name}\n\n" + (f"```text\nsim.{name}{arguments}\n```\n\n" if arguments else "")
+        text += f"\n## sim.{name}\n\n" + ("" if is_class else f"```text\n{signature_of(name, documented)}\n```\n\n")
         text += f"{prose}\n\n```python-console\n>>> {example.strip()}\n```\n"
     return text
 

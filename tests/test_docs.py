@@ -47,7 +47,8 @@ def run(words: list[str], folder: Path, code: Path) -> str:
 
 
 def commands(page: Path) -> list[list[str]]:
-    lines = "\n".join(block.text for block in blocks(page) if block.language == "bash").splitlines()
+    text = "\n".join(block.text for block in blocks(page) if block.language == "bash")
+    lines = text.replace("\\\n", " ").splitlines()
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
