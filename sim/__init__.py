@@ -5,7 +5,7 @@ seconds, leave behind an append-only book of facts, and only then does anyone sp
 
 From Python: `scenario` describes, `simulate` plays once, `replicate` several times, `sweep` every combination of some
 values, `load` reads what is done. A policy of one's own derives from a base below and is given as it is:
-`scenario(placement=Mine())`.
+`scenario(placement=MostCached())`.
 
 >>> import sim
 >>> base = sim.scenario("arrivals=bursty", "lengths=fixed", horizon_s=600, **{"arrivals.rate_per_s": 0.2})

@@ -1,4 +1,4 @@
-"""Scenario: all that one simulation needs to know, typed and checked; `parse` is the one door into the program."""
+"""Scenario: all that one simulation needs to know, typed and checked; only `parse` lets configuration in."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Queue(Config):
     max_requests_per_replica: int | None = Field(
         None,
         ge=1,
-        description="in a replica at once, the rest wait in the fleet's queue; None: engine.max_num_seqs, "
+        description="requests in a replica at once, the rest wait in the fleet's queue; null: engine.max_num_seqs, "
         "or any number if the engine refuses some itself (engine.max_queue)",
     )
     max_waiting_requests: int | None = Field(
-        None, ge=0, description="in the fleet's queue at once, the rest are refused; None: any number"
+        None, ge=0, description="requests in the fleet's queue at once, further ones are refused; null: any number"
     )
     patience_s: float | None = Field(
-        None, gt=0, description="a client whose request has not begun after this long gives up; None: never"
+        None, gt=0, description="seconds after which a client gives up if service has not begun; null: never"
     )
 
 
@@ -71,29 +71,29 @@ def _a_moment(text: str) -> str:
 
 
 class Output(Config):
-    """What is written beside summary.json and config.yaml. A single run writes all of it; a sweep what is asked for."""
+    """The files beside summary.json and config.yaml. A single run writes all of them; a sweep those asked for."""
 
-    dir: str = "outputs"
-    study: str | None = Field(None, description="folder of a sweep below dir; None: named after what is varied")
-    folder: str | None = Field(None, description="of one scenario of a sweep below study; the sweep sets it")
-    requests: bool = False
-    spans: bool = False
-    figures: bool = False
+    dir: str = Field("outputs", description="folder of all results")
+    study: str | None = Field(None, description="folder of a sweep below dir; null: named after what is varied")
+    folder: str | None = Field(None, description="folder of one scenario of a sweep below study; the sweep sets it")
+    requests: bool = Field(False, description="requests.parquet, one row per request, also of a sweep's scenarios")
+    spans: bool = Field(False, description="spans.parquet, one row per stretch of a replica's life, likewise")
+    figures: bool = Field(False, description="timeline.png, likewise")
 
 
 AUTO = "auto"
 
 
 class Study(Config):
-    """How sure to be, where `replications` is auto."""
+    """The precision at which replications=auto stops."""
 
     precision: dict[str, Annotated[float, Field(gt=0)] | None] = Field(
         {"usd_total": 0.02, "slo_attainment_fraction": 0.002},
-        description="half-width of the 95 % interval of each of these metrics that is narrow enough: for fractions "
-        "absolute, else relative to the metric; of slo_attainment_fraction a decided SLO judgement is enough, too; "
-        "null = not asked for",
+        description="half-width of the 95 % interval that is narrow enough, by metric: absolute for fractions, else "
+        "relative to the metric; for slo_attainment_fraction a decided SLO judgement is enough, too; null: not asked "
+        "for",
     )
-    max_replications: int = Field(100, ge=1, description="replications at most, whatever the precision by then")
+    max_replications: int = Field(100, ge=1, description="most replications, even if the precision is not reached")
 
     @field_validator("precision")
     @classmethod
@@ -111,9 +111,9 @@ class Scenario(Config):
     """One question: this traffic, on this fleet or API, at these prices, judged by this SLO.
 
     The run lasts `horizon_s` (None: as long as a replayed log, or until a closed loop has done its tasks), then up to
-    `drain_s` more so that the tasks that began before can end. The tasks that begin between `warmup_s` and the horizon
-    are reported on, with all their calls; paid for are the GPU seconds between these two, and those that work goes on
-    after them.
+    `drain_s` more so that the tasks that began before can end. Reported are the tasks that begin between `warmup_s` and
+    the horizon, with all their calls. Paid for are the GPU seconds between `warmup_s` and the horizon, and those after
+    the horizon in which requests are served.
 
     >>> import sim
     >>> base = sim.scenario("gpu=l4", horizon_s=3600)
@@ -121,42 +121,48 @@ class Scenario(Config):
     ('l4', 'l40s')
     """
 
-    name: Annotated[str, AfterValidator(_name_of_a_folder)] = "scenario"
-    seed: int = Field(0, ge=0)
+    name: Annotated[str, AfterValidator(_name_of_a_folder)] = Field(
+        "scenario", description="begins the name of a single run's folder"
+    )
+    seed: int = Field(0, ge=0, description="of all random streams: the same seed plays the same run")
     replications: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         1,
         description="independent repetitions, each with its own random streams; auto: as many as study.precision needs",
     )
-    study: Study = Study()
+    study: Study = Field(Study(), description="the precision at which replications=auto stops")
     starts_at: Annotated[str, AfterValidator(_a_moment)] | None = Field(
         None,
         description="date, time and zone of second 0, such as 2026-03-02T00:00 Europe/Berlin (no zone: UTC), off which "
-        "all hours and weekdays are read; None: as a dated log says, else 2024-05-13T00:00 UTC, a Monday",
+        "all hours and weekdays are read; null: as a dated log says, else 2024-05-13T00:00 UTC, a Monday",
     )
-    horizon_s: float | None = Field(None, gt=0, description="None: as long as the traffic lasts")
-    warmup_s: float = Field(0.0, ge=0)
-    drain_s: float = Field(3600.0, ge=0)
-    arrivals: OneOf[Source]
-    lengths: OneOf[Lengths]
-    tasks: OneOf[Tasks]
-    gpu: Gpu
-    model: Model
-    engine: Engine
-    scaling: OneOf[Scaler]
-    cold_start: OneOf[ColdStarts]
-    victim: OneOf[Victim] = LongestIdle()
-    reliability: Reliability = Reliability()
-    routing: OneOf[Router]
-    placement: OneOf[Placement]
-    disaggregation: Disaggregation | None = Field(None, description="prefill on replicas of its own; None: on any")
+    horizon_s: float | None = Field(
+        None, gt=0, description="seconds in which tasks may begin; null: as long as the traffic lasts"
+    )
+    warmup_s: float = Field(0.0, ge=0, description="seconds at the beginning that are simulated but not reported")
+    drain_s: float = Field(3600.0, ge=0, description="most seconds after the horizon for tasks to end")
+    arrivals: OneOf[Source] = Field(description="when tasks begin")
+    lengths: OneOf[Lengths] = Field(description="input and output tokens of a call")
+    tasks: OneOf[Tasks] = Field(description="the calls of a task: how many, with what waits and shared prefixes")
+    gpu: Gpu = Field(description="the card")
+    model: Model = Field(description="the model served")
+    engine: Engine = Field(description="the flags and the step time of the serving engine")
+    scaling: OneOf[Scaler] = Field(description="how many replicas there are")
+    cold_start: OneOf[ColdStarts] = Field(description="how long a replica takes to start")
+    victim: OneOf[Victim] = Field(LongestIdle(), description="the replica to release when there are too many")
+    reliability: Reliability = Field(Reliability(), description="failures of GPUs, and spot GPUs that are taken back")
+    routing: OneOf[Router] = Field(description="whether a request goes to the fleet or to the API")
+    placement: OneOf[Placement] = Field(description="the replica that a request goes to")
+    disaggregation: Disaggregation | None = Field(
+        None, description="prefill on replicas of its own; null: each replica does both"
+    )
     pools: dict[PoolName, Pool] = Field(
-        {}, description="behind the first, which the keys above describe; in order of preference"
+        {}, description="further pools of replicas, in order of preference; the keys above describe the first pool"
     )
-    queue: Queue = Queue()
-    api: OneOf[ApiChoice]
-    prices: Prices
-    slo: Slo
-    output: Output = Output()
+    queue: Queue = Field(Queue(), description="how requests wait for a replica")
+    api: OneOf[ApiChoice] = Field(description="the pay-per-token provider: speed, limits and outages")
+    prices: Prices = Field(description="what GPUs, tokens and overhead cost")
+    slo: Slo = Field(description="limits on a request, and the share of requests that must keep them")
+    output: Output = Field(Output(), description="where results go, and which")
 
     _composition: Composition | None = PrivateAttr(None)
     """How `scenario` composed it, for `replace` and for sweeps; None if it was parsed from plain data."""
@@ -198,14 +204,14 @@ class Scenario(Config):
         return isinstance(self.api, ApiProvider)
 
     def of_pool(self, name: str) -> Scenario:
-        """This scenario with the hardware, scaling and losses of one of its `pools`, where that has its own."""
+        """This scenario with the hardware, scaling and losses that one of its `pools` has of its own."""
         pool = self.pools[name]
         own = {key: getattr(pool, key) for key in Pool.model_fields if key in Scenario.model_fields}
         return self.model_copy(update={key: value for key, value in own.items() if value is not None})
 
     @property
     def max_context_tokens(self) -> int:
-        """Input and output that one request may have: longer ones are refused, by replicas and API alike."""
+        """Most tokens of one request, input and output together: replicas and API refuse longer ones."""
         return max_context_tokens(self.model, self.engine)
 
     @property
@@ -295,7 +301,7 @@ def scenario(*overrides: str, **keys: Any) -> Scenario:
 
     `overrides` are words such as `"arrivals=bursty"` or `"slo.ttft_s=1.5"`. `keys` are the same keys with Python
     values; a dotted key is given as `**{"slo.ttft_s": 1.5}`. A value may be an object, such as a policy of one's own:
-    `placement=Mine()`. What is not given is as in conf/config.yaml.
+    `placement=MostCached()`. Keys that are not given are as in conf/config.yaml.
 
     >>> scenario("arrivals=bursty", "fleet=scale_to_zero", horizon_s=7200)
     <Scenario bursty_on_scale_to_zero: llama_3_1_8b on h100_sxm, horizon_s=7200, seed=1, replications=1>
@@ -315,7 +321,7 @@ class PlannedPool(NamedTuple):
 
     name: str
     scenario: Scenario
-    on_demand_of: int | None = None  # place in the list of the spot pool whose missing replicas these stand in for
+    on_demand_of: int | None = None  # index in the list of the spot pool whose missing replicas this pool replaces
 
 
 def compose_config(*overrides: str) -> DictConfig:
