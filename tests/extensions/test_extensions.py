@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ADDED = Path(__file__).with_name("added")
 CLASSES = sorted(ADDED.glob("sim/**/*.py"))
 FILES = {path.parent.name: path.stem for path in sorted(ADDED.glob("conf/*/*.yaml"))}
+KINDS_OF_PRICES = ["flat", "one_price", "gateway_fee"]
 RUN = [f"{group}={name}" for group, name in FILES.items()]
 RUN += ["api=ideal", "horizon_s=120", "model=llama_3_1_8b", "gpu=h100_sxm", "output.figures=false"]
 
@@ -42,7 +44,10 @@ def assert_played(folder: Path) -> None:
     for group in set(FILES) - {"prices", "engine"}:
         kind = yaml.safe_load((ADDED / "conf" / group / f"{FILES[group]}.yaml").read_text())["kind"]
         assert config["scaling" if group == "fleet" else group]["kind"] == kind
-    assert config["prices"]["gpu"]["kind"] == "flat" and config["engine"]["step_time"]["kind"] == "clockwork"
+    assert [config["prices"][part]["kind"] for part in ("gpu", "api", "overhead")] == KINDS_OF_PRICES
+    assert config["engine"]["step_time"]["kind"] == "clockwork"
+    billed = set(pd.read_csv(summary.with_name("bill.csv"))["item"])
+    assert "overhead: gateway" in billed
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,8 @@ class ApiTariff(Choice):
     1. `rates(model)` returns TokenRates for every model in `priced_models`, and for any other raises ConfigError that
        names the key, the model and the models that have a price. Where `priced_models` is None, every model has rates.
     2. `lines` of a usage in which the API served no request is [].
-    3. No line has a negative quantity or negative USD. The items begin with "api ".
+    3. No line has a negative quantity or negative USD. The items begin with "api "; of use there are at least the
+       items "api input" and "api output", which `Rates.items` makes.
     4. The quantities of the lines in Mtok add up to all input and output tokens that the API finished.
     5. The lines of two adjoining windows add up to those of both together, and so do those of single applications.
 
