@@ -132,7 +132,7 @@ def day_of_traffic(
 
 
 def part_of(facts: Facts, start_s: float, end_s: float) -> Facts:
-    """The same book, had nobody come after `end_s`, a quiet moment, and read from `start_s` on."""
+    """The same book without the arrivals after `end_s`, a quiet moment, and read from `start_s` on."""
     came = facts.requests["arrived_s"] < end_s
     begun = facts.spans["start_s"] < end_s
     spans = {name: column[begun] for name, column in facts.spans.items()}

@@ -28,7 +28,7 @@ def all_times(arrivals, seed, horizon_s):
 
 
 def expecting(arrivals: Arrivals, n: float) -> float:
-    """The horizon in which so many tasks are expected."""
+    """The horizon in which this many tasks are expected."""
     return n / arrivals.mean_rate_per_s
 
 

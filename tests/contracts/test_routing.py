@@ -36,7 +36,7 @@ class Frozen(SimpleNamespace):
 
 
 class OracleRead(AssertionError):
-    """A policy read what nobody can know beforehand."""
+    """A policy read what cannot be known beforehand."""
 
 
 class BlindCall:

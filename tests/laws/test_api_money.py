@@ -61,7 +61,7 @@ def test_the_bill_is_that_of_the_tokens_on_record(trouble):
 
 
 def test_hedging_costs_what_its_losers_cost_and_changes_no_other_line():
-    """A cancelled loser is paid its prompt alone. Without a prompt cache: that knows when somebody came last."""
+    """A cancelled loser is paid its prompt alone. Without a prompt cache, whose hits depend on what was sent before."""
     plain, hedged = (run("api.prompt_cache=null", *words)[2] for words in ([], ["+api.hedge.after_s=0.6"]))
     lost = hedged.index.str.contains("lost hedges")
     assert hedged[~lost].to_dict() == pytest.approx(plain.to_dict())
@@ -69,7 +69,7 @@ def test_hedging_costs_what_its_losers_cost_and_changes_no_other_line():
 
 
 def test_outages_change_nothing_for_whom_they_do_not_touch():
-    """Common random numbers: the tasks, and the latencies of whom no outage meets, are the same."""
+    """Common random numbers: the tasks are the same, and so are the latencies of requests that meet no outage."""
     calm, rough = run()[1].requests, run(*TROUBLE["outages"])[1].requests_in_full
 
     def by_task(table, rows):

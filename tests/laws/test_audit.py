@@ -130,7 +130,7 @@ REQUEST_VIOLATIONS = {
 def test_broken_requests_are_named(law):
     cells = dict(REQUEST_VIOLATIONS[law])
     facts = dataclasses.replace(quiet_book().facts(), tasks_started=cells.pop("tasks_started", 2))
-    if law.startswith("a busy replica"):  # the second request comes at 33, the first left at 32: nobody for a second
+    if law.startswith("a busy replica"):  # no request from 32, when the first leaves, to 33
         cells["arrived_s"] = cells["task_arrived_s"] = (1, 33.0)
     with pytest.raises(AuditError) as error:
         audit(broken(facts, **cells))

@@ -16,7 +16,7 @@ from tests.proofs.worlds import Metric, draws
 
 CAP = 400
 TYPICAL = 25
-"""Precision is asked for such that plain t, had it one look, would need about so many replications."""
+"""The precision asked for is such that plain t, with one look, would need about this many replications."""
 
 
 class Coverage(NamedTuple):

@@ -15,7 +15,7 @@ CALLS = 10_000
 MOST = 100
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
-"""Attained fractions of so many replications."""
+"""Attained fractions of these numbers of replications."""
 
 
 class World(NamedTuple):

@@ -224,7 +224,7 @@ class SteppingEngine:
         return [request]
 
     def duration_s(self, step: list[tuple[Sequence, int]]) -> float:
-        """How long the step takes that computes so many new tokens of each of these sequences."""
+        """Seconds of the step that computes the given number of new tokens of each of these sequences."""
         decoding = [s for s, _ in step if s.computed >= s.prompt]
         chunks = [(new, s.computed, s.computed + new == s.prompt) for s, new in step if s.computed < s.prompt]
         self.seen["steps"] += 1
@@ -234,7 +234,7 @@ class SteppingEngine:
     # --- a step --------------------------------------------------------------------------------------------------
 
     def schedule(self, now: float) -> list[tuple[Sequence, int]]:
-        """Decide the next step: running sequences first, in their order; then the queue, if nobody was thrown out."""
+        """Decide the next step: running sequences first, in their order; then the queue, unless one was preempted."""
         step: list[tuple[Sequence, int]] = []
         self.step_number += 1
         was_empty = not self.running  # then nothing was fixed

@@ -33,7 +33,7 @@ from tests.reference.worlds import (
 
 N_WORLDS = 1000
 
-interpreted_only = pytest.mark.skipif(is_compiled(), reason="nobody sees into a compiled replica: SIM_INTERPRETED=1")
+interpreted_only = pytest.mark.skipif(is_compiled(), reason="compiled replicas hide their state: SIM_INTERPRETED=1")
 
 
 def watched_replica(seen: Counter) -> type[Replica]:

@@ -11,7 +11,7 @@ A100, LLAMA_70B = gpu_named("a100_80gb_sxm"), model_named("llama_3_3_70b")
 
 
 def decoding_tokens_per_s(weight_dtype: str, n_requests: int, context_tokens: int, gpus: int = 1) -> float:
-    """Output tokens per second with so many requests of this context running and nobody's prompt to compute."""
+    """Output tokens per second with this many requests of this context decoding, and no prompt to compute."""
     engine = Engine(weight_dtype=weight_dtype, tensor_parallel=gpus)
     step_time = engine.step_time.build(A100, LLAMA_70B, engine)
     return n_requests / step_time.step_s(n_requests, n_requests * context_tokens, [])

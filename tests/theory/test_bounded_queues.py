@@ -1,4 +1,4 @@
-"""A replica or a fleet that takes so many requests and no more is a loss system, and refuses what theory says."""
+"""A replica or a fleet that holds at most K requests is a loss system, and refuses the share that theory states."""
 
 from __future__ import annotations
 

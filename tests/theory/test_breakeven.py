@@ -46,7 +46,7 @@ def rent_usd(prices, gpu, *lives):
 
 
 def api_usd(input_mtok, output_mtok, usd_per_mtok_input, usd_per_mtok_output):
-    """What so many million tokens cost through an API."""
+    """What the given millions of tokens cost through an API."""
     tokens = {"input_tokens": int(1e6 * input_mtok), "output_tokens": int(1e6 * output_mtok)}
     usage = Usage.from_facts(Book(gpus_per_replica=0).api(0.0, 1.0, 2.0, **tokens).facts())
     raw = {"usd_per_mtok_input": usd_per_mtok_input, "usd_per_mtok_output": usd_per_mtok_output}

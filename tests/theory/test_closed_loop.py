@@ -64,7 +64,7 @@ def test_one_server_and_thinking_clients_are_the_machine_repairman(lengths_log):
     throughput, response_s = repairman()
     assert throughput == pytest.approx(0.9981, abs=1e-4) and response_s == pytest.approx(10.04, abs=0.005)
     assert_agrees(throughputs, throughput)
-    assert_disagrees(throughputs, CLIENTS / (SERVICE_S + THINK_S))  # as if nobody ever queued
+    assert_disagrees(throughputs, CLIENTS / (SERVICE_S + THINK_S))  # as if no client ever queued
     assert_agrees(responses_s, response_s, within=0.1)
 
 

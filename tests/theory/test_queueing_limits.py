@@ -106,7 +106,7 @@ def test_processor_sharing_does_not_care_how_answers_vary(kind):
         run, _ = play(rho, answers, AffineStepTime(per_sequence_s=QUANTUM_S), i)
         means.append(np.mean([r.finished_s - r.arrived_s for r in run]))
     assert_agrees(means, 1 / (1 - rho), within=0.08)
-    assert_disagrees(means, 1.0, within=0.08)  # as if nobody shared
+    assert_disagrees(means, 1.0, within=0.08)  # as if each request had the server to itself
     first_come_first_served = 1 + rho * (1 + squared_cv) / (2 * (1 - rho))
     if squared_cv != 1:  # where the two coincide
         assert_disagrees(means, first_come_first_served, within=0.08)

@@ -322,7 +322,7 @@ def test_a_commitment_by_the_hour_is_that_of_the_whole_window():
 
 
 def test_a_bill_by_application():
-    """Busy time goes by resident seconds, 30 to 10; idle time is nobody's own; API tokens are each one's own."""
+    """Busy time goes by resident seconds, 30 to 10; idle time belongs to neither; API tokens are each one's own."""
     book = Book().replica(0, ("busy", 0, 40), ("idle", 40, 100))
     book.request(0, 0, 1, 30, application=0).request(20, 30, 31, 40, application=1)
     book.api(50, 51, 52, application=1, input_tokens=1_000_000, output_tokens=0)

@@ -48,7 +48,7 @@ def test_the_cap_is_kept_and_says_what_is_not_sure():
 
 
 def test_a_decided_slo_ends_it():
-    """Nobody gets a first token within a nanosecond: plain at the first look, with the cost as sure as it will be."""
+    """No request gets a first token within a nanosecond: plain at the first look, and the cost is precise by then."""
     lost = played("slo.ttft_s=1e-9")
     assert len(lost.per_replication) == 10 and lost.summary["slo_judgement"] == "misses"
     assert lost.summary["meets_slo"] is False

@@ -41,7 +41,7 @@ def test_where_the_previous_call_was_served_is_fixed_when_a_request_is_made():
 
 
 class Served:
-    """A backend that has finished before anybody looks."""
+    """A backend that finishes a request within `submit`."""
 
     def __init__(self, name, seen, done):
         self.name, self.seen, self.done, self.n_ready = name, seen, done, 1

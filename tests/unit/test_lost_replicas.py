@@ -225,7 +225,7 @@ def test_where_spot_is_out_machines_on_demand_stand_in_at_their_own_price():
     spans = facts.spans
     stands_in = spans["pool"] == 1
     assert len(np.unique(spans["replica_id"][stands_in])) == 2 and facts.replicas_lost == 2
-    assert spans["end_s"][stands_in].max() == facts.ended_s, "nobody takes them back"
+    assert spans["end_s"][stands_in].max() == facts.ended_s, "on-demand replicas are never taken back"
 
 
 def test_machines_on_demand_are_not_had_at_the_price_of_spot():

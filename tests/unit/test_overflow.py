@@ -260,7 +260,7 @@ def test_while_the_fleet_starts_the_api_serves_and_the_fleet_still_wakes():
     waited = played(*quiet).requests["cold_start_wait_s"]
     facts = played(*quiet, "routing=overflow_when_cold")
     requests = facts.requests
-    assert waited.max() > 5 and not requests["cold_start_wait_s"].any(), "nobody waits for a cold start"
+    assert waited.max() > 5 and not requests["cold_start_wait_s"].any(), "no request waits for a cold start"
     assert (requests["backend"] == FLEET).sum() > 100 and (requests["backend"] == API).any()
     assert (facts.spans["state"] == 3).sum() > 0, "and yet it starts"
 

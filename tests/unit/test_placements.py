@@ -80,7 +80,7 @@ def homes(offer, n=3000, session="task"):
 def test_a_session_stays_on_its_replica_and_only_those_of_a_lost_replica_move():
     five, four = loads(0, 90, 0, 0, 0), [r for r in loads(0, 90, 0, 0, 0) if r.replica_id != 2]
     before, after = homes(five), homes(four)
-    assert all(old == new for old, new in zip(before, after, strict=True) if old != 2), "nobody else moves"
+    assert all(old == new for old, new in zip(before, after, strict=True) if old != 2), "tasks of other replicas stay"
     moved = Counter(new for old, new in zip(before, after, strict=True) if old == 2)
     assert min(moved[i] for i in (0, 1, 3, 4)) > 100, "and its own go everywhere: 600, a quarter each"
     assert min(Counter(before).values()) > 500, "3000 sessions on five replicas: 600 each"
@@ -115,7 +115,7 @@ def test_llm_d_scores_worked_by_hand():
     assert rule.choose(request(), offer).replica_id == 2
     offer[0].kv_used_fraction = 0.5  #                              3 * 0.8 + 0 + 2 * 0.5 = 3.4
     assert rule.choose(request(), offer).replica_id == 0
-    assert rule.choose(request(segments=()), offer).replica_id == 1, "a prompt nobody can have: 1.0, 3.0, 1.8"
+    assert rule.choose(request(segments=()), offer).replica_id == 1, "no replica can hold this prompt: 1.0, 3.0, 1.8"
 
 
 def test_llm_d_equal_queues_score_alike_and_ties_go_to_the_least_loaded():

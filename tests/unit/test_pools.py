@@ -1,4 +1,4 @@
-"""Several pools in one deployment: who serves whom, what it costs each, and that nothing is lost between them."""
+"""Several pools in one deployment: which pool serves a request, what each costs, and that no request is lost."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def report(scenario):
 def story(tmp_path_factory):
     """A step takes a second and every answer three of them. One H100 with one slot; two A100s with two; an API.
 
-    0.0  joins the baseline, 0 to 3. 0.5 joins it too and waits, 3 to 6. 1.0 finds somebody waiting there and goes to
-    the spot pool, which has nothing and takes four seconds to start: 5 to 8. 2.0 finds somebody waiting at both: API.
+    0.0  joins the baseline, 0 to 3. 0.5 joins it too and waits, 3 to 6. 1.0 finds a request waiting there and goes to
+    the spot pool, which has nothing and takes four seconds to start: 5 to 8. 2.0 finds one waiting at both: API.
     6.5 finds the baseline free, to 9.5. The spot machines are given back at 10, two seconds after their last request.
     """
     log = tmp_path_factory.mktemp("log") / "log.csv"
@@ -205,7 +205,7 @@ class Stub(SimpleNamespace):
 
 
 def stubs(*waiting, spills):
-    """A fleet of ready replicas, one per pool, with so many requests waiting."""
+    """A fleet of ready replicas, one per pool, with this many requests waiting."""
     pools = [
         Stub(
             view=SimpleNamespace(n_waiting=n, n_ready=1, predicted_wait_s=10.0 * n, would_refuse=False),
@@ -274,7 +274,7 @@ def test_full_queues_refuse_only_when_all_are_full(tmp_path):
 
 
 def test_an_api_that_covers_for_cold_machines_still_wakes_them(tmp_path):
-    """At 1.0 somebody waits at the baseline and no spot machine is ready: API, and one starts, ready at 5.
+    """At 1.0 a request waits at the baseline and no spot machine is ready: API, and one starts, ready at 5.
 
     At 5.1 the next one waits at the baseline for its second answer, and 5.2 finds the spot machine.
     """

@@ -28,7 +28,7 @@ def test_no_replicas_is_always_none():
 
 def test_scale_to_zero_wakes_for_the_first_request_and_sleeps_after_the_timeout():
     story = [
-        (Fleet(), 0),  # nobody asks
+        (Fleet(), 0),  # no request
         (Fleet(n_waiting=1), 1),  # the first request orders a replica
         (Fleet(n_starting=1, n_waiting=9), 1),  # more wait while it starts: it will do
         (Fleet(n_starting=1, n_waiting=11), 2),  # the eleventh needs a second
@@ -50,7 +50,7 @@ def test_a_replica_whose_client_gave_up_is_not_called_off_while_it_starts():
 
 def test_the_warm_floor_grows_with_the_queue_and_returns_to_the_floor():
     story = [
-        (Fleet(n_ready=1, n_running=100), 1),  # busy, but nobody queues
+        (Fleet(n_ready=1, n_running=100), 1),  # busy, but no request queues
         (Fleet(n_ready=1, n_running=100, n_waiting=5), 1),  # five waiting per replica are tolerated
         (Fleet(n_ready=1, n_running=100, n_waiting=6), 2),
         (Fleet(n_ready=1, n_starting=1, n_running=100, n_waiting=10), 2),
@@ -72,7 +72,7 @@ def test_scale_out_on_concurrency_and_scale_in_by_draining():
         (Fleet(n_ready=1, n_running=10, n_waiting=1), 2),
         (Fleet(n_ready=1, n_running=10, n_waiting=500), 4),
         (Fleet(n_ready=4, n_running=16), 4),  # three would have more than five each
-        (Fleet(n_ready=4, n_running=15), 3),  # evenly spread, nobody idle: one is drained
+        (Fleet(n_ready=4, n_running=15), 3),  # evenly spread, no replica idle: one is drained
         (Fleet(n_ready=4, n_running=3), 3),  # one at a time
         (Fleet(n_ready=3, n_starting=1, n_running=3), 4),  # not while another one starts
         (Fleet(n_ready=1, n_running=0), 1),  # the floor never leaves
@@ -86,8 +86,8 @@ def test_a_buffer_is_kept_above_the_load_while_there_is_any():
         min_replicas=2, max_replicas=4, tick_s=15, idle_timeout_s=300, requests_per_replica=10, buffer_replicas=1
     )
     story = [
-        (Fleet(), 0, 2),  # nobody there: no buffer; the floor never leaves
-        (Fleet(n_ready=1, n_running=5), 2, 2),  # one serves, one is ready for who comes next: it is in the floor
+        (Fleet(), 0, 2),  # no request: no buffer; the floor never leaves
+        (Fleet(n_ready=1, n_running=5), 2, 2),  # one serves, the other is the buffer: it is within the floor
         (Fleet(n_ready=2, n_running=11), 3, 3),
         (Fleet(n_ready=3, n_running=25), 3, 4),  # never more than max_replicas
         (Fleet(n_ready=2, n_running=5, idle_s=[900]), 2, 2),  # idle for long, and still the buffer

@@ -99,7 +99,7 @@ def test_nonsense_is_refused_by_name(name, changes, said):
 
 
 def planned(predictor: str, arrivals, prompts, outputs=50) -> list[int]:
-    """What the planner wants after intervals with so many requests of such a mean prompt."""
+    """The replicas that the planner wants after intervals with these numbers of requests and mean prompt tokens."""
     scaler = conf("sla_planner", predictor=predictor, max_replicas=100)
     at_work, wanted, requests, tokens = start(scaler), [], 0, 0
     for i, (arrived, prompt) in enumerate(zip(arrivals, prompts, strict=True), 1):

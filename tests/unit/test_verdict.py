@@ -35,7 +35,7 @@ def test_common_random_numbers_are_told_by_what_they_gave():
 
 
 def test_a_fleet_that_is_not_resolved_is_named_and_not_crowned():
-    """One good hour in three is at 80 %: cheaper, but nobody knows whether it meets the SLO."""
+    """One good hour in three is at 80 %: cheaper, but it is not resolved whether it meets the SLO."""
     shaky = [run(50), run(50, attained=1.0), run(50, attained=0.8)]
     cells = {("s", "dear"): [run(100)] * 10, ("s", "shaky"): shaky}
     (said,) = verdicts(*sweep(cells, times=1))
@@ -100,7 +100,7 @@ def test_the_lead_is_over_something_else():
 
 
 def worked(cost, tasks, tokens_per_task=1000.0, **more):
-    """Three replications in which a fleet finished so many tasks."""
+    """Three replications in which a fleet finished this many tasks."""
     counts = [tasks * f for f in (0.9, 1.0, 1.1)]
     return [
         run(cost, tasks_finished=n, requests=n, tasks=n, input_tokens=0.75 * n * tokens_per_task,

@@ -39,7 +39,7 @@ def expected_calls(n_calls: np.ndarray, shares: np.ndarray) -> tuple[float, ...]
     >>> [round(mean, 3) for mean in expected_calls(np.array([1, 5]), np.array([0.5, 0.5]))]
     [3.0, 5.0, 5.0, 5.0, 5.0]
     """
-    rest = np.cumsum(shares[::-1])[::-1]  # of the tasks that make so many calls or more
+    rest = np.cumsum(shares[::-1])[::-1]  # shares of the tasks that make at least this many calls
     calls = np.cumsum((n_calls * shares)[::-1])[::-1]
     first = np.searchsorted(n_calls, np.arange(int(n_calls[-1])), side="right")
     share, least = rest[first], n_calls[first].astype(float)  # a share may be too small for a float: then, the fewest
