@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from sim.assembly import requests_per_s_on_paper
 from sim.hardware.capacity import requests_per_s
 from sim.hardware.step_time.affine import AffineStepTime
 from sim.moment_zero import MomentZero
@@ -14,7 +15,7 @@ from sim.records import ReplicaState
 from sim.scaling.windows import Extreme, RequestsInWindow
 from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError
-from sim.simulation import requests_per_s_on_paper, simulate
+from sim.simulation import simulate
 from tests.at_work import start
 from tests.scripted_fleet import play
 from tests.unit.test_scaling_trajectories import conf
