@@ -47,8 +47,9 @@ def bill_by_hour(usage: Usage, prices: Prices, gpu_name: str | None, model_name:
 
     Hour 0 is that of second 0. Whatever depends on the whole window (the number of GPUs to commit to, if the price
     list leaves it open) is decided from the whole window first. API tokens are in the hour in which their request
-    arrived, rounding in the hour in which the replica ended. Raises ConfigError where `bill` does, and if the usage
-    does not know hours.
+    arrived, rounding in the hour in which the replica ended. An overhead on what is not recorded by hour, such as the
+    fleet's requests, is spread evenly over the window. Raises ConfigError where `bill` does, and if the usage does not
+    know hours.
     """
     settled = prices.fixed_for(usage)
     rows = [
@@ -57,7 +58,26 @@ def bill_by_hour(usage: Usage, prices: Prices, gpu_name: str | None, model_name:
         for pool, line in _lines(part, settled, gpu_name, model_name)
         if line.quantity or line.usd
     ]
+    rows += _overhead_not_by_hour(rows, usage, settled, gpu_name, model_name)
     return _adding_up(_table(rows, usage, "hour"), usage, prices, gpu_name, model_name)
+
+
+def _overhead_not_by_hour(
+    rows: Sequence[tuple[int, str, Line]], usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None
+) -> list[tuple[int, str, Line]]:
+    """Rows (hour, "", line) for the overhead of the window that the hours in `rows` lack, evenly over time."""
+    found = []
+    for line in _parts(usage, prices, gpu_name, model_name)[2]:
+        same = [other for _, _, other in rows if (other.payee, other.item) == (line.payee, line.item)]
+        usd = line.usd - math.fsum(other.usd for other in same)
+        if usd <= 1e-9 * line.usd:
+            continue
+        quantity = line.quantity - math.fsum(other.quantity for other in same)
+        for hour, part in usage.by_hour():
+            share = part.window.length_s / usage.window.length_s
+            if share:
+                found.append((hour, "", line._replace(quantity=quantity * share, usd=usd * share)))
+    return found
 
 
 def bill_by_application(usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None) -> pd.DataFrame:

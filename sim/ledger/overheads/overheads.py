@@ -25,6 +25,9 @@ class Overhead(Choice):
     4. The lines of two adjoining windows add up to those of both together, if the rents do.
     5. More rent never costs less.
 
+    A bill by the hour asks for the lines of single hours, of which `usage.fleet` and the totals are not known (empty
+    and 0); what these lines lack is spread evenly over the window.
+
     A required field states an example value (`Field(examples=[...])`), with which the contract builds a kind that no
     file of conf/prices uses.
 
