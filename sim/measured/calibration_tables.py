@@ -43,13 +43,13 @@ def constants_table(fit: Fit) -> str:
     """Each fitted constant before and after, its standard error, and whether the data decided it."""
     lines = [f"{'constant':34}{'before':>9}{'after':>9}{'+-':>7}"]
     for fitted in fit.constants:
-        told = "told by the data" if fitted.learned else "hardly told by the data: held near the default"
+        source = "determined by the data" if fitted.learned else "hardly determined by the data: held near the default"
         if fitted.at_bound:
-            told = "at the bound of what is plausible: something else is slow or fast"
+            source = "at the bound of what is plausible: something else is slow or fast"
         name = fitted.constant.name
-        lines.append(f"{name:34}{fitted.before:9.4g}{fitted.after:9.4g}{fitted.sigma:7.0%}  {told}")
+        lines.append(f"{name:34}{fitted.before:9.4g}{fitted.after:9.4g}{fitted.sigma:7.0%}  {source}")
     for one, other in fit.tied:
-        lines.append(f"{one} and {other} are not told apart: only their joint effect is known")
+        lines.append(f"{one} and {other} cannot be separated: only their joint effect is known")
     return "\n".join(lines)
 
 

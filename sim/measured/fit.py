@@ -30,7 +30,7 @@ repeats of one measurement differ by 1 % (TPOT) and 2 to 6 % (mean TTFT); throug
 _ROUNDS = 6
 _STILL = 0.005
 _LEARNED = 0.7  # posterior over prior spread below which the data, not the default, decided
-_TIED = 0.9  # correlation from which two constants are not told apart
+_TIED = 0.9  # correlation from which two constants cannot be separated
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def _text(cls: type[Config], after: Config, source: Path | None, fit: Fit, of_en
 
 
 def _provenance(fitted: Fitted, where: str) -> str:
-    how = "fitted to" if fitted.learned else "hardly told, so near the default, by"
+    how = "fitted to" if fitted.learned else "hardly determined, so near the default, by"
     return f"{how} {where}; +- {100 * fitted.sigma:.0f} %; was {fitted.before:.4g}"
 
 

@@ -154,7 +154,7 @@ def test_a_load_that_lasts_gets_all_replicas_and_none_is_given_back_meanwhile(sc
     assert fleet.n_ready + fleet.n_starting == scaler.max_replicas
 
 
-def test_a_fleet_that_nobody_needs_returns_to_its_floor(scaler):
+def test_a_fleet_without_requests_returns_to_its_floor(scaler):
     fleet = scripted(scaler)
     fleet.play([(3.0, 10**6, 10**6)], scaler.settles_within_s, stop_at=scaler.max_replicas)
     start_s = fleet.now_s + 100

@@ -187,7 +187,7 @@ def test_operating_points_become_closed_loops_and_bursts():
         scenario_of(row | {"concurrency": ""}, Play())
 
 
-def test_errors_leave_out_overload_and_what_nobody_measured():
+def test_errors_leave_out_overload_and_what_was_not_measured():
     rows = [
         Prediction("a", 0, "m", 1.1, 1.0), Prediction("a", 1, "m", 0.8, 1.0), Prediction("b", 0, "m", 9.0, 1.0, True),
         Prediction("a", "overall", "m", 5.0, 1.0), Prediction("a", 0, "n", 5.0),

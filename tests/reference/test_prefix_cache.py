@@ -80,7 +80,7 @@ def test_what_is_used_again_is_young_again():
     assert memory.resident((("one", 20),), 21) == 5
 
 
-def test_blocks_nobody_can_find_age_like_others():
+def test_blocks_that_no_prompt_can_find_age_like_others():
     memory = KvMemory(10, 4)
     served(memory, (("old", 16),), 16)
     served(memory, (), 12)

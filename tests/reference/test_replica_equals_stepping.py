@@ -109,7 +109,7 @@ def test_the_search_is_not_blind(search, event):
     assert search.seen[event] > 100, f"{event}: too rare in these worlds to be tested"
 
 
-def test_nobody_is_preempted_who_has_room_for_its_whole_answer(search):
+def test_no_sequence_is_preempted_that_has_room_for_its_whole_answer(search):
     never = [seed for seed in search.truth if draw_world(seed).engine.get("capacity_policy") == "guaranteed_no_evict"]
     assert len(never) > 50
     assert not any(request.preemptions for seed in never for request in search.truth[seed].values())
@@ -174,7 +174,7 @@ def last_chunk_is_not_told(monkeypatch):
     monkeypatch.setattr(Scheduler, "schedule", wrong)
 
 
-def nobody_overtakes(monkeypatch):
+def no_request_overtakes(monkeypatch):
     monkeypatch.setattr(PriorityQueue, "append", list.append)
 
 
@@ -213,7 +213,7 @@ def queue_longer_by_one(monkeypatch):
     "mutate",
     [
         slow_by_a_millionth, one_hit_less, newest_evicted_first, oldest_preempted_first, budget_larger_by_one,
-        memory_larger_by_one_block, arrivals_never_cut_a_leap, last_chunk_is_not_told, nobody_overtakes,
+        memory_larger_by_one_block, arrivals_never_cut_a_leap, last_chunk_is_not_told, no_request_overtakes,
         youngest_preempted_whatever_its_priority, blocks_of_an_unfinished_step_are_lost,
         more_urgent_arrivals_wait_for_the_leap, queue_longer_by_one, only_the_prompt_is_reserved,
         prompts_are_cut_all_the_same,

@@ -67,6 +67,6 @@ def test_both_limits_let_the_fleet_queue_fill_first():
     assert (requests["replica_id"][~served] == -1).all()
 
 
-def test_a_fleet_nobody_can_wake_is_refused():
+def test_a_fleet_that_no_request_can_wake_is_refused():
     with pytest.raises(ConfigError, match=r"max_waiting_requests = 0: .*wakes"):
         parse(compose_config("fleet=scale_to_zero", "queue.max_waiting_requests=0"))

@@ -79,7 +79,7 @@ def test_hits_count_in_steps_and_the_rest_is_written():
     assert cached(steps, calls) == [(0, 1400), (1280, 120), (0, 1400), (1024, 376)]
 
 
-def test_below_the_minimum_nothing_is_written_and_marks_keep_out_what_nobody_shares():
+def test_below_the_minimum_nothing_is_written_and_marks_keep_out_what_is_not_shared():
     short, long = Call(900, 1, segments=(("s", 900),)), Call(3000, 1, segments=(("s", 2000),))
     assert cached(PromptCache(min_tokens=1024, ttl_s=300), [(0, short), (1, long)]) == [(0, 0), (0, 3000)]
     marked = PromptCache(min_tokens=1024, ttl_s=300, writes="marked")

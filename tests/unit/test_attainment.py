@@ -76,7 +76,7 @@ def test_few_calls_cannot_show_much_however_alike_their_replications():
     assert judged(*[0.6] * 3, calls=1000, target=0.95).verdict is Verdict.MISSES
 
 
-def test_nobody_called():
+def test_no_calls_at_all():
     assert judge([0, 0], [0, 0], 0.99).verdict is Verdict.NO_CALLS
     assert judge([], [], 0.99).meets is None
 

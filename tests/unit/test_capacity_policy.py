@@ -32,7 +32,7 @@ def test_greed_admits_all_and_preempts():
     assert sum(r.preemptions for r in requests) == 1
 
 
-def test_room_for_whole_answers_lets_the_third_wait_and_nobody_is_preempted():
+def test_room_for_whole_answers_lets_the_third_wait_and_none_is_preempted():
     requests = played(*[Call(8, 9)] * 3, capacity_policy="guaranteed_no_evict")
     assert [r.admitted_s for r in requests] == [0.0, 0.0, 9.0]
     assert [r.finished_s for r in requests] == [9.0, 9.0, 18.0]

@@ -70,7 +70,7 @@ def test_nonsense_is_refused_by_name(wrong, said):
         parse_config(ColdStart, STEADY | wrong)
 
 
-def test_nobody_waits_longer_for_cold_starts_than_it_waits():
+def test_no_request_waits_longer_for_cold_starts_than_it_waits():
     """Two starts that overlap, 0 to 10 and 5 to 15. Four requests of the second 1 fill the first replica at 10; the
     fifth waits for the second one until 15: for 14 s something was starting, not 9 + 10.
     """

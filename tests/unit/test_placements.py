@@ -191,7 +191,7 @@ def test_live_loads_take_turns_and_old_ones_make_a_herd():
     assert one_a_second(LeastLoaded(refresh_s=10), 30) == [0] * 10 + [1] * 10 + [0] * 10
 
 
-def test_a_scraper_that_had_nothing_to_see_looks_again_when_somebody_comes():
+def test_a_scraper_that_had_nothing_to_see_looks_again_when_a_request_comes():
     env, fleet = simpy.Environment(), loads(0, 0)
     choose = start(LeastLoaded(refresh_s=10), env).choose
 

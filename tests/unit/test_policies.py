@@ -85,7 +85,7 @@ def test_every_policy_is_begun_once_a_run_with_the_clock_and_a_stream_of_its_own
     assert (first["replica_id"] == second["replica_id"]).all(), "nothing is remembered from one run to the next"
 
 
-def test_a_policy_that_draws_changes_nobody_elses_numbers():
+def test_a_policy_that_draws_does_not_change_the_numbers_of_others():
     plain = played()
     drawing = played(scaling=NotedScaler(n_replicas=3), routing=NotedRouter())
     assert all((plain[name] == drawing[name]).all() for name in ("arrived_s", "finished_s", "replica_id"))

@@ -152,7 +152,7 @@ def test_ray_serve_smooths():
     ]
 
 
-def test_runpod_adds_a_worker_while_somebody_waits_too_long():
+def test_runpod_adds_a_worker_while_a_request_waits_too_long():
     scaler = conf("runpod_queue_delay")
     assert play(scaler, [(10, 5, 5), (60, 0)], 100, start_s=20) == [
         (15, 1),  # at 14 it has waited 4 s, not longer

@@ -78,7 +78,7 @@ def test_what_began_in_the_window_is_paid_for_to_its_end():
     assert usage.state_seconds(ReplicaState.IDLE) == 0
 
 
-def test_a_replica_started_after_the_window_that_serves_nobody_is_not_owed():
+def test_a_replica_started_after_the_window_that_serves_no_request_is_not_owed():
     book = Book().replica(0, ("busy", 50, 130)).replica(1, ("weights", 105, 125), ("idle", 125, 300))
     assert Usage.from_facts(book.facts()).after_window_s == 30
 
@@ -176,7 +176,7 @@ def test_nothing_used():
 
 
 @pytest.mark.parametrize("after_s", [3600.0, 30_000.0])
-def test_windows_that_part_where_nobody_works_add_up(after_s):
+def test_windows_that_part_where_no_replica_works_add_up(after_s):
     facts = day_of_traffic(requests_n=3000)
     whole, cut_s = Usage.from_facts(facts), quiet_moment(facts, after_s)
     parts = [Usage.from_facts(part_of(facts, *w)) for w in ((0, cut_s), (cut_s, 86_400))]

@@ -88,13 +88,13 @@ def _told_apart(row: list) -> list:
     return apart
 
 
-def size_of_blocks(input_tokens: np.ndarray, counts: np.ndarray, told: int | None, usual: int | None) -> int | None:
-    """Tokens of a block: as told, as usual for the format where every row can have it, else the one size that fits all.
+def size_of_blocks(input_tokens: np.ndarray, counts: np.ndarray, given: int | None, usual: int | None) -> int | None:
+    """Tokens of a block: as given, or as usual for the format where every row can have it, or one size that fits all.
 
     A row with blocks fits a size if the blocks cover its prompt: ceil or floor of input / size. None if none fits.
     """
-    if told is not None:
-        return told
+    if given is not None:
+        return given
     has = counts > 0
     tokens, n = input_tokens[has], counts[has]
     if usual is not None and (n == -(-tokens // usual)).all():

@@ -22,7 +22,8 @@ _SINGLE = (*MOMENTS, *DURATIONS)  # the first name found alone counts: others ma
 
 
 class Understood(NamedTuple):
-    """What a log was taken for: its preset, the keys that told, and the columns by role, in order of preference."""
+    """How a log was understood: its preset, the keys that it was known by, and the columns by role, in order of
+    preference."""
 
     preset: Preset
     keys: list[str]
@@ -44,12 +45,14 @@ def understand(table: Table, options: LogOptions, shown: str) -> Understood:
         preset = preset_named(options.format)
     columns = {}
     for role in ROLES:
-        told = options.columns.of(role)
-        if told == ["none"]:
+        names = options.columns.of(role)
+        if names == ["none"]:
             continue
-        found = [name for name in told if table.has(name)]
-        if told and not found:
-            raise TraceError(f"{shown}: arrivals.columns.{role}={told[0]}: no such column; found {_shown(table.names)}")
+        found = [name for name in names if table.has(name)]
+        if names and not found:
+            raise TraceError(
+                f"{shown}: arrivals.columns.{role}={names[0]}: no such column; found {_shown(table.names)}"
+            )
         found = found or _of_preset(table, preset.columns, role)
         if found:
             columns[role] = found[:1] if role in _SINGLE else found
@@ -114,10 +117,11 @@ def unit_of(role: str, understood: Understood, options: LogOptions) -> tuple[str
     name, preset = understood.columns[role][0], understood.preset
     if role in MOMENTS and options.time.unit != "auto":
         return options.time.unit, "as told"
-    told = name in options.columns.of(role)  # by hand: the preset's unit is that of its own columns
-    if not told and role in preset.units:
+    # The units of a preset are those of its own columns, not of a column that the user names.
+    by_hand = name in options.columns.of(role)
+    if not by_hand and role in preset.units:
         return preset.units[role], f"as {preset.name} has it"
-    if not told and role in MOMENTS and preset.time.unit != "auto":
+    if not by_hand and role in MOMENTS and preset.time.unit != "auto":
         return preset.time.unit, f"as {preset.name} has it"
     unit = unit_in_name(name)
     return (unit, "by its name") if unit else ("auto", "assumed")

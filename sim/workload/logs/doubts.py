@@ -17,8 +17,8 @@ _DAY_S, _YEAR_S = 86_400.0, 31_557_600.0
 def refuse_mixed_zones(rows: Rows, options: LogOptions, shown: str) -> None:
     """Dates with a zone beside dates without one."""
     dates = rows.dates
-    told = options.time.zone or rows.understood.preset.time.zone
-    if dates.with_zone and dates.without_zone and told is None:
+    zone = options.time.zone or rows.understood.preset.time.zone
+    if dates.with_zone and dates.without_zone and zone is None:
         line, has = dates.first_of_other_kind or (rows.lines[0], "a")
         counts = f"{dates.with_zone} dates name a zone and {dates.without_zone} do not"
         raise TraceError(

@@ -161,9 +161,9 @@ class _Understanding:
             )
 
     def _inputs_are_added(self, chains: sessions.Chains) -> bool:
-        told = self.options.prompts if self.options.prompts != "auto" else self.rows.understood.preset.prompts
-        if told != "auto":
-            return told == "added"
+        stated = self.options.prompts if self.options.prompts != "auto" else self.rows.understood.preset.prompts
+        if stated != "auto":
+            return stated == "added"
         numbers = self.rows.numbers
         found = whole_or_added(chains.task_ids, numbers["input"], numbers["output"], self.rows.lists)
         if found is None:
@@ -187,17 +187,17 @@ class _Understanding:
         ids, offsets = rows.lists.numbered()
         if not len(ids):
             return {}
-        told, usual = self.options.block_tokens, rows.understood.preset.block_tokens
+        given, usual = self.options.block_tokens, rows.understood.preset.block_tokens
         sizes = rows.numbers.pop("block_tokens", None)
-        if told is None and sizes is not None and (sizes > 0).any():
+        if given is None and sizes is not None and (sizes > 0).any():
             if len(np.unique(sizes[sizes > 0])) > 1:
                 raise TraceError(f"{self.shown}: holds blocks of several sizes: {np.unique(sizes[sizes > 0]).tolist()}")
-            told = int(sizes.max())
+            given = int(sizes.max())
         counts = np.diff(offsets)
-        size = size_of_blocks(input_tokens, counts, told, usual)
+        size = size_of_blocks(input_tokens, counts, given, usual)
         column = rows.understood.columns["prefix_blocks"][0]
-        most = -(-input_tokens // (size or usual or told or 512))
-        law = f"one per {size or usual or told or 512} input tokens; another block size? arrivals.block_tokens=16"
+        most = -(-input_tokens // (size or usual or given or 512))
+        law = f"one per {size or usual or given or 512} input tokens; another block size? arrivals.block_tokens=16"
         for i in np.flatnonzero(counts > most)[:1]:
             where = f"{self.shown}, {rows.place} {rows.lines[i]}, column {column!r}"
             raise TraceError(f"{where}: is a list of {counts[i]} blocks, must be of at most {most[i]}, {law}")
@@ -205,7 +205,7 @@ class _Understanding:
             raise TraceError(
                 f"{self.shown}, column {column!r}: no block size fits all rows; say arrivals.block_tokens=16"
             )
-        if size != usual and told is None:
+        if size != usual and given is None:
             self.assumed.append(f"blocks of {size} tokens: the size that fits every row")
         return {"hash_ids": ids, "hash_offsets": offsets, "block_tokens": size}
 
