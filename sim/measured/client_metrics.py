@@ -14,6 +14,7 @@ def seen_by_clients(
 ) -> dict[str, float]:
     """Metrics of some requests, as load generators define them; latencies over those that finished.
 
+    `requests` holds columns of sim.records.REQUEST_COLUMNS, of which the `rows` count; times are in s.
     ITL = (mean E2E - mean TTFT) / (mean output tokens - 1); TPOT the same request by request; rates from the first
     arrival to the last completion, or over `makespan_s`.
     """

@@ -134,7 +134,7 @@ class _Problem:
         return self._server.with_values(values)
 
     def played(self, log_values: np.ndarray) -> tuple[Figures, ...]:
-        """Every point by the simulator."""
+        """The figures of every point by the simulator, at constants whose logarithms are `log_values`, float64[k]."""
         server = self.server_at(log_values)
         return tuple(play(server.on(point.tensor_parallel), point) for point in self._points)
 
@@ -194,7 +194,8 @@ class _Problem:
         return 0.5 * float(np.square(_soften(np.array(data))).sum() + np.square(pull).sum())
 
     def covariance(self, log_values: np.ndarray) -> np.ndarray:
-        """Of the logarithms, from the Jacobian; widened where the data scatter more than `_NOISE` says."""
+        """The covariance of the constants' logarithms, float64[k, k], from the Jacobian; widened where the data scatter
+        more than `_NOISE` states."""
         n = len(log_values)
         columns = []
         for k in range(n):

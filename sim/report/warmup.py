@@ -1,4 +1,4 @@
-"""How long a run takes to forget that it began empty: MSER-5."""
+"""How much of a run's beginning, which was empty, to leave out: MSER-5."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def mser5(series: np.ndarray, cyclic: bool = False) -> Warmup:
 
     sum((Y_i - mean)^2 over i >= d) / (n - d)^2, least over d <= n / 2 (White, An effective truncation heuristic for
     bias reduction in simulation output, 1997; Spratt, An evaluation of contemporary heuristics for the startup problem,
-    1998). `series` is one-dimensional, in order of time: latencies by arrival, or numbers in the system by time bin.
+    1998). `series` is float64[n], in order of time: latencies by arrival, or numbers in the system by time bin.
 
     Refused, with a reason, for a `cyclic` series, which never settles: a whole number of cycles has no warm-up, and
     half a day is none. Refused, too, where the least lies in the second half: then the series has not settled, or is

@@ -23,7 +23,7 @@ class Rates(Config):
     )
 
     def items(self, api: dict[str, np.ndarray]) -> list[tuple[str, int, float]]:
-        """(item, tokens, USD per million tokens) for the rows `api` of a Usage's `api`."""
+        """(item, tokens, USD per million tokens) for the rows `api` of a Usage's `api`: int64[n] columns, in tokens."""
         total = {name: int(api[name].sum()) for name in api}
         cached, written = total["cached_input_tokens"], total["cache_write_tokens"]
         plain = self.usd_per_mtok_input

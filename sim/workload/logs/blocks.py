@@ -40,14 +40,14 @@ class Blocks:
                 where = f"{place.shown}, {place.word} {place.lines[i]}, column {column!r}"
                 raise TraceError(f"{where}: {as_written(row)} is not a list of names of blocks")
             if len(set(row)) < len(row):
-                row = _told_apart(row)
+                row = _distinguished(row)
             rows.append(row)
         self._counts.append(np.fromiter(map(len, rows), np.int64, len(rows)))
         numbered = (number.setdefault(name, len(number)) for row in rows for name in row)
         self._ids.append(np.fromiter(numbered, np.int64, int(self._counts[-1].sum())))
 
     def take(self, kept: np.ndarray) -> None:
-        """Only these rows, in this order."""
+        """Keep only the rows with these indices, int64[n], in this order."""
         self._whole()
         self.counts, begins = self.counts[kept], (np.cumsum(self.counts) - self.counts)[kept]
         offsets = np.concatenate(([0], np.cumsum(self.counts)))
@@ -60,7 +60,10 @@ class Blocks:
             self._ids, self._counts = [], []
 
     def numbered(self) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers from 0 in order of appearance, and n + 1 offsets."""
+        """The blocks of all rows, int64[m], numbered from 0 in order of appearance, and offsets, int64[n + 1].
+
+        Row i has the blocks [offsets[i]:offsets[i + 1]].
+        """
         self._whole()
         self._numbers = {}
         codes, _ = pd.factorize(self.flat)
@@ -73,12 +76,12 @@ class Blocks:
         return len(self.flat) > 0
 
     def begins(self) -> tuple[np.ndarray, np.ndarray]:
-        """Where the blocks of each row begin, and how many they are."""
+        """The index of each row's first block, int64[n], and the number of its blocks, int64[n]."""
         self._whole()
         return np.cumsum(self.counts) - self.counts, self.counts
 
 
-def _told_apart(row: list) -> list:
+def _distinguished(row: list) -> list:
     seen: dict[Any, int] = {}
     apart = []
     for name in row:
@@ -92,6 +95,7 @@ def size_of_blocks(input_tokens: np.ndarray, counts: np.ndarray, given: int | No
     """Tokens of a block: as given, or as usual for the format where every row can have it, or one size that fits all.
 
     A row with blocks fits a size if the blocks cover its prompt: ceil or floor of input / size. None if none fits.
+    `input_tokens` and `counts`, the blocks of each row, are int64[n].
     """
     if given is not None:
         return given
@@ -111,7 +115,8 @@ def whole_or_added(
     """Whether later inputs of a task are whole prompts or what was added to them; None if neither is clear.
 
     Whole prompts begin with the blocks of the one before (but for its last, partial block) and can hold it and its
-    answer; added ones share no block with it. Clear is what at least nine in ten of the later calls show.
+    answer; added ones share no block with it. The answer is clear if at least nine in ten of the later calls agree.
+    The arrays are int64[n], one entry per call.
     """
     order = np.argsort(task_ids, kind="stable")
     later = order[1:][task_ids[order[1:]] == task_ids[order[:-1]]]

@@ -116,7 +116,7 @@ def _length(seconds: float) -> str:
 
 
 def first_repeats(ids: np.ndarray) -> np.ndarray:
-    """Which rows repeat the id of an earlier one; 0 is no id."""
+    """bool[n]: which rows repeat an earlier one's id; `ids` is uint64[n], 0 for none."""
     order = np.argsort(ids, kind="stable")
     same = np.zeros(len(ids), bool)
     ranked = ids[order]

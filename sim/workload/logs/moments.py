@@ -29,12 +29,15 @@ class Moments(NamedTuple):
 
     @property
     def is_empty(self) -> np.ndarray:
-        """Where there is no moment."""
+        """bool[n]: the rows without a moment."""
         return self.values == np.iinfo(np.int64).min if self.are_dates else np.isnan(self.values)
 
 
 def unit_by_digits(stamps: np.ndarray, whole_is_ms: bool) -> tuple[str, str]:
-    """The unit of numbers that nothing else tells: seconds, unless they have too many digits since 1970."""
+    """The unit of number stamps, float64[n], and why, where nothing states it: seconds, unless they are too large.
+
+    `whole_is_ms`: whole numbers that do not look like seconds since 1970 are taken for ms.
+    """
     typical = float(np.median(np.abs(stamps))) if len(stamps) else 0.0
     for limit, unit in ((1e17, "ns"), (1e14, "us"), (MOST_SECONDS, "ms")):
         if typical > limit:
@@ -47,7 +50,7 @@ def unit_by_digits(stamps: np.ndarray, whole_is_ms: bool) -> tuple[str, str]:
 
 
 def number_seconds(moments: Moments, unit: str) -> np.ndarray:
-    """Numbers of a unit as seconds."""
+    """The moments, numbers of this unit, as seconds, float64[n]."""
     if unit == "excel_days":
         return (moments.values - _EXCEL_1970) * 86_400.0
     factor = {"s": 1.0, "ms": 1000.0, "us": 1e6, "ns": 1e9}[unit]
@@ -93,5 +96,5 @@ def _are_calendar_days(stamps: np.ndarray, digits: int) -> bool:
 
 
 def looks_absolute(seconds: np.ndarray) -> bool:
-    """Whether number stamps are seconds since 1970 rather than from some start."""
+    """Whether number stamps, float64[n] in s, count from 1970 rather than from a start of their own."""
     return bool(len(seconds) and np.median(seconds) >= _EPOCH_FROM_S)

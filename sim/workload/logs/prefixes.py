@@ -29,11 +29,11 @@ class Prefixes:
         self._parts.append(part)
 
     def take(self, kept: np.ndarray) -> None:
-        """Only these rows, in this order."""
+        """Keep only the rows with these indices, int64[n], in this order."""
         self.segments = self.whole()[kept]
 
     def whole(self) -> np.ndarray:
-        """The segments of every row."""
+        """The segments of every row, object[n]: a tuple of Segments each."""
         if self._parts:
             self.segments, self._parts = np.concatenate(self._parts), []
         return self.segments

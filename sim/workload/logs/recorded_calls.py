@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def draw_recorded(excerpt: Excerpt, block: Arrived) -> tuple[Drawn, np.ndarray]:
-    """The calls of the block's tasks, and the log row of each call.
+    """The calls of the block's tasks, and the log row of each call, int64[m calls].
 
     Calls that the scale adds follow the call that they repeat, on the same context; waits are shorter by the factor.
     """
@@ -81,7 +81,7 @@ def _contexts(log: RequestLog, rows: np.ndarray, first: np.ndarray, counts: np.n
 
 
 def applications_of(excerpt: Excerpt, block: Arrived) -> np.ndarray | None:
-    """The application of each task of the block: that of its first call in the log. None: they have none."""
+    """The application of each task of the block, int64[n tasks]: that of its first call. None if the log has none."""
     applications = excerpt.log.applications
     return None if applications is None else applications[excerpt.rows[excerpt.offsets[block.tasks]]]
 

@@ -26,7 +26,10 @@ class Chains(NamedTuple):
 
 
 def parents(ids: np.ndarray, above: np.ndarray) -> np.ndarray:
-    """The row of each call's parent; -1 where it has none (0 is no id) or that is not in the log."""
+    """The row of each call's parent, int64[n]; -1 where it has none or the log does not hold it.
+
+    `ids` and `above`, the parents' ids, are uint64[n]; 0 stands for no id.
+    """
     row_of = pd.Series(np.arange(len(ids)), index=ids)
     row_of = row_of[~row_of.index.duplicated()]
     found = row_of.reindex(above).to_numpy(dtype=float, copy=True)
@@ -35,7 +38,7 @@ def parents(ids: np.ndarray, above: np.ndarray) -> np.ndarray:
 
 
 def roots(ids: np.ndarray, above: np.ndarray) -> np.ndarray:
-    """The row of the first call of each call's conversation.
+    """The row of the first call of each call's conversation, int64[n]; arguments as of `parents`.
 
     >>> roots(np.array([7, 8, 9]), np.array([0, 0, 7])).tolist()
     [0, 1, 0]

@@ -58,7 +58,7 @@ def _plain_number(text: str) -> str | None:
 
 
 def empty(values: pd.Series) -> np.ndarray:
-    """Which cells hold nothing."""
+    """bool[n]: which cells hold nothing."""
     missing = values.isna().to_numpy()
     if values.dtype.kind == "O":
         missing = missing | (values == "").to_numpy()
@@ -216,7 +216,7 @@ class Names:
         self.codes: dict[str, int] = {}
 
     def read(self, values: pd.Series) -> np.ndarray:
-        """int32 codes."""
+        """The code of each name, int32[n]; -1 for an empty cell."""
         codes, uniques = pd.factorize(as_text(values))
         numbers = np.array([self.codes.setdefault(name, len(self.codes)) for name in uniques] + [-1], np.int32)
         return numbers[codes]
