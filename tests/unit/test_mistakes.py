@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.mutants.chosen_tests import functions_by_line
+from tests.mutants.equivalent import EQUIVALENT
 from tests.mutants.mistakes import mistakes_in
 
 SOURCE = '''"""Text: 1 + 1 < 3."""
@@ -62,3 +65,11 @@ def test_tests_are_chosen_by_the_function_around_a_line():
     of_line = functions_by_line(SOURCE)
     assert of_line[12] == of_line[15] == "Queue.push" and of_line[18] == "Queue.__repr__"
     assert 3 not in of_line and 11 not in of_line, "what runs at import is no function's"
+
+
+def test_what_is_called_equivalent_is_still_there():
+    """A reason is given for a line as it reads; once the line has changed, the reason may no longer hold."""
+    root = Path(__file__).resolve().parents[2]
+    for name in EQUIVALENT:
+        path = name.partition(":")[0]
+        assert name in {m.name for m in mistakes_in(path, (root / path).read_text(encoding="utf-8"))}
