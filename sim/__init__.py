@@ -4,8 +4,8 @@ Tasks are drawn from the workload's own random streams, played through a router 
 seconds, leave behind an append-only book of facts, and only then does anyone speak of dollars or percentiles.
 
 From Python: `scenario` describes, `simulate` plays once, `replicate` several times, `sweep` every combination of some
-values, `load` reads what is done. A policy of one's own derives from a base below and is given as it is:
-`scenario(placement=MostCached())`.
+values, `load` reads what is done; `describe` says what a request log holds. A policy of one's own derives from a base
+below and is given as it is: `scenario(placement=MostCached())`.
 
 >>> import sim
 >>> base = sim.scenario("arrivals=bursty", "lengths=fixed", horizon_s=600, **{"arrivals.rate_per_s": 0.2})
@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # for type checkers; the same names are loaded below when fir
     from sim.scaling.scaler import Scaler
     from sim.scenarios import Scenario, compose_config, parse, scenario
     from sim.schema import AuditError, ConfigError, SimError, TraceError
+    from sim.study.describe import describe
     from sim.study.grid_in_python import load, sweep
     from sim.study.played import PlayedRun, Result
     from sim.study.replicate import replicate, simulate
@@ -75,6 +76,7 @@ _HOME = {
     "TraceError": "sim.schema",
     "Victim": "sim.fleet.victims.victims",
     "compose_config": "sim.scenarios",
+    "describe": "sim.study.describe",
     "kv_blocks": "sim.hardware.fits",
     "load": "sim.study.grid_in_python",
     "parse": "sim.scenarios",
