@@ -15,12 +15,11 @@ from sim.schema import ConfigError
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="llm-traffic-sim fidelity", description=__doc__)
-    parser.add_argument("file", type=Path, help="measured runs, or results of vLLM, GuideLLM or a CSV")
+    parser.add_argument("file", type=Path, help="measured runs, or results of a load generator, or a CSV")
     parser.add_argument("--out", type=Path, help="write every prediction to this JSON file")
     parser.add_argument("--only", default="", help="runs whose name contains this")
     parser.add_argument("--replications", type=int, default=5, help="repetitions to average over (default 5)")
     parser.add_argument("--as-sent", action="store_true", help="send times of requests/<id>.csv, not random ones")
-    parser.add_argument("--model-config", type=Path, help="config.json that stands for models not in conf/model")
     parser.add_argument("--brief", action="store_true", help="print the mean errors only")
     described = parser.add_argument_group("the server, where the file does not describe it")
     add_server_flags(described, gpu=None)

@@ -48,7 +48,7 @@ def calibrate(given: argparse.Namespace) -> Fit:
     checks = read_results(given.check) if given.check else Results()
     model_ids = [*results.model_ids, *checks.model_ids]
     model_ids += [run.model_id for run in (*results.runs, *checks.runs) if run.model_id]
-    server = server_described(given, model_ids)
+    server = server_described(given, model_ids, [point.facts for point in results.points])
     points, notes = measured_on(server, *results.all_points())
     check_points, check_notes = measured_on(server, *checks.all_points())
     if not points:
@@ -61,7 +61,7 @@ def calibrate(given: argparse.Namespace) -> Fit:
         f"max_num_batched_tokens {server.engine.max_num_batched_tokens}"
         f"{f'; {server.engine.weight_dtype} weights' if server.engine.weight_dtype else ''}"
     )
-    for note in (*notes, *check_notes):
+    for note in (*results.receipt_lines(), *notes, *checks.receipt_lines(), *check_notes):
         print(printable(f"note: {note}"))
     result = fit(server, points, [name.strip() for name in given.hold.split(",") if name.strip()])
     _print_fit(result)

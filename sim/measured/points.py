@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -32,6 +32,17 @@ class Load(NamedTuple):
     burstiness: float | None = 1.0
 
 
+class ServerFacts(NamedTuple):
+    """What a result file states of its server, in the words of the file; None where it states nothing."""
+
+    model: str | None = None
+    gpu: str | None = None
+    engine: str | None = None
+    dtype: str | None = None  # of the weights
+    kv_dtype: str | None = None
+    replicas: int = 1  # each is taken to serve an equal share, and the point is of one of them
+
+
 FIGURE_METRICS = ("ttft_mean_s", "tpot_mean_s", "output_tok_per_s")
 """The names of the three Figures among the metrics of a measured run."""
 
@@ -56,6 +67,7 @@ class Point:
     lengths: tuple[tuple[int, int], ...] | None = None  # (input, output) of every request; None: all equal
     tensor_parallel: int | None = None  # None: as the command line says
     server: Server | None = None  # the server of the measurement; None: the file does not state it
+    facts: ServerFacts = ServerFacts()  # what a file states of its server without describing it wholly
 
     @property
     def label(self) -> str:
@@ -81,6 +93,21 @@ class Point:
         Throughput at a given rate does not: every server that keeps up delivers that rate.
         """
         return None if kind == 2 and self.rate_per_s else self.measured[kind]
+
+
+def of_one_replica(point: Point, replicas: int) -> Point | None:
+    """One of `replicas` that shared the load of `point` equally; None if its clients cannot be shared so."""
+    clients, tokens_per_s = point.concurrency, point.measured.output_tokens_per_s
+    if clients and clients % replicas:
+        return None
+    return replace(
+        point,
+        measured=point.measured._replace(output_tokens_per_s=tokens_per_s and tokens_per_s / replicas),
+        concurrency=clients and clients // replicas,
+        rate_per_s=point.rate_per_s and point.rate_per_s / replicas,
+        requests=point.requests and max(1, point.requests // replicas),
+        facts=point.facts._replace(replicas=replicas),
+    )
 
 
 def keeps_up(requests: int, rate_per_s: float, span_s: float, decode_s: float) -> bool:

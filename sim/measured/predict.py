@@ -9,11 +9,15 @@ from pathlib import Path
 from sim.hardware.fits import refuse_if_too_big
 from sim.hardware.model import Model
 from sim.measured.benchmark_results import BenchmarkResult
+from sim.measured.described_server import card_called, measured_on
 from sim.measured.measured_run import MeasuredRun
 from sim.measured.play import Play
+from sim.measured.points import Point, ServerFacts
 from sim.measured.prediction import Prediction
 from sim.measured.readers.files import read_results
 from sim.measured.server import Server
+from sim.measured.stated import FlagsStated, ServerStated
+from sim.measured.stated_server import server_stated
 from sim.printable import printable
 from sim.schema import ConfigError, SimError
 
@@ -24,7 +28,7 @@ def predict(
     only: str = "",
     as_sent: bool = False,
     unknown_model: Model | None = None,
-    server_of: Callable[[Sequence[str]], Server] | None = None,
+    server_of: Callable[[Sequence[str], Sequence[ServerFacts]], Server] | None = None,
 ) -> list[Prediction]:
     """Every prediction for a file of measured runs, of those whose name or source contains `only`. Raises SimError.
 
@@ -32,16 +36,17 @@ def predict(
     that cannot be played is named on stderr, and the others are played. `as_sent`: staged requests are sent at the
     moments of requests/<id>.csv beside the JSON, not at random ones. `unknown_model` replaces models not in conf/model.
 
-    Results of a load generator (all that `calibrate` reads) do not describe their server: `server_of(model_ids)` does.
+    Results of a load generator (all that `calibrate` reads) do not describe their server: `server_of(model_ids, facts)`
+    does. Without it, their points are played only where they state both card and model.
     """
     if replications < 1:
         raise ConfigError(f"--replications = {replications}: must be >= 1")
-    runs = _runs(path, server_of)
+    note = _each_line_once()
+    play, rows = Play(replications, unknown_model, note, as_sent), list[Prediction]()
+    runs = _runs(path, play, server_of)
     chosen = [run for run in runs if only in run.name or only in run.source]
     if not chosen:
         raise ConfigError(f"--only = {only!r}: no run of {path} is called so" if runs else f"{path}: holds no runs")
-    note = _each_line_once()
-    play, rows = Play(replications, unknown_model, note, as_sent), list[Prediction]()
     for run in chosen:
         try:
             rows += run.predictions(play)
@@ -52,21 +57,40 @@ def predict(
     return rows
 
 
-def _runs(path: Path, server_of: Callable[[Sequence[str]], Server] | None) -> list[MeasuredRun]:
-    """The runs of a file; the points of a load generator become runs of the server that the command line describes."""
+def _runs(
+    path: Path, play: Play, server_of: Callable[[Sequence[str], Sequence[ServerFacts]], Server] | None
+) -> list[MeasuredRun]:
+    """The runs of a file; the points of a load generator become runs of the server that they or the words describe."""
     results = read_results([str(path)])
     if results.runs and server_of:
         raise ConfigError(f"--gpu: the runs of {path} say which card they were measured on")
-    for note in results.notes:
-        print(printable(f"note: {note}"), file=sys.stderr)
+    points, notes = results.points, [*results.receipt_lines(), *results.notes]
+    if points and server_of:
+        server = server_of(results.model_ids, [point.facts for point in points])
+        points, notes = measured_on(server, points, notes)
+    for line in notes:
+        play.note(f"note: {line}")
     if not results.points:
         return results.runs
-    if server_of is None:
+    if not points:
+        raise ConfigError(f"{path}: no point is of the server that the command line describes: {'; '.join(notes)}")
+    servers = [server if server_of else _server_stated_by(point, path, play) for point in points]
+    for point, played_on in zip(points, servers, strict=True):
+        refuse_if_too_big(played_on.gpu, played_on.model, played_on.on(point.tensor_parallel).engine)
+    pairs = enumerate(zip(servers, points, strict=True))
+    return [*results.runs, *(BenchmarkResult(played_on, point, i) for i, (played_on, point) in pairs)]
+
+
+def _server_stated_by(point: Point, path: Path, play: Play) -> Server:
+    """The server of a point whose file states card and model. Raises ConfigError for one that states less."""
+    facts = point.facts
+    if facts.gpu is None or facts.model is None:
         raise ConfigError(f"{path}: does not say on which card it was measured; say with --gpu which of conf/gpu it is")
-    server = server_of(results.model_ids)
-    for point in results.points:
-        refuse_if_too_big(server.gpu, server.model, server.on(point.tensor_parallel).engine)
-    return [*results.runs, *(BenchmarkResult(server, point, i) for i, point in enumerate(results.points))]
+    stated = ServerStated(
+        model=facts.model, gpu=card_called(facts.gpu), tensor_parallel=point.tensor_parallel, dtype=facts.dtype,
+        kv_dtype=facts.kv_dtype, engine=FlagsStated(name=facts.engine, prefix_caching=False),
+    )  # fmt: skip
+    return server_stated(stated, play)
 
 
 def _each_line_once() -> Callable[[str], None]:

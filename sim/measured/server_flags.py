@@ -16,6 +16,7 @@ def add_server_flags(parser: argparse._ActionsContainer, gpu: str | None) -> Non
     default = " (default: %(default)s)" if gpu else ""
     parser.add_argument("--gpu", default=gpu, help=f"the card, a file of conf/gpu{default}")
     parser.add_argument("--model", help="a file of conf/model; default: the one the results name")
+    parser.add_argument("--model-config", type=Path, help="config.json of a model that conf/model has not")
     parser.add_argument("--engine", default="vllm", help="a file of conf/engine (default: %(default)s)")
     for name, kind in FLAGS.items():
         parser.add_argument("--" + name.replace("_", "-"), type=kind, help="as the server was started with")

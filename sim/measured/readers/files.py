@@ -20,7 +20,10 @@ def read_results(paths: Iterable[str]) -> Results:
     results = Results()
     for path in paths:
         for document in _documents(path, _text(path)):
-            results.add(_reader_of(document).read(document))
+            reader = _reader_of(document)
+            found = reader.read(document)
+            results.add(found)
+            results.add_receipt(path, reader.format.partition(" (")[0], found)
     if not results.points and not results.runs:
         raise TraceError("no operating point to learn from: " + ("; ".join(results.notes) or "the files hold none"))
     return results

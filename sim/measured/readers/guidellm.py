@@ -5,6 +5,11 @@ Read of each request: `prompt_tokens`, `output_tokens`, `time_to_first_token_ms`
 `synchronous` (one client), `concurrent` (`streams`), `constant` or `poisson` (`rate`), `throughput`
 (`max_concurrency`); if none is stated, the mean number of requests under way. `request_totals` is the number of
 requests sent, also where the file keeps a sample of them only: some versions keep ten by default.
+
+Where a file keeps no requests, the means of `metrics` over the successful ones stand for them:
+`time_to_first_token_ms`, `inter_token_latency_ms`, `prompt_token_count`, `output_token_count`,
+`output_tokens_per_second`. TPOT is `inter_token_latency_ms`, because `time_per_output_token_ms` has the first token
+in it since 0.4.
 """
 
 from __future__ import annotations
@@ -36,8 +41,10 @@ class GuideLlm(ResultsReader):
         return isinstance(document.content, dict) and isinstance(document.content.get("benchmarks"), list)
 
     def read(self, document: Document) -> Results:
-        points, notes = _points(document.path, document.content["benchmarks"])
-        return Results(points, notes, _models(document.content))
+        results = Results(model_ids=_models(document.content))
+        for i, benchmark in enumerate(document.content["benchmarks"]):
+            _read_benchmark(document.path, f"{document.path}, benchmark {i}", benchmark, results)
+        return results
 
 
 def _models(report: dict[str, Any]) -> list[str]:
@@ -52,29 +59,73 @@ def _within(holder: Any, keys: tuple[str, ...]) -> Any:
     return holder
 
 
-def _points(path: str, benchmarks: list[Any]) -> tuple[list[Point], list[str]]:
-    """One operating point per benchmark, and notes on those left out. Raises TraceError naming benchmark and key."""
-    points: list[Point] = []
-    notes: list[str] = []
-    for i, benchmark in enumerate(benchmarks):
-        place = f"{path}, benchmark {i}"
-        requests = benchmark.get("requests") if isinstance(benchmark, dict) else None
-        done = requests.get("successful") if isinstance(requests, dict) else None
+def _read_benchmark(path: str, place: str, benchmark: Any, results: Results) -> None:
+    """Add the operating point of one benchmark, or say why it is none. Raises TraceError naming benchmark and key."""
+    if not isinstance(benchmark, dict):
+        raise TraceError(f"{place}: is not a mapping")
+    done = _within(benchmark, ("requests", "successful"))
+    if done:
         if not isinstance(done, list):
-            raise TraceError(f"{place}, key 'requests.successful': is missing; save the requests, not only statistics")
-        if not done:
-            notes.append(f"{place}: left out, no request succeeded")
-            continue
+            raise TraceError(f"{place}, key 'requests.successful': is not a list")
         rows, odd = usable(place, len(done), partial(_request, done))
-        notes += odd
-        if not rows:
-            continue
-        found = _point(path, place, benchmark, rows, len(done), notes)
-        if isinstance(found, Point):
-            points.append(found)
-        else:
-            notes.append(f"{place}: {found}")
-    return points, notes
+        results.notes += odd
+        found = _point(path, place, benchmark, rows, len(done), results.notes) if rows else None
+    elif _n_succeeded(benchmark, 0) or _mean_of(benchmark, "time_to_first_token_ms") is not None:
+        found = _point_of_metrics(path, place, benchmark, results.notes)
+    elif isinstance(done, list):
+        found = "left out, no request succeeded"
+    else:
+        raise TraceError(f"{place}, key 'requests.successful': is missing, as are the means of 'metrics'")
+    if isinstance(found, Point):
+        results.add_point(found, _n_errored(benchmark))
+    elif found:
+        results.leave_out(place, found)
+
+
+def _point_of_metrics(path: str, place: str, benchmark: dict[str, Any], notes: list[str]) -> Point | str:
+    """The operating point of the means of `metrics`, or why the benchmark is left out."""
+
+    def mean_of(name: str, other: str = "") -> float:
+        value = _mean_of(benchmark, name)
+        key = f"{place}, key 'metrics.{name}.successful.mean'"
+        return positive(_mean_of(benchmark, other) if value is None and other else value, key)
+
+    input_tokens, output_tokens = (
+        mean_of("prompt_token_count", "prompt_tokens"),
+        mean_of("output_token_count", "output_tokens"),
+    )
+    ttft_s = mean_of("time_to_first_token_ms") / 1e3
+    tpot_s = mean_of("inter_token_latency_ms") / 1e3 if output_tokens > 1 else None
+    tokens_per_s = _mean_of(benchmark, "output_tokens_per_second")
+    n = _n_succeeded(benchmark, 0)
+    in_flight = _mean_of(benchmark, "request_concurrency") or 0.0
+    load = _load(place, benchmark, in_flight, n or round(in_flight) or 1_000_000)
+    if isinstance(load, str):
+        return load
+    measured = Figures(
+        ttft_s, tpot_s, tokens_per_s and positive(tokens_per_s, f"{place}, key 'output_tokens_per_second'")
+    )
+    if load.rate_per_s and n and measured.output_tokens_per_s:
+        span_s = n * output_tokens / measured.output_tokens_per_s
+        if not keeps_up(n, load.rate_per_s, span_s, (output_tokens - 1) * (tpot_s or 0.0)):
+            return NO_STEADY_STATE
+    notes.append(f"{place}: keeps no requests; the means of its metrics stand for them, with lengths all alike")
+    return Point(place, path, input_tokens, output_tokens, measured, *load, requests=n or None)
+
+
+def _mean_of(benchmark: dict[str, Any], metric: str) -> float | None:
+    """The mean of a metric over the successful requests; None if it is not there."""
+    value = _within(benchmark, ("metrics", metric, "successful", "mean"))
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _n_errored(benchmark: dict[str, Any]) -> int:
+    """Requests that failed. Those that the end of the benchmark cut off are neither failed nor answered."""
+    counts = [_within(benchmark, (*where, "request_totals", "errored")) for where in ((), ("metrics",))]
+    made = _within(benchmark, ("run_stats", "requests_made", "errored"))
+    listed = _within(benchmark, ("requests", "errored"))
+    stated = [count for count in (*counts, made) if isinstance(count, int)]
+    return max([len(listed) if isinstance(listed, list) else 0, *stated])
 
 
 class _Row(NamedTuple):
