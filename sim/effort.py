@@ -44,6 +44,9 @@ def _events(scenario: Any) -> Iterator[tuple[str, float, float, str]]:
     elif rate_per_s is not None:
         n_tasks = rate_per_s * n_sources * horizon_s
         yield "arrivals.rate_per_s", rate_per_s, n_tasks, "tasks"
+    elif not arrivals.ends_by_itself and (mean_per_s := getattr(arrivals, "mean_rate_per_s", None)) is not None:
+        n_tasks = mean_per_s * horizon_s
+        yield "arrivals: tasks per second", mean_per_s, n_tasks, "tasks"
     if n_tasks is not None and scenario.tasks is not None:
         n_calls = scenario.tasks.mean_calls_per_task
         yield "mean calls per task", n_calls, n_tasks * n_calls, "calls"

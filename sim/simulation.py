@@ -25,7 +25,7 @@ from sim.scenarios import Scenario
 from sim.schema import ConfigError
 from sim.units import MINUTE_S
 from sim.work import Outcome, Request
-from sim.workload.arrivals.closed_loop import ClosedLoop, ClosedLoopTraffic
+from sim.workload.arrivals.base import ServerDriven
 from sim.workload.traffic import Traffic
 from sim.workload.workload import Workload
 
@@ -151,18 +151,17 @@ class _World:
             )
 
     def attach(self, workload: Workload, horizon_s: float | None) -> simpy.Event:
-        """Let the tasks come. The event happens when a closed loop has no task left; for other traffic, never."""
+        """Let the tasks come. The event happens when clients that wait for answers have no task left."""
         env, gateway, all_ended = self.env, self.gateway, self.env.event()
-        if isinstance(workload.arrivals, ClosedLoop):
-            traffic = ClosedLoopTraffic(
-                env, workload.arrivals, workload.endless_kinds(self.streams, self.api is not None),
-                self.streams.generator("think_s"), gateway.begin,
-                priorities=workload.priorities(self.streams), delay_s=gateway.ingress_s,
+        if isinstance(workload.arrivals, ServerDriven):
+            traffic = workload.arrivals.traffic(
+                env, workload.endless_kinds(self.streams, self.api is not None), self.streams.generator("think_s"),
+                gateway.begin, priorities=workload.priorities(self.streams), delay_s=gateway.ingress_s,
                 until_s=horizon_s, on_finished=all_ended.succeed,
             )  # fmt: skip
             gateway.on_task_end = traffic.task_ended
         else:
-            assert horizon_s is not None  # Only a closed loop may go without: it ends with its last task.
+            assert horizon_s is not None  # Only tasks that wait for others may go without: they end with the last one.
             blocks = workload.task_blocks(self.streams, horizon_s, api=self.api is not None)
             Traffic(env, blocks, gateway.begin, delay_s=gateway.ingress_s)
         return all_ended

@@ -31,7 +31,7 @@ class GridSweeper(Sweeper):
         run_sweep(self.hydra_context.config_loader, self.config, self.params, arguments, self.launcher)
 
 
-_AS_LONG_AS_IT_LASTS = ("replay", "closed_loop", "rate_profile", "client_mix")
+_AS_LONG_AS_IT_LASTS = ("replay", "closed_loop", "ladder", "rate_profile", "client_mix")
 # Here because Hydra loads its plugins before it composes anything, in every process.
 OmegaConf.register_new_resolver(
     "week_or_log", lambda kind: None if kind in _AS_LONG_AS_IT_LASTS else WEEK_S, replace=True

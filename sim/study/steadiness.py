@@ -15,12 +15,13 @@ from sim.report.formatting import number, percent
 from sim.report.warmup import mser5
 from sim.scenarios import Scenario
 from sim.units import DAY_S, HOUR_S, MINUTE_S, WEEK_S
-from sim.workload.arrivals.base import Source
+from sim.workload.arrivals.base import ServerDriven, Source
 from sim.workload.arrivals.closed_loop import ClosedLoop
 from sim.workload.arrivals.diurnal import Diurnal
 from sim.workload.arrivals.markov_modulated import MarkovModulated
 from sim.workload.arrivals.replay import Replay
 from sim.workload.arrivals.steady import Steady
+from sim.workload.arrivals.weekly import Weekly
 
 _BINS = 250
 _MATERIAL = 0.02
@@ -102,16 +103,22 @@ def cycle_note(arrivals: Source, window: Window) -> str:
 
     The rates are those of the endless process, whatever `exact_tasks` scales them to.
     """
-    if not isinstance(arrivals, Diurnal):
+    if isinstance(arrivals, Diurnal):
+        rate, mean_per_s = arrivals.weekly_rate, arrivals.rate_per_s
+        is_daily = arrivals.weekday_factor == arrivals.weekend_factor
+    elif isinstance(arrivals, Weekly):
+        rate, mean_per_s = arrivals.weekly_speed, 1.0
+        is_daily = bool((arrivals.week_points == np.tile(arrivals.week_points[:24], 7)).all())
+    else:
         return ""
-    rate, start_s = arrivals.weekly_rate, arrivals.start_s
+    start_s = arrivals.start_s
     week = rate(np.arange(0.0, WEEK_S, MINUTE_S))
     if week.max() <= (1 + _MATERIAL) * week.min():
         return ""
     begin_s, end_s = start_s + window.start_s, start_s + window.end_s
     highest = float(rate(np.append(np.arange(begin_s, end_s, MINUTE_S), end_s)).max()) / float(week.max())
-    level = float(np.diff(rate.integral(np.array([begin_s, end_s])))[0]) / window.length_s / arrivals.rate_per_s
-    cycle_s = DAY_S if arrivals.weekday_factor == arrivals.weekend_factor else WEEK_S
+    level = float(np.diff(rate.integral(np.array([begin_s, end_s])))[0]) / window.length_s / mean_per_s
+    cycle_s = DAY_S if is_daily else WEEK_S
     name = {DAY_S: "day", WEEK_S: "week"}[cycle_s]
     advice = f"horizon_s={cycle_s:.0f} plays a whole {name}"
     if highest < 1 - _MATERIAL:
@@ -143,7 +150,7 @@ def _offered_load(scenario: Scenario, facts: Facts) -> float | None:
 
     None where nothing is offered regardless of what is served, as in a closed loop, or the peak is not known.
     """
-    if not scenario.has_fleet or isinstance(scenario.arrivals, ClosedLoop):
+    if not scenario.has_fleet or isinstance(scenario.arrivals, ServerDriven):
         return None
     pools = zip((scenario, *map(scenario.of_pool, scenario.pools)), facts.pools, strict=False)
     capacity_per_s = 0.0

@@ -14,7 +14,7 @@ from sim.moment_zero import MomentZero
 from sim.randomness import Streams
 from sim.schema import ConfigError
 from sim.work import Call, Task, TaskProfile
-from sim.workload.arrivals.base import Arrivals, Source
+from sim.workload.arrivals.base import Arrivals, Kind, Source
 from sim.workload.arrivals.rates import Rates
 from sim.workload.arrivals.replay import Arrived, Replay
 from sim.workload.lengths.base import Lengths
@@ -24,9 +24,6 @@ from sim.workload.tasks.base import Drawn, Tasks, build_calls, expected_calls
 
 if TYPE_CHECKING:
     from sim.workload.logs.request_log import RequestLog
-
-Kind = tuple[tuple[Call, ...], int, TaskProfile]
-"""A task without its moment: its calls, the number of its application, and what routers may know of it."""
 
 _FIRST_BLOCK, _LARGEST_BLOCK = 64, 2048
 
@@ -75,8 +72,8 @@ class Workload:
     def task_blocks(self, streams: Streams, horizon_s: float, api: bool = False) -> Iterator[list[Task]]:
         """All tasks that arrive in [0, horizon_s), in order of time, numbered from 0, in blocks drawn lazily.
 
-        `api`: whether to draw each call's api_quantiles. Memory does not grow with the horizon. Raises ValueError for a
-        closed loop, whose moments depend on the server.
+        `api`: whether to draw each call's api_quantiles. Memory does not grow with the horizon. Raises ValueError for
+        arrivals whose moments depend on the server.
         """
         if self.is_recorded:
             moments_and_calls = self._recorded(streams, horizon_s, api)
@@ -84,7 +81,7 @@ class Workload:
             moments_and_calls = self._by_rates(streams, horizon_s, api)
         else:
             if not isinstance(self.arrivals, Arrivals):
-                raise ValueError(f"arrivals.kind = {self.arrivals.kind!r}: a closed loop has no moments of its own")
+                raise ValueError(f"arrivals.kind = {self.arrivals.kind!r}: its tasks have no moments of their own")
             moments = _reblocked(self.arrivals.times(streams.generator("arrivals"), horizon_s))
             mix, priorities = self._mix(streams, api), self.priorities(streams)
             moments_and_calls = ((times_s, priorities, *next(mix)) for times_s in moments)

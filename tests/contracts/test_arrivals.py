@@ -8,12 +8,11 @@ import pytest
 
 from sim.randomness import Streams
 from sim.units import WEEK_S
-from sim.workload.arrivals.base import Arrivals, Source
-from sim.workload.arrivals.closed_loop import ClosedLoop
+from sim.workload.arrivals.base import Arrivals, ServerDriven, Source
 from tests.agree import assert_agrees, assert_disagrees
 from tests.contracts.found import load, names
 
-PROCESSES = names("arrivals", Source, but=ClosedLoop)  # the moments of a closed loop are the server's
+PROCESSES = names("arrivals", Source, but=ServerDriven)  # the moments of those are the server's
 
 
 @pytest.fixture(params=PROCESSES)
@@ -33,10 +32,23 @@ def expecting(arrivals: Arrivals, n: float) -> float:
 
 
 def thinned(arrivals: Arrivals) -> Arrivals:
-    """The process at a rate that makes a week quick to draw, if its rate is a field."""
-    if "rate_per_s" not in type(arrivals).model_fields:
-        return arrivals
-    return arrivals.model_copy(update={"rate_per_s": arrivals.rate_per_s * 0.02 / arrivals.mean_rate_per_s})
+    """The process at a rate that makes a week quick to draw, if its rate is a field, or a field of a field."""
+    return scaled(arrivals, 0.021 / arrivals.mean_rate_per_s)
+
+
+def scaled(arrivals: Arrivals, factor: float) -> Arrivals:
+    if "process" in type(arrivals).model_fields:
+        changed = {"process": scaled(arrivals.process, factor)}
+    elif "clients" in type(arrivals).model_fields:
+        each = arrivals.clients.items()
+        changed = {"clients": {n: c.model_copy(update={"arrivals": scaled(c.arrivals, factor)}) for n, c in each}}
+    elif "rates_per_s" in type(arrivals).model_fields:
+        changed = {"rates_per_s": tuple(rate * factor for rate in arrivals.rates_per_s)}
+    elif "rate_per_s" in type(arrivals).model_fields:
+        changed = {"rate_per_s": arrivals.rate_per_s * factor}
+    else:
+        changed = {}
+    return arrivals.model_copy(update=changed)
 
 
 def test_moments_are_sorted_and_inside_the_horizon(arrivals):

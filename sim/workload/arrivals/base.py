@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from sim.schema import Choice
+from sim.work import Call, Request, Task, TaskProfile
+
+Kind = tuple[tuple[Call, ...], int, TaskProfile]
+"""A task without its moment: its calls, the number of its application, and what routers may know of it."""
+
+Begin = Callable[[Task], None]
+"""Called with each task when it begins."""
 
 
 class Source(Choice):
@@ -36,6 +43,27 @@ class Source(Choice):
     def notes(self) -> tuple[str, ...]:
         """Sentences that a reader of the results should know about this source."""
         return ()
+
+
+class TaskTraffic(Protocol):
+    """Tasks being played, that wait for others to end."""
+
+    def task_ended(self, request: Request) -> None:
+        """A task has ended, with any outcome: its last request."""
+
+
+class ServerDriven(Source):
+    """A source whose tasks wait for earlier ones to end, such as clients in a closed loop."""
+
+    @abstractmethod
+    def traffic(
+        self, env: Any, kinds: Iterator[Kind], rng: np.random.Generator, begin: Begin, **options: Any
+    ) -> TaskTraffic:
+        """Start playing. `task_ended(request)` must be called with the last request of every task.
+
+        Options: `priorities`, of the k-th task; `delay_s`, from sending a task to `begin(task)`; `until_s`, after which
+        no task begins; `on_finished`, called once no task is left; `first_id`, of the tasks.
+        """
 
 
 class Arrivals(Source):

@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import Field
 
 from sim.clock import call_later
-from sim.work import Call, Outcome, Request, Task, TaskProfile
-from sim.workload.arrivals.base import Source
+from sim.work import Outcome, Request, Task
+from sim.workload.arrivals.base import Begin, Kind, ServerDriven
 from sim.workload.spread import Spread
 
 RETRY_S = 1.0
@@ -19,7 +19,7 @@ RETRY_S = 1.0
 one moment of simulated time."""
 
 
-class ClosedLoop(Source):
+class ClosedLoop(ServerDriven):
     """`n_clients` clients that start at time 0; each pauses for `think_s` between the end of a task and the next.
 
     Law (Lavenberg and Reiser, 1980, after Little): X = n_clients / (R + Z), with X tasks per second, R the mean
@@ -37,13 +37,18 @@ class ClosedLoop(Source):
     def ends_by_itself(self) -> bool:
         return self.n_tasks is not None
 
+    def traffic(
+        self, env: Any, kinds: Iterator[Kind], rng: np.random.Generator, begin: Begin, **options: Any
+    ) -> ClosedLoopTraffic:
+        return ClosedLoopTraffic(env, self, kinds, rng, begin, **options)
+
 
 class ClosedLoopTraffic:
     """Plays a closed loop: calls `begin(task)` `delay_s` seconds after a client has sent a task.
 
     `task_ended(request)` must be called with the last request of every task. After `until_s` no client begins a task.
     Once every client has stopped, `on_finished()` is called. The k-th task has the k-th of `kinds` (calls, application,
-    profile) and of `priorities`.
+    profile) and of `priorities`; tasks are numbered from `first_id`.
 
     The saturated rate (sim.engine.saturation) has a loop of its own: its clients send while a request is being ended
     and so join the very next step, those here are reached by an event and join one step later.
@@ -53,18 +58,19 @@ class ClosedLoopTraffic:
         self,
         env: Any,
         loop: ClosedLoop,
-        kinds: Iterator[tuple[tuple[Call, ...], int, TaskProfile]],
+        kinds: Iterator[Kind],
         rng: np.random.Generator,
-        begin: Callable[[Task], None],
+        begin: Begin,
         *,
         priorities: Iterator[int] | None = None,
         delay_s: float = 0.0,
         until_s: float | None = None,
+        first_id: int = 0,
         on_finished: Callable[[], object] = lambda: None,
     ):
         self._env, self._loop, self._kinds, self._rng = env, loop, kinds, rng
         self._begin, self._delay_s, self._until_s, self._on_finished = begin, delay_s, until_s, on_finished
-        self._n_begun, self._priorities = 0, priorities or repeat(0)
+        self._n_begun, self._first_id, self._priorities = 0, first_id, priorities or repeat(0)
         self._n_clients = min(loop.n_clients, loop.n_tasks or loop.n_clients)
         for _ in range(self._n_clients):
             self._next_task()
@@ -87,7 +93,7 @@ class ClosedLoopTraffic:
             self._stop()
             return
         calls, application, profile = next(self._kinds)
-        task = Task(self._n_begun, self._env.now, calls, application, next(self._priorities), profile)
+        task = Task(self._first_id + self._n_begun, self._env.now, calls, application, next(self._priorities), profile)
         self._n_begun += 1
         # A later event begins it, because the backend is still handling the end of the request before.
         call_later(self._env, self._delay_s, self._begin, task)

@@ -1,4 +1,4 @@
-"""The base of synthetic arrivals: Cox processes, Poisson processes whose rate is a path in time."""
+"""The bases of synthetic arrivals: Cox processes, Poisson processes whose rate is a path in time."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ RatePath = Iterator[tuple[np.ndarray, np.ndarray]]
 float64[m]."""
 
 
-class Cox(Arrivals):
+class PoissonOnPath(Arrivals):
     """A Poisson process whose rate is a path in time, fixed or random (Cox 1955).
 
-    With `exact_tasks` = n, the process is scaled to a mean rate of n / horizon, whatever `rate_per_s`, and conditioned
+    With `exact_tasks` = n, the process is scaled to a mean rate of n / horizon, whatever its own, and conditioned
     on n tasks in the horizon. Processes as different as steady and bursty then have the same n tasks, hence the same
     tokens. Given N = n, a rate path of mass M (its integral) has density proportional to M^n e^-M; given the path, the
     n moments are independent with density proportional to the rate (counts of time slices multinomial, order statistics
@@ -36,12 +36,7 @@ class Cox(Arrivals):
 
     has_random_path: ClassVar[bool] = False  # whether two draws of `_rate_path` may differ in their mass
 
-    rate_per_s: float = Field(gt=0, description="mean number of tasks per second")
     exact_tasks: int | None = Field(None, ge=0, description="exactly this many tasks in the horizon; null = random")
-
-    @property
-    def mean_rate_per_s(self) -> float:
-        return self.rate_per_s
 
     @abstractmethod
     def _rate_path(self, rng: np.random.Generator, horizon_s: float) -> RatePath:
@@ -52,14 +47,14 @@ class Cox(Arrivals):
         points = np.random.Generator(np.random.PCG64(point_seed))
         n_tasks = self.exact_tasks
         if n_tasks is None:
-            return _on_path(_poisson_points(points), self._path(path_seed, horizon_s), horizon_s)
+            return on_path(_poisson_points(points), self._path(path_seed, horizon_s), horizon_s)
         if n_tasks and self.has_random_path:
             path_seed = self._seed_of_conditioned_path(path_seed, n_tasks, horizon_s)
         mass = _mass(self._path(path_seed, horizon_s))
         if mass == 0 and n_tasks:
             law = f"needs a rate above 0 somewhere in the {horizon_s:g} s horizon"
             raise ConfigError(f"arrivals.exact_tasks = {n_tasks}: {law}")
-        return _on_path(_exact_points(points, n_tasks, mass), self._path(path_seed, horizon_s), horizon_s)
+        return on_path(_exact_points(points, n_tasks, mass), self._path(path_seed, horizon_s), horizon_s)
 
     def _path(self, seed: int, horizon_s: float) -> RatePath:
         return self._rate_path(np.random.Generator(np.random.PCG64(seed)), horizon_s)
@@ -84,6 +79,16 @@ class Cox(Arrivals):
             f"arrivals.exact_tasks = {n_tasks}: none of {n_paths} paths of this process comes near that in "
             f"{horizon_s:g} s; choose a longer horizon_s, or arrivals.exact_tasks=null"
         )
+
+
+class Cox(PoissonOnPath):
+    """A Cox process whose mean rate is a number of its own."""
+
+    rate_per_s: float = Field(gt=0, description="mean number of tasks per second")
+
+    @property
+    def mean_rate_per_s(self) -> float:
+        return self.rate_per_s
 
 
 def _mass(path: RatePath) -> float:
@@ -113,7 +118,7 @@ def _exact_points(rng: np.random.Generator, n: int, length: float) -> Iterator[n
         yield np.minimum(block, inside)
 
 
-def _on_path(points: Iterator[np.ndarray], path: RatePath, horizon_s: float) -> Iterator[np.ndarray]:
+def on_path(points: Iterator[np.ndarray], path: RatePath, horizon_s: float) -> Iterator[np.ndarray]:
     """Points of rate 1 in operational time, moved to where the expected number of tasks reaches them (Cinlar 1975)."""
     pending, reached, latest, before_end = np.empty(0), 0.0, 0.0, np.nextafter(horizon_s, 0)
     for edges, masses in path:
