@@ -20,7 +20,7 @@ from sim.records import (
     Column,
     ReplicaState,
 )
-from sim.work import Losses, Request, returning_tokens
+from sim.work import Losses, Request, previous_index, returning_tokens
 
 _CHUNK_ROWS = 1 << 13
 _PACKED: dict[type, str] = {
@@ -78,6 +78,7 @@ class Recorder:
     def request(self, r: Request, _nan: float = float("nan")) -> None:
         """Enter a request that has its outcome: the values that REQUEST_COLUMNS reads off it, spelled out for speed."""
         task, i, losses = r.task, r.call_index, r.losses
+        before = i - 1 if task.graph is None else previous_index(task, i)
         if losses is not None:
             self._enter_stays(r, losses)
         if r.api_extra is not None:
@@ -91,9 +92,9 @@ class Recorder:
             _nan if r.first_token_s is None else r.first_token_s,
             _nan if r.finished_s is None else r.finished_s,
             r.input_tokens, r.cached_input_tokens, r.output_tokens, r.preemptions, r.preempted_s, r.cold_start_wait_s,
-            task.priority, r.recomputed_tokens, returning_tokens(task.calls[i - 1], r.call) if i else 0,
+            task.priority, r.recomputed_tokens, returning_tokens(task.calls[before], r.call) if i else 0,
             r.prefill_replica_id, _nan if r.decode_admitted_s is None else r.decode_admitted_s,
-            0 if losses is None else losses.retries, r.cache_write_tokens, r.refusal,
+            0 if losses is None else losses.retries, r.cache_write_tokens, r.refusal, before,
         ))  # fmt: skip
 
     def _enter_stays(self, r: Request, losses: Losses) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sim.moment_zero import MONDAY, MomentZero
-from sim.work import Backend, Outcome, Refusal, Request, returning_tokens
+from sim.work import Backend, Outcome, Refusal, Request, previous_index, returning_tokens
 
 
 class Column(NamedTuple):
@@ -35,7 +35,7 @@ def _stamp(seconds: float | None) -> float:
 
 
 def _returning_tokens(r: Request) -> int:
-    return returning_tokens(r.task.calls[r.call_index - 1], r.call) if r.call_index else 0
+    return returning_tokens(r.task.calls[previous_index(r.task, r.call_index)], r.call) if r.call_index else 0
 
 
 Columns = dict[str, Column]
@@ -133,6 +133,10 @@ REQUEST_COLUMNS: Columns = {
         "that cuts no prompt, 4 larger than a rate limit ever allows, 5 the queue was full, 6 over a rate limit, "
         "7 the API was out.",
         lambda r: r.refusal,
+    ),
+    "previous_call": Column(
+        np.int32, "", "`call_index` of the call whose conversation this one goes on from; -1 for the first of a task.",
+        lambda r: previous_index(r.task, r.call_index),
     ),
 }  # fmt: skip
 """One row per request, entered when it has its outcome. Moments are seconds of simulated time."""
@@ -268,7 +272,23 @@ class Facts:
         return float(self.spans["end_s"].max(initial=self.window.end_s))
 
 
+def rows_of_previous_calls(requests: dict[str, np.ndarray]) -> np.ndarray:
+    """int64[n]: the row of the call that each request goes on from; -1 for first calls, and where it is not there."""
+    found, later = np.full(len(requests["task_id"]), -1), np.flatnonzero(requests["call_index"] > 0)
+    if not len(later):
+        return found
+    width = int(requests["call_index"].max()) + 1
+    keys = requests["task_id"] * width + requests["call_index"]
+    several = np.flatnonzero(requests["calls_in_task"] > 1)
+    order = several[np.argsort(keys[several], kind="stable")]
+    wanted = requests["task_id"][later] * width + requests["previous_call"][later]
+    places = np.minimum(np.searchsorted(keys[order], wanted), max(len(order) - 1, 0))
+    if len(order):
+        found[later] = np.where(keys[order][places] == wanted, order[places], -1)
+    return found
+
+
 __all__ = [
     "API_EXTRAS", "API_EXTRA_COLUMNS", "FIRST_POOL", "REQUEST_COLUMNS", "SPAN_COLUMNS", "STAY_COLUMNS", "Backend",
-    "Column", "Facts", "Outcome", "PoolFacts", "Refusal", "ReplicaState", "Window",
+    "Column", "Facts", "Outcome", "PoolFacts", "Refusal", "ReplicaState", "Window", "rows_of_previous_calls",
 ]  # fmt: skip

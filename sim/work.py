@@ -91,10 +91,16 @@ class TaskProfile(NamedTuple):
 NO_PROFILE = TaskProfile()
 
 
-class Task(NamedTuple):
-    """What a user asks for: one call, or a chain of calls where each waits for the one before.
+Graph = tuple[tuple[int, ...], ...]
+"""For each call of a task, the places of the earlier calls that must have finished before: the first of them is the one
+whose conversation it goes on from. Only the first call waits for none; the last one waits for all, directly or not."""
 
-    `priority`: lower is more urgent; it matters to an engine that schedules by priority.
+
+class Task(NamedTuple):
+    """What a user asks for: one call, or several.
+
+    `priority`: lower is more urgent; it matters to an engine that schedules by priority. `graph` says which calls wait
+    for which; None: a chain, where each waits for the one before.
     """
 
     task_id: int
@@ -103,6 +109,18 @@ class Task(NamedTuple):
     application: int = 0
     priority: int = 0
     profile: TaskProfile = NO_PROFILE
+    graph: Graph | None = None
+
+
+def previous_index(task: Task, call_index: int) -> int:
+    """Place of the call that a call goes on from; -1 for the first.
+
+    >>> fork = Task(0, 0.0, (Call(5, 5),) * 4, graph=((), (0,), (0,), (1, 2)))
+    >>> [previous_index(fork, i) for i in range(4)]
+    [-1, 0, 0, 1]
+    """
+    graph = task.graph
+    return call_index - 1 if graph is None or not call_index else graph[call_index][0]
 
 
 class Backend(IntEnum):

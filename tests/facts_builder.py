@@ -59,6 +59,7 @@ class Book:
             preempted_s=0.0, cold_start_wait_s=0.0, priority=0, recomputed_tokens=0, returning_tokens=0,
             prefill_replica_id=-1, decode_admitted_s=NAN, retries=0, cache_write_tokens=0,
             refusal=Refusal.QUEUE_FULL if columns.get("outcome") == Outcome.REFUSED else Refusal.NONE,
+            previous_call=columns.get("call_index", 0) - 1,
         )  # fmt: skip
         self.rows.append(row | columns)
         return self

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from sim.ledger.coverage import Stretches, by_group_and_time, lives, peak_overlap, uncovered
-from sim.records import Backend, Facts, Outcome, Refusal, ReplicaState
+from sim.records import Backend, Facts, Outcome, Refusal, ReplicaState, rows_of_previous_calls
 from sim.schema import AuditError
 
 TOLERANCE_S = 1e-6
@@ -98,25 +98,27 @@ def _stamps_are_ordered(requests: dict[str, np.ndarray]) -> None:
 def _calls_of_a_task_are_causal(requests: dict[str, np.ndarray]) -> None:
     if not len(requests["task_id"]) or (requests["calls_in_task"] == 1).all() and not requests["call_index"].any():
         return
-    order = np.lexsort((requests["call_index"], requests["task_id"]))
-    task, call = requests["task_id"][order], requests["call_index"][order]
-    beyond = np.flatnonzero(call >= requests["calls_in_task"][order])
+    call, previous = requests["call_index"], requests["previous_call"]
+    beyond = np.flatnonzero(call >= requests["calls_in_task"])
     if len(beyond):
-        _fail("call_index < calls_in_task", _row(requests, order[beyond[0]], "calls_in_task"))
+        _fail("call_index < calls_in_task", _row(requests, beyond[0], "calls_in_task"))
     later = np.flatnonzero(call > 0)
-    before = later - 1
-    orphan = later[(later == 0) | (task[before] != task[later]) | (call[before] != call[later] - 1)]
+    ahead = later[(previous[later] < 0) | (previous[later] >= call[later])]
+    if len(ahead):
+        _fail("0 <= previous_call < call_index", _row(requests, ahead[0], "previous_call"))
+    before = rows_of_previous_calls(requests)[later]
+    orphan = later[before < 0]
     if len(orphan):
-        _fail("a call comes after the call before it", f"{_row(requests, order[orphan[0]])} has no predecessor")
-    unserved = later[requests["outcome"][order[before]] != Outcome.FINISHED]
+        _fail("a call comes after the call before it", f"{_row(requests, orphan[0])} has no predecessor")
+    unserved = later[requests["outcome"][before] != Outcome.FINISHED]
     if len(unserved):
-        _fail("a call follows a finished call", f"{_row(requests, order[unserved[0]])}: its predecessor did not finish")
-    early = later[requests["arrived_s"][order[later]] < requests["finished_s"][order[before]] - TOLERANCE_S]
+        _fail("a call follows a finished call", f"{_row(requests, unserved[0])}: its predecessor did not finish")
+    early = np.flatnonzero(requests["arrived_s"][later] < requests["finished_s"][before] - TOLERANCE_S)
     if len(early):
         i = early[0]
         _fail(
             "a call arrives after the one before it finished",
-            f"{_row(requests, order[i], 'arrived_s')}, predecessor finished_s = {requests['finished_s'][order[i - 1]]}",
+            f"{_row(requests, later[i], 'arrived_s')}, predecessor finished_s = {requests['finished_s'][before[i]]}",
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sim.ledger.usage import Usage, finished_tasks, of_window
-from sim.records import Backend, Facts, Outcome, Refusal, ReplicaState
+from sim.records import Backend, Facts, Outcome, Refusal, ReplicaState, rows_of_previous_calls
 from sim.report.attainment import reaches
 from sim.report.descriptive import Metric, mean_of_finite, percentile, percentiles, ratio
 from sim.report.fleet_use import use_by_pool, use_of_the_fleet
@@ -179,11 +179,10 @@ def _lost_context(facts: Facts) -> dict[str, Metric]:
     served = (requests["backend"] == Backend.FLEET) & np.isfinite(requests["admitted_s"])
     counted = served & of_window(requests, facts.window)
     recomputed = int(requests["recomputed_tokens"][counted].sum(dtype=np.int64))
-    calls = np.flatnonzero(requests["calls_in_task"] > 1)
-    calls = calls[np.lexsort((requests["call_index"][calls], requests["task_id"][calls]))]
-    now, before = calls[1:], calls[:-1]
-    follows = (requests["call_index"][now] > 0) & counted[now] & served[before]
-    now, before = now[follows], before[follows]
+    before = rows_of_previous_calls(requests)
+    now = np.flatnonzero((before >= 0) & counted)
+    now = now[served[before[now]]]
+    before = before[now]
     had, wanted = requests["returning_tokens"][now], requests["input_tokens"][now]
     lost = _not_found(np.minimum(had, wanted - 1), requests, now, facts.block_tokens)
     prefill_id = requests["prefill_replica_id"]

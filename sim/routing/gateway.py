@@ -10,7 +10,7 @@ from typing import Any
 from sim.clock import Clock, call_later
 from sim.recorder import Recorder
 from sim.routing.router import Router
-from sim.work import Backend, Outcome, PreviousCall, Request, Task, wait_after
+from sim.work import Backend, Graph, Outcome, PreviousCall, Request, Task, wait_after
 
 # Looking up a member of an enum costs as much as a function call, so these are looked up once.
 _FLEET, _API, _FINISHED = Backend.FLEET, Backend.API, Outcome.FINISHED
@@ -29,13 +29,37 @@ class RunView:
         return float(self._env.now)
 
 
+def _place_of(request: Request) -> PreviousCall:
+    """Where a finished request was served."""
+    assert request.backend is not None
+    return PreviousCall(request.backend, request.pool, request.replica_id, request.prefill_replica_id)
+
+
+class _Progress:
+    """How far a task whose calls form a graph has come."""
+
+    def __init__(self, task: Task, graph: Graph):
+        self.task = task
+        self.n_awaited = [len(earlier) for earlier in graph]  # by call: calls that must finish before it
+        self.followers: list[list[int]] = [[] for _ in graph]  # by call: calls that wait for it
+        for index, earlier in enumerate(graph):
+            for before in earlier:
+                self.followers[before].append(index)
+        self.served: dict[int, PreviousCall] = {}  # where each finished call was served
+        self.n_under_way = 1  # calls sent, or to be sent after their wait, that have not ended
+        self.is_cut = False  # whether a call has not finished, so that no further one is sent
+        self.last: Request | None = None  # the request that ended last
+
+
 class Gateway:
     """Plays tasks: sends each call to the backend that the router chooses, and the next one once it has finished.
 
-    A task ends with a call that is refused or abandoned, unless the router sends a call that the fleet refused to the
-    API. Backends are built with `fleet_done` and `api_done` as their callbacks, so the attributes `fleet` and `api` are
-    set afterwards, before the first task. `ingress_s`: seconds of HTTP and tokenization between a request's arrival and
-    the gateway. `rng`: numpy's generator for the router.
+    A chain ends with a call that is refused or abandoned, unless the router sends a call that the fleet refused to the
+    API. In a task with a graph, a call is sent once all that it waits for have finished; after one that does not
+    finish, no further call is sent, and the task ends with the last one under way. Backends are built with `fleet_done`
+    and `api_done` as their callbacks, so the attributes `fleet` and `api` are set afterwards, before the first task.
+    `ingress_s`: seconds of HTTP and tokenization between a request's arrival and the gateway. `rng`: numpy's generator
+    for the router.
     """
 
     def __init__(self, env: Any, router: Router, rng: Any, recorder: Recorder, ingress_s: float = 0.0):
@@ -51,6 +75,7 @@ class Gateway:
         self.fleet: Any = None
         self.api: Any = None
         self.on_task_end: Callable[[Request], None] | None = None  # called with the last request of a task
+        self._graphs: dict[int, _Progress] = {}  # by task_id: tasks under way whose calls form a graph
         self.tasks_started = 0
         self.tasks_ended = 0
         self.requests_started = 0
@@ -63,12 +88,17 @@ class Gateway:
     def begin(self, task: Task) -> None:
         """Send the first call of a task that arrived `ingress_s` ago."""
         self.tasks_started += 1
+        if task.graph is not None:
+            self._graphs[task.task_id] = _Progress(task, task.graph)
         self._send(Request(task, 0, task.arrived_s))
 
     def done(self, request: Request) -> None:
         """A backend reports the final outcome of a request."""
         self._recorder.request(request)
         task = request.task
+        if task.graph is not None:
+            self._done_in_graph(request)
+            return
         following = request.call_index + 1
         if following == len(task.calls) or request.outcome is not _FINISHED:
             self.tasks_ended += 1
@@ -83,10 +113,45 @@ class Gateway:
 
     def _follow(self, previous: Request) -> None:
         index = previous.call_index + 1
-        assert previous.finished_s is not None and previous.backend is not None
-        served = PreviousCall(previous.backend, previous.pool, previous.replica_id, previous.prefill_replica_id)
+        assert previous.finished_s is not None
+        served = _place_of(previous)
         arrived_s = previous.finished_s + wait_after(previous, previous.task.calls[index])
         self._send(Request(previous.task, index, arrived_s, served))
+
+    def _done_in_graph(self, request: Request) -> None:
+        progress = self._graphs[request.task.task_id]
+        progress.n_under_way -= 1
+        progress.last = request
+        if request.outcome is not _FINISHED:
+            progress.is_cut = True
+        elif not progress.is_cut:
+            progress.served[request.call_index] = _place_of(request)
+            for index in progress.followers[request.call_index]:
+                progress.n_awaited[index] -= 1
+                if progress.n_awaited[index] == 0:
+                    progress.n_under_way += 1
+                    delay_s = wait_after(request, request.task.calls[index]) + self.ingress_s
+                    call_later(self._env, delay_s, self._follow_in_graph, progress, index, request)
+        self._end_if_idle(progress)
+
+    def _follow_in_graph(self, progress: _Progress, index: int, latest: Request) -> None:
+        """Send a call after its wait, which began with the end of `latest`, the last one that it waited for."""
+        if progress.is_cut:
+            progress.n_under_way -= 1
+            self._end_if_idle(progress)
+            return
+        task = progress.task
+        assert task.graph is not None and latest.finished_s is not None
+        arrived_s = latest.finished_s + wait_after(latest, task.calls[index])
+        self._send(Request(task, index, arrived_s, progress.served[task.graph[index][0]]))
+
+    def _end_if_idle(self, progress: _Progress) -> None:
+        if progress.n_under_way == 0:
+            del self._graphs[progress.task.task_id]
+            self.tasks_ended += 1
+            if self.on_task_end is not None:
+                assert progress.last is not None
+                self.on_task_end(progress.last)
 
     def _send(self, request: Request) -> None:
         self.requests_started += 1

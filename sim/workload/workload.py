@@ -89,8 +89,8 @@ class Workload:
         for times_s, priorities, *kinds in moments_and_calls:
             ids = range(first_id, first_id + len(times_s))
             first_id += len(times_s)
-            calls, applications, profiles = kinds
-            columns = zip(ids, times_s.tolist(), calls, applications, priorities, profiles, strict=False)
+            calls, applications, profiles, graphs = kinds
+            columns = zip(ids, times_s.tolist(), calls, applications, priorities, profiles, graphs, strict=False)
             yield list(map(tuple.__new__, repeat(Task), columns))
 
     @property
@@ -123,7 +123,7 @@ class Workload:
         task_id = 0
         for block in blocks:
             for calls in block:
-                yield Task(task_id, 0.0, calls)
+                yield Task(task_id, 0.0, calls)  # one call after the other, whatever waits for what
                 task_id += 1
 
     def mix_description(self) -> dict[str, Any]:
@@ -203,7 +203,7 @@ class Workload:
         return self.tasks
 
     def _mix(self, streams: Streams, api: bool, waits: bool = True) -> Iterator[tuple]:
-        """Endless blocks of columns: calls, applications and profiles of tasks.
+        """Endless blocks of columns: calls, applications, profiles and graphs of tasks.
 
         Block sizes are fixed, so that the k-th task depends on k and the seed alone.
         """
@@ -216,11 +216,11 @@ class Workload:
                 drawn = drawn._replace(wait_s=None)
             quantiles = None if quantiles_rng is None else _quantiles(quantiles_rng, len(drawn.input_tokens))
             applications = repeat(0) if drawn.application is None else drawn.application.tolist()
-            yield tasks.calls(drawn, first_id, quantiles), applications, tasks.profiles(drawn)
+            yield tasks.calls(drawn, first_id, quantiles), applications, tasks.profiles(drawn), tasks.graphs(drawn)
             first_id += size
 
     def _recorded(self, streams: Streams, horizon_s: float, api: bool) -> Iterator[tuple]:
-        """Blocks of columns of the tasks of a log: moments, priorities, calls, applications and profiles."""
+        """Blocks of columns of the tasks of a log: moments, priorities, calls, applications, profiles and graphs."""
         excerpt, first_id = self._replay.excerpt, 0
         n_calls = calls_per_task(excerpt)
         counts, times = np.unique(n_calls, return_counts=True)
@@ -234,7 +234,7 @@ class Workload:
             numbers = applications_of(excerpt, block)
             applications = repeat(0) if numbers is None else numbers.tolist()
             of_tasks = repeat(profiles[0]) if numbers is None else map(profiles.__getitem__, applications)
-            yield block.times_s, priorities_of(excerpt, block), calls, applications, of_tasks
+            yield block.times_s, priorities_of(excerpt, block), calls, applications, of_tasks, repeat(None)
             first_id += len(block.tasks)
 
     def _by_rates(self, streams: Streams, horizon_s: float, api: bool) -> Iterator[tuple]:

@@ -3,7 +3,7 @@
 import pytest
 
 from sim.randomness import Streams
-from sim.work import Call
+from sim.work import Call, Task, previous_index
 from sim.workload.lengths.uniform import Uniform
 from sim.workload.tasks.base import SHARED_KEY, Tasks
 from tests.agree import assert_agrees, assert_disagrees
@@ -47,13 +47,35 @@ def test_the_same_stream_gives_the_same_tasks(tasks):
 
 
 def test_contexts_grow_by_the_previous_answer_and_new_input_or_are_compacted(tasks):
-    for calls in calls_of(tasks):
-        for before, call in zip(calls, calls[1:], strict=False):
-            if not before.extends_prefix:
+    drawn = draw(tasks, 1)
+    for calls, graph in zip(tasks.calls(drawn, 10), tasks.graphs(drawn), strict=False):
+        task = Task(0, 0.0, calls, graph=graph)
+        for i, call in enumerate(calls):
+            before = calls[previous_index(task, i)]
+            goes_on = call.segments[-1:] and call.segments[-1][0] == before.segments[-1][0]
+            if i == 0 or not before.extends_prefix or begins_a_conversation(task, i) and not goes_on:
                 continue
             grown = call.input_tokens > before.input_tokens + before.output_tokens
             compacted = call.segments[-1][0] != before.segments[-1][0]
             assert grown != compacted
+
+
+def begins_a_conversation(task, i):
+    """Whether a call is the first of a sub-agent: another call goes on from the one that it waits for."""
+    before = previous_index(task, i)
+    return any(previous_index(task, j) == before for j in range(len(task.calls)) if j != i)
+
+
+def test_every_call_waits_for_earlier_ones_and_the_last_one_for_all(tasks):
+    for calls, graph in zip(calls_of(tasks), tasks.graphs(draw(tasks, 1)), strict=False):
+        if graph is None:
+            continue
+        assert len(graph) == len(calls) and graph[0] == ()
+        awaited = {len(calls) - 1}
+        for i in reversed(range(1, len(calls))):
+            assert graph[i] and all(0 <= earlier < i for earlier in graph[i])
+            assert i in awaited, "the last call waits for it"
+            awaited.update(graph[i])
 
 
 def test_no_call_exceeds_the_context(tasks):

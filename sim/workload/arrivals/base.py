@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from sim.schema import Choice
-from sim.work import Call, Request, Task, TaskProfile
+from sim.work import Call, Graph, Request, Task, TaskProfile
 
-Kind = tuple[tuple[Call, ...], int, TaskProfile]
-"""A task without its moment: its calls, the number of its application, and what routers may know of it."""
+Kind = tuple[tuple[Call, ...], int, TaskProfile, Graph | None]
+"""A task without its moment: its calls, the number of its application, what routers may know of it, and its graph."""
 
 Begin = Callable[[Task], None]
 """Called with each task when it begins."""

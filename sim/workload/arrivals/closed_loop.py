@@ -92,8 +92,10 @@ class ClosedLoopTraffic:
         if self._none_left():
             self._stop()
             return
-        calls, application, profile = next(self._kinds)
-        task = Task(self._first_id + self._n_begun, self._env.now, calls, application, next(self._priorities), profile)
+        calls, application, profile, graph = next(self._kinds)
+        task = Task(
+            self._first_id + self._n_begun, self._env.now, calls, application, next(self._priorities), profile, graph
+        )
         self._n_begun += 1
         # A later event begins it, because the backend is still handling the end of the request before.
         call_later(self._env, self._delay_s, self._begin, task)

@@ -145,8 +145,8 @@ class _RateTraffic:
             if self._n_running == 0:
                 self._on_finished()
             return
-        calls, application, profile = next(self._kinds)
-        task = Task(self._next_id, self._env.now, calls, application, next(self._priorities), profile)
+        calls, application, profile, graph = next(self._kinds)
+        task = Task(self._next_id, self._env.now, calls, application, next(self._priorities), profile, graph)
         self._next_id, self._n_running = self._next_id + 1, self._n_running + 1
         call_later(self._env, self._delay_s, self._begin, task)
         self._schedule_next()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -56,7 +56,7 @@ def calls_per_task(excerpt: Excerpt) -> np.ndarray:
 def _more_often(drawn: Drawn, again: np.ndarray, factor: float) -> Drawn:
     """The calls `again`, numbers of drawn calls in order; what lies between two calls is divided by the factor."""
     waits = {"wait_s": drawn.wait_s, "least_gap_s": drawn.least_gap_s}
-    shorter = {name: None if wait is None else wait[again] / factor for name, wait in waits.items()}
+    shorter: dict[str, Any] = {n: None if wait is None else wait[again] / factor for n, wait in waits.items()}
     first = np.searchsorted(again, drawn.offsets[:-1])
     for wait in shorter.values():
         if wait is not None:

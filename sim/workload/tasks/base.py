@@ -12,7 +12,7 @@ from numpy.random import Generator
 from pydantic import Field, field_validator
 
 from sim.schema import Choice
-from sim.work import Call, Segment, TaskProfile
+from sim.work import Call, Graph, Segment, TaskProfile
 from sim.workload.lengths.base import Lengths
 
 SHARED_KEY = "shared"
@@ -29,6 +29,10 @@ class Drawn(NamedTuple):
     contexts: np.ndarray | None  # int64[m], how often the context had been compacted before the call; None: never
     application: np.ndarray | None = None  # int64[n], number of each task's application; None: 0 everywhere
     least_gap_s: np.ndarray | None = None  # float64[m], see Call; None: 0 everywhere
+    graphs: list[Graph | None] | None = None  # of each task, see Task; None: chains everywhere
+    extended: np.ndarray | None = None  # bool[m], see Call.extends_prefix; None: as the kind of task says
+    streams: np.ndarray | None = None  # int64[m, k], what a kind of task keeps of its calls for their segments
+    parts: tuple[Drawn | None, ...] = ()  # of a mixture: the tasks of each application
 
 
 def expected_calls(n_calls: np.ndarray, shares: np.ndarray) -> tuple[float, ...]:
@@ -47,7 +51,7 @@ def expected_calls(n_calls: np.ndarray, shares: np.ndarray) -> tuple[float, ...]
 
 
 class Tasks(Choice):
-    """What a task consists of: its calls, one after the other.
+    """What a task consists of: its calls, and which of them wait for which.
 
     The contract of every kind (tests/contracts/test_tasks.py):
 
@@ -55,8 +59,8 @@ class Tasks(Choice):
        two generators: the same streams give the same tasks. If the tasks of one draw differ from each other, those of
        another stream differ from them.
     2. Every task has at least one call. Input and output tokens are >= 1. Waits are >= 0, those of first calls 0.
-    3. Where `extends_prefix` holds, each later prompt has more tokens than the prompt and the answer before it
-       together, or its context was compacted and the last of its segments has another key.
+    3. Where a call has `extends_prefix`, the prompt that goes on from it has more tokens than its prompt and its answer
+       together, or the context was compacted and the last of its segments has another key.
     4. The segments of a prompt (key, tokens) hold at most its input tokens, and exactly these where `extends_prefix`
        holds. No two tasks share a key, but for `SHARED_KEY`: the text that all tasks begin with.
     5. `mean_calls_per_task` is the mean of what `draw` returns; 160 000 tasks come within 10 %.
@@ -75,7 +79,7 @@ class Tasks(Choice):
             """Whether calls get their tokens from the lengths group."""
 
     extends_prefix: ClassVar[bool]
-    """Whether answers become part of later prompts (see Call)."""
+    """Whether answers become part of later prompts (see Call), where `draw` does not say it of each call."""
 
     shared_prefix_tokens: int = Field(0, ge=0, description="leading prompt tokens common to all tasks (system prompt)")
     priority_shares: dict[int, float] | None = Field(
@@ -122,7 +126,11 @@ class Tasks(Choice):
 
     def extended(self, drawn: Drawn) -> Iterable[bool]:
         """Whether the answer of each drawn call becomes part of later prompts."""
-        return repeat(self.extends_prefix)
+        return repeat(self.extends_prefix) if drawn.extended is None else drawn.extended.tolist()
+
+    def graphs(self, drawn: Drawn) -> Iterable[Graph | None]:
+        """Which calls of each drawn task wait for which; None: each for the one before."""
+        return repeat(None) if drawn.graphs is None else drawn.graphs
 
 
 def build_calls(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import repeat
-from typing import Annotated, Literal
+from itertools import islice
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.random import Generator
 from pydantic import Field, field_validator, model_validator
 
 from sim.schema import Config, OneOf
-from sim.work import Segment, TaskProfile
+from sim.work import Graph, Segment, TaskProfile
 from sim.workload.lengths.base import Lengths
 from sim.workload.tasks.base import Drawn, Tasks
 
@@ -91,24 +91,31 @@ class Mixed(Tasks):
             if drawn is not None:
                 counts[rows] = np.diff(drawn.offsets)
         owner, total = np.repeat(application, counts), int(counts.sum())
-        merged = {name: np.zeros(total, kind) for name, kind in _COLUMNS.items()}
+        merged: dict[str, Any] = {name: np.zeros(total, kind) for name, kind in _COLUMNS.items()}
         for i, drawn in enumerate(columns):
             for name in merged if drawn is not None else ():
                 if getattr(drawn, name) is not None:
                     merged[name][owner == i] = getattr(drawn, name)
-        return Drawn(np.concatenate(([0], np.cumsum(counts))), **merged, application=application)
+        offsets = np.concatenate(([0], np.cumsum(counts)))
+        return Drawn(offsets, **merged, application=application, parts=tuple(columns))
 
     def segments(self, drawn: Drawn, first_task_id: int) -> Iterator[tuple[Segment, ...]]:
-        owner = np.repeat(_application_of(drawn), np.diff(drawn.offsets)).tolist()
-        segments_of = [
-            _named(name, part.tasks, _only(drawn, i), first_task_id)
-            for i, (name, part) in enumerate(self.applications.items())
+        named = [
+            _named(name, part.tasks, found, first_task_id)
+            for (name, part), found in zip(self.applications.items(), drawn.parts, strict=True)
         ]
-        return (next(segments_of[i]) for i in owner)
+        return (next(named[i]) for i in _owners(drawn))
 
     def extended(self, drawn: Drawn) -> Iterable[bool]:
-        extends = [tasks.extends_prefix for tasks in self.parts]
-        return map(extends.__getitem__, np.repeat(_application_of(drawn), np.diff(drawn.offsets)).tolist())
+        answers = [iter(part.extended(found) if found else ()) for part, found in self._drawn_parts(drawn)]
+        return (next(answers[i]) for i in _owners(drawn))
+
+    def graphs(self, drawn: Drawn) -> Iterable[Graph | None]:
+        graphs = [iter(part.graphs(found) if found else ()) for part, found in self._drawn_parts(drawn)]
+        return (next(graphs[i]) for i in _application_of(drawn).tolist())
+
+    def _drawn_parts(self, drawn: Drawn) -> Iterator[tuple[Tasks, Drawn | None]]:
+        return zip(self.parts, drawn.parts, strict=True)
 
 
 _COLUMNS = {"input_tokens": np.int64, "output_tokens": np.int64, "wait_s": np.float64, "contexts": np.int64}
@@ -120,18 +127,14 @@ def _application_of(drawn: Drawn) -> np.ndarray:
     return drawn.application
 
 
-def _only(drawn: Drawn, application: int) -> Drawn:
-    """The tasks of one application, end to end, without their waits."""
-    assert drawn.contexts is not None  # `Mixed.draw` always states them
-    rows, counts = _application_of(drawn) == application, np.diff(drawn.offsets)
-    calls = np.repeat(rows, counts)
-    offsets = np.concatenate(([0], np.cumsum(counts[rows])))
-    return Drawn(offsets, drawn.input_tokens[calls], drawn.output_tokens[calls], None, drawn.contexts[calls])
+def _owners(drawn: Drawn) -> list[int]:
+    """The application of each call."""
+    return np.repeat(_application_of(drawn), np.diff(drawn.offsets)).tolist()
 
 
-def _named(name: str, tasks: Tasks, drawn: Drawn, first_task_id: int) -> Iterator[tuple[Segment, ...]]:
+def _named(name: str, tasks: Tasks, drawn: Drawn | None, first_task_id: int) -> Iterator[tuple[Segment, ...]]:
     """The segments of one application's prompts, under keys that no other application uses."""
-    if not len(drawn.input_tokens):
+    if drawn is None:
         return iter(())
-    segments = zip(repeat(None, len(drawn.input_tokens)), tasks.segments(drawn, first_task_id), strict=False)
-    return (tuple(((name, key), tokens) for key, tokens in found) for _, found in segments)
+    segments = islice(tasks.segments(drawn, first_task_id), len(drawn.input_tokens))
+    return (tuple(((name, key), tokens) for key, tokens in found) for found in segments)
