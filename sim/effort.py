@@ -31,7 +31,25 @@ def refuse_endless_work(scenario: Any) -> None:
 
 def _events(scenario: Any) -> Iterator[tuple[str, float, float, str]]:
     """(key, value, number in one replication, what) of whatever grows with a number of the configuration."""
-    arrivals, horizon_s = scenario.arrivals, scenario.horizon_s or 0.0
+    horizon_s = scenario.horizon_s or 0.0
+    for application in scenario.application_list:
+        for key, value, n_events, what in _traffic(application.arrivals, application.tasks, horizon_s):
+            yield f"applications.{application.name}: {key}", value, n_events, what
+    if not scenario.application_list:
+        yield from _traffic(scenario.arrivals, scenario.tasks, horizon_s)
+    for key, part, what in (("routing", scenario.routing, "looks"), ("placement", scenario.placement, "looks")):
+        if refresh_s := getattr(part, "refresh_s", None):
+            yield f"{key}.refresh_s", refresh_s, horizon_s / refresh_s, what
+    for name, pool, _ in scenario.pool_list:
+        first = "" if pool is scenario else f"pools.{name}."
+        if pool.scaling.tick_s:
+            yield f"{first}scaling.tick_s", pool.scaling.tick_s, horizon_s / pool.scaling.tick_s, "looks of the scaler"
+        if pool.reliability.spot:
+            n_zones = pool.reliability.spot.n_zones
+            yield f"{first}reliability.spot.n_zones", n_zones, 1000.0 * n_zones, "streams of random numbers"
+
+
+def _traffic(arrivals: Any, tasks: Any, horizon_s: float) -> Iterator[tuple[str, float, float, str]]:
     n_tasks = getattr(arrivals, "exact_tasks", None) or getattr(arrivals, "n_tasks", None)
     rate_per_s, n_sources = getattr(arrivals, "rate_per_s", None), getattr(arrivals, "n_sources", 1)
     if n_tasks is not None:
@@ -47,20 +65,10 @@ def _events(scenario: Any) -> Iterator[tuple[str, float, float, str]]:
     elif not arrivals.ends_by_itself and (mean_per_s := getattr(arrivals, "mean_rate_per_s", None)) is not None:
         n_tasks = mean_per_s * horizon_s
         yield "arrivals: tasks per second", mean_per_s, n_tasks, "tasks"
-    if n_tasks is not None and scenario.tasks is not None:
-        n_calls = scenario.tasks.mean_calls_per_task
+    if n_tasks is not None and tasks is not None:
+        n_calls = tasks.mean_calls_per_task
         yield "mean calls per task", n_calls, n_tasks * n_calls, "calls"
     if n_clients := getattr(arrivals, "n_clients", None):
         yield "arrivals.n_clients", n_clients, n_clients, "clients"
     if burst_s := getattr(arrivals, "mean_burst_s", None):
         yield "arrivals.mean_burst_s", burst_s, n_sources * horizon_s / burst_s, "bursts"
-    for key, part, what in (("routing", scenario.routing, "looks"), ("placement", scenario.placement, "looks")):
-        if refresh_s := getattr(part, "refresh_s", None):
-            yield f"{key}.refresh_s", refresh_s, horizon_s / refresh_s, what
-    for name, pool, _ in scenario.pool_list:
-        first = "" if pool is scenario else f"pools.{name}."
-        if pool.scaling.tick_s:
-            yield f"{first}scaling.tick_s", pool.scaling.tick_s, horizon_s / pool.scaling.tick_s, "looks of the scaler"
-        if pool.reliability.spot:
-            n_zones = pool.reliability.spot.n_zones
-            yield f"{first}reliability.spot.n_zones", n_zones, 1000.0 * n_zones, "streams of random numbers"

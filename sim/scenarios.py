@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
 
 from sim.api.provider import ApiChoice, ApiProvider
+from sim.applications import Application, PlannedApplication
 from sim.composition import Composition, with_parts
 from sim.effort import refuse_endless_work
 from sim.fleet.disaggregation import Disaggregation
@@ -36,7 +37,10 @@ from sim.scaling.scaler import Scaler
 from sim.schema import Config, ConfigError, OneOf, parse_config
 from sim.workload.arrivals.base import Source
 from sim.workload.lengths.base import Lengths
+from sim.workload.mix import AnyWorkload, Mix
 from sim.workload.tasks.base import Tasks
+from sim.workload.tasks.mixed import ApplicationName
+from sim.workload.workload import Workload
 
 
 class Queue(Config):
@@ -143,6 +147,9 @@ class Scenario(Config):
     arrivals: OneOf[Source] = Field(description="when tasks begin")
     lengths: OneOf[Lengths] = Field(description="input and output tokens of a call")
     tasks: OneOf[Tasks] = Field(description="the calls of a task: how many, with what waits and shared prefixes")
+    applications: dict[ApplicationName, Application] = Field(
+        {}, description="several kinds of traffic at once, by name, in place of the one that the keys above describe"
+    )
     gpu: Gpu = Field(description="the card")
     model: Model = Field(description="the model served")
     engine: Engine = Field(description="the flags and the step time of the serving engine")
@@ -208,6 +215,24 @@ class Scenario(Config):
         pool = self.pools[name]
         own = {key: getattr(pool, key) for key in Pool.model_fields if key in Scenario.model_fields}
         return self.model_copy(update={key: value for key, value in own.items() if value is not None})
+
+    @property
+    def application_list(self) -> tuple[PlannedApplication, ...]:
+        """Every application with all that it has from the scenario; () where there is only one kind of traffic."""
+        return tuple(
+            PlannedApplication(
+                name, own.arrivals or self.arrivals, own.lengths or self.lengths, own.tasks or self.tasks,
+                own.slo or self.slo, own.priority,
+            )
+            for name, own in self.applications.items()
+        )  # fmt: skip
+
+    @property
+    def workload(self) -> AnyWorkload:
+        """What arrives. Raises ConfigError if something that it needs is missing."""
+        if self.applications:
+            return Mix({application.name: application.member for application in self.application_list})
+        return Workload(self.arrivals, self.lengths, self.tasks)
 
     @property
     def max_context_tokens(self) -> int:
@@ -288,11 +313,19 @@ class Scenario(Config):
         return self
 
     @model_validator(mode="after")
+    def _applications_of_several(self) -> Scenario:
+        for law in filter(None, (application.law_broken() for application in self.application_list)):
+            raise ValueError(law)
+        return self
+
+    @model_validator(mode="after")
     def _the_window_is_not_empty(self) -> Scenario:
         if self.horizon_s is not None and self.warmup_s >= self.horizon_s:
             raise ValueError(f"warmup_s = {self.warmup_s} must be < horizon_s = {self.horizon_s}")
-        if self.horizon_s is None and not self.arrivals.ends_by_itself:
-            raise ValueError(f"horizon_s: is required, arrivals.kind = {self.arrivals.kind} goes on forever")
+        sources = [application.arrivals for application in self.application_list] or [self.arrivals]
+        for arrivals in sources:
+            if self.horizon_s is None and not arrivals.ends_by_itself:
+                raise ValueError(f"horizon_s: is required, arrivals.kind = {arrivals.kind} goes on forever")
         return self
 
 

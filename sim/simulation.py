@@ -26,8 +26,8 @@ from sim.schema import ConfigError
 from sim.units import MINUTE_S
 from sim.work import Outcome, Request
 from sim.workload.arrivals.base import ServerDriven
+from sim.workload.mix import AnyWorkload, Mix
 from sim.workload.traffic import Traffic
-from sim.workload.workload import Workload
 
 _DRAIN_SLICE_S = 5.0
 _SATURATION_SEED = 0
@@ -51,11 +51,11 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
     if a log cannot be read.
     """
     seed = scenario.seed if seed is None else seed
-    workload = Workload(scenario.arrivals, scenario.lengths, scenario.tasks)
+    workload = scenario.workload
     moment_zero, given = moment_zero_of(scenario, workload), scenario
     if moment_zero != MONDAY:
         scenario = on_the_clock(scenario, moment_zero)
-        workload = Workload(scenario.arrivals, scenario.lengths, scenario.tasks)
+        workload = scenario.workload
     horizon_s = scenario.horizon_s or workload.default_horizon_s
     world = _World(scenario, Streams(seed, replication))
     if horizon_s is not None:
@@ -83,14 +83,14 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
     )
 
 
-def _pool_facts(scenario: Scenario, workload: Workload, measure_peak: bool) -> Iterator[PoolFacts]:
+def _pool_facts(scenario: Scenario, workload: AnyWorkload, measure_peak: bool) -> Iterator[PoolFacts]:
     for name, pool, on_demand_of in scenario.pool_list:
         peak = peak_tokens_per_s(pool, workload) if measure_peak else None
         engine = pool.engine
         yield PoolFacts(name, pool.gpu.name, engine.tensor_parallel, engine.max_num_seqs, peak, on_demand_of)
 
 
-def moment_zero_of(scenario: Scenario, workload: Workload) -> MomentZero:
+def moment_zero_of(scenario: Scenario, workload: AnyWorkload) -> MomentZero:
     """Second 0 of a run: what `starts_at` or a dated log says, else a Monday. Raises ConfigError where both disagree.
 
     A log's stamps tell its moment to the second, people to the minute.
@@ -150,10 +150,10 @@ class _World:
                 max_context_tokens=scenario.max_context_tokens,
             )
 
-    def attach(self, workload: Workload, horizon_s: float | None) -> simpy.Event:
+    def attach(self, workload: AnyWorkload, horizon_s: float | None) -> simpy.Event:
         """Let the tasks come. The event happens when clients that wait for answers have no task left."""
         env, gateway, all_ended = self.env, self.gateway, self.env.event()
-        if isinstance(workload.arrivals, ServerDriven):
+        if not isinstance(workload, Mix) and isinstance(workload.arrivals, ServerDriven):
             traffic = workload.arrivals.traffic(
                 env, workload.endless_kinds(self.streams, self.api is not None), self.streams.generator("think_s"),
                 gateway.begin, priorities=workload.priorities(self.streams), delay_s=gateway.ingress_s,
@@ -195,7 +195,7 @@ class _World:
 _peaks: dict[str, float] = {}
 
 
-def peak_tokens_per_s(scenario: Scenario, workload: Workload) -> float:
+def peak_tokens_per_s(scenario: Scenario, workload: AnyWorkload) -> float:
     """Input and output tokens per second that one replica serves when never short of work; measured, once per mix.
 
     See `sim/engine/saturation.py`.

@@ -189,5 +189,27 @@ def money(bill_lines: pd.DataFrame, usage: Usage) -> dict[str, float | None]:
     }
 
 
+def money_by_application(
+    usage: Usage, prices: Prices, gpu_name: str | None, model_name: str | None
+) -> dict[str, float | None]:
+    """What each application costs, in USD, where there are several: `application_<name>_usd` and `_usd_fraction`.
+
+    The lines that an application caused are its own (see `bill_by_application`: API tokens, and busy and draining GPU
+    time by the seconds that its requests were on a replica). Each SHARED line (idle, cold starts, commitments,
+    overhead) is divided like the sum of the own ones, so that the parts add up to usd_total; None where no line is any
+    application's own. `_usd_fraction`: of usd_total. Raises ConfigError where `bill` does.
+    """
+    if len(usage.applications) < 2 or not usage.is_detailed:
+        return {}
+    table = bill_by_application(usage, prices, gpu_name, model_name)
+    own = {name: math.fsum(table["usd"][table["application"] == name]) for name in usage.applications.values()}
+    caused, total = math.fsum(own.values()), math.fsum(table["usd"])
+    found: dict[str, float | None] = {}
+    for name, usd in own.items():
+        found[f"application_{name}_usd"] = usd / caused * total if caused else None
+        found[f"application_{name}_usd_fraction"] = usd / caused if caused else None
+    return found
+
+
 def _per(usd: float, quantity: float) -> float | None:
     return usd / quantity if quantity > 0 else None

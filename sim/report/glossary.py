@@ -205,6 +205,30 @@ SUMMARY: Glossary = {
         "fraction", "Requests that a replica of this pool served or began to serve / all requests."
     ),
     "pool_<pool>_usd_gpu": Definition("USD", "Part of usd_gpu that this pool costs."),
+    # Each application, where there are several.
+    "application_<application>_requests": Definition("requests", "requests of this application's tasks."),
+    "application_<application>_requests_never_sent": Definition("requests", "requests_never_sent of its tasks."),
+    "application_<application>_requests_finished": Definition("requests", "requests_finished of its tasks."),
+    "application_<application>_tasks": Definition("tasks", "Its tasks that began in the window."),
+    "application_<application>_tasks_finished": Definition("tasks", "Those of them whose last call finished."),
+    "application_<application>_cached_input_tokens": Definition(
+        "tokens", "Input tokens of its finished requests that a prefix cache supplied."
+    ),
+    "application_<application>_input_tokens": Definition("tokens", "input_tokens of its finished requests."),
+    "application_<application>_output_tokens": Definition("tokens", "output_tokens of its finished requests."),
+    "application_<application>_prefix_hit_fraction": Definition("fraction", "Its cached_input_tokens / input_tokens."),
+    "application_<application>_slo_attainment_fraction": Definition(
+        "fraction", "Its calls that attain the SLO of the application / all of its calls, those never sent included."
+    ),
+    "application_<application>_ttft_p50_s": Definition("s", "Median of the time to first token of its requests."),
+    "application_<application>_ttft_p95_s": Definition("s", "95th percentile of it."),
+    "application_<application>_e2e_p95_s": Definition("s", "95th percentile of the time from arrival to last token."),
+    "application_<application>_usd": Definition(
+        "USD",
+        "Part of usd_total: API tokens as billed, busy and draining GPU time by the seconds that its requests were on "
+        "a replica, and of all else (idle, cold starts, commitments, overhead) the same share as of those.",
+    ),
+    "application_<application>_usd_fraction": Definition("fraction", "Its part of usd_total / usd_total."),
 }
 """Keys of summary.json and, but for `replications`, of each entry of replications.json. Undefined values are null: a
 mean over no request, a fleet metric without a fleet; so are, in both files, infinite ones. Every key with a number has

@@ -10,6 +10,7 @@ import numpy as np
 from sim.ledger.usage import Usage, finished_tasks, of_window
 from sim.records import Backend, Facts, Outcome, Refusal, ReplicaState, rows_of_previous_calls
 from sim.report.attainment import reaches
+from sim.report.by_application import attained_by_application, figures_by_application
 from sim.report.descriptive import Metric, mean_of_finite, percentile, percentiles, ratio
 from sim.report.fleet_use import use_by_pool, use_of_the_fleet
 from sim.report.slo import Slo
@@ -19,7 +20,13 @@ Columns = dict[str, np.ndarray]
 """Columns of sim.records.REQUEST_COLUMNS, all of one length."""
 
 
-def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo: Slo) -> dict[str, Metric]:
+def summarize(
+    facts: Facts,
+    usage: Usage,
+    money: Mapping[str, float | None],
+    slo: Slo,
+    slo_by_application: Mapping[int, Slo] | None = None,
+) -> dict[str, Metric]:
     """Every metric of one run by name; `money` is what sim.ledger.bill.money read off its bill.
 
     Tasks count if they BEGIN in the window [start, end), and so do all their calls, whenever these come: every fleet is
@@ -30,6 +37,9 @@ def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo
     E2E count from arrival, so queueing and cold starts are inside; TPOT = (finished - first token) /
     (output_tokens - 1), over requests that ask for more than one token.
 
+    Calls of the applications (by number) in `slo_by_application` are judged by those limits; whether the SLO is met, by
+    the share of all calls that `slo` asks for. With several applications, `application_<name>_...` are of one.
+
     None means undefined: a mean over no requests, a fleet metric without a fleet. Raises AuditError if a fraction is
     not within [0, 1].
     """
@@ -37,9 +47,9 @@ def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo
     rows = of_window(facts.requests, window)
     requests = facts.requests if rows.all() else {name: column[rows] for name, column in facts.requests.items()}
     n = len(requests["arrived_s"])
-    attained = int(np.count_nonzero(slo.attained(requests)))
+    attained = attained_by_application(requests, slo, slo_by_application or {})
     counts = _counts(requests, usage)
-    attainment = ratio(attained, n + counts["requests_never_sent"])
+    attainment = ratio(int(np.count_nonzero(attained)), n + counts["requests_never_sent"])
     summary: dict[str, Metric] = {
         "window_s": window.length_s,
         **counts,
@@ -49,6 +59,7 @@ def summarize(facts: Facts, usage: Usage, money: Mapping[str, float | None], slo
         "meets_slo": attainment is not None and reaches(attainment, slo.attainment_fraction),
         **use_of_the_fleet(facts, usage),
         **(use_by_pool(facts, usage, n) if len(facts.pools) > 1 else {}),
+        **(figures_by_application(facts, requests, attained) if len(facts.applications) > 1 else {}),
         **_cold_starts(facts, requests),
         **_api_attempts(facts, requests),
         "preemptions": int(requests["preemptions"].sum()),

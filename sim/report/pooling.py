@@ -66,6 +66,8 @@ RATIOS: Mapping[str, Ratio] = {
 """Every metric of a replication that is a quotient; percentiles are none, and are averaged over replications."""
 
 _OF_A_POOL = re.compile("(pool_.+_)(busy_fraction_of_paid|token_fraction_of_peak|batch_fill_fraction)")
+_OF_AN_APPLICATION = re.compile("(application_.+_)(slo_attainment_fraction|prefix_hit_fraction)")
+_COST_SHARE = re.compile("(application_.+_usd)_fraction")
 _SHARE_OF_A_POOL = re.compile("pool_.+_request_fraction")
 
 
@@ -137,8 +139,10 @@ def _terms(key: str, rows: Sequence[Row], values: list[float | None]) -> tuple[l
     A replication without a denominator counts with its numerator: what an idle night costs, tasks of the day pay for.
     """
     ratio, prefix = RATIOS.get(key), ""
-    if of_a_pool := _OF_A_POOL.fullmatch(key):
-        prefix, ratio = of_a_pool[1], RATIOS[of_a_pool[2]]
+    if part := _OF_A_POOL.fullmatch(key) or _OF_AN_APPLICATION.fullmatch(key):
+        prefix, ratio = part[1], RATIOS[part[2]]
+    elif cost := _COST_SHARE.fullmatch(key):
+        ratio = Ratio(sum_of("usd_total"), cost[1])
     elif _SHARE_OF_A_POOL.fullmatch(key):
         ratio = _REQUESTS
     if ratio is None:

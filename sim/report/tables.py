@@ -162,7 +162,10 @@ def print_summary(summary: Mapping[str, Any], title: str = "", console: Console 
     console.print(sections)
     pools = [match[1] for match in map(_OF_A_POOL.fullmatch, summary) if match]
     if pools:
-        console.print(_pools(pools, summary))
+        console.print(_parts("pools", "pool", pools, _POOL_FIGURES, summary))
+    applications = [match[1] for match in map(_OF_AN_APPLICATION.fullmatch, summary) if match]
+    if applications:
+        console.print(_parts("applications", "application", applications, _APPLICATION_FIGURES, summary))
     if any(plus_minus(summary, key) == UNKNOWN for section in _SECTIONS.values() for _, key, _ in section):
         console.print("±?: unknown with so few replications", style="dim", highlight=False)
     if "meets_slo" in summary:
@@ -175,15 +178,24 @@ _POOL_FIGURES = (
     ("busy, %", "busy_fraction_of_paid", "percent"), ("tokens, %", "token_fraction_of_peak", "percent"),
     ("batch, %", "batch_fill_fraction", "percent"), ("GPU", "usd_gpu", "usd"),
 )  # fmt: skip
+_OF_AN_APPLICATION = re.compile("application_(.+)_requests_never_sent")
+_APPLICATION_FIGURES = (
+    ("tasks", "tasks", "count"), ("requests", "requests", "count"),
+    ("input, Mtok", "input_tokens", "millions"), ("output, Mtok", "output_tokens", "millions"),
+    ("cached, %", "prefix_hit_fraction", "percent"), ("TTFT p95, s", "ttft_p95_s", ""), ("E2E p95, s", "e2e_p95_s", ""),
+    ("SLO, %", "slo_attainment_fraction", "percent"), ("cost", "usd", "usd"), ("of it, %", "usd_fraction", "percent"),
+)  # fmt: skip
 
 
-def _pools(names: list[str], summary: Mapping[str, Any]) -> Table:
+def _parts(
+    title: str, prefix: str, names: list[str], figures: tuple[tuple[str, str, str], ...], summary: Mapping[str, Any]
+) -> Table:
     out = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold cyan")
-    out.add_column("pools", no_wrap=True)
-    for heading, *_ in _POOL_FIGURES:
+    out.add_column(title, no_wrap=True)
+    for heading, *_ in figures:
         out.add_column(heading, justify="right", no_wrap=True)
     for name in names:
-        keys = [(f"pool_{name}_{figure}", style) for _, figure, style in _POOL_FIGURES]
+        keys = [(f"{prefix}_{name}_{figure}", style) for _, figure, style in figures]
         out.add_row(escape(printable(name)), *(_figure_text(summary, key, style) for key, style in keys))
     return out
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from sim.ledger.audit import audit
-from sim.ledger.bill import bill, money
+from sim.ledger.bill import bill, money, money_by_application
 from sim.ledger.usage import Usage
 from sim.report.metrics import summarize
 from sim.scenarios import Scenario
@@ -14,7 +14,6 @@ from sim.simulation import simulate as play
 from sim.study.enough import Enough, few_requests
 from sim.study.played import PlayedRun, Result
 from sim.study.steadiness import Steadiness
-from sim.workload.workload import Workload
 
 if TYPE_CHECKING:
     from sim.workload.logs.receipt import Receipt
@@ -34,7 +33,9 @@ def simulate(scenario: Scenario, replication: int = 0) -> PlayedRun:
     audit(run.facts)
     usage = Usage.from_facts(run.facts)
     lines = bill(usage, scenario.prices, *priced_names(scenario))
-    return PlayedRun(run, usage, lines, summarize(run.facts, usage, money(lines, usage), scenario.slo))
+    figures = money(lines, usage) | money_by_application(usage, scenario.prices, *priced_names(scenario))
+    own = {number: application.slo for number, application in enumerate(scenario.application_list)}
+    return PlayedRun(run, usage, lines, summarize(run.facts, usage, figures, scenario.slo, own))
 
 
 def replicate(
@@ -80,7 +81,7 @@ def replicate(
 
 def receipts_of(scenario: Scenario) -> tuple[Receipt, ...]:
     """The receipt of each request log that the traffic comes from: how it was read. Raises TraceError."""
-    return Workload(scenario.arrivals, scenario.lengths, scenario.tasks).receipts
+    return scenario.workload.receipts
 
 
 def priced_names(scenario: Scenario) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sim.errors import one_line
 from sim.hydra_door import composed, plain
-from sim.ledger.bill import bill, bill_by_application, bill_by_hour, money
+from sim.ledger.bill import bill, bill_by_application, bill_by_hour, money, money_by_application
 from sim.ledger.prices import Prices
 from sim.printable import printable
 from sim.report.formatting import usd
@@ -188,7 +188,10 @@ def _priced(run: Path, config: dict[str, Any], by: Sequence[str]) -> dict[str, A
         raise ConfigError(f"{run / REPLICATIONS}: must have the {len(usages)} replications of {USAGE}")
     try:
         bills = [bill(usage, prices, gpu, model) for usage in usages]
-        figures = [money(lines, usage) for lines, usage in zip(bills, usages, strict=True)]
+        figures = [
+            money(lines, usage) | money_by_application(usage, prices, gpu, model)
+            for lines, usage in zip(bills, usages, strict=True)
+        ]
         parts = {f"bill_by_{name}.csv": [BY[name](usage, prices, gpu, model) for usage in usages] for name in by}
         merged = [old | new for old, new in zip(each, figures, strict=True)]
         pooled = over_replications(merged, confidence=confidence_of(config.get("replications", 1)))

@@ -64,6 +64,8 @@ class Steadiness:
                 "arrivals.bootstrap=days each draws its days"
             )
         arrivals = on_the_clock(self._scenario.arrivals, self._moment_zero)
+        if self._scenario.applications:  # a sum of several, of which these notes know nothing
+            return
         load = float(np.mean(self._loads)) if self._loads else 0.0
         if load >= 1:
             yield (
@@ -92,7 +94,8 @@ def clock_line(scenario: Scenario, moment_zero: MomentZero) -> str:
 def reads_hours(scenario: Scenario) -> bool:
     """Whether anything in the scenario goes by the hour or the weekday."""
     scalers = [pool.scaling for _, pool, _ in scenario.pool_list]
-    if any(isinstance(part, OnTheClock) for part in (scenario.arrivals, *scalers)):
+    sources = [application.arrivals for application in scenario.application_list] or [scenario.arrivals]
+    if any(isinstance(part, OnTheClock) for part in (*sources, *scalers)):
         return True
     api = scenario.api
     return isinstance(api, ApiProvider) and bool(api.hourly_limits or scenario.prices.api.timed)

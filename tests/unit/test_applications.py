@@ -1,0 +1,124 @@
+"""Several applications in one deployment, each with its own arrivals, tasks, SLO, priority and part of the bill."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sim.ledger.bill import bill, money_by_application
+from sim.randomness import Streams
+from sim.report.by_application import attained_by_application
+from sim.report.slo import Slo
+from sim.scenarios import compose_config, parse
+from sim.schema import ConfigError
+from sim.study.replicate import priced_names, simulate
+
+CHAT = {"arrivals": {"kind": "steady", "rate_per_s": 0.5}, "slo": {"ttft_s": 1.0, "attainment_fraction": 0.9}}
+AGENTS = {
+    "arrivals": {"kind": "renewal", "rate_per_s": 0.05, "gaps": "fixed", "cv": 0},
+    "tasks": {
+        "kind": "agent_loop", "calls_per_task": 3, "first_input_tokens": 2000, "new_input_tokens": 100,
+        "output_tokens": 50, "shared_prefix_tokens": 1000,
+    },
+    "slo": {"ttft_s": 60.0},
+    "priority": 5,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def config():
+    return compose_config("scaling=always_on", "cold_start=instant", "lengths=fixed", "horizon_s=1200")
+
+
+def with_applications(config, **applications):
+    return parse({**config, "applications": applications})
+
+
+@pytest.fixture(scope="module")
+def scenario(config):
+    return with_applications(config, chat=CHAT, agents=AGENTS)
+
+
+@pytest.fixture(scope="module")
+def played(scenario):
+    return simulate(scenario)
+
+
+def tasks_of(scenario, application, seed=1):
+    blocks = scenario.workload.task_blocks(Streams(seed), 1200.0)
+    return [task for block in blocks for task in block if task.profile.application == application]
+
+
+def test_each_application_arrives_as_it_says_and_tasks_are_numbered_in_order(scenario):
+    tasks = [task for block in scenario.workload.task_blocks(Streams(1), 1200.0) for task in block]
+    assert [task.task_id for task in tasks] == list(range(len(tasks)))
+    assert (np.diff([task.arrived_s for task in tasks]) >= 0).all()
+    agents = [task for task in tasks if task.application == 1]
+    assert len(agents) == 60 and np.allclose(np.diff([task.arrived_s for task in agents]), 20.0)
+    assert {len(task.calls) for task in agents} == {3} and {task.priority for task in agents} == {5}
+    chats = [task for task in tasks if task.application == 0]
+    assert len(chats) == pytest.approx(600, rel=0.15) and {task.priority for task in chats} == {0}
+    keys = [{key for task in part for call in task.calls for key, _ in call.segments} for part in (agents, chats)]
+    assert not keys[0] & keys[1], "applications share no prompt text"
+
+
+def test_an_application_is_the_same_whatever_the_others_do(config, scenario):
+    busier = CHAT | {"arrivals": {"kind": "steady", "rate_per_s": 5.0}}
+    other = with_applications(config, chat=busier, agents=AGENTS)
+    before, after = tasks_of(scenario, "agents"), tasks_of(other, "agents")
+    assert [(t.arrived_s, t.calls) for t in before] != []
+    assert [t.arrived_s for t in before] == [t.arrived_s for t in after]
+    tokens = [[(c.input_tokens, c.output_tokens) for c in t.calls] for t in before]
+    assert tokens == [[(c.input_tokens, c.output_tokens) for c in t.calls] for t in after]
+    assert len(tasks_of(other, "chat")) > 5 * len(tasks_of(scenario, "chat"))
+
+
+def test_each_is_judged_by_its_own_limits():
+    requests = {
+        "application": np.array([0, 1, 1]), "outcome": np.zeros(3), "arrived_s": np.zeros(3),
+        "first_token_s": np.array([5.0, 5.0, 70.0]), "finished_s": np.array([9.0, 9.0, 99.0]),
+        "output_tokens": np.full(3, 5), "priority": np.zeros(3),
+    }  # fmt: skip
+    own = {0: Slo(ttft_s=1.0), 1: Slo(ttft_s=60.0)}
+    assert attained_by_application(requests, Slo(ttft_s=2.0), own).tolist() == [False, True, False]
+    assert attained_by_application(requests, Slo(ttft_s=2.0), {}).tolist() == [False, False, False]
+
+
+def test_the_parts_add_up_to_the_whole(played):
+    summary = played.summary
+    for figure in ("requests", "requests_finished", "tasks", "tasks_finished", "input_tokens", "output_tokens"):
+        parts = [summary[f"application_{name}_{figure}"] for name in ("chat", "agents")]
+        assert sum(parts) == summary[figure] and min(parts) > 0
+    usd = [summary[f"application_{name}_usd"] for name in ("chat", "agents")]
+    assert sum(usd) == pytest.approx(summary["usd_total"])
+    assert summary["application_chat_usd_fraction"] == pytest.approx(usd[0] / sum(usd))
+    attained = sum(
+        summary[f"application_{name}_slo_attainment_fraction"] * summary[f"application_{name}_requests"]
+        for name in ("chat", "agents")
+    )
+    assert attained == pytest.approx(summary["slo_attainment_fraction"] * summary["requests"])
+
+
+def test_busy_time_is_divided_by_the_seconds_on_a_replica(played, scenario):
+    requests = played.requests
+    resident_s = (requests["finished_s"] - requests["admitted_s"]).groupby(requests["application"]).sum()
+    share = float(resident_s[1] / resident_s.sum())
+    assert played.summary["application_agents_usd_fraction"] == pytest.approx(share)
+    found = money_by_application(played.usage, scenario.prices, *priced_names(scenario))
+    total = float(bill(played.usage, scenario.prices, *priced_names(scenario))["usd"].sum())
+    assert found["application_agents_usd"] == pytest.approx(share * total)
+
+
+def test_what_cannot_be_one_of_several_is_refused_in_one_line(config):
+    with pytest.raises(ConfigError, match="applications.b.arrivals.kind = closed_loop: tasks that wait for others"):
+        with_applications(config, a=CHAT, b={"arrivals": {"kind": "closed_loop", "n_clients": 3}})
+    with pytest.raises(ConfigError, match="applications.agents.priority = 5: cannot be had together"):
+        with_applications(config, agents=AGENTS | {"tasks": AGENTS["tasks"] | {"priority_shares": {0: 1.0}}})
+    with pytest.raises(ConfigError, match="horizon_s: is required"):
+        parse({**config, "horizon_s": None, "applications": {"chat": CHAT}})
+
+
+def test_the_preset_plays(config):
+    composed = compose_config("applications=chat_and_coding", "horizon_s=1800", "cold_start=instant")
+    summary = simulate(parse(composed)).summary
+    assert summary["application_coding_input_tokens"] > summary["application_chat_input_tokens"] > 0
