@@ -92,8 +92,8 @@ NO_PROFILE = TaskProfile()
 
 
 Graph = tuple[tuple[int, ...], ...]
-"""For each call of a task, the places of the earlier calls that must have finished before: the first of them is the one
-whose conversation it goes on from. Only the first call waits for none; the last one waits for all, directly or not."""
+"""For each call of a task, the places of the earlier calls that must have finished before: first the one whose
+conversation it goes on from. Only the first call waits for none. The task has finished when all its calls have."""
 
 
 class Task(NamedTuple):

@@ -271,8 +271,14 @@ def of_window(requests: dict[str, np.ndarray], window: Window) -> np.ndarray:
 def finished_tasks(requests: dict[str, np.ndarray], window: Window) -> tuple[np.ndarray, np.ndarray]:
     """(row of the first, row of the last call, int64[k] each) of each task of the window that finished, ever."""
     first = np.flatnonzero(of_window(requests, window) & (requests["call_index"] == 0))
-    is_last = requests["call_index"] == requests["calls_in_task"] - 1
-    last = np.flatnonzero(is_last & (requests["outcome"] == Outcome.FINISHED))
+    finished = requests["outcome"] == Outcome.FINISHED
+    if (requests["previous_call"] == requests["call_index"] - 1).all():  # in a chain the last call is the last to end
+        last = np.flatnonzero(finished & (requests["call_index"] == requests["calls_in_task"] - 1))
+    else:
+        last = np.flatnonzero(finished)
+        task, counts = requests["task_id"], np.bincount(requests["task_id"][last])
+        last = last[counts[task[last]] == requests["calls_in_task"][last]]
+        last = last[np.argsort(requests["finished_s"][last], kind="stable")]  # the latest of a task comes last
     first_of, last_of = (_row_by_task(requests["task_id"], rows) for rows in (first, last))
     tasks = np.flatnonzero((first_of >= 0) & (last_of >= 0))
     return first_of[tasks], last_of[tasks]

@@ -20,6 +20,7 @@ from sim.workload.arrivals.replay import Arrived, Replay
 from sim.workload.lengths.base import Lengths
 from sim.workload.lengths.empirical import Empirical
 from sim.workload.logs.recorded_calls import applications_of, calls_per_task, priorities_of, recorded_calls
+from sim.workload.logs.waits import graphs_of
 from sim.workload.tasks.base import Drawn, Tasks, build_calls, expected_calls
 
 if TYPE_CHECKING:
@@ -222,6 +223,7 @@ class Workload:
     def _recorded(self, streams: Streams, horizon_s: float, api: bool) -> Iterator[tuple]:
         """Blocks of columns of the tasks of a log: moments, priorities, calls, applications, profiles and graphs."""
         excerpt, first_id = self._replay.excerpt, 0
+        graphs = graphs_of(excerpt) if excerpt.log.awaited is not None else None
         n_calls = calls_per_task(excerpt)
         counts, times = np.unique(n_calls, return_counts=True)
         expected = expected_calls(counts, times / times.sum())
@@ -234,7 +236,14 @@ class Workload:
             numbers = applications_of(excerpt, block)
             applications = repeat(0) if numbers is None else numbers.tolist()
             of_tasks = repeat(profiles[0]) if numbers is None else map(profiles.__getitem__, applications)
-            yield block.times_s, priorities_of(excerpt, block), calls, applications, of_tasks, repeat(None)
+            yield (
+                block.times_s,
+                priorities_of(excerpt, block),
+                calls,
+                applications,
+                of_tasks,
+                (repeat(None) if graphs is None else map(graphs.__getitem__, block.tasks.tolist())),
+            )
             first_id += len(block.tasks)
 
     def _by_rates(self, streams: Streams, horizon_s: float, api: bool) -> Iterator[tuple]:
@@ -254,6 +263,7 @@ class Workload:
                 build_calls(drawn, repeat(()), repeat(False), quantiles),
                 applications,
                 profiles,
+                repeat(None),
             )
 
     def _typical_of_rates(self, streams: Streams) -> Iterator[Iterator[tuple[Call, ...]]]:

@@ -27,6 +27,7 @@ from sim.workload.logs.values import (
     empty,
     hashed,
     is_dated,
+    lists_of_names,
     numbers,
     seconds,
     tokens,
@@ -183,8 +184,8 @@ class Gathered:
             assert self.prefixes is not None, "made for a log with this column"
             self.prefixes.add(values, place, name)
             return
-        else:  # Role wait_for: whether the cell holds anything.
-            found = ~empty(values) & np.array([bool(np.size(v)) for v in values], bool)
+        else:  # Role wait_for.
+            found = lists_of_names(values)
         self.parts.setdefault(role, []).append(found)
 
     def _whole(self, role: str, name: str, values: pd.Series, place: Place) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from sim.work import Call, Segment
 from sim.workload.arrivals.replay import Arrived, Excerpt
+from sim.workload.logs.waits import contexts_of
 from sim.workload.tasks.base import Drawn, build_calls
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def draw_recorded(excerpt: Excerpt, block: Arrived) -> tuple[Drawn, np.ndarray]:
     input_tokens, wait_s, contexts = log.input_tokens[rows], None, None
     if log.task_ids is not None:
         wait_s = None if log.wait_s is None else log.wait_s[rows]
-        contexts = _contexts(log, rows, first, counts)
+        of_graph = log.awaited is not None
+        contexts = contexts_of(log, rows, offsets) if of_graph else _contexts(log, rows, first, counts)
     least_gap_s = None if log.least_gap_s is None else log.least_gap_s[rows]
     if excerpt.context_factor != 1:
         input_tokens = np.maximum(np.rint(input_tokens * excerpt.context_factor).astype(np.int64), 1)
@@ -119,6 +121,9 @@ def recorded_calls(
         return build_calls(drawn, repeat(()), repeat(False), quantiles)
     ids = np.repeat(np.arange(first_task_id, first_task_id + len(counts)), counts)
     is_alone = _alone_in_context(ids, drawn.contexts)
+    if log.awaited is not None:  # calls of one conversation need not stand side by side
+        _, which, times = np.unique(ids * (len(ids) + 1) + drawn.contexts, return_inverse=True, return_counts=True)
+        is_alone = times[which] == 1
     columns = (ids.tolist(), drawn.contexts.tolist(), drawn.input_tokens.tolist(), is_alone.tolist())
     own = (() if alone else (((task, context), n),) for task, context, n, alone in zip(*columns, strict=True))
     return build_calls(drawn, own, (~is_alone).tolist(), quantiles)

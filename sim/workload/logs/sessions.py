@@ -92,7 +92,7 @@ def chains(
         n_siblings = len(branches)
     elif ended_s is not None:
         n_siblings = _part_siblings(order, follows, previous, arrived_s, ended_s, context_tokens)
-    wait, least, kinds = _waits(previous, arrived_s, ended_s, wait_s, wait_after_s, gaps)
+    wait, least, kinds = waits_of(previous, arrived_s, ended_s, wait_s, wait_after_s, gaps)
     n_sessions = len(np.unique(session[~alone]))
     return Chains(_tasks(previous), wait, least, n_sessions, int((~alone).sum()), n_siblings, kinds)
 
@@ -141,7 +141,7 @@ def _tail_for(row: int, tails: list[int], arrived_s, ended_s, context_tokens) ->
     return best
 
 
-def _waits(previous, arrived_s, ended_s, wait_s, wait_after_s, gaps):
+def waits_of(previous, arrived_s, ended_s, wait_s, wait_after_s, gaps):
     n, follows = len(previous), previous >= 0
     before = np.maximum(previous, 0)
     wait, least, kinds = np.zeros(n), np.zeros(n), []

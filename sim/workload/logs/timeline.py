@@ -87,6 +87,10 @@ def timeline_of(
         zero = zero / 1e9 + first if stamps.are_dates else zero + first
     else:
         seconds = _carried_on(seconds, rows)
+        if np.isnan(seconds).any():
+            i = int(np.isnan(seconds).argmax())
+            where = f"{shown}, {rows.place} {rows.lines[i]}, column {stamps.name!r}"
+            raise TraceError(f"{where}: is empty, and no call that this one waits for comes before it in the log")
         ended = None
         if "ended" in rows.moments:
             others = rows.moments["ended"]
@@ -133,13 +137,15 @@ def _clock(role: str, stamps: Moments, rows: Rows, options: LogOptions, shown: s
 
 
 def _refuse_empty(stamps: Moments, rows: Rows, shown: str, durations: dict[str, np.ndarray]) -> None:
-    """Every row needs a stamp, but for later calls of sessions with recorded waits."""
+    """Every row needs a stamp, but for later calls of sessions with recorded waits, and what waits for named calls."""
     empty = stamps.is_empty
     waits = [durations[role] for role in ("wait", "wait_after") if role in durations]
     if empty.any() and waits and "session" in rows.numbers:
         known, session = np.zeros(len(rows), bool), rows.numbers["session"]
         known[np.unique(session, return_index=True)[1]] = True  # the first row of each session
         empty = empty & (known | (session == 0))
+    if "wait_for" in rows.numbers and "id" in rows.numbers:
+        empty = empty & ~rows.numbers["wait_for"].astype(bool)
     if empty.any():
         i = int(empty.argmax())
         what = "a date and time" if stamps.are_dates else "a number of seconds"
@@ -147,12 +153,23 @@ def _refuse_empty(stamps: Moments, rows: Rows, shown: str, durations: dict[str, 
 
 
 def _carried_on(seconds: np.ndarray, rows: Rows) -> np.ndarray:
-    """Where later calls of a session have no stamp, that of the call before, in the order of the file."""
+    """Where calls have no stamp, that of the call before in their session, in the order of the file, or the latest of
+    those that they wait for."""
     if not np.isnan(seconds).any():
         return seconds
-    order = np.argsort(rows.numbers["session"], kind="stable")
-    ranked = seconds[order]
-    given = np.where(np.isnan(ranked), 0, np.arange(len(ranked)))
-    carried = np.empty_like(seconds)
-    carried[order] = ranked[np.maximum.accumulate(given)]
+    carried = seconds.copy()
+    if "wait_for" in rows.numbers and "id" in rows.numbers:
+        _carry_from_awaited(carried, rows)
+    if "session" in rows.numbers:
+        order = np.argsort(rows.numbers["session"], kind="stable")
+        ranked = carried[order]
+        given = np.where(np.isnan(ranked), 0, np.arange(len(ranked)))
+        carried[order] = ranked[np.maximum.accumulate(given)]
     return carried
+
+
+def _carry_from_awaited(seconds: np.ndarray, rows: Rows) -> None:
+    row_of = {own: row for row, own in enumerate(rows.numbers["id"].tolist())}
+    for row in np.flatnonzero(np.isnan(seconds)).tolist():
+        stamps = [seconds[row_of[name]] for name in rows.numbers["wait_for"][row] if name in row_of]
+        seconds[row] = max((stamp for stamp in stamps if not np.isnan(stamp)), default=np.nan)

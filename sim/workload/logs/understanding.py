@@ -19,6 +19,7 @@ from sim.workload.logs.roles import DURATIONS, SECONDS_PER, LogOptions
 from sim.workload.logs.timeline import Timeline, timeline_of
 from sim.workload.logs.usage import settle_missing, whole_usage
 from sim.workload.logs.values import as_written
+from sim.workload.logs.waits import Joined, joined
 
 
 def log_of(options: LogOptions, digest: str) -> RequestLog:
@@ -112,7 +113,12 @@ class _Understanding:
         if session is None and "parent" in numbers and "id" in numbers:
             session = sessions.roots(numbers["id"], numbers["parent"]).astype(np.uint64) + 1
             previous = sessions.parents(numbers["id"], numbers["parent"])
-        if session is None or not session.any():
+        awaited = numbers.pop("wait_for", None)
+        if awaited is not None and ("id" not in numbers or not any(awaited)):
+            awaited = None
+        if awaited is not None and session is None:
+            session = np.zeros(len(arrived_s), np.uint64)
+        if session is None or (awaited is None and not session.any()):
             return {}
         wait, tool = numbers.get("wait"), numbers.get("tool_wait")
         if tool is not None:
@@ -123,13 +129,17 @@ class _Understanding:
             session, arrived_s, ended_s, tokens, wait, numbers.get("wait_after"), gaps, previous
         )
         self._say_sessions(chains)
-        if "wait_for" in numbers and numbers.pop("wait_for").any():
-            self.assumed.append("calls wait for the one before in their session, whatever wait_for names beyond it")
         if self._inputs_are_added(chains):
             numbers["input"] = sessions.whole_prompts(chains.task_ids, *tokens)
             self.assumed.append("later inputs of a session are what was added: whole prompts were made of them")
             rows.lists = None
-        columns: dict[str, Any] = {"task_ids": chains.task_ids, "wait_s": chains.wait_s}
+        columns: dict[str, Any] = {}
+        if awaited is not None:
+            graph = joined(numbers["id"], awaited, session, arrived_s, ended_s, wait, gaps)
+            self.chains = chains = graph.chains
+            columns["awaited"] = graph.awaited
+            self._say_joins(graph)
+        columns |= {"task_ids": chains.task_ids, "wait_s": chains.wait_s}
         if chains.least_gap_s is not None:
             columns["least_gap_s"] = chains.least_gap_s
         if "continues" in numbers:
@@ -137,6 +147,18 @@ class _Understanding:
         if rows.lists is None and rows.prefixes is None:
             self.assumed.append("a prompt goes on from the one before wherever it can hold that and its answer")
         return columns
+
+    def _say_joins(self, graph: Joined) -> None:
+        several = sum(len(earlier) > 1 for earlier in graph.awaited)
+        self.assumed.append(
+            f"calls wait for those that wait_for names ({several} for several), others in their session"
+        )
+        if graph.n_unknown:
+            self.rows.notes.append(f"wait_for names {graph.n_unknown} calls that are not in the log before: ignored")
+        if graph.n_apart:
+            self.rows.notes.append(
+                f"{graph.n_apart} calls that wait for none belong to a task that another call began: they wait for that"
+            )
 
     def _say_sessions(self, chains: sessions.Chains) -> None:
         largest = int(np.bincount(chains.task_ids).max())

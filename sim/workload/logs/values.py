@@ -244,3 +244,15 @@ def hashed(values: pd.Series) -> np.ndarray:
     found[found == 0] = 1
     found[missing] = 0
     return found
+
+
+def lists_of_names(values: pd.Series) -> np.ndarray:
+    """object[n] of tuples: the names in each list, as `hashed` tells them apart; () where there is none."""
+    lists = [list(value) if isinstance(value, list | tuple | np.ndarray) else [value] for value in values]
+    lists = [[] if found == [None] or found == [""] or found != found else found for found in lists]
+    counts = np.array([len(found) for found in lists], np.int64)
+    codes = hashed(pd.Series([name for found in lists for name in found], dtype=object)).tolist()
+    ends = np.cumsum(counts).tolist()
+    tuples = np.empty(len(lists), object)
+    tuples[:] = [tuple(codes[end - n : end]) for end, n in zip(ends, counts.tolist(), strict=True)]
+    return tuples
