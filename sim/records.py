@@ -135,7 +135,7 @@ REQUEST_COLUMNS: Columns = {
         lambda r: r.refusal,
     ),
     "previous_call": Column(
-        np.int32, "", "`call_index` of the call whose conversation this one goes on from; -1 for the first of a task.",
+        np.int32, "", "Place (`call_index`) of the call whose conversation this one goes on from; -1 for the first.",
         lambda r: previous_index(r.task, r.call_index),
     ),
 }  # fmt: skip
