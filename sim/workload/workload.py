@@ -21,12 +21,12 @@ from sim.workload.lengths.base import Lengths
 from sim.workload.lengths.empirical import Empirical
 from sim.workload.logs.recorded_calls import applications_of, calls_per_task, priorities_of, recorded_calls
 from sim.workload.logs.waits import graphs_of
-from sim.workload.tasks.base import Drawn, Tasks, build_calls, expected_calls
+from sim.workload.tasks.base import LARGEST_BLOCK, Drawn, Tasks, build_calls, expected_calls
 
 if TYPE_CHECKING:
     from sim.workload.logs.request_log import RequestLog
 
-_FIRST_BLOCK, _LARGEST_BLOCK = 64, 2048
+_FIRST_BLOCK, _LARGEST_BLOCK = 64, LARGEST_BLOCK
 
 
 class Workload:
@@ -83,7 +83,8 @@ class Workload:
         else:
             if not isinstance(self.arrivals, Arrivals):
                 raise ValueError(f"arrivals.kind = {self.arrivals.kind!r}: its tasks have no moments of their own")
-            moments = _reblocked(self.arrivals.times(streams.generator("arrivals"), horizon_s))
+            drawn_at = self.arrivals.times(streams.generator("arrivals"), horizon_s)
+            moments = _reblocked(drawn_at, self._drawn_tasks.largest_block)
             mix, priorities = self._mix(streams, api), self.priorities(streams)
             moments_and_calls = ((times_s, priorities, *next(mix)) for times_s in moments)
         first_id = 0
@@ -211,7 +212,7 @@ class Workload:
         tasks, rng, lengths_rng = self._drawn_tasks, streams.generator("tasks"), streams.generator("lengths")
         quantiles_rng = streams.generator("api_quantiles") if api else None
         first_id = 0
-        for size in _block_sizes():
+        for size in _block_sizes(tasks.largest_block):
             drawn = tasks.draw(rng, lengths_rng, self.lengths, size)
             if not waits:
                 drawn = drawn._replace(wait_s=None)
@@ -268,7 +269,7 @@ class Workload:
 
     def _typical_of_rates(self, streams: Streams) -> Iterator[Iterator[tuple[Call, ...]]]:
         rates, rng, lengths_rng = self._rates, streams.generator("tasks"), streams.generator("lengths")
-        for n in _block_sizes():
+        for n in _block_sizes(_LARGEST_BLOCK):
             tokens = rates.tokens(lengths_rng, rates.typical_marks(rng, n), self.lengths)
             yield build_calls(Drawn(np.arange(n + 1), *tokens, None, None), repeat(()), repeat(False), None)
 
@@ -285,17 +286,17 @@ class Workload:
             copy += 1
 
 
-def _block_sizes() -> Iterator[int]:
+def _block_sizes(largest: int) -> Iterator[int]:
     """Sizes of blocks of tasks: small at first, so that a short run draws little."""
     size = _FIRST_BLOCK
     while True:
         yield size
-        size = min(2 * size, _LARGEST_BLOCK)
+        size = min(2 * size, largest)
 
 
-def _reblocked(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _reblocked(blocks: Iterator[np.ndarray], largest: int) -> Iterator[np.ndarray]:
     """The same moments, in blocks of `_block_sizes` (the last may be shorter)."""
-    sizes = _block_sizes()
+    sizes = _block_sizes(largest)
     size, held, n_held = next(sizes), [], 0
     for block in blocks:
         held.append(block)

@@ -219,7 +219,7 @@ def test_sessions_with_sub_agents_play_and_keep_every_law():
 def turns_of(tasks: AgentSession, seed: int, n: int) -> dict[tuple[int, int], tuple[int, int]]:
     """(conversation, turn) of each call by (task_id, call_index), of the first n tasks of a run, drawn again."""
     rng, found, first_id = Streams(seed).generator("tasks"), {}, 0
-    for size in _block_sizes():
+    for size in _block_sizes(tasks.largest_block):
         block = tasks.draw(rng, rng, None, size)
         for i in range(size):
             rows = block.streams[block.offsets[i] : block.offsets[i + 1], [0, 2]].tolist()

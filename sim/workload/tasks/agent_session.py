@@ -66,6 +66,7 @@ class AgentSession(Tasks):
     kind: Literal["agent_session"] = "agent_session"
     uses_lengths: ClassVar[bool] = False
     extends_prefix: ClassVar[bool] = True
+    largest_block: ClassVar[int] = 128  # a session may have hundreds of calls
     turns_per_session: Spread = Field(description="turns of a session", examples=[4])
     steps_per_turn: Spread = Field(description="calls of a turn", examples=[6])
     max_steps_per_turn: int | None = Field(None, ge=1, description="where a longer turn ends; null: no cap")

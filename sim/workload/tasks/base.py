@@ -15,6 +15,9 @@ from sim.schema import Choice
 from sim.work import Call, Graph, Segment, TaskProfile
 from sim.workload.lengths.base import Lengths
 
+LARGEST_BLOCK = 2048
+"""Tasks drawn at once, where a kind does not say less."""
+
 SHARED_KEY = "shared"
 """Key of the prompt text that all tasks begin with. Segments of single tasks are keyed by numbers or tuples."""
 
@@ -77,6 +80,13 @@ class Tasks(Choice):
         @property
         def uses_lengths(self) -> bool:
             """Whether calls get their tokens from the lengths group."""
+
+        @property
+        def largest_block(self) -> int:
+            """Tasks that are drawn at once, at least 64: all their calls are in memory together."""
+
+    else:
+        largest_block: ClassVar[int] = LARGEST_BLOCK
 
     extends_prefix: ClassVar[bool]
     """Whether answers become part of later prompts (see Call), where `draw` does not say it of each call."""

@@ -65,6 +65,10 @@ class Mixed(Tasks):
         return any(tasks.uses_lengths for tasks in self.parts)
 
     @property
+    def largest_block(self) -> int:
+        return min(tasks.largest_block for tasks in self.parts)
+
+    @property
     def application_names(self) -> tuple[str, ...]:
         return tuple(self.applications)
 
