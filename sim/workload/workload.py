@@ -19,8 +19,13 @@ from sim.workload.arrivals.rates import Rates
 from sim.workload.arrivals.replay import Arrived, Replay
 from sim.workload.lengths.base import Lengths
 from sim.workload.lengths.empirical import Empirical
-from sim.workload.logs.recorded_calls import applications_of, calls_per_task, priorities_of, recorded_calls
-from sim.workload.logs.waits import graphs_of
+from sim.workload.logs.recorded_calls import (
+    applications_of,
+    calls_per_task,
+    graphs_of,
+    priorities_of,
+    recorded_calls,
+)
 from sim.workload.tasks.base import LARGEST_BLOCK, Drawn, Tasks, build_calls, expected_calls
 
 if TYPE_CHECKING:

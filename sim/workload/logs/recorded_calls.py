@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.work import Call, Segment
+from sim.work import Call, Graph, Segment
 from sim.workload.arrivals.replay import Arrived, Excerpt
 from sim.workload.logs.waits import contexts_of
 from sim.workload.tasks.base import Drawn, build_calls
@@ -80,6 +80,22 @@ def _contexts(log: RequestLog, rows: np.ndarray, first: np.ndarray, counts: np.n
     anew[first] = False
     contexts = np.cumsum(anew)
     return contexts - np.repeat(contexts[first], counts)
+
+
+def graphs_of(excerpt: Excerpt) -> list[Graph | None]:
+    """The graph of each task of an excerpt; None for chains, and for all where the scale adds calls."""
+    awaited = excerpt.log.awaited
+    bounds = excerpt.offsets.tolist()
+    if awaited is None or excerpt.calls_factor != 1:
+        return [None] * (len(bounds) - 1)
+    found: list[Graph | None] = []
+    for low, high in zip(bounds, bounds[1:], strict=False):
+        rows = excerpt.rows[low:high].tolist()
+        place = {row: i for i, row in enumerate(rows)}
+        graph = tuple(tuple(place[before] for before in awaited[row] if before in place) for row in rows)
+        is_chain = all(earlier == (i - 1,) for i, earlier in enumerate(graph) if i)
+        found.append(None if is_chain else graph)
+    return found
 
 
 def applications_of(excerpt: Excerpt, block: Arrived) -> np.ndarray | None:

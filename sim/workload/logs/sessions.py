@@ -142,6 +142,7 @@ def _tail_for(row: int, tails: list[int], arrived_s, ended_s, context_tokens) ->
 
 
 def waits_of(previous, arrived_s, ended_s, wait_s, wait_after_s, gaps):
+    """(wait_s, least_gap_s or None, kinds of gaps found) of calls, by the row of the call before each; -1: none."""
     n, follows = len(previous), previous >= 0
     before = np.maximum(previous, 0)
     wait, least, kinds = np.zeros(n), np.zeros(n), []

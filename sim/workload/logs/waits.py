@@ -8,11 +8,9 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from sim.work import Graph
 from sim.workload.logs.sessions import Chains, waits_of
 
 if TYPE_CHECKING:
-    from sim.workload.arrivals.replay import Excerpt
     from sim.workload.logs.log import RequestLog
 
 Awaited = list[tuple[int, ...]]
@@ -84,22 +82,6 @@ def _latest(earlier: tuple[int, ...], ended_s: np.ndarray | None) -> int:
     if ended_s is None:
         return earlier[0]
     return max(earlier, key=lambda row: -np.inf if np.isnan(ended_s[row]) else ended_s[row])
-
-
-def graphs_of(excerpt: Excerpt) -> list[Graph | None]:
-    """The graph of each task of an excerpt; None for chains, and for all where the scale adds calls."""
-    awaited = excerpt.log.awaited
-    bounds = excerpt.offsets.tolist()
-    if awaited is None or excerpt.calls_factor != 1:
-        return [None] * (len(bounds) - 1)
-    found: list[Graph | None] = []
-    for low, high in zip(bounds, bounds[1:], strict=False):
-        rows = excerpt.rows[low:high].tolist()
-        place = {row: i for i, row in enumerate(rows)}
-        graph = tuple(tuple(place[before] for before in awaited[row] if before in place) for row in rows)
-        is_chain = all(earlier == (i - 1,) for i, earlier in enumerate(graph) if i)
-        found.append(None if is_chain else graph)
-    return found
 
 
 def contexts_of(log: RequestLog, rows: np.ndarray, offsets: np.ndarray) -> np.ndarray:
