@@ -162,7 +162,7 @@ class _Columns:
         self.rows: list[tuple] = []
 
     def requests(self) -> dict[str, np.ndarray]:
-        usual = (0, 0, 0, -1, NAN, 0, 0, 0)  # the last columns, which rows leave out
+        usual = (0, 0, 0, -1, NAN, 0, 0, 0, -1)  # the last columns, which rows leave out
         table = np.array([(*row, *usual) for row in self.rows], float).reshape(-1, len(REQUEST_COLUMNS))
         columns = typed(table, REQUEST_COLUMNS)
         uncached = columns["input_tokens"] - columns["cached_input_tokens"]
