@@ -9,6 +9,7 @@ import pytest
 from sim.randomness import Streams
 from sim.units import WEEK_S
 from sim.workload.arrivals.base import Arrivals, ServerDriven, Source
+from sim.workload.arrivals.clients import Clients
 from tests.agree import assert_agrees, assert_disagrees
 from tests.contracts.found import load, names
 
@@ -39,7 +40,7 @@ def thinned(arrivals: Arrivals) -> Arrivals:
 def scaled(arrivals: Arrivals, factor: float) -> Arrivals:
     if "process" in type(arrivals).model_fields:
         changed = {"process": scaled(arrivals.process, factor)}
-    elif "clients" in type(arrivals).model_fields:
+    elif isinstance(arrivals, Clients):
         each = arrivals.clients.items()
         changed = {"clients": {n: c.model_copy(update={"arrivals": scaled(c.arrivals, factor)}) for n, c in each}}
     elif "rates_per_s" in type(arrivals).model_fields:
