@@ -26,9 +26,7 @@ class RequestLog:
     task_ids: np.ndarray | None = None  # int64, 0, 1, ... in order of each task's first call
     wait_s: np.ndarray | None = None  # float64, s from the end of the task's call before; 0 for its first
     least_gap_s: np.ndarray | None = None  # float64, least s from the start of the task's call before; 0 for its first
-    awaited: np.ndarray | None = (
-        None  # object, a tuple of rows each: the calls waited for; None: the task's call before
-    )
+    awaited: np.ndarray | None = None  # object, a tuple each of rows waited for; None: the call before
     begins_anew: np.ndarray | None = None  # bool, whether the prompt repeats nothing of the call before
     priorities: np.ndarray | None = None  # int64, lower = more urgent
     prefixes: np.ndarray | None = None  # object, a tuple of Segments each: the leading tokens of the prompt
