@@ -14,8 +14,8 @@ from sim.work import ApiExtra, Call, Losses, Outcome, PreviousCall, Request, Tas
 def second_call() -> Request:
     """A request whose every number is another one."""
     first = Call(40, 7, segments=(("t", 40),), extends_prefix=True)
-    calls = (first, Call(90, 8, segments=(("t", 90),)), Call(1, 1))
-    request = Request(Task(21, 1.25, calls, application=22, priority=23), 1, 2.25, PreviousCall(Backend.FLEET, 5, 6))
+    calls = (Call(1, 1), first, Call(90, 8, segments=(("t", 90),)), Call(1, 1))
+    request = Request(Task(21, 1.25, calls, application=22, priority=23), 2, 2.25, PreviousCall(Backend.FLEET, 5, 6))
     request.backend, request.pool, request.replica_id, request.prefill_replica_id = Backend.FLEET, 31, 32, 33
     request.admitted_s, request.first_token_s, request.decode_admitted_s = 3.25, 4.25, 5.25
     request.preempted_s, request.cold_start_wait_s = 0.5, 0.75
