@@ -84,6 +84,7 @@ class Workload:
         if self.is_recorded:
             moments_and_calls = self._recorded(streams, horizon_s, api)
         elif self.has_rates:
+            self._rates.refuse_endless_work(horizon_s)
             moments_and_calls = self._by_rates(streams, horizon_s, api)
         else:
             if not isinstance(self.arrivals, Arrivals):

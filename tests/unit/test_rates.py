@@ -186,12 +186,28 @@ def test_files_that_are_no_clients_are_refused(tmp_path):
         tasks_of(ClientMix(path=str(tmp_path)))
     write_sample_clients(tmp_path)
     (tmp_path / "chunk-12-trace.csv").write_text("0,0.1,1,Gamma,1,1\n600,-1,1,Gamma,1,1\n")
-    with pytest.raises(TraceError, match=r"chunk-12-trace.csv, line 2: needs a rate and a cv >= 0"):
+    with pytest.raises(TraceError, match=r"chunk-12-trace.csv, line 2: needs a rate from 0 to 100000, a cv >= 0"):
         tasks_of(ClientMix(path=str(tmp_path)))
     (tmp_path / "chunk-12-dataset.json").unlink()
     (tmp_path / "chunk-12-trace.csv").write_text("0,0.1,1,Gamma,1,1\n600,1,1,Gamma,1,1\n")
     with pytest.raises(TraceError, match=r"chunk-12-dataset.json: is missing beside chunk-12-trace.csv"):
         tasks_of(ClientMix(path=str(tmp_path)))
+
+
+def test_endless_work_and_unset_stamps_are_refused(tmp_path):
+    mix = ClientMix(path=write_sample_clients(tmp_path), rate_factor=1e9)
+    with pytest.raises(
+        ConfigError, match=r"arrivals.rate_factor = 1e\+09: asks for .* tasks; at most 1e\+09 are played"
+    ):
+        tasks_of(mix)
+    with pytest.raises(ConfigError, match="requests of client 3 in one window; at most 5,000,000 are drawn"):
+        tasks_of(mix.model_copy(update={"rate_factor": 5e5}), horizon_s=600)
+    usage = tmp_path / "usage.csv"
+    usage.write_text(
+        "timestamp,n_requests,input_tokens,output_tokens\n0,5,10,5\n1770076800,5,10,5\n1770080400,5,10,5\n"
+    )
+    with pytest.raises(TraceError, match="line 2, column 'timestamp': lies 56.1 years before all other stamps"):
+        tasks_of(RateProfile(path=str(usage)))
 
 
 def test_lengths_may_be_the_scenarios_own(tmp_path):

@@ -10,13 +10,14 @@ import numpy as np
 from pydantic import Field, field_validator
 from scipy.special import gammaln
 
-from sim.schema import TraceError
+from sim.schema import ConfigError, TraceError
 from sim.workload.arrivals.rates import BLOCK, Marked, Rates
 from sim.workload.lengths.base import Lengths
 
 if TYPE_CHECKING:
     from sim.workload.logs.client_files import ClientReceipt, ClientRecord, ClientRecords
 
+_MOST_IN_WINDOW = 5_000_000
 _SHAPES = np.geomspace(50.0, 0.05, 600)
 _CVS = np.sqrt(np.expm1(gammaln(1 + 2 / _SHAPES) - 2 * gammaln(1 + 1 / _SHAPES)))
 
@@ -118,6 +119,11 @@ class ClientMix(Rates):
         for number, (client, rng) in enumerate(zip(self._wanted, generators, strict=True)):
             expected = float(client.rate_per_s[window]) * self.rate_factor * window_s
             n = int(expected + rng.random())
+            if n > _MOST_IN_WINDOW:
+                raise ConfigError(
+                    f"arrivals.rate_factor = {self.rate_factor:g}: asks for {n:,} requests of client {client.name} in "
+                    f"one window; at most {_MOST_IN_WINDOW:,} are drawn"
+                )
             if n:
                 gaps = _gaps(rng, n + 1, max(float(client.cv[window]), 0.02), bool(client.is_weibull[window]))
                 times.append(begin_s + np.minimum(np.cumsum(gaps)[:-1], np.nextafter(1, 0)) * window_s)

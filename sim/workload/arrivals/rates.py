@@ -10,10 +10,12 @@ import numpy as np
 from pydantic import Field
 
 from sim.moment_zero import MomentZero
+from sim.schema import ConfigError
 from sim.workload.arrivals.base import Arrivals
 from sim.workload.lengths.base import Lengths
 
 BLOCK = 4096
+MOST_TASKS = 1e9
 
 
 class Marked(NamedTuple):
@@ -68,6 +70,13 @@ class Rates(Arrivals):
     def default_horizon_s(self) -> float:
         """Seconds that the record covers."""
         return self.record_s
+
+    def refuse_endless_work(self, horizon_s: float) -> None:
+        """Raise ConfigError if the record asks for more tasks than can be played."""
+        n_tasks = self.mean_rate_per_s * horizon_s
+        if n_tasks > MOST_TASKS:
+            asked = f"asks for {n_tasks:.2g} tasks; at most {MOST_TASKS:g} are played"
+            raise ConfigError(f"arrivals.rate_factor = {self.rate_factor:g}: {asked}")
 
     @abstractmethod
     def marked(self, rng: np.random.Generator, horizon_s: float) -> Iterator[Marked]:

@@ -18,6 +18,7 @@ from sim.workload.logs.files import digest_of, files_of
 _TRACE = re.compile(r"chunk-(\w+)-trace\.csv")
 _PAIR = re.compile(r"([\d.]+)\s*:\s*([\d.eE+-]+)")
 _MOST_TOKENS = 2**31
+_MOST_PER_S = 1e5
 _COLUMNS = ["start_s", "rate_per_s", "cv", "family", "shape", "scale"]
 
 
@@ -99,16 +100,21 @@ def _windows(file: Path) -> tuple[pd.DataFrame, float]:
         rows = pd.read_csv(file, header=None, names=_COLUMNS, keep_default_na=False)
         for column in ("start_s", "rate_per_s", "cv"):
             rows[column] = pd.to_numeric(rows[column])
+    except OSError as error:
+        raise TraceError(f"{file}: cannot be read: {error.strerror}") from None
     except (ValueError, pd.errors.ParserError) as error:
         raise TraceError(f"{file}: must have rows of {', '.join(_COLUMNS)}: {error}") from None
     steps = np.diff(rows["start_s"])
     if len(rows) < 2 or rows["start_s"][0] != 0 or (steps <= 0).any() or np.ptp(steps) > 1e-6 * steps[0]:
         raise TraceError(f"{file}: must have windows of equal length, from second 0 on")
     bad = ~(np.isfinite(rows["rate_per_s"]) & (rows["rate_per_s"] >= 0) & np.isfinite(rows["cv"]) & (rows["cv"] >= 0))
+    bad |= rows["rate_per_s"] > _MOST_PER_S
     bad |= ~rows["family"].isin(["Gamma", "Weibull", ""])
     if bad.any():
         line = int(bad.to_numpy().argmax())
-        raise TraceError(f"{file}, line {line + 1}: needs a rate and a cv >= 0, and Gamma, Weibull or nothing")
+        raise TraceError(
+            f"{file}, line {line + 1}: needs a rate from 0 to {_MOST_PER_S:g}, a cv >= 0, and Gamma, Weibull or nothing"
+        )
     return rows, float(steps[0])
 
 
@@ -123,7 +129,9 @@ def _lengths(file: Path) -> tuple[np.ndarray, tuple[Distribution, ...], tuple[Di
         ]
     except FileNotFoundError:
         raise TraceError(f"{file}: is missing beside {file.name.replace('dataset.json', 'trace.csv')}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise TraceError(f"{file}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise TraceError(f"{file}: must map seconds to input_tokens and output_tokens: {error!r}") from None
     if not all(any(column) for column in columns):
         raise TraceError(f"{file}: has no distribution of lengths")
@@ -132,7 +140,7 @@ def _lengths(file: Path) -> tuple[np.ndarray, tuple[Distribution, ...], tuple[Di
 
 def _distribution(text: str) -> Distribution | None:
     pairs = [(round(float(tokens)), float(share)) for tokens, share in _PAIR.findall(text)]
-    pairs = [(tokens, share) for tokens, share in pairs if share > 0 and 1 <= tokens <= _MOST_TOKENS]
+    pairs = [(tokens, share) for tokens, share in pairs if 0 < share < 1e9 and 1 <= tokens <= _MOST_TOKENS]
     if not pairs:
         return None
     tokens, shares = zip(*sorted(pairs), strict=True)

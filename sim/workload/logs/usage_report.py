@@ -101,6 +101,10 @@ def _read(options_json: str, bucket_s: float | None, stats: tuple) -> UsageRepor
     rows.take(np.flatnonzero(kept))
     doubts.refuse_mixed_zones(rows, options, shown)
     timeline, _ = timeline_of(rows, options, shown, {})
+    order = np.argsort(timeline.seconds, kind="stable")
+    rows.take(order)
+    timeline = timeline._replace(seconds=timeline.seconds[order])
+    doubts.refuse_long_gap(timeline, rows, shown, rows.understood.columns["arrived"][0], options)
     zone_name = options.time.zone or rows.understood.preset.time.zone or "UTC"
     timeline = timeline.begun(options.moment_zero, zone_of(zone_name)) if timeline.is_absolute else timeline
     starts_s, where = np.unique(timeline.seconds, return_inverse=True)
