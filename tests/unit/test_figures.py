@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from rich.console import Console
 
 from sim.report import tables
@@ -169,3 +170,17 @@ def test_figures_of_odd_worlds(tmp_path):
 def test_the_timeline_is_written(tmp_path):
     facts = day_of_traffic(requests_n=2000, overflow_wait_s=5.0, service_s=120.0, patience_s=5.0)
     assert timeline(facts, tmp_path / "timeline.png", "a day").stat().st_size > 20_000
+
+
+def test_names_with_dollar_signs_are_names_and_no_formulas(tmp_path, monkeypatch):
+    """Matplotlib would set "$2 to $4 an hour" in italics without spaces, and fail at "$x^$"."""
+    drawn = []
+    monkeypatch.setattr("sim.report.figures._save", lambda figure, path: drawn.append(figure))
+    table, _ = sweep({("$2_to_$4 an hour", "rent_$x^$"): [run(100)], ("steady", "api_only"): [run(90)]})
+    cost_against_tail_latency(table, tmp_path / "sweep.png", slo_ttft_s=2.0)
+    timeline(day_of_traffic(requests_n=50), tmp_path / "run.png", "at $x^$")
+    for figure in drawn:
+        FigureCanvasAgg(figure).draw()
+    texts = {text.get_text(): text for figure in drawn for text in figure.findobj(Text) if "$" in text.get_text()}
+    assert set(texts) == {"$2 to $4 an hour", "rent $x^$", "at $x^$"}
+    assert not any(text.get_parse_math() for text in texts.values())
