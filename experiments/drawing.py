@@ -6,15 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from sim.report.figures import DPI, PALETTE
 from sim.report.pooling import CI_SUFFIX
-from sim.report.verdict import is_yes
+from sim.report.verdict import is_unresolved, is_yes
 
-__all__ = ["CI_SUFFIX", "PALETTE", "measured", "panels", "save"]
+__all__ = ["CI_SUFFIX", "GREY", "JUDGED", "PALETTE", "Place", "limit", "measured", "name", "panels", "save"]
+
+GREY = "#555555"
+"""The colour of what is not measured: formulas, limits, prices."""
+JUDGED = "filled: meets the SLO, grey: not resolved, hollow: does not"
+"""What `measured` draws, for the caption of an axis."""
+Place = tuple[int, tuple[float, float]]
+"""Where the name of a line stands: at which of its points, and how many points of type right of and above it."""
 
 
 def panels(*titles: str, width: float = 5.0, height: float = 4.2, **looks) -> tuple[Figure, list[Axes]]:
@@ -28,15 +37,43 @@ def panels(*titles: str, width: float = 5.0, height: float = 4.2, **looks) -> tu
     return figure, list(axes)
 
 
-def measured(axes: Axes, x: Sequence, y: Sequence, half_widths: Sequence, kept: Sequence, colour: str, **looks) -> None:
-    """Points with 95 % intervals, NaN draws no bar; filled where `kept` (the SLO), else hollow, as if not resolved."""
-    x, y, kept = np.asarray(x, float), np.asarray(y, float), np.array([is_yes(value) for value in kept])
-    bars = np.nan_to_num(np.asarray(half_widths, float))
+def measured(
+    axes: Axes, x: Sequence, rows: pd.DataFrame, key: str, colour: str, text: str = "", place: Place = (0, (8, 0)),
+    **looks,
+) -> None:  # fmt: skip
+    """Column `key` of these rows against x, with 95 % intervals; each point is filled as JUDGED says.
+
+    `text` names the line, at the point and the offset of `place`; `looks` go to the line through the points.
+    """
+    x, y = np.asarray(x, float), rows[key].to_numpy(float)
+    bars = np.nan_to_num(rows[key + CI_SUFFIX].to_numpy(float)) if key + CI_SUFFIX in rows else np.zeros(len(rows))
     axes.errorbar(x, y, yerr=bars, fmt="none", ecolor=colour, elinewidth=1.2, capsize=3, zorder=3)
-    axes.plot(x, y, color=colour, marker="o", markersize=6, markeredgewidth=1.5, zorder=3, **looks)
-    axes.plot(
-        x[~kept], y[~kept], "o", color=colour, markersize=6, markerfacecolor="white", markeredgewidth=1.5, zorder=4
+    axes.plot(x, y, color=colour, **({"linewidth": 1.4, "zorder": 3} | looks))
+    for x_of_point, y_of_point, (_, row) in zip(x, y, rows.iterrows(), strict=True):
+        face = colour if is_yes(row["meets_slo"]) else "#BBBBBB" if is_unresolved(row) else "white"
+        axes.plot(
+            x_of_point, y_of_point, "o", color=colour, markersize=6, markerfacecolor=face, markeredgewidth=1.5, zorder=4
+        )
+    if text:
+        point = min(place[0], len(rows) - 1)
+        name(axes, x[point], y[point], text, colour, place[1])
+
+
+def name(axes: Axes, x: float, y: float, text: str, colour: str, offset: tuple[float, float] = (8, 0)) -> None:
+    """Write a name at a line, `offset` points of type right of and above (x, y); left of and below if negative."""
+    dx, dy = offset
+    across = "left" if dx > 0 else "right" if dx < 0 else "center"
+    up = "bottom" if dy > 0 else "top" if dy < 0 else "center"
+    written = axes.annotate(
+        text, (x, y), xytext=offset, textcoords="offset points", color=colour, size=8.5, zorder=5, ha=across, va=up
     )
+    written.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+
+
+def limit(axes: Axes, y: float, text: str, x: float, **looks) -> None:
+    """A dashed horizontal line at y, named at x: an SLO, a price, a bound."""
+    axes.axhline(y, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    name(axes, x, y, text, GREY, **({"offset": (0, 3)} | looks))
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -9,14 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from experiments.drawing import CI_SUFFIX, GREY, JUDGED, PALETTE, measured, name, panels, save
 from experiments.running import Play, main
-from sim.ledger.bill import bill, money
 from sim.ledger.usage import Usage
 from sim.report.estimators import mean
-from sim.report.figures import DPI, PALETTE
-from sim.report.verdict import is_yes
 from sim.scenarios import Scenario, scenario
 from sim.simulation import peak_tokens_per_s
 from sim.study.results import read_usages
@@ -24,12 +21,18 @@ from sim.study.table import Table
 from sim.units import HOUR_S, MINUTE_S
 from sim.workload.workload import Workload
 
-SMALL = {"horizon_s": 1200, "replications": 1, "scaling.n_replicas": [1, 2], "routing.queue_per_replica": 0}
+SMALL = {"horizon_s": 1200, "replications": 1}
 LISTS = {
-    "market_2026": r"L4 \$0.67 an hour, API \$0.18 per Mtok",
-    "runpod_serverless_active": r"L4 \$0.47 an hour, API \$0.05 / \$0.08 per Mtok",
+    "market_2026": r"L4 \$0.67 an hour, API \$0.18 per Mtok: one L4 pays",
+    "runpod_serverless_active": r"L4 \$0.47, API \$0.05 / \$0.08: none does",
 }
-RULES = {"0": ("API if anyone waits", PALETTE[0], "o"), "1": ("API if over 1 a replica waits", PALETTE[2], "s")}
+REPLICAS, RULE = "scaling.n_replicas", "routing.queue_per_replica"
+TRIED = {0: (1, 2, 3), 1: (1, 2, 3, 6)}
+"""Waiting requests per replica from which the API takes over, and the baselines tried."""
+RULES = {
+    0: ("API if anyone waits", PALETTE[0], (0, (-4, 10))),
+    1: ("API if over 1 a replica waits", PALETTE[2], (3, (-6, -8))),
+}
 
 
 class Paper(NamedTuple):
@@ -86,76 +89,62 @@ def api_only_usd(usage: Usage, scenario: Scenario) -> float:
     return (usage.input_tokens * tariff.usd_per_mtok_input + usage.output_tokens * tariff.usd_per_mtok_output) / 1e6
 
 
-def priced(table: Table, prices: str) -> pd.DataFrame:
-    """One row per scenario and replication: its cost at this price list, and that of the API alone."""
-    scenario, found = scenario_of(prices), []
-    for row in table.frame.to_dict("records"):
-        gpu, model, usages = read_usages(table.folder / row["digest"] / "usage.json")
-        for usage in usages:
-            spent = money(bill(usage, scenario.prices, gpu, model), usage)
-            found.append({
-                "replicas": int(row["scaling.n_replicas"]), "rule": str(row["routing.queue_per_replica"]),
-                "meets_slo": is_yes(row["meets_slo"]), "usd": spent["usd_total"], "usd_api": spent["usd_api"],
-                "api_only_usd": api_only_usd(usage, scenario), "hours": usage.window.length_s / HOUR_S,
-            })  # fmt: skip
-    return pd.DataFrame(found)
-
-
-def draw_cost(axes: Axes, found: pd.DataFrame, paper: Paper) -> None:
-    """Cost against baseline, played and on paper."""
-    most = found["replicas"].max()
+def draw_cost(axes: Axes, table: pd.DataFrame, alone: pd.DataFrame, paper: Paper) -> None:
+    """Cost against baseline, played and on paper. `table`, `alone`: as `measured` takes them, of usd_total."""
+    most = int(table[REPLICAS].max())
     curve = [paper.usd(n) for n in range(most + 1)]
-    axes.plot(
-        range(most + 1), curve, color="#555555", linewidth=1.2, linestyle=(0, (4, 3)), label="newsvendor, on paper"
-    )
+    axes.plot(range(most + 1), curve, color=GREY, linewidth=1.2, linestyle=(0, (4, 3)))
+    name(axes, most, curve[most], "newsvendor, on paper", GREY, (-10, 8))
     best = paper.best_replicas()
-    axes.plot(best, paper.usd(best), "x", color="#555555", markersize=10, markeredgewidth=2, label="its choice")
-    alone = mean(found.drop_duplicates("api_only_usd")["api_only_usd"].tolist())
-    for rule, group in found.groupby("rule"):
-        name, colour, mark = RULES[rule]
-        cells = {n: mean(g["usd"].tolist()) for n, g in group.groupby("replicas")}
-        meets = group.groupby("replicas")["meets_slo"].first()
-        axes.plot([0, *cells], [alone.mean, *(c.mean for c in cells.values())], color=colour, linewidth=1, label=name)
-        for n, cell in cells.items():
-            axes.errorbar(
-                n, cell.mean, yerr=cell.half_width, fmt=mark, color=colour, capsize=3, markersize=7, zorder=3,
-                markerfacecolor=colour if meets[n] else "white", markeredgewidth=1.5,
-            )  # fmt: skip
-    axes.errorbar(0, alone.mean, yerr=alone.half_width, fmt="D", color="#222222", capsize=3, label="API only", zorder=4)
+    axes.plot(best, paper.usd(best), "x", color=GREY, markersize=10, markeredgewidth=2, zorder=5)
+    name(axes, best, paper.usd(best), "its choice", GREY, (6, -8))
+    for rule, rows in table.groupby(RULE):
+        words, colour, place = RULES[int(rule)]
+        measured(axes, rows[REPLICAS], rows, "usd_total", colour, words, place)
+    measured(axes, [0], alone, "usd_total", "#222222", "API alone", (0, (6, 6)))
     axes.set(ylabel="cost of three days, USD", ylim=(0, None))
 
 
-def draw_margin(axes: Axes, found: pd.DataFrame, paper: Paper) -> None:
-    """Draw by how much each further replica lowers the API bill, in USD an hour, against its rent."""
-    most = found["replicas"].max()
-    steps = [paper.used_hours_fraction(n) * paper.usd_per_full_hour for n in range(1, most + 1)]
-    axes.plot(range(1, most + 1), steps, color="#555555", linewidth=1.2, linestyle=(0, (4, 3)))
-    axes.axhline(paper.rent_usd_per_hour, color=PALETTE[1], linewidth=1.2, label="rent of a replica")
-    for rule, group in found.groupby("rule"):
-        _, colour, mark = RULES[rule]
-        bills = group.groupby("replicas")["usd_api"].mean()
-        bills.loc[0] = group["api_only_usd"].mean()
-        saved = -bills.sort_index().diff().dropna() / group["hours"].iloc[0]
-        axes.plot(saved.index, saved, color=colour, marker=mark, linewidth=1, markersize=6)
-    axes.set(xlabel="replicas around the clock", ylabel="saved by the last one, USD an hour", ylim=(0, None))
-    axes.legend(frameon=False, fontsize=9)
-
-
 def answer(play: Play, folder: Path) -> None:
-    table = play()
-    figure = Figure(figsize=(5.2 * len(LISTS), 7.4), layout="constrained")
-    panels = figure.subplots(2, len(LISTS), sharex=True)
-    usages = read_usages(table.folder / table.frame["digest"].iloc[0] / "usage.json")[2]
-    for (upper, lower), (prices, name) in zip(panels.T, LISTS.items(), strict=True):
-        found, paper = priced(table, prices), on_paper(prices, usages)
-        draw_cost(upper, found, paper)
-        draw_margin(lower, found, paper)
-        upper.set_title(name, size=11)
-    panels[0][0].legend(frameon=False, fontsize=9, loc="upper left")
-    for axes in panels.ravel():
-        axes.grid(alpha=0.25, linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(folder / "cost_against_baseline.png", dpi=DPI)
+    """Play every baseline under both rules, bill it at both price lists, draw, and print the tables."""
+    tables = [
+        play(f"{RULE}={rule}", part=f"queue_{rule}", axes={REPLICAS: list(play.some(tried))})
+        for rule, tried in TRIED.items()
+    ]
+    api = play("fleet=api_only", part="api").frame
+    first = tables[0]
+    usages = read_usages(first.folder / first.frame["digest"].iloc[0] / "usage.json")[2]
+    figure, all_axes = panels(*LISTS.values(), width=5.8)
+    for axes, prices in zip(all_axes, LISTS, strict=True):
+        paper = on_paper(prices, usages)
+        found = pd.concat(
+            [billed(table, prices).assign(**{RULE: rule}) for table, rule in zip(tables, TRIED, strict=True)]
+        )
+        draw_cost(axes, found, api_alone(api, usages, prices), paper)
+        print_answer(found, paper, prices)
+    figure.supxlabel(f"L4s around the clock; {JUDGED}", size=9)
+    save(figure, folder / "cost_against_baseline.png")
+
+
+def billed(table: Table, prices: str) -> pd.DataFrame:
+    """The same runs at another price list."""
+    return table.reprice(prices).frame.copy()
+
+
+def api_alone(api: pd.DataFrame, usages: list[Usage], prices: str) -> pd.DataFrame:
+    """One row: how the API alone keeps the SLO, and what it costs at list price for the tokens of these runs."""
+    usd = mean([api_only_usd(usage, scenario_of(prices)) for usage in usages])
+    return api.head(1).copy().assign(usd_total=usd.mean, **{f"usd_total{CI_SUFFIX}": usd.half_width})
+
+
+def print_answer(found: pd.DataFrame, paper: Paper, prices: str) -> None:
+    """Print cost, SLO and use of every baseline, and what the newsvendor rule says."""
+    print(f"{prices}: a full hour saves ${paper.usd_per_full_hour:.2f}, rent ${paper.rent_usd_per_hour:.2f}")
+    for n in range(int(found[REPLICAS].max()) + 1):
+        print(f"  {n}: ${paper.usd(n):.0f} on paper, next replica in use {paper.used_hours_fraction(n + 1):.0%}")
+    columns = [RULE, REPLICAS, "usd_total", "usd_total" + CI_SUFFIX, "usd_api", "slo_attainment_fraction"]
+    columns += ["slo_judgement", "token_fraction_of_peak", "api_request_fraction"]
+    print(found.reindex(columns=columns).to_string(index=False, float_format="{:.4g}".format))
 
 
 if __name__ == "__main__":

@@ -8,15 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
+from experiments.drawing import CI_SUFFIX, GREY, JUDGED, PALETTE, Place, measured, name, panels, save
 from experiments.running import Play, main
 from sim.hardware.fits import weight_bytes_per_gpu
-from sim.report.figures import DPI, PALETTE
-from sim.report.pooling import CI_SUFFIX
-from sim.report.verdict import is_yes
 from sim.scenarios import scenario
 from sim.units import DAY_S, HOUR_S, MONTH_S
 
@@ -26,12 +22,26 @@ SMALL = {
     "arrivals.rate_per_s": 0.02,
     "arrivals.mean_burst_s": 60,
     "engine.max_num_seqs": 1,
-    "cold_start": "snapshot",
     "scaling.idle_timeout_s": 60,
 }
+START, FLOOR, TIMEOUT, BURST = "cold_start", "scaling.min_replicas", "scaling.idle_timeout_s", "arrivals.mean_burst_s"
 STARTS = {"snapshot": ("19 s", PALETTE[2]), "warm_node": ("40 s", PALETTE[0]), "cold_node": ("8 min", PALETTE[1])}
-FLOORS = {0: "o", 1: "s", 2: "^", 3: "*"}
+BURSTS_S, TIMEOUTS_S = (60, 1800), (5, 300, 1200)
+"""As in the sweep of conf/experiment/cold_start_or_warm_pool.yaml."""
 MOST_REPLICAS = 3
+FLEETS: dict[str, tuple[str, int, str, Place]] = {
+    "none warm": ("warm_node", 0, PALETTE[0], (0, (0, -10))),
+    "one warm": ("warm_node", 1, PALETTE[5], (0, (8, 0))),
+    "two warm": ("warm_node", 2, PALETTE[6], (0, (8, 0))),
+    "three: always on": ("warm_node", MOST_REPLICAS, "#222222", (0, (6, 6))),
+    "none warm, starts in 19 s": ("snapshot", 0, PALETTE[2], (0, (-8, -4))),
+    "none warm, starts in 8 min": ("cold_node", 0, PALETTE[1], (0, (-6, 6))),
+}
+"""The lines of the figure: cold start, warm floor, colour, and where the name stands."""
+FINDINGS = {
+    60: "Bursts of a minute: nothing but always on meets 2 s",
+    1800: "of half an hour: nor here, but two warm come close",
+}
 RATE_PER_S = 0.01
 ONE_SERVER = (  # a burst no busier than the mean is steady traffic
     "arrivals.burst_factor=1", f"arrivals.rate_per_s={RATE_PER_S}", "lengths=fixed", "cold_start.spread_sigma=0",
@@ -55,24 +65,23 @@ def paid_fraction_and_wait_s(rate_per_s: float, service_s: float, timeout_s: flo
 
 def draw_frontier(axes: Axes, rows: pd.DataFrame) -> None:
     """Cost against p99 TTFT of one burst length; a line joins the idle timeouts of one floor and cold start."""
-    for (start, floor), line in rows.groupby(["cold_start", "scaling.min_replicas"], sort=False):
-        line = line.sort_values("scaling.idle_timeout_s", key=lambda s: s.astype(float))
-        line = line.head(1) if int(floor) == MOST_REPLICAS else line  # The idle timeout has no effect: none may leave.
-        colour = "#222222" if int(floor) == MOST_REPLICAS else STARTS[start][1]
-        axes.plot(line["ttft_p99_s"], line["usd_per_day"], color=colour, linewidth=0.9, alpha=0.6)
+    for fleet, (start, floor, colour, place) in FLEETS.items():
+        line = rows[(rows[START] == start) & (rows[FLOOR].astype(int) == floor)]
+        line = line.sort_values(TIMEOUT, key=lambda s: s.astype(float))
+        if line.empty:
+            continue
         axes.errorbar(
-            line["ttft_p99_s"], line["usd_per_day"], xerr=_whiskers(line), fmt="none", ecolor=colour, alpha=0.3,
+            line["ttft_p99_s"], line["usd_per_day"], xerr=_whiskers(line), fmt="none", ecolor=colour, alpha=0.5,
             elinewidth=1,
         )  # fmt: skip
-        for size, point in zip((22, 42, 66, 95), line.to_dict("records"), strict=False):
-            face = colour if is_yes(point["meets_slo"]) else "white"
-            looks = dict(marker=FLOORS[int(floor)], edgecolor=colour, facecolor=face, linewidth=1.2, zorder=3)
-            axes.scatter(point["ttft_p99_s"], point["usd_per_day"], s=size, **looks)
-    axes.set(xscale="log", title=f"bursts of {float(rows['arrivals.mean_burst_s'].iloc[0]):g} s", xlabel="p99 TTFT, s")
-    axes.axvline(2.0, color="#444444", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    axes.annotate(
-        "SLO", (2.0, 1), xycoords=("data", "axes fraction"), xytext=(3, -9), textcoords="offset points", size=8
-    )
+        measured(axes, line["ttft_p99_s"], line, "usd_per_day", colour, fleet, place, linewidth=1)
+        if fleet == "none warm":
+            for row in line.to_dict("records")[1:]:
+                timeout = f"idle for {float(row[TIMEOUT]) / 60:g} min"
+                name(axes, row["ttft_p99_s"], row["usd_per_day"], timeout, colour, (8, 0))
+    axes.set(xscale="log", xlabel=f"p99 TTFT, s (log); {JUDGED}")
+    axes.axvline(2.0, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    name(axes, 2.0, 0, "SLO 2 s", GREY, (3, 3))
 
 
 def _whiskers(line: pd.DataFrame) -> np.ndarray:
@@ -81,22 +90,24 @@ def _whiskers(line: pd.DataFrame) -> np.ndarray:
 
 
 def draw_closed_form(axes: Axes, rows: pd.DataFrame) -> None:
-    """Mean TTFT against cost of one replica: curves on paper, dots played, hollow where the engine batches."""
+    """Mean TTFT against cost of one replica: curves on paper, dots played, diamonds where the engine batches."""
     timeouts_s = np.concatenate(([0], np.geomspace(1, 3000, 60)))
     first_s, service_s = first_and_service_s(rows)
     usd_per_day = float((rows["usd_gpu"] / rows["gpu_hours_paid"]).mean()) * DAY_S / HOUR_S
-    for start, group in rows.groupby("cold_start", sort=False):
-        colour, setup_s = STARTS[start][1], setup_seconds(start)
+    for start, group in rows.groupby(START, sort=False):
+        (duration, colour), setup_s = STARTS[start], setup_seconds(start)
         curve = [paid_fraction_and_wait_s(RATE_PER_S, service_s, t, setup_s) for t in timeouts_s]
         paid, wait_s = np.array(curve).T
         axes.plot(wait_s + first_s, paid * usd_per_day, color=colour, linewidth=1.2)
+        name(axes, wait_s[0] + first_s, paid[0] * usd_per_day, f"starts in {duration}", colour, (0, -10))
         for slots, some in group.groupby("engine.max_num_seqs"):
+            single = int(slots) == 1
             axes.errorbar(
                 some["ttft_mean_s"], some["usd_per_day"], xerr=some["ttft_mean_s" + CI_SUFFIX].fillna(0),
-                fmt="." if int(slots) == 1 else "D", markersize=9 if int(slots) == 1 else 7, color=colour, elinewidth=1,
-                markerfacecolor=colour if int(slots) == 1 else "white", zorder=3 if int(slots) == 1 else 2,
+                yerr=some["usd_per_day" + CI_SUFFIX].fillna(0), fmt="o" if single else "D", markersize=5, color=colour,
+                elinewidth=1, markerfacecolor=colour if single else "white", zorder=3 if single else 2,
             )  # fmt: skip
-    axes.set(xscale="log", xlabel="mean TTFT, s", title="one replica, a steady trickle")
+    axes.set(xscale="log", xlabel="mean TTFT, s (log); dots: one slot, diamonds: eight, lines: closed form")
 
 
 def first_and_service_s(rows: pd.DataFrame) -> tuple[float, float]:
@@ -112,42 +123,44 @@ def setup_seconds(cold_start: str) -> float:
     return one.cold_start.median_s(weight_bytes_per_gpu(one.model, one.engine))
 
 
-def legend(figure: Figure) -> None:
-    """What colours, marks, sizes and filling mean."""
-    grey = dict(color="#555555", linestyle="none", markerfacecolor="white")
-    marks = [Line2D([], [], color=colour, linewidth=3, label=f"cold start {name}") for name, colour in STARTS.values()]
-    names = {0: "no warm replica", 1: "one", 2: "two", 3: "three, always on"}
-    marks += [Line2D([], [], marker=mark, label=names[floor], **grey) for floor, mark in FLOORS.items()]
-    marks += [
-        Line2D([], [], marker="o", markersize=size, label=f"idle timeout {timeout}", **grey)
-        for size, timeout in ((4.5, "5 s"), (9.5, "20 min"))
+def played(play: Play) -> pd.DataFrame:
+    """Both burst lengths: every floor at a start of 40 s, other starts from zero and for a third replica, always on."""
+    always_on = {BURST: list(BURSTS_S), TIMEOUT: [TIMEOUTS_S[0]]}
+    parts = [  # Each with the keys that it does not sweep; the first is the sweep of conf/experiment.
+        (play(), {START: "warm_node"}),
+        (play("scaling.min_replicas=0", part="starts", axes={START: ["snapshot", "cold_node"]}), {FLOOR: 0}),
+        (play("cold_start=snapshot", "scaling.min_replicas=2", part="third"), {START: "snapshot", FLOOR: 2}),
+        (
+            play(f"{FLOOR}={MOST_REPLICAS}", part="always_on", axes=always_on),
+            {START: "warm_node", FLOOR: MOST_REPLICAS},
+        ),
     ]
-    marks += [Line2D([], [], marker="o", color="#555555", linestyle="none", label="meets the SLO")]
-    marks += [Line2D([], [], color="#555555", label="right: closed form")]
-    marks += [Line2D([], [], marker=".", markersize=9, color="#555555", linestyle="none", label="played, one slot")]
-    marks += [Line2D([], [], marker="D", markersize=6, label="played, eight slots", **grey)]
-    figure.legend(handles=marks, loc="outside right upper", frameon=False, fontsize=8.5)
+    return pd.concat([table.frame.copy().assign(**fixed) for table, fixed in parts], ignore_index=True).copy()
 
 
 def answer(play: Play, folder: Path) -> None:
-    rows = play().frame
-    single = play(*ONE_SERVER, part="one_server", axes={"engine.max_num_seqs": [1, 8]}).frame
+    """Play the frontier and the one server, draw, and print both tables."""
+    rows = played(play)
+    axes = {"engine.max_num_seqs": [1, 8], START: list(STARTS)}
+    single = play(*ONE_SERVER, part="one_server", axes=axes).frame.copy()
+    lengths_s = list(dict.fromkeys(rows[BURST].astype(float)))
+    titles = [FINDINGS[int(length_s)] for length_s in lengths_s]
+    figure, all_axes = panels(*titles, "One replica, a steady trickle: paper holds", width=5.6, height=4.8)
     for table in (rows, single):
-        table["usd_per_day"] = table["usd_per_month"] * DAY_S / MONTH_S
-    lengths_s = list(dict.fromkeys(rows["arrivals.mean_burst_s"]))
-    figure = Figure(figsize=(4.1 * len(lengths_s) + 5.9, 4.7), layout="constrained")
-    panels = figure.subplots(1, len(lengths_s) + 1, squeeze=False)[0]
-    for axes, length_s in zip(panels, lengths_s, strict=False):
-        draw_frontier(axes, rows[rows["arrivals.mean_burst_s"] == length_s])
-    draw_closed_form(panels[-1], single)
-    for axes in panels:
-        axes.grid(alpha=0.25, linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.set_ylim(bottom=0)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-        axes.set_ylabel("USD a day")
-    legend(figure)
-    figure.savefig(folder / "cost_against_tail_latency.png", dpi=DPI)
+        for end in ("", CI_SUFFIX):
+            table["usd_per_day" + end] = table["usd_per_month" + end] * DAY_S / MONTH_S
+    for panel, length_s in zip(all_axes, lengths_s, strict=False):
+        draw_frontier(panel, rows[rows[BURST].astype(float) == length_s])
+    draw_closed_form(all_axes[-1], single)
+    for panel in all_axes:
+        panel.set_ylim(bottom=0)
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+        panel.set_ylabel("USD a day")
+    save(figure, folder / "cost_against_tail_latency.png")
+    shown = ["ttft_p99_s", "ttft_mean_s", "usd_per_day"]
+    shown = [key + end for key in shown for end in ("", CI_SUFFIX)] + ["slo_attainment_fraction", "slo_judgement"]
+    for table, keys in ((rows, [BURST, START, FLOOR, TIMEOUT]), (single, [START, TIMEOUT, "engine.max_num_seqs"])):
+        print(table.sort_values(keys)[keys + shown].to_string(index=False, float_format="{:.4g}".format))
 
 
 if __name__ == "__main__":

@@ -9,44 +9,45 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
+from experiments.drawing import CI_SUFFIX, GREY, JUDGED, PALETTE, limit, measured, name, panels, save
 from experiments.running import Play, main
-from sim.report.figures import DPI, PALETTE
+from sim.report.verdict import is_yes, may_meet
 
-SMALL = {
-    "horizon_s": 900,
-    "replications": 1,
-    "arrivals.n_sources": 2,
-    "arrivals.rate_per_s": 0.01,
-    "scaling.n_replicas": [1, 2],
-}
+SMALL = {"horizon_s": 900, "replications": 1, "arrivals.rate_per_s": 0.01}
 SOURCES, REPLICAS = "arrivals.n_sources", "scaling.n_replicas"
+FLEETS = {1: (1, 2), 2: (2, 3), 4: (3, 4), 8: (4, 5), 16: (6, 7), 32: (9, 10), 64: (13, 14)}
+"""Numbers of customers, and the replicas tried."""
+SMOOTH = {64: (7, 8)}
+"""The same without any bursts."""
+SMOOTH_WORDS = ("arrivals.burst_factor=1", "horizon_s=7200")
 BURST_TIME_FRACTION = 0.1
 ATTAINMENT = 0.99
+API_USD_PER_MTOK = 0.18  # conf/prices/market_2026.yaml, 8B
+FINDINGS = ("Pooling fills a fleet from 4 to 42 % of its tokens", "and makes them ten times cheaper")
+
+
+def played(play: Play, fleets: dict[int, tuple[int, ...]], *words: str, part: str) -> pd.DataFrame:
+    """One row per number of customers and replicas."""
+    tables = []
+    for n in play.some(fleets):
+        axes = {SOURCES: [n], REPLICAS: list(play.some(fleets[n]))}
+        tables.append(play(*words, part=f"{part}_{n}", axes=axes).frame)
+    table = pd.concat(tables, ignore_index=True).copy()
+    return table.assign(n=table[SOURCES].astype(int), replicas=table[REPLICAS].astype(int))
 
 
 def least_fleets(table: pd.DataFrame) -> pd.DataFrame:
-    """Per number of customers the smallest fleet that attains the SLO over its replications, and how it is used."""
+    """Per number of customers the smallest fleet that meets the SLO, else the smallest that may, else the largest."""
     rows = []
-    for n, group in table.groupby(table[SOURCES].astype(int)):
-        good = group[group["slo_attainment_fraction"] >= ATTAINMENT]
-        if len(good):
-            best = good.loc[good[REPLICAS].astype(int).idxmin()]
-            rows.append(best.to_dict() | {"n": n, "replicas": int(best[REPLICAS])})
-    return pd.DataFrame(rows, columns=["n", "replicas", *table.columns] if not rows else None)
+    for _, tried in table.sort_values("replicas").groupby("n"):
+        good, possible = (tried[tried.apply(test, axis=1)] for test in (_meets, may_meet))
+        rows.append((good if len(good) else possible).iloc[0] if len(possible) else tried.iloc[-1])
+    return pd.DataFrame(rows)
 
 
-def draw_replications(axes: Axes, found: pd.DataFrame, every: pd.DataFrame, figure: str, **looks) -> list[float]:
-    """The mean over replications as a line of marks, each replication as a faint dot; returns the means."""
-    means = []
-    for n, digest in zip(found["n"], found["digest"], strict=True):
-        values = every.loc[every["digest"] == digest, figure]
-        axes.plot([n] * len(values), values, ".", color=looks["color"], alpha=0.5, markersize=5)
-        means.append(float(values.mean()))
-    axes.plot(found["n"], means, linewidth=1, markersize=7, **looks)
-    return means
+def _meets(row: pd.Series) -> bool:
+    return is_yes(row["meets_slo"])
 
 
 def square_root_law(n: np.ndarray, at_most: float = 1.0) -> np.ndarray:
@@ -58,61 +59,54 @@ def square_root_law(n: np.ndarray, at_most: float = 1.0) -> np.ndarray:
     return at_most / (1 + NormalDist().inv_cdf(ATTAINMENT) * spread / np.sqrt(n))
 
 
-def draw_use(axes: Axes, found: pd.DataFrame, every: pd.DataFrame, smooth: pd.DataFrame) -> None:
+def draw_use(axes: Axes, found: pd.DataFrame, smooth: pd.DataFrame) -> None:
     """How busy the least fleet is against N, in tokens and in time, with the law on paper."""
     n = np.geomspace(1, 256, 80)
-    axes.plot(n, square_root_law(n), color="#555555", linestyle=(0, (4, 3)), label="square-root law, on paper")
-    if len(smooth):
-        limit = float(smooth["token_fraction_of_peak"].iloc[0])
-        axes.axhline(limit, color=PALETTE[1], linewidth=1.2)
-        axes.annotate(
-            f"no bursts at all: {limit:.0%}", (1, limit), xytext=(0, 4), textcoords="offset points", color=PALETTE[1],
-            size=9,
-        )  # fmt: skip
-        axes.plot(
-            n, square_root_law(n, limit), color=PALETTE[1], linestyle=(0, (1, 1.5)), label="the same below that ceiling"
-        )
-    for figure, name, colour, mark in (
-        ("token_fraction_of_peak", "tokens of peak, played", PALETTE[0], "o"),
-        ("busy_fraction_of_paid", "time with a request on it", PALETTE[2], "s"),
+    ceiling = float(smooth["token_fraction_of_peak"].iloc[0])
+    limit(axes, ceiling, f"64 customers without bursts: {ceiling:.0%}", 0.9, offset=(1, 3))
+    for most, style, words in ((1.0, (0, (4, 3)), "square-root law, on paper"), (ceiling, (0, (1, 1.5)), "below that")):
+        axes.plot(n, square_root_law(n, most), color=GREY, linestyle=style, linewidth=1.2)
+        name(axes, 128, float(square_root_law(np.array([128.0]), most)[0]), words, GREY, (0, 6 if most == 1 else -6))
+    for key, words, colour, place in (
+        ("busy_fraction_of_paid", "time with a request on it", PALETTE[2], (3, (-6, 4))),
+        ("token_fraction_of_peak", "tokens, of what it could serve", PALETTE[0], (5, (-4, -14))),
     ):
-        draw_replications(axes, found, every, figure, color=colour, marker=mark, label=name)
-    axes.set(
-        xlabel="customers", ylabel="share of the paid fleet", ylim=(0, 1.1), title="the least fleet within the SLO"
-    )
-    axes.legend(frameon=False, fontsize=8.5, loc="upper left", bbox_to_anchor=(0.0, 1.0))
+        measured(axes, found["n"], found, key, colour, words, place)
+    axes.set(ylabel="share of the paid fleet", ylim=(0, 1.06))
+    axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
 
 
-def draw_cost(axes: Axes, found: pd.DataFrame, every: pd.DataFrame) -> None:
+def draw_cost(axes: Axes, found: pd.DataFrame) -> None:
     """Draw the cost of a million tokens in the least fleet, over the number of customers."""
-    means = draw_replications(axes, found, every, "usd_per_mtok_total", color=PALETTE[0], marker="o")
-    for n, usd, replicas in zip(found["n"], means, found["replicas"], strict=True):
-        axes.annotate(f"{replicas}", (n, usd), xytext=(6, 6), textcoords="offset points", size=9)
-    axes.axhline(0.18, color="#222222", linewidth=1.2)
+    key = "usd_per_mtok_total"
+    measured(axes, found["n"], found, key, PALETTE[0])
+    for row in found.to_dict("records"):
+        name(axes, row["n"], row[key], f"{row['replicas']} L4s", PALETTE[0], (6, 6))
+    limit(axes, API_USD_PER_MTOK, rf"API: \${API_USD_PER_MTOK}", 0.9, offset=(1, 3))
     axes.set_yscale("log")
-    axes.set_yticks([0.2, 0.5, 1, 2, 5])
-    axes.annotate("API", (1, 0.18), xytext=(0, 4), textcoords="offset points", size=9)
-    axes.set(xlabel="customers", ylabel="USD per million tokens", title="its price (figures: replicas)")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda v, _: ""))
+    axes.set_yticks([0.2, 0.5, 1, 2, 5], ["0.2", "0.5", "1", "2", "5"])
+    axes.set(ylabel="USD per million tokens (log)")
 
 
 def answer(play: Play, folder: Path) -> None:
-    table = play()
-    smooth = play("arrivals.burst_factor=1", part="smooth", axes={SOURCES: [64], REPLICAS: [6, 7, 8, 9]}).frame
-    found = least_fleets(table.frame)
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    use, cost = figure.subplots(1, 2)
-    every = table.replications
-    draw_use(use, found, every, least_fleets(smooth))
-    draw_cost(cost, found, every)
+    """Play every number of customers on the fleets around the least, draw, and print the table."""
+    table = played(play, FLEETS, part="bursty")
+    smooth = least_fleets(played(play, SMOOTH, *SMOOTH_WORDS, part="smooth"))
+    found = least_fleets(table)
+    figure, (use, cost) = panels(FINDINGS[0], FINDINGS[1], width=5.6)
+    draw_use(use, found, smooth)
+    draw_cost(cost, found)
     for axes in (use, cost):
         axes.set_xscale("log", base=2)
+        axes.set_xticks(list(FLEETS), [str(n) for n in FLEETS])
+        axes.minorticks_off()
         axes.set_xlim(0.8, 300)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-        axes.grid(alpha=0.25, linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(folder / "utilization_against_customers.png", dpi=DPI)
+    figure.supxlabel(f"customers (log), each on the least fleet within the SLO; {JUDGED}", size=9)
+    save(figure, folder / "utilization_against_customers.png")
+    columns = ["n", "replicas", "slo_attainment_fraction", "slo_judgement"]
+    for key in ("token_fraction_of_peak", "busy_fraction_of_paid", "batch_fill_fraction", "usd_per_mtok_total"):
+        columns += [key, key + CI_SUFFIX]
+    print(pd.concat([table, smooth]).reindex(columns=columns).to_string(index=False, float_format="{:.4g}".format))
 
 
 if __name__ == "__main__":

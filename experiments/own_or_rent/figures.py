@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from experiments.drawing import CI_SUFFIX, PALETTE, measured, panels, save
+from experiments.drawing import CI_SUFFIX, GREY, JUDGED, PALETTE, limit, measured, name, panels, save
 from experiments.running import Play, main
 from sim.ledger.breakeven import serverless_breakeven_duty, usd_per_mtok
 from sim.ledger.ownership import OwnedNode
@@ -28,6 +28,14 @@ PLANS = {  # name: the price list and what is changed in it; held ones are paid 
     "spot, never taken back": ("prices=nebius_spot",),
     "serverless": ("prices=runpod_serverless_flex",),
 }
+DRAWN = {
+    "owned": (0, (8, 6)),
+    "on demand": (1, (8, 4)),
+    "by the month (article 003)": (2, (8, 8)),
+    "spot, never taken back": (1, (-4, -10)),
+    "serverless": (4, (0, 10)),
+}
+"""The plans in the figure, and where the name of each stands."""
 METERED = ("on demand", "spot, never taken back", "serverless")
 
 
@@ -39,10 +47,12 @@ def answer(play: Play, folder: Path) -> None:
     peak_tokens_per_s = float((tokens / played["token_fraction_of_peak"] / paid_replica_s).median())
     of_node = tokens / (GPUS / GPUS_PER_REPLICA * peak_tokens_per_s * DAY_S)
     paid = played["gpu_hours_paid"] / (GPUS * DAY_S / HOUR_S)
-    bills = {name: table.reprice(*words).frame for name, words in play.some(PLANS.items())}
-    figure, (cost, duty) = panels("What a million tokens costs", "Hours paid for, of the node's", width=6.2, height=4.8)
+    bills = {plan: table.reprice(*words).frame for plan, words in play.some(PLANS.items())}
+    figure, (cost, duty) = panels(
+        "Owning beats renting from a sixth of the tokens", "because tokens are not hours", width=6.2, height=4.8
+    )
     draw_cost(cost, of_node, bills, peak_tokens_per_s)
-    draw_duty(duty, of_node, paid, played)
+    draw_duty(duty, of_node, played)
     save(figure, folder / "cost_by_use_of_the_node.png")
     columns = [
         "gpu_hours_paid",
@@ -52,48 +62,47 @@ def answer(play: Play, folder: Path) -> None:
         "batch_fill_fraction",
     ]
     shown = played[[*columns, "ttft_p99_s", "slo_attainment_fraction"]].assign(of_node=of_node, paid=paid)
-    usd = {name: bill["usd_total"] for name, bill in bills.items()}
+    usd = {plan: bill["usd_total"] for plan, bill in bills.items()}
     shown = shown.assign(**usd, api=tokens * API_USD_PER_MTOK / 1e6)
     print(shown.T.to_string(float_format="{:.4g}".format))
-    for name in (name for name in METERED if name in bills):
-        print(f"{name}: {crossing(of_node, paid, bills, name)}")
+    for plan in (plan for plan in METERED if plan in bills):
+        print(f"{plan}: {crossing(of_node, paid, bills, plan)}")
 
 
 def draw_cost(axes: Axes, of_node: pd.Series, bills: dict[str, pd.DataFrame], peak_tokens_per_s: float) -> None:
     """Cost per million tokens over the share of the node's tokens; owned on paper is rent over that share."""
     key = "usd_per_mtok_total"
-    for (name, bill), colour in zip(bills.items(), PALETTE, strict=False):
-        measured(axes, of_node, bill[key], bill[key + CI_SUFFIX], bill["meets_slo"], colour, label=name, linewidth=1.2)
+    shown = [plan for plan in DRAWN if plan in bills]
+    for plan, colour in zip(shown, PALETTE, strict=False):
+        measured(axes, of_node, bills[plan], key, colour, plan, DRAWN[plan])
     shares = np.geomspace(of_node.min(), 1, 50)
     node_speed = GPUS / GPUS_PER_REPLICA * peak_tokens_per_s
     paper = [usd_per_mtok(GPUS * node().usd_per_gpu_hour, node_speed, share) for share in shares]
-    axes.plot(shares, paper, color="#666666", linestyle="--", linewidth=1.2, label="owned, on paper")
+    axes.plot(shares, paper, color=GREY, linestyle="--", linewidth=1.2)
+    name(axes, 0.9, paper[-1], "owned, on paper", GREY, (-8, -8))
     axes.axhline(API_USD_PER_MTOK, color="#444444", linewidth=1)
-    axes.annotate(
-        "API: \\$0.88", (1, API_USD_PER_MTOK), xytext=(0, 3), textcoords="offset points", size=8.5, ha="right"
-    )
+    name(axes, 1, API_USD_PER_MTOK, r"API: \$0.88", "#444444", (-2, 3))
     axes.set(xscale="log", yscale="log", ylabel="USD per million tokens (log)")
-    axes.set_xlabel("tokens, of what the node could serve (log); hollow: misses the SLO")
+    axes.set_xlabel(f"tokens, of what the node could serve (log); {JUDGED}", size=9)
     axes.set_xticks([0.02, 0.05, 0.1, 0.2, 0.5, 1], ["2 %", "5 %", "10 %", "20 %", "50 %", "100 %"])
     axes.set_yticks([0.1, 0.2, 0.5, 1, 2, 5, 10], ["0.1", "0.2", "0.5", "1", "2", "5", "10"])
     axes.minorticks_off()
-    axes.legend(frameon=False, fontsize=8)
 
 
-def draw_duty(axes: Axes, of_node: pd.Series, paid: pd.Series, played: pd.DataFrame) -> None:
+def draw_duty(axes: Axes, of_node: pd.Series, played: pd.DataFrame) -> None:
     """What an elastic fleet pays for, and the duties above which owning is cheaper on paper."""
-    measured(axes, of_node, paid, played["gpu_hours_paid" + CI_SUFFIX] * paid / played["gpu_hours_paid"],
-             played["meets_slo"], PALETTE[0], label="elastic fleet")  # fmt: skip
-    axes.plot([0, 1], [0, 1], color="#666666", linestyle="--", linewidth=1.2, label="on paper: hours = tokens")
-    for name, words in PLANS.items():
-        if name in METERED and (duty := own_from(words).value):
-            axes.axhline(duty, color="#444444", linewidth=1)
-            axes.annotate(f"owning wins above, against {name}: {duty:.0%}", (0.99, duty), xytext=(0, 3), ha="right",
-                          textcoords="offset points", size=8, color="#444444")  # fmt: skip
+    node_hours = GPUS * DAY_S / HOUR_S
+    paid = played.assign(**{f"paid{end}": played[f"gpu_hours_paid{end}"] / node_hours for end in ("", CI_SUFFIX)
+                            if f"gpu_hours_paid{end}" in played})  # fmt: skip
+    measured(axes, of_node, paid, "paid", PALETTE[0], "an elastic fleet, played", (len(paid) - 1, (4, 8)))
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.2)
+    name(axes, 0.72, 0.72, "on paper: hours = tokens", GREY, (-6, 6))
+    for plan, words in PLANS.items():
+        if plan in METERED and (duty := own_from(words).value):
+            limit(axes, duty, f"owning wins above, against {plan}: {duty:.0%}", 0.99, offset=(-1, 3))
     axes.set(xlim=(0, 1), ylim=(0, 1.06), xlabel="tokens, of what the node could serve", ylabel="GPU-hours paid for")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    axes.legend(frameon=False, fontsize=8.5, loc="upper left", bbox_to_anchor=(0, 0.9))
 
 
 @cache
@@ -109,10 +118,10 @@ def own_from(words: tuple[str, ...]):
     return serverless_breakeven_duty(node().usd_per_gpu_hour / HOUR_S, metered)
 
 
-def crossing(of_node: pd.Series, paid: pd.Series, bills: dict[str, pd.DataFrame], name: str) -> str:
-    """The use from which an owned node is cheaper than plan `name`: on paper, and as played, between two loads."""
-    more = (bills[name]["usd_total"] - bills["owned"]["usd_total"]).to_numpy()
-    on_paper = f"on paper from {own_from(PLANS[name]).needed:.0%} of the hours"
+def crossing(of_node: pd.Series, paid: pd.Series, bills: dict[str, pd.DataFrame], plan: str) -> str:
+    """The use from which an owned node is cheaper than plan `plan`: on paper, and as played, between two loads."""
+    more = (bills[plan]["usd_total"] - bills["owned"]["usd_total"]).to_numpy()
+    on_paper = f"on paper from {own_from(PLANS[plan]).needed:.0%} of the hours"
     for i in range(1, len(more)):
         if more[i - 1] < 0 <= more[i]:
             part = -more[i - 1] / (more[i] - more[i - 1])

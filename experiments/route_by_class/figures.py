@@ -6,18 +6,26 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.drawing import CI_SUFFIX, PALETTE, measured, panels, save
+from experiments.drawing import CI_SUFFIX, JUDGED, PALETTE, measured, panels, save
 from experiments.running import Play, main
 
 SMALL = {"replications": 1, "horizon_s": 1200, "arrivals.exact_tasks": 80, "engine.max_num_seqs": 4}
 FLEETS = {
     "API alone": ((0,), ("scaling=none", "routing=api_only", "placement=least_loaded")),
-    "GPUs alone": ((2, 3, 4, 5), ("routing=fleet_only",)),
-    "overflow, not asking": ((1, 2, 3, 4), ("routing.queue_per_replica=0",)),  # as fleet=hybrid_overflow
-    "by class": ((1, 2, 3, 4), ("routing=by_calls",)),
-    "by class, agents overflow": ((1, 2, 3), ("routing=by_application", "routing.rest.queue_per_replica=0")),
+    "GPUs alone": ((3, 4), ("routing=fleet_only",)),
+    "overflow, not asking": ((1, 2, 3), ("routing.queue_per_replica=0",)),  # as fleet=hybrid_overflow
+    "by class": ((2, 3), ("routing=by_calls",)),
+    "by class, agents overflow": ((2,), ("routing=by_application", "routing.rest.queue_per_replica=0")),
 }
 """The numbers of L4s tried, and the overrides."""
+PLACES = {
+    "API alone": (0, (6, 6)),
+    "GPUs alone": (1, (6, 6)),
+    "overflow, not asking": (0, (-4, 8)),
+    "by class": (1, (8, 0)),
+    "by class, agents overflow": (0, (6, -10)),
+}
+"""Where the name of a fleet stands."""
 CACHED_READS = "+prices.api.models.llama_3_1_8b.usd_per_mtok_cached_input=0.09"  # half, as Groq and Fireworks have it
 
 
@@ -28,7 +36,8 @@ def answer(play: Play, folder: Path) -> None:
         tried = play.some(sizes)
         table = play(*words, part=str(number), axes={"scaling.n_replicas": tried} if fleet != "API alone" else {})
         cheap = table.reprice(CACHED_READS).frame
-        parts.append(table.frame.assign(fleet=fleet, gpus=tried, usd_cached_reads=cheap["usd_total"].to_numpy()))
+        usd = {f"usd_cached_reads{end}": cheap[f"usd_total{end}"].to_numpy() for end in ("", CI_SUFFIX)}
+        parts.append(table.frame.assign(fleet=fleet, gpus=tried, **usd))
     table = pd.concat(parts, ignore_index=True)
     draw(table, folder / "cost_over_gpus.png")
     columns = ["fleet", "gpus", "usd_total", "usd_total" + CI_SUFFIX, "usd_api", "usd_cached_reads"]
@@ -37,14 +46,17 @@ def answer(play: Play, folder: Path) -> None:
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """Cost of the day over the GPUs kept."""
-    figure, (axes,) = panels("Nine chats to one agent", width=7.0, height=4.6)
-    key = "usd_total"
-    for (fleet, rows), colour in zip(table.groupby("fleet", sort=False), PALETTE, strict=False):
-        measured(axes, rows["gpus"], rows[key], rows[key + CI_SUFFIX], rows["meets_slo"], colour, label=fleet)
-    axes.set(ylabel="USD a day", xlabel="L4s kept around the clock; hollow: misses the SLO", ylim=(0, None))
-    axes.set_xticks(range(6))
-    axes.legend(frameon=False, fontsize=8.5, loc="lower right")
+    """Cost of the day over the GPUs kept, at two price lists of the API."""
+    figure, (full, cached) = panels(
+        "Cached reads at full price: a mixture wins", "at half price: the API alone does", width=5.6, sharey=True
+    )
+    for axes, key in ((full, "usd_total"), (cached, "usd_cached_reads")):
+        for (fleet, rows), colour in zip(table.groupby("fleet", sort=False), PALETTE, strict=False):
+            measured(axes, rows["gpus"], rows, key, colour, fleet, PLACES[fleet])
+        axes.set_xticks(range(5))
+        axes.set_xlim(-0.3, 5)
+    full.set(ylabel="USD a day", ylim=(0, None))
+    figure.supxlabel(f"L4s kept around the clock; {JUDGED}", size=9)
     save(figure, path)
 
 

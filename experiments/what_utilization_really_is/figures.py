@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from experiments.drawing import CI_SUFFIX, PALETTE, measured, panels, save
+from experiments.drawing import PALETTE, measured, panels, save
 from experiments.running import Play, main
 from sim.ledger.breakeven import usd_per_mtok
 from sim.report.verdict import may_meet
@@ -39,7 +39,7 @@ def answer(play: Play, folder: Path) -> None:
             for key, style in KINDS.items():
                 use.plot(rows["rate"], rows[key], style, color=colour, marker="o", markersize=3.5)
         key = "slo_attainment_fraction"
-        measured(slo, rows["token_fraction_of_peak"], rows[key], rows[key + CI_SUFFIX], rows["meets_slo"], colour)
+        measured(slo, rows["token_fraction_of_peak"], rows, key, colour)
     for key, style in KINDS.items():
         use.plot([], [], style, color="#444444", label=key)
     use.axhline(ASSUMED, color="#666666", linewidth=1)
@@ -64,7 +64,7 @@ def draw_cost(axes: Axes, table: pd.DataFrame) -> None:
     paper = [usd_per_mtok(USD_PER_GPU_HOUR, min(rate * per_request, peak)) for rate in rates]
     axes.plot(rates, paper, color="#666666", linestyle="--", linewidth=1.2, label="on paper")
     for (factor, rows), colour in zip(table.groupby("factor"), PALETTE, strict=False):
-        measured(axes, rows["rate"], rows[key], rows[key + CI_SUFFIX], rows["meets_slo"], colour, label=NAMES[factor])
+        measured(axes, rows["rate"], rows, key, colour, label=NAMES[factor])
     at_assumed = usd_per_mtok(USD_PER_GPU_HOUR, peak, ASSUMED)
     axes.axhline(at_assumed, color="#666666", linewidth=1)
     axes.annotate(
