@@ -46,7 +46,7 @@ def measured(
     `text` names the line, at the point and the offset of `place`; `looks` go to the line through the points.
     """
     x, y = np.asarray(x, float), rows[key].to_numpy(float)
-    bars = np.nan_to_num(rows[key + CI_SUFFIX].to_numpy(float)) if key + CI_SUFFIX in rows else np.zeros(len(rows))
+    bars = _half_widths(rows, key)
     axes.errorbar(x, y, yerr=bars, fmt="none", ecolor=colour, elinewidth=1.2, capsize=3, zorder=3)
     axes.plot(x, y, color=colour, **({"linewidth": 1.4, "zorder": 3} | looks))
     for x_of_point, y_of_point, (_, row) in zip(x, y, rows.iterrows(), strict=True):
@@ -57,6 +57,15 @@ def measured(
     if text:
         point = min(place[0], len(rows) - 1)
         name(axes, x[point], y[point], text, colour, place[1])
+
+
+def _half_widths(rows: pd.DataFrame, key: str) -> np.ndarray:
+    """float64[2, rows]: how far the 95 % interval reaches below and above; 0 where there is none."""
+    if f"{key}_low" in rows and f"{key}_high" in rows:
+        low, y, high = (rows[column].to_numpy(float) for column in (f"{key}_low", key, f"{key}_high"))
+        return np.maximum(np.nan_to_num(np.array([y - low, high - y])), 0.0)
+    half = rows[key + CI_SUFFIX].to_numpy(float) if key + CI_SUFFIX in rows else np.zeros(len(rows))
+    return np.nan_to_num(np.array([half, half]))
 
 
 def name(axes: Axes, x: float, y: float, text: str, colour: str, offset: tuple[float, float] = (8, 0)) -> None:

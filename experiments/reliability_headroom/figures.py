@@ -46,15 +46,17 @@ def answer(play: Play, folder: Path) -> None:
 
 def draw(table: pd.DataFrame, path: Path) -> None:
     """Draw SLO attainment and cost over the number of spare replicas."""
-    figure, (kept, cost) = panels("On spot it takes two spares", "and still costs less than none on demand", width=5.6)
+    figure, (kept, cost) = panels(
+        "On spot two spares meet the SLO, one is open", "and costs less than on demand without any", width=5.6
+    )
     for i, (fleet, rows) in enumerate(table.groupby("fleet", sort=False)):
         beside = rows["spare"] + 0.06 * (i - 1.5)  # Shifted, so that fleets that cost the same do not hide each other.
         measured(kept, beside, rows, "slo_attainment_fraction", PALETTE[i])
         measured(cost, beside, rows, "usd_per_mtok_total", PALETTE[i], fleet, PLACES[fleet])
     limit(kept, 0.99, "99 %", -0.3)
     kept.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    kept.set(ylabel="requests within the SLO", ylim=(None, 1.02))
-    cost.set(ylabel="USD per million tokens, input and output", ylim=(0, None))
+    kept.set(ylabel="requests within the SLO", ylim=(None, 1.03))
+    cost.set(ylabel="USD per million tokens, input and output", ylim=(0, 0.92))
     for axes in (kept, cost):
         axes.set_xticks(range(4), ["N", "N+1", "N+2", "N+3"])
         axes.set_xlim(-0.5, 3.5)

@@ -28,3 +28,15 @@ def test_an_interval_is_drawn_where_there_is_one():
     measured(axes, [1, 2, 3], ROWS, "usd_total", PALETTE[0])
     (bars,) = axes.collections
     assert [round(float(abs(bar[1, 1] - bar[0, 1])), 9) for bar in bars.get_segments()] == [0.2, 0.0, 0.6]
+
+
+def test_an_interval_with_bounds_of_its_own_is_drawn_between_them():
+    """A share of 99.5 ± 1.6 % does not reach beyond 100 %."""
+    _, (axes,) = panels("a finding")
+    rows = ROWS.assign(
+        share=[0.995, 0.5, 1.0], share_ci95=0.016, share_low=[0.979, 0.4, 1.0], share_high=[0.998, 0.7, 1.0]
+    )
+    measured(axes, [1, 2, 3], rows, "share", PALETTE[0])
+    (bars,) = axes.collections
+    ends = [[round(float(end), 9) for end in sorted(bar[:, 1])] for bar in bars.get_segments()]
+    assert ends == [[0.979, 0.998], [0.4, 0.7], [1.0, 1.0]]
