@@ -19,11 +19,11 @@ FLEETS = {
 }
 """The numbers of L4s tried, and the overrides."""
 PLACES = {
-    "API alone": (0, (6, 6)),
-    "GPUs alone": (1, (6, 6)),
-    "overflow, not asking": (0, (-4, 8)),
-    "by class": (1, (8, 0)),
-    "by class, agents overflow": (0, (6, -10)),
+    "API alone": (0, (0, 8)),
+    "GPUs alone": (1, (0, 8)),
+    "overflow, not asking": (0, (0, -8)),
+    "by class": (1, (8, -4)),
+    "by class, agents overflow": (0, (-6, 8)),
 }
 """Where the name of a fleet stands."""
 CACHED_READS = "+prices.api.models.llama_3_1_8b.usd_per_mtok_cached_input=0.09"  # half, as Groq and Fireworks have it
@@ -48,14 +48,14 @@ def answer(play: Play, folder: Path) -> None:
 def draw(table: pd.DataFrame, path: Path) -> None:
     """Cost of the day over the GPUs kept, at two price lists of the API."""
     figure, (full, cached) = panels(
-        "Cached reads at full price: a mixture wins", "at half price: the API alone does", width=5.6, sharey=True
+        "Cached reads at full price: a mixture is cheapest", "at half price: the API alone is", width=5.6, sharey=True
     )
     for axes, key in ((full, "usd_total"), (cached, "usd_cached_reads")):
         for (fleet, rows), colour in zip(table.groupby("fleet", sort=False), PALETTE, strict=False):
             measured(axes, rows["gpus"], rows, key, colour, fleet, PLACES[fleet])
         axes.set_xticks(range(5))
-        axes.set_xlim(-0.3, 5)
-    full.set(ylabel="USD a day", ylim=(0, None))
+        axes.set_xlim(-0.6, 4.6)
+    full.set(ylabel="USD a day", ylim=(0, 72))
     figure.supxlabel(f"L4s kept around the clock; {JUDGED}", size=9)
     save(figure, path)
 
