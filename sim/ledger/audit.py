@@ -216,10 +216,13 @@ def _requests_lie_in_paid_life(facts: Facts, served: Stretches) -> None:
             "a replica serves only while it is paid for",
             f"replica {group}: a request from {start_s} to {end_s} s",
         )
-    admitted = (facts.requests["backend"] == Backend.FLEET) & np.isfinite(facts.requests["admitted_s"])
-    nowhere = np.flatnonzero(admitted & (facts.requests["replica_id"] < 0))
+    requests = facts.requests
+    admitted = (requests["backend"] == Backend.FLEET) & np.isfinite(requests["admitted_s"])
+    # A request whose replica was lost, and which the next replica turned away, fails on none; its stays name the first.
+    turned_away = (requests["outcome"] == Outcome.FAILED) & (requests["retries"] > 0)
+    nowhere = np.flatnonzero(admitted & ~turned_away & (requests["replica_id"] < 0))
     if len(nowhere):
-        _fail("an admitted fleet request has a replica", _row(facts.requests, nowhere[0], "admitted_s", "replica_id"))
+        _fail("an admitted fleet request has a replica", _row(requests, nowhere[0], "admitted_s", "replica_id"))
 
 
 def _batch_stays_within_its_cap(facts: Facts, served: Stretches, rows: np.ndarray) -> None:

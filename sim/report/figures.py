@@ -42,7 +42,7 @@ _STATE_LOOKS = (
     ("cold start", tuple(s for s in ReplicaState if s.is_cold_start), "#E69F00"),
 )
 _TIMELINE_BINS = 240
-_PLAIN_TEXT = {"text.parse_math": False}
+_PLAIN_TEXT: dict[Any, Any] = {"text.parse_math": False}
 """Users name fleets, pools and scenarios; a name with two dollar signs must not be read as a formula."""
 
 

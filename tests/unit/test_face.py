@@ -59,7 +59,10 @@ def modules_with_examples() -> list[str]:
 @pytest.mark.parametrize("module", modules_with_examples())
 def test_the_examples_of_the_docstrings_work(module, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    tried = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
+    imported = importlib.import_module(module)
+    tried = doctest.testmod(imported, optionflags=doctest.ELLIPSIS)
+    if not tried.attempted and imported.__file__.endswith(".so"):
+        pytest.skip("NOT CHECKED here: a compiled module shows doctest no examples; interpreted, they are run")
     assert tried.attempted and not tried.failed
 
 
