@@ -36,10 +36,15 @@ def as_text(card: Card, receipt: Sequence[str] = ()) -> str:
     """All of it in at most 80 columns."""
     lines = [part for line in receipt for part in _wrapped(printable(line))]
     for section in sections(card):
-        lines += ["", section.title, *(part for text in section.sentences for part in _wrapped(f"  {text}"))]
-        lines += [f"  {line}" for line in _table(section.rows)]
+        lines += ["", section_text(section)]
     lines += [part for note in card.notes for part in _wrapped(f"note: {note}")]
     return "\n".join(lines)
+
+
+def section_text(section: Section) -> str:
+    """One section in at most 80 columns."""
+    said = [part for text in section.sentences for part in _wrapped(f"  {text}")]
+    return "\n".join([section.title, *said, *(f"  {line}" for line in _table(section.rows))])
 
 
 def length(seconds: float) -> str:

@@ -15,23 +15,43 @@ Z95 = 1.6448536269514722  # the standard normal's 95th percentile
 
 
 class Spread(Config):
-    """A random number exp(Normal(ln median, sigma)), drawn again while it is outside [min, max].
+    """A random number exp(Normal(ln median, sigma)), drawn again while it is outside [min, max]; or one by `quantiles`.
 
-    A plain number in the YAML is a Spread with sigma 0. The unit is that of the field that holds it.
+    A plain number in the YAML is a Spread with sigma 0. The unit is that of the field that holds it. Between quantiles
+    numbers are interpolated linearly; median, min and max are then theirs.
 
     >>> Spread.model_validate(231).mean, round(Spread(median=100, sigma=1.0).mean, 2)  # 100 e^(1/2)
     (231.0, 164.87)
+    >>> Spread.model_validate({"quantiles": [1, 1, 3]}).mean  # half of the draws are 1, the others lie between 1 and 3
+    1.5
     """
 
     median: float = Field(ge=0, description="median, before the bounds are applied")
     sigma: float = Field(0.0, ge=0, le=5, description="standard deviation of the logarithm; 0: always the median")
     min: float = Field(0.0, ge=0, description="lower bound")
     max: float | None = Field(None, ge=0, description="upper bound; null: none")
+    quantiles: tuple[float, ...] | None = Field(
+        None, min_length=2, description="values at equal steps of probability, from 0 to 1, in place of a lognormal"
+    )
 
     @model_validator(mode="before")
     @classmethod
-    def _plain_number(cls, raw: Any) -> Any:
-        return {"median": raw} if isinstance(raw, (int, float)) and not isinstance(raw, bool) else raw
+    def _short_forms(cls, raw: Any) -> Any:
+        if isinstance(raw, (int, float)) and not isinstance(raw, bool):
+            return {"median": raw}
+        values = raw.get("quantiles") if isinstance(raw, dict) else None
+        if isinstance(values, list | tuple) and len(values) > 1 and "median" not in raw:
+            return {"median": values[len(values) // 2], "min": values[0], "max": values[-1], **raw}
+        return raw
+
+    @model_validator(mode="after")
+    def _quantiles_ascend(self) -> Spread:
+        values = self.quantiles
+        if values is not None and (min(values) < 0 or any(b < a for a, b in zip(values, values[1:], strict=False))):
+            raise ValueError("quantiles must be >= 0 and never fall")
+        if values is not None and (self.sigma, self.min, self.max) != (0, values[0], values[-1]):
+            raise ValueError("quantiles stand in place of sigma, min and max; leave these out")
+        return self
 
     @model_validator(mode="after")
     def _bounds(self) -> Spread:
@@ -45,14 +65,18 @@ class Spread(Config):
         return self
 
     @property
+    def _is_fixed(self) -> bool:
+        return self.sigma == 0 and self.quantiles is None
+
+    @property
     def lowest(self) -> float:
         """The lower bound of all draws."""
-        return self.median if self.sigma == 0 else self.min
+        return self.median if self._is_fixed else self.min
 
     @property
     def highest(self) -> float:
         """The upper bound of all draws; infinite without one."""
-        return self.median if self.sigma == 0 else math.inf if self.max is None else self.max
+        return self.median if self._is_fixed else math.inf if self.max is None else self.max
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """float64[n]: independent draws. A fixed quantity uses no number of `rng`."""
@@ -64,6 +88,8 @@ class Spread(Config):
         return np.maximum(np.rint(self._between(rng, n, low, high)).astype(np.int64), 1)
 
     def _between(self, rng: np.random.Generator, n: int, low: float, high: float) -> np.ndarray:
+        if self.quantiles is not None:
+            return np.interp(rng.random(n), np.linspace(0, 1, len(self.quantiles)), self.quantiles)
         if self.sigma == 0:
             return np.full(n, self.median)
         mu = math.log(self.median)
@@ -79,6 +105,8 @@ class Spread(Config):
     def mean(self) -> float:
         """Mean of `draw`: the truncated lognormal's, e^(mu + sigma^2/2) times a ratio of normal probabilities
         (Johnson, Kotz and Balakrishnan, Continuous Univariate Distributions 1, 1994, ch. 14)."""
+        if self.quantiles is not None:
+            return float(np.mean([(a + b) / 2 for a, b in zip(self.quantiles, self.quantiles[1:], strict=False)]))
         if self.sigma == 0:
             return float(self.median)
         low, high = self.lowest, self.highest
@@ -95,7 +123,7 @@ class Spread(Config):
     @cached_property
     def whole_shares(self) -> tuple[np.ndarray, np.ndarray]:
         """(values, ascending, and probabilities, float64 each) of `draw_whole`. It needs an upper bound."""
-        if self.sigma == 0:
+        if self._is_fixed:
             return np.array([float(max(round(self.median), 1))]), np.ones(1)
         values = np.arange(math.ceil(self.lowest - 0.5), math.floor(self.highest + 0.5) + 1)
         edges = np.append(values - 0.5, values[-1] + 0.5)
@@ -103,6 +131,8 @@ class Spread(Config):
         return np.maximum(values, 1).astype(float), weights / weights.sum()
 
     def _share_below(self, x: float, shift: float = 0.0) -> float:
+        if self.quantiles is not None:
+            return float(np.interp(x, self.quantiles, np.linspace(0, 1, len(self.quantiles)), left=0.0, right=1.0))
         if x <= 0:
             return 0.0
         return normal_cdf((math.log(x) - math.log(self.median)) / self.sigma - shift) if x < math.inf else 1.0

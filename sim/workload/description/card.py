@@ -67,7 +67,8 @@ class Card:
 
 def card_of(calls: Calls, with_reuse: bool = True) -> Card:
     """The card of some calls. Memory grows with their number, not with the span of the record."""
-    times_s, period_s, minutes = calls.arrived_s, calls.period_s, Minutes(calls)
+    times_s, period_s = calls.arrived_s, calls.period_s
+    minutes = Minutes(times_s, period_s, calls.zero)
     has_sessions, begins_s, tasks_period_s = calls.has_sessions, calls.begins_s, calls.tasks_period_s
     begins = None if calls.zero is None else f"{calls.zero.local(0.0):%a %Y-%m-%d %H:%M:%S} {calls.zero.zone_name}"
     return Card(

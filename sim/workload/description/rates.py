@@ -76,13 +76,13 @@ def course_of(calls: Calls) -> Course:
 
 
 class Minutes:
-    """Requests in each whole minute of the record, and the local hour of the week of each."""
+    """Arrivals in each whole minute of a record, and the local hour of the week of each."""
 
-    def __init__(self, calls: Calls):
-        self.n = int(calls.period_s / MINUTE_S)
-        place = (calls.arrived_s / MINUTE_S).astype(np.int64)
+    def __init__(self, times_s: np.ndarray, period_s: float, zero: MomentZero | None):
+        self.n = int(period_s / MINUTE_S)
+        place = (times_s / MINUTE_S).astype(np.int64)
         self.counts = np.bincount(place[place < self.n], minlength=self.n)[: self.n]
-        self.zero = calls.zero
+        self.zero = zero
         self.week_s = self._local_week_s() % WEEK_S
 
     def _local_week_s(self) -> np.ndarray:

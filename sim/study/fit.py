@@ -1,0 +1,162 @@
+"""`llm-traffic-sim fit LOG`: config groups of a synthetic workload like a log, and how near it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+
+from sim.report.description_text import Section, length
+from sim.report.formatting import number
+from sim.schema import Config, ConfigError
+from sim.study.folder import require_writable, write_text
+from sim.workload.description.calls import Calls, DescribedLog
+from sim.workload.description.card import Card, card_of
+from sim.workload.description.dispersion import Dispersion
+from sim.workload.description.token_lengths import Lengths, lengths_of
+from sim.workload.fitting.fitted import Fitted, fit
+from sim.workload.fitting.imitated import imitated
+
+_LEAST_DRAWS, _MOST_DRAWS, _DRAWN_REQUESTS = 8, 64, 200_000
+"""A fit is drawn so often, more often the shorter the log: one draw of bursty traffic says little."""
+_RATE, _DISPERSION, _LENGTHS = 0.02, 0.25, 0.05
+_FEW_WINDOWS = 20
+
+
+class Distance(NamedTuple):
+    """One figure of the log and the mean of it over replications of the fit; `target` is the largest relative
+    difference that is good enough, None where none was set, and `why` says what to think of a figure."""
+
+    name: str
+    log: float
+    fit: float
+    target: float | None
+    why: str = ""
+
+    @property
+    def relative(self) -> float:
+        """Fit over log, less 1."""
+        return self.fit / self.log - 1 if self.log else 0.0 if self.fit == self.log else np.inf
+
+    @property
+    def is_met(self) -> bool:
+        """Whether it is within the target; true where there is none."""
+        return self.target is None or abs(self.relative) <= self.target
+
+
+@dataclass(frozen=True, eq=False)
+class FittedLog:
+    """The fit of a log, and its distances from it."""
+
+    options: DescribedLog
+    calls: Calls
+    fitted: Fitted
+    distances: tuple[Distance, ...]
+    draws: int
+
+    @property
+    def section(self) -> Section:
+        """The two cards side by side."""
+        rows: list[tuple[str, ...]] = [("", "log", "fit", "apart", "target", "")]
+        for d in self.distances:
+            target = "" if d.target is None else f"{100 * d.target:.0f} %"
+            verdict = "" if d.is_met else "not met" + (f": {d.why}" if d.why else "")
+            rows.append((d.name, number(d.log), number(d.fit), f"{100 * d.relative:+.1f} %", target, verdict))
+        said = (f"The fit is the mean of {self.draws} draws as long as the log.", *map(_sentence, self.fitted.notes))
+        return Section("Log and fit", said, tuple(rows))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON data: the config groups, and the distances."""
+        groups = {name: group.model_dump(mode="json") for name, group in self.fitted.groups.items()}
+        keys = ("starts_at", "horizon_s", "notes")
+        distances = [d._asdict() | {"relative": d.relative, "is_met": d.is_met} for d in self.distances]
+        return groups | {key: getattr(self.fitted, key) for key in keys} | {"distances": distances}
+
+    def usage(self, folder: Path, name: str) -> str:
+        """The words that play the fit."""
+        groups = " ".join(f"{group}={name}" for group in self.fitted.groups)
+        begins = "" if self.fitted.starts_at is None else f" starts_at='{self.fitted.starts_at}'"
+        return f"llm-traffic-sim --config-dir {folder} {groups} horizon_s={self.fitted.horizon_s:.0f}{begins}"
+
+    def write(self, folder: Path, name: str, force: bool = False) -> None:
+        """A file of each config group, FOLDER/GROUP/NAME.yaml, each whole or not at all. Raises ConfigError."""
+        for group, config in self.fitted.groups.items():
+            path = folder / group / f"{name}.yaml"
+            refuse_to_overwrite(path, force)
+            write_text(path, self._text(group, config))
+
+    def _text(self, group: str, config: Config) -> str:
+        source = f"{Path(self.options.path).name}, {len(self.calls):,} requests in {length(self.calls.period_s)}"
+        lines = [f"# {group.capitalize()} fitted to {' '.join(source.split())}."]
+        if group == "arrivals":
+            for d in self.distances:
+                lines.append(f"# {d.name}: log {number(d.log)}, fit {number(d.fit)}")
+        content = config.model_dump(mode="json")
+        return "\n".join([*lines, yaml.dump(content, sort_keys=False, default_flow_style=None, width=110)])
+
+
+def _sentence(note: str) -> str:
+    return f"{note[0].upper()}{note[1:]}."
+
+
+def refuse_to_overwrite(path: Path, force: bool) -> None:
+    """Raise ConfigError if the file exists already, unless `force`, or where it cannot be written."""
+    if path.exists() and not force:
+        raise ConfigError(f"{path}: exists already; --force replaces it")
+    require_writable(path.parent)
+
+
+def fit_log(options: DescribedLog, draws: int | None = None) -> FittedLog:
+    """Fit, draw the fit some times (None: as many as 200 000 requests, 8 to 64) and compare. Raises TraceError."""
+    calls = options.calls()
+    fitted = fit(calls)
+    if draws is None:
+        draws = int(np.clip(_DRAWN_REQUESTS // len(calls), _LEAST_DRAWS, _MOST_DRAWS))
+    cards, inputs, outputs = [], [], []
+    for seed in range(1, draws + 1):
+        drawn = imitated(fitted, seed)
+        cards.append(card_of(drawn, with_reuse=False))
+        inputs.append(drawn.input_tokens)
+        outputs.append(drawn.output_tokens)
+    log = card_of(calls, with_reuse=False)
+    tokens = lengths_of(np.concatenate(inputs), np.concatenate(outputs))
+    return FittedLog(options, calls, fitted, (*_of_arrivals(log, cards), *_of_lengths(log.lengths, tokens)), draws)
+
+
+def _of_arrivals(log: Card, drawn: Sequence[Card]) -> Iterator[Distance]:
+    def mean(values: Sequence[float | None]) -> float:
+        return float(np.mean([value for value in values if value is not None]))
+
+    has_sessions = log.sessions is not None
+    if has_sessions:
+        yield Distance("sessions/s", log.sessions_per_s or 0.0, mean([c.sessions_per_s for c in drawn]), _RATE)
+        calls = [card.sessions.calls_per_session.mean for card in (log, *drawn) if card.sessions is not None]
+        yield Distance("calls per session", calls[0], mean(calls[1:]), _RATE)
+    else:
+        yield Distance("requests/s", log.requests_per_s, mean([card.requests_per_s for card in drawn]), _RATE)
+    cv = log.session_gap_cv if has_sessions else log.gap_cv
+    if cv is not None:
+        yield Distance("gap cv", cv, mean([c.session_gap_cv if has_sessions else c.gap_cv for c in drawn]), None)
+    for i, found in enumerate(_dispersion(log)):
+        if found.index is not None:
+            fit = mean([_dispersion(card)[i].index for card in drawn])
+            why = f"{found.windows} windows only" if found.windows < _FEW_WINDOWS else ""
+            yield Distance(f"dispersion at {length(found.window_s)}", found.index, fit, _DISPERSION, why)
+
+
+def _of_lengths(log: Lengths, drawn: Lengths) -> Iterator[Distance]:
+    """Of the calls of all draws together."""
+    for name in ("input", "output"):
+        of_log, of_fit = getattr(log, name), getattr(drawn, name)
+        for percent in (50.0, 90.0, 99.0):
+            values = (of_log.percentiles[percent], of_fit.percentiles[percent])
+            yield Distance(f"{name} tokens, p{percent:g}", *values, _LENGTHS)
+        yield Distance(f"{name} tokens, mean", of_log.mean, of_fit.mean, None)
+
+
+def _dispersion(card: Card) -> tuple[Dispersion, ...]:
+    return card.dispersion if card.session_dispersion is None else card.session_dispersion

@@ -1,0 +1,1 @@
+"""A LOG IMITATED: a synthetic workload with the statistics of a log (`fitted.fit`)."""

@@ -1,0 +1,158 @@
+"""A synthetic workload with the statistics of a log: arrivals, token lengths and tasks, each by what it shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sim.schema import TraceError
+from sim.units import DAY_S, WEEK_S
+from sim.workload.arrivals.base import Arrivals
+from sim.workload.arrivals.course import Course
+from sim.workload.arrivals.mmpp import Mmpp
+from sim.workload.arrivals.steady import Steady
+from sim.workload.arrivals.weekly import Weekly
+from sim.workload.description.calls import Calls
+from sim.workload.description.rates import Minutes
+from sim.workload.fitting.bursts import fitted_bursts
+from sim.workload.fitting.course import LEVELS, shrunk_course
+from sim.workload.fitting.sessions import fitted_sessions
+from sim.workload.lengths.quantiles import Quantiles
+from sim.workload.tasks.base import Tasks
+from sim.workload.tasks.single_call import SingleCall
+
+LEAST_TASKS = 20
+_LEAST_IN_STEP = 20
+_LEAST_FOR_BURSTS = 200
+_LEAST_IN_ROW = 200
+_MOST_ROWS = 10
+_COMMON = 0.9
+_AT = (*(round(0.01 * i, 2) for i in range(99)), *(round(0.99 + 0.001 * i, 3) for i in range(11)))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Three config groups, and how to play them: from which moment, how long. `notes` say what a fit leaves out."""
+
+    arrivals: Arrivals
+    lengths: Quantiles
+    tasks: Tasks
+    starts_at: str | None  # None: the log has no dates, or its hours do not matter
+    horizon_s: float
+    notes: tuple[str, ...]
+
+    @property
+    def groups(self) -> dict[str, Any]:
+        """The configs by group; `lengths` only where tasks use it."""
+        found: dict[str, Any] = {"arrivals": self.arrivals, "tasks": self.tasks}
+        return found | ({"lengths": self.lengths} if self.tasks.uses_lengths else {})
+
+
+def fit(calls: Calls) -> Fitted:
+    """The workload that imitates some calls. It draws its tasks anew: none of them is one of the log.
+
+    Raises TraceError where there are fewer than twenty tasks.
+    """
+    if len(calls.begins_s) < LEAST_TASKS:
+        what = "sessions" if calls.has_sessions else "requests"
+        raise TraceError(f"{calls.log.path}: has {len(calls.begins_s)} {what}: a fit needs {LEAST_TASKS} or more")
+    notes = []
+    tasks: Tasks
+    if calls.has_sessions:
+        tasks = fitted_sessions(calls)
+        notes.append(
+            "calls, gaps and tokens of a session are drawn independently; prompts that begin anew within a session are "
+            "not imitated"
+        )
+    else:
+        tasks = SingleCall(shared_prefix_tokens=_common_prefix_tokens(calls))
+        if calls.log.hash_ids is not None:
+            notes.append("of the prefix reuse only the text that nearly all prompts begin with is imitated")
+    if calls.log.applications is not None:
+        notes.append("applications are not told apart")
+    arrivals, on_the_clock = fitted_arrivals(calls)
+    zero = calls.zero if on_the_clock else None
+    starts_at = None if zero is None else f"{zero.local(0.0):%Y-%m-%dT%H:%M:%S} {zero.zone_name}"
+    lengths = fitted_lengths(calls.input_tokens, calls.output_tokens)
+    return Fitted(arrivals, lengths, tasks, starts_at, calls.tasks_period_s, tuple(notes))
+
+
+def fitted_arrivals(calls: Calls) -> tuple[Arrivals, bool]:
+    """(arrivals of tasks, whether they follow the hours of the scenario's moment zero).
+
+    A week or more has the profile of its 168 hours, two days or more that of 24 hours, and a shorter record its course
+    in up to 64 steps. Inside it, bursts (see `fitted_bursts`).
+    """
+    times_s, period_s = calls.begins_s, calls.tasks_period_s
+    rate = len(times_s) / period_s
+    steady = Steady(rate_per_s=rate)
+    if period_s >= 2 * DAY_S:
+        envelope = _weekly(calls, steady)
+        bursts = _bursts(times_s, period_s, envelope)
+        return envelope.model_copy(update={"process": bursts or steady}), True
+    levels = int(np.clip(np.log2(max(len(times_s) / _LEAST_IN_STEP, 1)), 0, LEVELS))
+    steps = 2**levels
+    counts = np.bincount(np.minimum((times_s / period_s * steps).astype(np.int64), steps - 1), minlength=steps)
+    step_s = period_s / steps
+    course = shrunk_course(counts, step_s, lambda window_s: rate * window_s)
+    bursts = _bursts(times_s, period_s, _course(course, step_s, steady))
+    if bursts is not None:
+        process = bursts
+        course = shrunk_course(counts, step_s, lambda w: rate * w * process.index_of_dispersion(w))
+    if np.ptp(course) < 1e-9:
+        return bursts or steady, False
+    return _course(course, step_s, bursts or steady), False
+
+
+def _course(rates: np.ndarray, step_s: float, process: Arrivals) -> Course:
+    return Course(step_s=step_s, relative_rates=tuple(np.round(rates, 4).tolist()), process=process)
+
+
+def _weekly(calls: Calls, process: Arrivals) -> Weekly:
+    minutes = Minutes(calls.begins_s, calls.tasks_period_s, calls.zero)
+    hours = 168 if calls.tasks_period_s >= WEEK_S else 24
+    profile = minutes.profile(hours)
+    assert profile is not None, "the record is longer than the profile"
+    rates = [value or 0.0 for value in profile.hours]
+    weekly = Weekly(hours=tuple(round(value, 4) for value in rates), process=process)
+    return weekly if calls.zero is None else weekly.starting(calls.zero)
+
+
+def _bursts(times_s: np.ndarray, period_s: float, envelope: Course | Weekly) -> Mmpp | None:
+    rate = len(times_s) / period_s
+    window_s = max(1.0, 0.5 / rate)
+    windows = int(period_s / window_s)
+    if len(times_s) < _LEAST_FOR_BURSTS or windows < _LEAST_FOR_BURSTS / 4:
+        return None
+    places = (times_s / window_s).astype(np.int64)
+    counts = np.bincount(places[places < windows], minlength=windows)
+    expected = rate * np.diff(envelope.operational_s(np.arange(windows + 1) * window_s))
+    return fitted_bursts(counts, expected, window_s, rate)
+
+
+def fitted_lengths(input_tokens: np.ndarray, output_tokens: np.ndarray) -> Quantiles:
+    """Quantiles of both, those of the output by up to ten equal parts of the input."""
+    order = np.argsort(input_tokens, kind="stable")
+    parts = int(np.clip(len(order) // _LEAST_IN_ROW, 1, _MOST_ROWS))
+    rows = [_quantiles(output_tokens[part]) for part in np.array_split(order, parts)]
+    return Quantiles(at=_AT, input_tokens=_quantiles(input_tokens), output_tokens=tuple(rows))
+
+
+def _quantiles(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(np.quantile(values, _AT, method="inverted_cdf").tolist())
+
+
+def _common_prefix_tokens(calls: Calls) -> int:
+    """Tokens of the leading blocks that at least nine in ten prompts share."""
+    log, common = calls.log, 0
+    if log.hash_ids is None or log.hash_offsets is None or log.block_tokens is None:
+        return 0
+    begins, counts = log.hash_offsets[calls.rows], np.diff(log.hash_offsets)[calls.rows]
+    while True:
+        long = counts > common
+        ids, n = np.unique(log.hash_ids[begins[long] + common], return_counts=True)
+        if not len(n) or n.max() < _COMMON * len(calls):
+            return common * log.block_tokens
+        common += 1
