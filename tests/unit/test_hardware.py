@@ -205,3 +205,18 @@ def test_activations_are_quantised_only_where_there_are_units_for_it():
         gpu = gpu_named(name)
         slower = gpu.model_copy(update={"quantized_layer_overhead_us": 1000.0})
         assert (Roofline(slower, model, fp8).decode_s(1) > Roofline(gpu, model, fp8).decode_s(1)) is has_units
+
+
+@pytest.mark.parametrize(("norm", "share_of_the_shorter"), [(1.0, 1.0), (2.0, 0.41), (50.0, 0.02)])
+def test_experts_compute_while_their_weights_are_read(norm, share_of_the_shorter):
+    """Both terms are joined by the norm of the card: a sum at 1, nearly the longer of the two at 50."""
+    gpu, model, engine = gpu_named("h100_sxm"), model_named("mixtral_8x7b"), Engine(tensor_parallel=2)
+    expert_params = model.expert_params / 2
+    read_s = expert_params * 2 / (gpu.memory_bandwidth_gb_per_s * 1e9 * gpu.weight_read_efficiency)
+    per_token_s = expert_params / 4 * 2 / (gpu.gemm_flops_per_s("bf16") * gpu.expert_gemm_fraction)  # 2 of 8 experts
+    tokens = round(read_s / per_token_s)  # as many as take as long to compute as the weights take to read
+    dense = model.model_copy(update={"experts_per_token": 1, "expert_ffn": 1})
+    joined = gpu.model_copy(update={"overlap_norm": norm})
+    with_experts, without = (Roofline(joined, m, engine).step_s(0, 0.0, [(tokens, 0, False)]) for m in (model, dense))
+    elementwise_s = 0.1 * read_s
+    assert with_experts - without == pytest.approx((1 + share_of_the_shorter) * read_s, abs=elementwise_s)

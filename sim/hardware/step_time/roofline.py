@@ -43,7 +43,7 @@ class Roofline:
     """Seconds per step of one tensor-parallel group whose GPUs all do the same: the sum of what a GPU does in turn:
 
         linear layers   [ (FLOP / (peak m))^p + (weight bytes / (bandwidth b))^p ]^(1/p), joined smoothly
-        experts         FLOP / (peak m_e) + bytes of the expected distinct experts / (bandwidth b)
+        experts         the same norm of FLOP / (peak m_e) and bytes of the expected distinct experts / (bandwidth b)
         LM head         the same norm, for sampled rows only; and the sampler's passes over the logits
         KV read         bytes / (bandwidth k), or the attention FLOP where those take longer (MLA)
         prefill         attention FLOP / (peak m_a), causal
@@ -181,7 +181,7 @@ class Roofline:
         flop_s, read_s = self._gemm
         expert_flop_s, expert_read_s = self._experts
         dense = self._join(flop_s * n, read_s)
-        experts = expert_flop_s * n + expert_read_s * self._model.expected_distinct_experts(n)
+        experts = self._join(expert_flop_s * n, expert_read_s * self._model.expected_distinct_experts(n))
         total = self._fixed_s + dense + experts + self._token_s * n
         if n >= self._one_shot_tokens:
             total += self._two_shot_s
