@@ -5,7 +5,7 @@ PY ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 pytho
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: help hot-path run check test coverage test-pythons docs bench fidelity proofs mutants lock
+.PHONY: help hot-path run check test coverage test-pythons docs bench fidelity operator-tables proofs mutants lock
 
 help:               ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | sort | column -t -s '	' 2>/dev/null
@@ -59,6 +59,10 @@ bench: hot-path    ## speed and memory of the simulator on one core
 fidelity: hot-path ## measured runs of real servers, played again: predicted beside measured
 	$(BIN)/python -m tests.fidelity $(ARGS)
 
+operator-tables: .venv/.ok ## constants of conf/gpu against measured operator times (fetches 82 MB once); ARGS=--write sets them
+	@$(BIN)/uv pip install -q -p .venv $$(sed -n 's/^tables = \["\([^;"]*\).*/\1/p' pyproject.toml)
+	@$(BIN)/python -m tests.fidelity.operator_tables $(ARGS)
+
 proofs: hot-path   ## what intervals and SLO judgements are worth, measured (minutes); writes docs/why/coverage.md
 	$(BIN)/python -m tests.proofs $(ARGS)
 
@@ -66,5 +70,5 @@ mutants: .venv/.ok ## plant single mistakes in a copy and print those that no te
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 lock: .venv/.ok    ## rewrite requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile -q pyproject.toml --extra compile --extra dev --extra docs --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header -o requirements.lock

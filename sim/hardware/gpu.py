@@ -32,6 +32,9 @@ class Gpu(Config):
     fp8_gemm_efficiency: float = Field(gt=0, le=1, description="large fp8 or fp4 products, fraction of that peak")
     expert_gemm_fraction: float = Field(gt=0, le=1, description="grouped expert products against dense ones")
     weight_read_efficiency: float = Field(gt=0, le=1, description="weight streaming, fraction of memory bandwidth")
+    mxfp4_expert_read_fraction: float = Field(
+        1.0, gt=0, le=1, description="reading mxfp4 experts against other weights"
+    )
     overlap_norm: float = Field(ge=1, description="p of the norm that joins compute and weight read; 1 = sum")
     kv_read_efficiency: float = Field(gt=0, le=1, description="decode attention, fraction of memory bandwidth")
     fp8_kv_read_efficiency: float = Field(gt=0, le=1, description="the same with an fp8 KV cache")
@@ -46,6 +49,8 @@ class Gpu(Config):
     all_reduce_hop_us: float = Field(ge=0, description="more for every GPU of the group beyond the first")
     all_reduce_two_shot_us: float = Field(ge=0, description="more for messages too large to send whole to all")
     all_reduce_bandwidth_fraction: float = Field(gt=0, le=1, description="of link_gb_per_s")
+    all_reduce_4_gpus_fraction: float = Field(1.0, gt=0, le=1, description="of that, in a group of 4 to 7 GPUs")
+    all_reduce_8_gpus_fraction: float = Field(1.0, gt=0, le=1, description="of that, in a group of 8 GPUs or more")
 
     def _narrow_tflops(self, dtype: str) -> float | None:
         """Dense peak, in TFLOP/s, of the units for a type narrower than bf16; None for bf16, or without such units."""
@@ -67,6 +72,13 @@ class Gpu(Config):
     def kv_read_efficiency_of(self, kv_dtype: str) -> float:
         """Fraction of memory bandwidth that decode attention reaches on a KV cache of `kv_dtype`."""
         return self.kv_read_efficiency if kv_dtype == "bf16" else self.fp8_kv_read_efficiency
+
+    def all_reduce_gb_per_s(self, group_gpus: int) -> float:
+        """GB/s, per direction, that the all-reduce of a group of so many GPUs gets out of the link."""
+        of_group = 1.0
+        if group_gpus >= 4:
+            of_group = self.all_reduce_8_gpus_fraction if group_gpus >= 8 else self.all_reduce_4_gpus_fraction
+        return self.link_gb_per_s * self.all_reduce_bandwidth_fraction * of_group
 
     @model_validator(mode="after")
     def _driver_total_is_plausible(self) -> Gpu:

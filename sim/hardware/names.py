@@ -12,7 +12,8 @@ from sim.conf_path import conf_dir
 from sim.schema import ConfigError
 
 GPU_ALIASES = {
-    "h100": "h100_sxm", "h200": "h200_sxm", "b200_sxm": "b200", "a100": "a100_80gb_sxm", "a100_sxm": "a100_80gb_sxm",
+    "h100": "h100_sxm", "h200": "h200_sxm", "b200_sxm": "b200", "b300_sxm": "b300",
+    "gb200_nvl72": "gb200", "gb300_nvl72": "gb300", "a100": "a100_80gb_sxm", "a100_sxm": "a100_80gb_sxm",
     "a100_80gb": "a100_80gb_sxm", "a100_sxm_80gb": "a100_80gb_sxm", "a100_pcie": "a100_80gb_pcie",
     "a100_pcie_80gb": "a100_80gb_pcie", "a100_40gb": "a100_40gb_sxm", "a100_sxm_40gb": "a100_40gb_sxm",
     "a100_pcie_40gb": "a100_40gb_pcie", "rtx4090": "rtx_4090", "rtxpro6000": "rtx_pro_6000",

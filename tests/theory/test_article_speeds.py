@@ -18,10 +18,10 @@ def decoding_tokens_per_s(weight_dtype: str, n_requests: int, context_tokens: in
 
 
 def test_claim_001_one_request_alone_at_40_to_60_fails_on_one_card():
-    """21 tokens/s in FP8, 35 in 4 bits: below 2,039 GB/s over 35 GB = 58, which no card reaches. A pair does 56."""
+    """20 tokens/s in FP8, 33 in 4 bits: below 2,039 GB/s over 35 GB = 58, which no card reaches. A pair does 51."""
     found = [decoding_tokens_per_s(dtype, 1, 1024) for dtype in ("fp8", "mxfp4")]
-    assert found == pytest.approx([20.6, 35.0], abs=0.5)
-    assert decoding_tokens_per_s("mxfp4", 1, 1024, gpus=2) == pytest.approx(55.5, abs=0.5)
+    assert found == pytest.approx([20.1, 33.3], abs=0.5)
+    assert decoding_tokens_per_s("mxfp4", 1, 1024, gpus=2) == pytest.approx(50.8, abs=0.5)
 
 
 def test_claim_001_batched_1000_to_3000_only_if_in_4_bits_and_prompts_are_free():
@@ -29,4 +29,4 @@ def test_claim_001_batched_1000_to_3000_only_if_in_4_bits_and_prompts_are_free()
     room = [kv_blocks_of(A100, LLAMA_70B, Engine(weight_dtype=dtype)) * 16 for dtype in ("bf16", "fp8", "mxfp4")]
     assert room[0] == 0 and room[1:] == pytest.approx([7900, 105_800], rel=0.01)
     found = [decoding_tokens_per_s("mxfp4", n, context) for n, context in ((64, 1024), (128, 512))]
-    assert found == pytest.approx([1037, 1314], rel=0.01)
+    assert found == pytest.approx([955, 1271], rel=0.01)

@@ -105,9 +105,10 @@ class Roofline:
         expert_params = model.n_moe_layers * model.params_per_expert / tp
         unpacked = expert_dtype in ("mxfp4", "nvfp4") and not gpu.fp4_dense_tflops
         expert_flops_per_s *= gpu.expert_gemm_fraction * (_UNPACKING_FRACTION if unpacked else 1.0)
+        read_fraction = gpu.mxfp4_expert_read_fraction if expert_dtype == "mxfp4" else 1.0
         self._experts = (
             2 * expert_params * model.experts_per_token / expert_flops_per_s,
-            expert_params * BYTES_PER_PARAM[expert_dtype] / read_bytes_per_s,
+            expert_params * BYTES_PER_PARAM[expert_dtype] / (read_bytes_per_s * read_fraction),
         )
         head_params = model.head_params / tp
         self._lm_head = (
@@ -166,8 +167,7 @@ class Roofline:
             self._two_shot_s = 2 * model.layers * gpu.all_reduce_two_shot_us * _US
             self._one_shot_tokens = _one_shot_bytes(tp) / (_ACTIVATION_BYTES * model.hidden)
             ring_bytes = 2 * (tp - 1) / tp * _ACTIVATION_BYTES * model.hidden
-            bus = gpu.link_gb_per_s * GB * gpu.all_reduce_bandwidth_fraction
-            self._token_s += 2 * model.layers * ring_bytes / bus
+            self._token_s += 2 * model.layers * ring_bytes / (gpu.all_reduce_gb_per_s(tp) * GB)
         self._sequence_s = gpu.per_sequence_us * _US
         self._row_s = model.vocab * gpu.sampling_bytes_per_logit * SAMPLER_PASSES[engine.sampler] / elementwise
 
