@@ -9,6 +9,10 @@ from pydantic import Field, model_validator
 from sim.hardware.names import conf_entry
 from sim.schema import Config, parse_config
 
+Basis = Literal["fitted", "operator_table", "scaled", "borrowed"]
+"""How a card's constants were got: fitted to servers with it; a fitted card's, times ratios of measured operator times;
+those of the same chip with other memory; those of a relative, or assumed."""
+
 _TFLOP = 1e12
 
 
@@ -28,6 +32,7 @@ class Gpu(Config):
     link_gb_per_s: float = Field(gt=0, description="to the other GPUs of a node, per direction")
     link_kind: Literal["nvlink", "pcie", "pcie_no_p2p"]
 
+    basis: Basis = Field("borrowed", description="how the constants below were got")
     gemm_efficiency: float = Field(gt=0, le=1, description="large bf16 matrix products, fraction of peak")
     fp8_gemm_efficiency: float = Field(gt=0, le=1, description="large fp8 or fp4 products, fraction of that peak")
     expert_gemm_fraction: float = Field(gt=0, le=1, description="grouped expert products against dense ones")

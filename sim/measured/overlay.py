@@ -76,6 +76,8 @@ def _text(cls: type[Config], after: Config, source: Path | None, fit: Fit, of_en
             comment = comments.get(name) or (f"as in {source.stem}" if source else "as given")
             if of_engine and name in values_before and values_before[name] != value:
                 comment = "as the measured server was started"
+            if name == "basis" and fitted:
+                text, comment = "fitted", f"to {where}"
             if name == "name":
                 comment = "the card, as price lists know it"
         lines.append(f"{name}: {text}  # {comment}")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from sim.measured.model_error import BORROWED
 from sim.printable import printable
 from sim.schema import ConfigError
 from sim.study.competitors import GIVEN, GROUP, LABEL, labelled, question
@@ -107,6 +108,13 @@ def notes(folder: Path, names: Sequence[str] | None = None) -> list[str]:
     ]
 
 
+def hardware(folder: Path) -> tuple[list[str], list[str]]:
+    """Lines on the cards of a study: those whose constants are borrowed; then the others, and every model error."""
+    rows = [row for path in row_files(folder) if (row := read_row(path.parent))]
+    lines = dict.fromkeys(line for row in rows for line in row.hardware)
+    return [line for line in lines if BORROWED in line], [line for line in lines if BORROWED not in line]
+
+
 def replications(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """One row per scenario and replication: `group`, `label`, `replication` and the figures of that replication."""
     rows = []
@@ -131,9 +139,14 @@ def write_and_print(table: pd.DataFrame, folder: Path) -> None:
     write_table(table, folder)
     named = labelled(table, folder)
     lacking = missing(table, folder)
+    borrowed, others = hardware(folder)
+    for line in borrowed:
+        print(printable(line))
     tables.print_comparison(
         named, replications(named, folder), shape=GROUP, fleet=LABEL, notes=notes(folder), missing=lacking
     )
+    for line in others:
+        print(printable(line))
     _draw(named, folder)
     n_failed = int((table["status"] != "ok").sum())
     print(printable(f"{len(table)} scenarios, {n_failed} failed -> {folder / RESULTS}.csv"))

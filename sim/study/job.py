@@ -38,6 +38,7 @@ from sim.study.folder import (
     write_json,
     write_text,
 )
+from sim.study.hardware_error import hardware_error
 from sim.study.played import Result
 from sim.study.policy_code import Undescribable, code_of
 from sim.study.replicate import replicate
@@ -67,12 +68,17 @@ def run_alone(config: dict[str, Any]) -> Path:
     result = replicate(scenario, keep_runs=wants_tables(scenario, alone=True), on_progress=_print_progress)
     with claim(folder), all_or_nothing(folder):
         write_result(folder, config, scenario, result, alone=True)
-        write_json(folder / ROW, _ok_row(name, {}, result, folder))
+        write_json(folder / ROW, _ok_row(name, {}, scenario, result, folder))
+    error = hardware_error(scenario)
+    if error is not None and error.is_borrowed:
+        print(printable(error.lines()[0]))
     for receipt in result.receipts:
         print(printable("\n".join(receipt.lines())))
     if clock := clock_line(scenario, result.moment_zero):
         print(printable(clock))
     print_summary(result.summary, scenario.name)
+    if error is not None:
+        print(printable("\n".join(error.lines()[error.is_borrowed :])))
     for note in result.notes:
         print(printable(f"note: {note}"))
     print(printable(f"-> {folder}"))
@@ -113,7 +119,7 @@ def _leave_row(
         result = replicate(scenario, keep_runs=wants_tables(scenario, alone=False))
         with all_or_nothing(folder):
             write_result(folder, config, scenario, result, alone=False)
-            row = _ok_row(name, overrides, result, folder)
+            row = _ok_row(name, overrides, scenario, result, folder)
     except SimError as error:
         row = failed_row(name, overrides, one_line(error).removeprefix("error: "))
     except Exception as error:
@@ -168,10 +174,12 @@ def failed_row(name: str, overrides: dict[str, str], error: str) -> dict[str, An
     return {"status": "failed", "digest": name, "overrides": overrides, "error": error}
 
 
-def _ok_row(name: str, overrides: dict[str, str], result: Result, folder: Path) -> dict[str, Any]:
+def _ok_row(name: str, overrides: dict[str, str], scenario: Scenario, result: Result, folder: Path) -> dict[str, Any]:
     kept = {k: "inf" if v == math.inf else v for k, v in result.summary.items()}  # JSON has no infinity
     outcome = {"status": "ok", "digest": name, "overrides": overrides, "error": None}
-    return outcome | {"notes": list(result.notes), "files": sizes(folder), "summary": kept}
+    error = hardware_error(scenario)
+    lines = {"hardware": error.lines() if error else [], "notes": list(result.notes)}
+    return outcome | lines | {"files": sizes(folder), "summary": kept}
 
 
 PARENT_PID = "LLM_TRAFFIC_SIM_PARENT_PID"

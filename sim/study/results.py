@@ -26,6 +26,7 @@ from sim.study.folder import (
     write_json,
     write_text,
 )
+from sim.study.hardware_error import hardware_error
 from sim.study.played import Result
 from sim.study.replicate import priced_names
 from sim.study.saved import DAMAGED
@@ -35,10 +36,10 @@ from sim.study.steadiness import clock_line
 def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, result: Result, alone: bool) -> None:
     """Write a scenario's files, each whole or not at all.
 
-    Always summary.json (over replications; with the receipt of the traffic's log as `log`, and second 0 as
-    `moment_zero` where it is told or hours are read off it), replications.json (each
-    summary), config.yaml, usage.json (what re-pricing needs) and bill.csv; requests.parquet,
-    spans.parquet and figures for a run on its own, or if `output` asks for them.
+    Always summary.json (over replications; with the receipt of the traffic's log as `log`, second 0 as `moment_zero`
+    where it is told or hours are read off it, and `model_error` with a fleet), replications.json (each summary),
+    config.yaml, usage.json (what re-pricing needs) and bill.csv; requests.parquet, spans.parquet and figures for a run
+    on its own, or if `output` asks for them.
     """
     write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(config)))
     write_usages(folder / USAGE, scenario, result.usages)
@@ -54,7 +55,9 @@ def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, resul
         figures.write_run(folder, scenario, result)
     clock = {"moment_zero": str(result.moment_zero)} if clock_line(scenario, result.moment_zero) else {}
     receipts = [receipt.as_dict() for receipt in result.receipts]
-    write_json(folder / SUMMARY, result.summary | ({"log": receipts[0]} if receipts else {}) | clock)
+    error = hardware_error(scenario)
+    beside = clock | ({"model_error": error.as_dict()} if error else {})
+    write_json(folder / SUMMARY, result.summary | ({"log": receipts[0]} if receipts else {}) | beside)
 
 
 def wants_tables(scenario: Scenario, alone: bool) -> bool:

@@ -15,7 +15,7 @@ from sim.study.folder import CONFIG, MANIFEST, REPLICATIONS, ROW, read_json
 
 T = TypeVar("T")
 
-BESIDE = ("log", "moment_zero")
+BESIDE = ("log", "moment_zero", "model_error")
 """What summary.json holds beside the figures."""
 JUDGEMENT = "slo_judgement"
 _MOST_NODES = 1_000_000
@@ -52,6 +52,8 @@ class Row(BaseModel):
     overrides: dict[str, str] = {}
     error: str | None = None
     notes: list[str] = []
+    hardware: list[str] = []
+    """What the constants of the least known card rest on, then the model error; [] without a fleet."""
     summary: Figures = {}
     before: Figures = {}
 
