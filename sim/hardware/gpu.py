@@ -36,7 +36,9 @@ class Gpu(Config):
     gemm_efficiency: float = Field(gt=0, le=1, description="large bf16 matrix products, fraction of peak")
     fp8_gemm_efficiency: float = Field(gt=0, le=1, description="large fp8 or fp4 products, fraction of that peak")
     expert_gemm_fraction: float = Field(gt=0, le=1, description="grouped expert products against dense ones")
+    fp8_expert_gemm_fraction: float = Field(1.0, gt=0, le=1, description="of that, with fp8 experts")
     weight_read_efficiency: float = Field(gt=0, le=1, description="weight streaming, fraction of memory bandwidth")
+    fp8_expert_read_fraction: float = Field(1.0, gt=0, le=1, description="reading fp8 experts against dense weights")
     mxfp4_expert_read_fraction: float = Field(
         1.0, gt=0, le=1, description="reading mxfp4 experts against other weights"
     )
@@ -73,6 +75,12 @@ class Gpu(Config):
         """FLOP/s that large matrix products reach with weights of `dtype`: the peak times the GEMM efficiency."""
         narrow = self.quantizes_activations_to(dtype)
         return self.peak_flops_per_s(dtype) * (self.fp8_gemm_efficiency if narrow else self.gemm_efficiency)
+
+    def expert_fractions(self, dtype: str) -> tuple[float, float]:
+        """(products, reads) of experts with weights of `dtype`, as fractions of those of dense layers of that type."""
+        if dtype == "fp8":
+            return self.expert_gemm_fraction * self.fp8_expert_gemm_fraction, self.fp8_expert_read_fraction
+        return self.expert_gemm_fraction, self.mxfp4_expert_read_fraction if dtype == "mxfp4" else 1.0
 
     def kv_read_efficiency_of(self, kv_dtype: str) -> float:
         """Fraction of memory bandwidth that decode attention reaches on a KV cache of `kv_dtype`."""

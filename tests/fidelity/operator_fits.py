@@ -38,6 +38,20 @@ class Fit(NamedTuple):
     residual: float
 
 
+class Experts(NamedTuple):
+    """One model's layer of experts, in the words of the table."""
+
+    dtype: str
+    hidden: int
+    width: int
+    per_token: int
+    experts: int
+
+
+GPT_OSS_120B = Experts("w4a16_mxfp4", 2880, 2880, 4, 128)
+MINIMAX_M2 = Experts("fp8_block", 3072, 1536, 8, 256)
+
+
 class Gemm(NamedTuple):
     """Dense products: fraction of peak of large batches, us of launch, and the two fits of the whole range.
 
@@ -118,20 +132,23 @@ class Tables:
         rows = rows.assign(flop_s=flop / self._gpu.peak_flops_per_s("bf16"), io_s=touched / self._bytes_per_s)
         return _fit(rows, lambda r, v: v[0] * _US + r.flop_s / v[1] + v[2] * r.io_s, (10, 0.6, 1.0))
 
-    def mxfp4_experts(self) -> Fit:
-        """(launch in us, fraction of the bf16 peak, of bandwidth, norm) of the experts of gpt-oss-120b.
+    def experts(self, shape: Experts) -> Fit:
+        """(launch in us, fraction of peak, of bandwidth, excess of the norm over 1) of a layer of experts.
 
-        Balanced routing, no expert parallelism.
+        Balanced routing, no expert parallelism. The peak is that of bf16 for mxfp4, which is unpacked to it.
         """
-        hidden, width, per_token, experts = 2880, 2880, 4, 128
         rows = self._table("moe", "moe")
-        rows = rows[(rows.moe_dtype == "w4a16_mxfp4") & (rows.hidden_size == hidden) & (rows.inter_size == width)]
-        rows = rows[(rows.topk == per_token) & (rows.num_experts == experts) & (rows.moe_ep_size == 1)]
-        rows = rows[(rows.moe_tp_size <= 8) & (rows.distribution == "balanced")]
-        params = 3.0 * hidden * width / rows.moe_tp_size
-        touched = experts * (1 - (1 - per_token / experts) ** rows.num_tokens)
-        rows = rows.assign(flop_s=2 * params * per_token * rows.num_tokens / self._gpu.peak_flops_per_s("bf16"))
-        rows = rows.assign(read_s=params * BYTES_PER_PARAM["mxfp4"] * touched / self._bytes_per_s)
+        rows = rows[(rows.moe_dtype == shape.dtype) & (rows.hidden_size == shape.hidden)]
+        rows = rows[(rows.inter_size == shape.width) & (rows.topk == shape.per_token)]
+        rows = rows[(rows.num_experts == shape.experts) & (rows.moe_ep_size == 1) & (rows.moe_tp_size <= 8)]
+        rows = rows[rows.distribution == "balanced"]
+        params = 3.0 * shape.hidden * shape.width / rows.moe_tp_size
+        touched = shape.experts * (1 - (1 - shape.per_token / shape.experts) ** rows.num_tokens)
+        is_fp8 = shape.dtype.startswith("fp8")
+        peak = self._gpu.peak_flops_per_s("fp8" if is_fp8 else "bf16")
+        rows = rows.assign(flop_s=2 * params * shape.per_token * rows.num_tokens / peak)
+        width = BYTES_PER_PARAM["fp8" if is_fp8 else "mxfp4"]
+        rows = rows.assign(read_s=params * width * touched / self._bytes_per_s)
         return _fit(rows, _at_any_norm, (20, 0.4, 0.8, 0.5))
 
     def all_reduce(self, gpus: int) -> Fit:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from sim.hardware.gpu import Gpu, gpu_named
 from sim.hardware.names import conf_entry
-from tests.fidelity.operator_fits import NoRows, Tables
+from tests.fidelity.operator_fits import GPT_OSS_120B, MINIMAX_M2, NoRows, Tables
 
 PACKAGE = "aiconfigurator-core"
 CONF = Path(__file__).parents[2] / "conf" / "gpu"
@@ -37,12 +37,15 @@ class Card(NamedTuple):
 
 _DENSE = ("gemm_efficiency", "weight_read_efficiency", "overlap_norm", "kv_read_efficiency")
 _DENSE += ("prefill_attention_efficiency",)
-_BLACKWELL = (*_DENSE, "fp8_gemm_efficiency", "layer_overhead_us", "moe_layer_overhead_us")
+_FP8_EXPERTS = ("fp8_expert_gemm_fraction", "fp8_expert_read_fraction")
+_BLACKWELL = (*_DENSE, "fp8_gemm_efficiency", "layer_overhead_us", "moe_layer_overhead_us", *_FP8_EXPERTS)
 _GROUPS = ("all_reduce_bandwidth_fraction", "all_reduce_4_gpus_fraction", "all_reduce_8_gpus_fraction")
 _A100 = (*_DENSE, "layer_overhead_us", "all_reduce_latency_us", "all_reduce_bandwidth_fraction")
+H100 = Card("h100_sxm", "h100_sxm", _FP8_EXPERTS)
 CARDS = (
     Card("a100_80gb_sxm", "a100_sxm", _A100, "0.14.0", "0.14.0"),
-    Card("h200_sxm", "h200_sxm", ("mxfp4_expert_read_fraction",)),
+    H100,
+    Card("h200_sxm", "h200_sxm", ("mxfp4_expert_read_fraction", *_FP8_EXPERTS)),
     Card("l40s", "l40s", (*_DENSE, "fp8_gemm_efficiency", "fp8_kv_read_efficiency", *_GROUPS), "0.24.0", "0.14.0"),
     Card("rtx_pro_6000", "rtx_pro_6000_server", ("overlap_norm", "fp8_kv_read_efficiency", *_GROUPS)),
     Card("b200", "b200_sxm", _BLACKWELL),
@@ -57,7 +60,6 @@ COPIES = {
     "a10g": ("a100_80gb_sxm", _A100[:6]),
 }
 """Files that take some constants from the file of a relative whose operators were measured."""
-H100 = Card("h100_sxm", "h100_sxm", ())
 _PCIE = ("l40s", "rtx_pro_6000")
 
 
@@ -100,9 +102,9 @@ def _table_values(card: Card, systems: Path) -> dict[str, tuple[float, float | N
         found["fp8_gemm"] = (tables.gemm("fp8").efficiency, None)
         fp8_kv = tables.decode_attention("fp8")[0]
         found["fp8_kv_read"] = (fp8_kv.values[2], fp8_kv.residual)
-        experts = tables.mxfp4_experts()
-        found["moe_us"] = (experts.values[0], experts.residual)
-        found["mxfp4_read"] = (experts.values[2], experts.residual)
+        mxfp4, fp8 = tables.experts(GPT_OSS_120B), tables.experts(MINIMAX_M2)
+        found["moe_us"], found["mxfp4_read"] = (mxfp4.values[0], mxfp4.residual), (mxfp4.values[2], mxfp4.residual)
+        found["fp8_expert"], found["fp8_expert_read"] = (fp8.values[1], fp8.residual), (fp8.values[2], fp8.residual)
     except NoRows:
         pass
     return found
@@ -129,6 +131,8 @@ def _derived(field: str, card: Card, ours: dict, theirs: dict, fitted: Gpu) -> D
     if field == "mxfp4_expert_read_fraction":
         (value, residual), (of_h100, _) = ours["mxfp4_read"], theirs["mxfp4_read"]
         return Derived(value / of_h100, f"{value:.3g} of bandwidth over H100's {of_h100:.3g}", residual)
+    if field in _FP8_EXPERTS:
+        return _of_experts(field, gpu_named(card.file).expert_gemm_fraction, ours)
     if field == "all_reduce_bandwidth_fraction" and card.file not in _PCIE:
         return _over("link_4", fitted.all_reduce_bandwidth_fraction, ours, theirs)
     if field == "all_reduce_bandwidth_fraction":
@@ -138,6 +142,16 @@ def _derived(field: str, card: Card, ours: dict, theirs: dict, fitted: Gpu) -> D
         value, residual = ours[f"link_{gpus}"]
         return Derived(value / ours["link_2"][0], f"{value:.3g} of the link over {ours['link_2'][0]:.3g}", residual)
     return _over(_RATIOS[field], getattr(fitted, field), ours, theirs)
+
+
+def _of_experts(field: str, of_dense: float, ours: dict) -> Derived:
+    """No server with fp8 experts was fitted, so these are the card's own experts over its own dense products."""
+    if field == "fp8_expert_read_fraction":
+        (value, residual), (dense, _) = ours["fp8_expert_read"], ours["weight_read"]
+        return Derived(value / dense, f"{value:.3g} of bandwidth over {dense:.3g} of dense weights", residual)
+    (value, residual), (dense, _) = ours["fp8_expert"], ours["fp8_gemm"]
+    words = f"{value:.3g} of peak over {dense:.3g} of dense products and {of_dense:.3g}"
+    return Derived(value / dense / of_dense, words, residual)
 
 
 def _over(quantity: str, of_h100: float, ours: dict, theirs: dict) -> Derived:

@@ -42,7 +42,10 @@ LOOKED_AT = (
     ("b200_sxm", "meta-llama/Llama-3.1-70B", ""),  # fp8_kv_read_efficiency, all_reduce_bandwidth_fraction
     ("h200_sxm", "meta-llama/Llama-3.1-70B", "fp8"),  # that H100's fp8_kv_read_efficiency was kept
 )
-"""Rows that constants of conf/gpu were set by: (system, model, precision), "" for any. No other row set anything."""
+"""Rows that constants of conf/gpu were set by: (system, model, precision), "" for any. No other row set anything.
+
+That fp8 experts have fractions of their own was noticed on the rows of MiniMax on H200; the fractions are the tables'.
+"""
 
 TARGETS = {"h100": (0.06, 0.15), "h200": (0.06, 0.15), "b200": (0.08, 0.18)}
 """What is asked on rows that set nothing: (TPOT and throughput, TTFT), by the beginning of the system's name."""

@@ -220,3 +220,29 @@ def test_experts_compute_while_their_weights_are_read(norm, share_of_the_shorter
     with_experts, without = (Roofline(joined, m, engine).step_s(0, 0.0, [(tokens, 0, False)]) for m in (model, dense))
     elementwise_s = 0.1 * read_s
     assert with_experts - without == pytest.approx((1 + share_of_the_shorter) * read_s, abs=elementwise_s)
+
+
+def test_a_larger_group_gets_less_out_of_a_pcie_link():
+    """As measured on a server of eight L40S: a pair reaches 0.6 of the link, four cards 0.12, eight 0.066."""
+    card = gpu_named("l40s")
+    reached = [card.all_reduce_gb_per_s(gpus) / card.link_gb_per_s for gpus in (2, 3, 4, 7, 8, 16)]
+    assert reached == pytest.approx([0.6, 0.6, 0.121, 0.121, 0.0665, 0.0665], rel=0.02)
+    nvlink = gpu_named("h100_sxm")
+    assert nvlink.all_reduce_gb_per_s(2) == nvlink.all_reduce_gb_per_s(8)
+
+
+@pytest.mark.parametrize(
+    ("field", "dtype"),
+    [("fp8_expert_gemm_fraction", "fp8"), ("fp8_expert_read_fraction", "fp8"), ("mxfp4_expert_read_fraction", "mxfp4")],
+)
+def test_a_fraction_of_a_number_format_slows_experts_of_that_format_alone(field, dtype):
+    gpu, model = gpu_named("h100_sxm"), model_named("mixtral_8x7b")
+    slower = gpu.model_copy(update={field: 0.1})
+    for expert_dtype in ("bf16", "fp8", "mxfp4"):
+        one = model.model_copy(update={"expert_dtype": expert_dtype})
+        before, after = (
+            [Roofline(card, one, Engine(tensor_parallel=2)).step_s(0, 0.0, [(n, 0, False)]) for n in (8, 4000)]
+            for card in (gpu, slower)
+        )
+        slowed = any(late > 1.1 * early for early, late in zip(before, after, strict=True))
+        assert slowed is (expert_dtype == dtype)

@@ -1,4 +1,4 @@
-"""An answer says what its card rests on, and how far simulated figures were from measured ones on the nearest servers."""
+"""An answer says what its card rests on, and how far off the nearest servers that were measured have been."""
 
 from __future__ import annotations
 

@@ -104,8 +104,8 @@ class Roofline:
         )
         expert_params = model.n_moe_layers * model.params_per_expert / tp
         unpacked = expert_dtype in ("mxfp4", "nvfp4") and not gpu.fp4_dense_tflops
-        expert_flops_per_s *= gpu.expert_gemm_fraction * (_UNPACKING_FRACTION if unpacked else 1.0)
-        read_fraction = gpu.mxfp4_expert_read_fraction if expert_dtype == "mxfp4" else 1.0
+        gemm_fraction, read_fraction = gpu.expert_fractions(expert_dtype)
+        expert_flops_per_s *= gemm_fraction * (_UNPACKING_FRACTION if unpacked else 1.0)
         self._experts = (
             2 * expert_params * model.experts_per_token / expert_flops_per_s,
             expert_params * BYTES_PER_PARAM[expert_dtype] / (read_bytes_per_s * read_fraction),
