@@ -44,5 +44,6 @@ class Line(NamedTuple):
 def looked_up(table: Mapping[str, Any], name: str | None, key: str) -> Any:
     """The entry `name` of a price table that stands under `key`. ConfigError lists the entries if it has none."""
     if name is None or name not in table:
-        raise ConfigError(f"{key}: no price for {name!r}; this list has {', '.join(sorted(table)) or 'none'}")
+        words = f"; +{key}.{name}=2.50 adds one, in USD" if name and key.endswith("usd_per_gpu_hour") else ""
+        raise ConfigError(f"{key}: no price for {name!r}; this list has {', '.join(sorted(table)) or 'none'}{words}")
     return table[name]

@@ -71,21 +71,22 @@ def errors_of(predictions: list[Prediction], servers: dict[Any, Server], says_th
     At a stated rate that the server keeps up with, throughput is that rate, which says nothing of the model.
     """
     found: dict[tuple[Server, bool], dict[str, list[float]]] = {}
+    loads: dict[tuple[Server, bool], set[tuple[str, int | str]]] = {}
     for row in predictions:
         server = servers[row.stage if row.experiment not in servers else row.experiment]
         metric = _OF_METRIC.get(row.metric)
         if metric is None or row.error is None or row.overloaded or row.stage == "overall":
             continue
-        if metric == "throughput" and not says_throughput:
+        if metric == "throughput" and not says_throughput or (server.gpu, server.model) == _DISPUTED:
             continue
-        if (server.gpu, server.model) != _DISPUTED:
-            found.setdefault((server, row.tuned_on), {}).setdefault(metric, []).append(abs(row.error))
-    return [_family(server, tuned_on, errors) for (server, tuned_on), errors in found.items()]
+        loads.setdefault((server, row.tuned_on), set()).add((row.experiment, row.stage))
+        found.setdefault((server, row.tuned_on), {}).setdefault(metric, []).append(abs(row.error))
+    return [_family(*key, len(loads[key]), errors) for key, errors in found.items()]
 
 
-def _family(server: Server, tuned_on: bool, errors: dict[str, list[float]]) -> MeasuredFamily:
-    means = {metric: sum(errors[metric]) / len(errors[metric]) if metric in errors else None for metric in METRICS}
-    return MeasuredFamily(*server, tuned_on, max(map(len, errors.values())), **means)
+def _family(server: Server, tuned_on: bool, n_loads: int, errors: dict[str, list[float]]) -> MeasuredFamily:
+    throughput, ttft, itl = (sum(errors[m]) / len(errors[m]) if m in errors else None for m in METRICS)
+    return MeasuredFamily(*server, tuned_on, n_loads, throughput, ttft, itl)
 
 
 def servers_of(file: Path) -> dict[Any, Server]:
@@ -130,7 +131,8 @@ def sample_rows(words: list[str]) -> Iterator[MeasuredFamily]:
                 *silicon_sample.model_and_kind(family, systems),
             )  # fmt: skip
             by_metric = zip(METRICS, zip(*errors, strict=True), strict=True)
-            yield _family(names, family.looked_at, {metric: [abs(e) for e in column] for metric, column in by_metric})
+            absolute = {metric: [abs(e) for e in column] for metric, column in by_metric}
+            yield _family(names, family.looked_at, len(errors), absolute)
 
 
 def write(rows: list[MeasuredFamily]) -> None:

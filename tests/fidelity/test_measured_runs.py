@@ -1,7 +1,7 @@
 """Measured runs of real servers, played again by the whole program: the fast part of `make fidelity`.
 
 The bounds are what is asked of the model, not what it happens to reach. Nearly all of these runs were used to set
-constants (`sim.measured.tuned_on` says which); the A100 rows of the NIM sweep were not.
+constants (`sim.measured.tuned_on` says which); the A100 rows of the NIM sweep and the stages on A100 and L40S were not.
 
 Known not to agree, and therefore not among the bounds: the five bursts of Qwen3-32B in benchmarks.csv, 88 % off in
 throughput on the H100 SXM their source names. Played on an H100 PCIe, as the pace of their decode suggests: 18 %.
@@ -40,6 +40,16 @@ def test_ten_stages_on_h100(stages):
     assert errors["e2e_p99_s"] < 0.12
     assert errors["ttft_mean_s"] < 0.05
     assert errors["requests_per_s"] < 0.005
+
+
+def test_cards_whose_constants_are_of_operator_tables():
+    """Six stages of Llama on A100 and L40S, which no constant was set by."""
+    rows = predict(FOLDER / "experiments_a100_l40s.json", replications=1)
+    assert not any(row.tuned_on for row in rows)
+    errors = mean_absolute_errors(rows)
+    assert errors["itl_mean_s"] < 0.05
+    assert errors["e2e_p99_s"] < 0.08
+    assert errors["ttft_mean_s"] < 0.08
 
 
 def test_overload_is_marked_and_left_out(stages):
