@@ -44,6 +44,11 @@ SUMMARY: Glossary = {
     "replications": Definition(
         "count", "Independent replications that figures and intervals are taken over: quotients as ratios of sums."
     ),
+    "model_error": Definition(
+        "fraction",
+        "Mean absolute relative errors of throughput, TTFT and ITL on the measured servers nearest to the least known "
+        "card, with its `gpu` and `basis`, and the servers they were `measured_on`; absent without a fleet.",
+    ),
     "window_s": Definition("s", "Length of the window: from warmup_s to the horizon."),
     # What arrived, and what became of it.
     "requests": Definition("requests", "Requests sent by the tasks that began in the window, whatever their outcome."),

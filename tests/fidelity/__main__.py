@@ -127,7 +127,7 @@ def sample_rows(words: list[str]) -> Iterator[MeasuredFamily]:
         if errors:
             print(silicon_sample.line(family, errors), flush=True)
             names = Server(
-                gpu_file(family.system), f"vllm {family.version or 'of 2025'} ({_SAMPLE})",
+                gpu_file(family.system), f"vllm {family.version or 'of 2025'} {family.precision} ({_SAMPLE})",
                 *silicon_sample.model_and_kind(family, systems),
             )  # fmt: skip
             by_metric = zip(METRICS, zip(*errors, strict=True), strict=True)
