@@ -7,6 +7,6 @@ way it is one `server`. A run is played as an ordinary scenario, a point by a lo
 (`play`); `client_metrics` are what clients would have measured, and `prediction` sets them beside what was measured.
 `fit` moves the `constants` of a GPU and an engine until points agree: `closed_form` is what it differentiates,
 `what_points_tell` refuses points that are impossible or decide nothing, `overlay` writes the result as YAML, and
-`calibration_tables` print it. `calibration` and `predict` are the two whole jobs; `server_flags` is what their command
-lines share.
+`calibration_tables` print it. `model_error` says of a card how far off the nearest measured runs were. `calibration`
+and `predict` are the two whole jobs; `server_flags` is what their command lines share.
 """

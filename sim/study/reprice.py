@@ -34,12 +34,13 @@ from sim.study.folder import (
     ROW,
     SUMMARY,
     USAGE,
+    read_json,
     require_writable,
     write_json,
     write_text,
 )
 from sim.study.results import read_usages, write_bills
-from sim.study.saved import DAMAGED, Row, in_short, read_config, read_replications, read_row, within
+from sim.study.saved import BESIDE, DAMAGED, Row, in_short, read_config, read_replications, read_row, within
 
 BY = {"hour": bill_by_hour, "application": bill_by_application}
 SHOWN = ("usd_total", "usd_gpu", "usd_api", "usd_per_mtok_total")
@@ -216,7 +217,9 @@ def _write(run: Path, folder: Path, outcome: dict[str, Any] | ConfigError) -> No
     for name, bills in ({BILL: outcome["bills"]} | outcome["parts"]).items():
         write_bills(folder / name, bills)
     write_json(folder / REPLICATIONS, outcome["each"])
-    write_json(folder / SUMMARY, {k: None if v == "inf" else v for k, v in after.items()})
+    stated = read_json(run / SUMMARY)
+    beside = {key: stated[key] for key in BESIDE if key in stated} if isinstance(stated, dict) else {}
+    write_json(folder / SUMMARY, {k: None if v == "inf" else v for k, v in after.items()} | beside)
     write_json(folder / ROW, row | {"summary": after, "before": {key: before.get(key) for key in SHOWN}})
 
 
