@@ -158,7 +158,7 @@ def _calls_per_session(calls: Calls) -> str:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(_compact))
     axes.minorticks_off()
-    axes.set(xlabel="calls", ylabel="% of sessions with so many", ylim=(0, 101))
+    axes.set(xlabel="calls", ylabel="% of sessions, so many or more", ylim=(0, 101))
     return _svg(figure, "Calls per session")
 
 
