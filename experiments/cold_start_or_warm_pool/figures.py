@@ -35,7 +35,7 @@ FLEETS: dict[str, tuple[str, int, str, Place]] = {
     "two warm": ("warm_node", 2, PALETTE[6], (0, (8, 0))),
     "three: always on": ("warm_node", MOST_REPLICAS, "#222222", (0, (8, 4))),
     "in 19 s": ("snapshot", 0, PALETTE[2], (0, (-8, -2))),
-    "in 8 min": ("cold_node", 0, PALETTE[1], (0, (0, -9))),
+    "in 8 min": ("cold_node", 0, PALETTE[1], (2, (0, 12))),
 }
 """The lines of the figure: cold start, warm floor, colour, and where the name stands."""
 FINDINGS = {
@@ -79,7 +79,7 @@ def draw_frontier(axes: Axes, rows: pd.DataFrame) -> None:
             for row in line.to_dict("records")[1:]:
                 timeout = f"idle for {float(row[TIMEOUT]) / 60:g} min"
                 name(axes, row["ttft_p99_s"], row["usd_per_day"], timeout, colour, (8, 0))
-    axes.set(xscale="log", xlabel="p99 TTFT, s (log)", xlim=(0.9, 2500))
+    axes.set(xscale="log", xlabel="p99 TTFT, s (log)", xlim=(0.9, 2500), ylim=(0, 54))
     axes.axvline(2.0, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     name(axes, 2.0, 0, "SLO 2 s", GREY, (3, 3))
 
