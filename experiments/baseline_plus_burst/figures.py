@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from experiments.drawing import CI_SUFFIX, GREY, JUDGED, PALETTE, measured, name, panels, save
 from experiments.running import Play, main
 from sim.ledger.usage import Usage
+from sim.moment_zero import MomentZero, on_the_clock
 from sim.report.estimators import mean
 from sim.scenarios import Scenario, scenario
 from sim.simulation import peak_tokens_per_s
@@ -23,15 +24,15 @@ from sim.workload.workload import Workload
 
 SMALL = {"horizon_s": 1200, "replications": 1}
 LISTS = {
-    "market_2026": r"L4 \$0.67 an hour, API \$0.18 per Mtok: one L4 pays",
+    "market_2026": r"L4 \$0.67 an hour, API \$0.18 per Mtok: one pays",
     "runpod_serverless_active": r"L4 \$0.47, API \$0.05 / \$0.08: none does",
 }
 REPLICAS, RULE = "scaling.n_replicas", "routing.queue_per_replica"
 TRIED = {0: (1, 2, 3), 1: (1, 2, 3, 6)}
 """Waiting requests per replica from which the API takes over, and the baselines tried."""
 RULES = {
-    0: ("API if anyone waits", PALETTE[0], (0, (-4, 10))),
-    1: ("API if over 1 a replica waits", PALETTE[2], (3, (-6, -8))),
+    0: ("API if anyone waits", PALETTE[0], (2, (-4, 8))),
+    1: ("API if over 1 a replica waits", PALETTE[2], (2, (8, -8))),
 }
 
 
@@ -76,7 +77,7 @@ def on_paper(prices: str, usages: list[Usage]) -> Paper:
     tokens = sum(u.input_tokens + u.output_tokens for u in usages)
     usd = sum(api_only_usd(u, scenario) for u in usages)
     tasks, length_s = sum(u.tasks_finished for u in usages), usages[0].window.length_s
-    arrivals = scenario.arrivals
+    arrivals = on_the_clock(scenario.arrivals, MomentZero.parse(str(scenario.starts_at)))
     tasks_by_minute = np.diff(arrivals.weekly_rate.integral(arrivals.start_s + np.arange(0, length_s + 1, MINUTE_S)))
     load = tasks_by_minute / MINUTE_S * tokens / tasks / peak
     rent = scenario.prices.gpu.usd_per_gpu_s(scenario.gpu.name) * HOUR_S
@@ -94,15 +95,15 @@ def draw_cost(axes: Axes, table: pd.DataFrame, alone: pd.DataFrame, paper: Paper
     most = int(table[REPLICAS].max())
     curve = [paper.usd(n) for n in range(most + 1)]
     axes.plot(range(most + 1), curve, color=GREY, linewidth=1.2, linestyle=(0, (4, 3)))
-    name(axes, most, curve[most], "newsvendor, on paper", GREY, (-10, 8))
+    name(axes, most - 2, curve[most - 2], "newsvendor, on paper", GREY, (8, -6))
     best = paper.best_replicas()
     axes.plot(best, paper.usd(best), "x", color=GREY, markersize=10, markeredgewidth=2, zorder=5)
-    name(axes, best, paper.usd(best), "its choice", GREY, (6, -8))
+    name(axes, best, paper.usd(best), "its choice", GREY, (0, -10))
     for rule, rows in table.groupby(RULE):
         words, colour, place = RULES[int(rule)]
         measured(axes, rows[REPLICAS], rows, "usd_total", colour, words, place)
-    measured(axes, [0], alone, "usd_total", "#222222", "API alone", (0, (6, 6)))
-    axes.set(ylabel="cost of three days, USD", ylim=(0, None))
+    measured(axes, [0], alone, "usd_total", "#222222", "API alone", (0, (0, 8)))
+    axes.set(ylabel="cost of three days, USD", ylim=(0, None), xlim=(-0.6, 6.6))
 
 
 def answer(play: Play, folder: Path) -> None:
