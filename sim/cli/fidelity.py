@@ -20,6 +20,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", default="", help="runs whose name contains this")
     parser.add_argument("--replications", type=int, default=5, help="repetitions to average over (default 5)")
     parser.add_argument("--as-sent", action="store_true", help="send times of requests/<id>.csv, not random ones")
+    parser.add_argument("--commands", action="store_true", help="print the ordinary command that plays the same run")
     parser.add_argument("--brief", action="store_true", help="print the mean errors only")
     described = parser.add_argument_group("the server, where the file does not describe it")
     add_server_flags(described, gpu=None)
@@ -41,10 +42,16 @@ def main(argv: Sequence[str]) -> int:
     _refuse_bad_out(options.out)
     unknown = Model.from_hugging_face(options.model_config) if options.model_config else None
     server_of = partial(server_described, options) if options.gpu else None
-    rows = predict(options.file, options.replications, options.only, options.as_sent, unknown, server_of)
+    rows = predict(
+        options.file, options.replications, options.only, options.as_sent, options.commands, unknown, server_of
+    )
     print(printable(as_text(rows, brief=options.brief)))
     if options.out:
-        plain = [{k: getattr(row, k) for k in ("experiment", "stage", "metric", "predicted")} for row in rows]
+        plain = [
+            {k: getattr(row, k) for k in ("experiment", "stage", "metric", "predicted")}
+            for row in rows
+            if not row.guess
+        ]
         _write(options.out, plain)
     return 0
 

@@ -3,6 +3,10 @@
 Columns: `source, engine, gpu, model, dtype, tp, input_len, output_len` are needed; `concurrency` is the number of
 clients, and a row without it says in `notes` that "all N requests [were] sent at once". `kv_dtype` and the engine's
 flags (`max_num_seqs`, `max_num_batched_tokens`, `max_model_len`, `prefix_caching`, ...) say how the server was started.
+What the client did is stated by the fields of `client.ClientStated` (`ramp_s`, `length_low_fraction`, `n_requests`,
+`n_warmup_requests`, `n_distinct_prompts`, `tokenizer_us_per_token`, ...); where a figure hangs on something that is not
+stated, it is predicted under the other guess, too.
+
 Measured are `ttft_ms_mean, _p50, _p99`, `tpot_ms_mean, _p50, _p99`, `e2e_s_p50`, `out_tok_s` and `total_tok_s`.
 """
 
@@ -12,40 +16,42 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 from pydantic import ConfigDict, Field
 
+from sim.measured.client import COLUMNS as CLIENT_COLUMNS
+from sim.measured.client import ClientStated, Guess, guesses, lengths_of, tasks_of
 from sim.measured.client_metrics import means, seen_by_clients
 from sim.measured.measured_run import MeasuredRun
+from sim.measured.ordinary_command import words_of
 from sim.measured.play import Play, played
 from sim.measured.points import AT_ONCE, FIGURE_METRICS, Figures, Point
 from sim.measured.prediction import Prediction
+from sim.measured.repeated_prompts import RepeatedPrompts
 from sim.measured.server import Server
-from sim.measured.stated import MOST, FlagsStated, ServerStated, Stated
+from sim.measured.stated import MOST, FlagsStated, ServerStated
 from sim.measured.stated_server import server_stated
 from sim.measured.tuned_on import is_tuned_on
 from sim.scenarios import Scenario
-from sim.schema import TraceError, parse_config
+from sim.schema import Config, ConfigError, OneOf, TraceError, parse_config
 from sim.workload.arrivals.closed_loop import ClosedLoop
+from sim.workload.lengths.base import Lengths
 
 _MEASURED = {
     "ttft_ms_mean": ("ttft_mean_s", 1e-3), "ttft_ms_p50": ("ttft_p50_s", 1e-3), "ttft_ms_p99": ("ttft_p99_s", 1e-3),
     "tpot_ms_mean": ("tpot_mean_s", 1e-3), "tpot_ms_p50": ("tpot_p50_s", 1e-3), "tpot_ms_p99": ("tpot_p99_s", 1e-3),
     "e2e_s_p50": ("e2e_p50_s", 1.0), "out_tok_s": ("output_tok_per_s", 1.0), "total_tok_s": ("total_tok_per_s", 1.0),
 }  # fmt: skip
-_TASKS_PER_CLIENT = 10  # as the closed-loop sweeps state
-_SHAREGPT_TASKS = 200  # per client, not stated: enough that the lengths drawn have their mean
-_SHAREGPT_CV = {"input": 1.2, "output": 1.0}  # not stated by these runs; about what ShareGPT samples show
-
 _ENGINES = {"NIM": "trt_llm_2024", "vllm v0.11": "vllm_0_11"}  # files in conf/engine, by how an engine's name begins
 SWEEP_OVERHEAD_S = 0.024  # what each request costs the vLLM of the closed-loop sweeps, as their description says
 _AT_ONCE = r"all (\d+) requests sent at once"
 _ASYNC_SINCE = "2026"  # vLLM schedules asynchronously by default from 0.14 on
 
 
-class _Row(Stated):
+class _Row(ClientStated):
     """The cells of one row, typed; an empty cell is not stated. Flags have the names that FlagsStated has for them."""
 
     model_config = ConfigDict(extra="ignore")  # A column that is not one of `_COLUMNS` has been refused before.
@@ -65,8 +71,13 @@ class _Row(Stated):
 
 
 _FLAGS = tuple(name for name in FlagsStated.model_fields if name != "name")
-_COLUMNS = (*_Row.model_fields, *_FLAGS, "request_rate", *_MEASURED)
+_OF_SERVER = tuple(name for name in _Row.model_fields if name not in CLIENT_COLUMNS)
+_COLUMNS = (*_OF_SERVER, *_FLAGS, "request_rate", *_MEASURED, *CLIENT_COLUMNS)
 """Every column that is understood; any other one is refused, because the row would be played without it."""
+
+
+class _Lengths(Config):
+    lengths: OneOf[Lengths]
 
 
 class OperatingPoint(MeasuredRun):
@@ -80,23 +91,42 @@ class OperatingPoint(MeasuredRun):
     def predictions(self, play: Play) -> Iterator[Prediction]:
         """Every metric of the row, as means over replications; its stage is its number. Raises SimError."""
         row = self._row
-        parse_config(_Row, row)
         scenario, measured = scenario_of(row, play), _measured(row)
-        found = [
-            seen_by_clients(played(scenario, k, lambda line: play.note(f"{self.name}: {line}")))
-            for k in range(play.replications)
-        ]
+        if play.print_commands:
+            play.note(f"{self.name}: llm-traffic-sim {' '.join(words_of(scenario, _engine(row)[0]))}")
         tuned_on = is_tuned_on(row["source"], row["gpu"])
-        for metric, predicted in means(found).items():
-            yield Prediction(
-                self._title, self._number, metric, predicted, measured.get(metric), False, tuned_on, family_of(row)
-            )
+        usual = Prediction(self._title, self._number, "", 0.0, tuned_on=tuned_on, family=family_of(row))
+        for metric, predicted in self._means(row, scenario, play, play.replications).items():
+            yield usual._replace(metric=metric, predicted=predicted, measured=measured.get(metric))
+        for guess in guesses(row):
+            for metric, predicted in self._under(guess, play).items():
+                yield usual._replace(
+                    metric=metric, predicted=predicted, measured=measured.get(metric), guess=str(guess)
+                )
+
+    def _under(self, guess: Guess, play: Play) -> dict[str, float]:
+        """The metrics with the other value of a guess, played once; none where the server cannot have that value."""
+        row = self._row | {guess.column: guess.other}
+        try:
+            return self._means(row, scenario_of(row, play), play, 1)
+        except ConfigError:
+            return {}
+
+    def _means(self, row: dict[str, str], scenario: Scenario, play: Play, replications: int) -> dict[str, float]:
+        n_warmup = parse_config(_Row, row).n_warmup_requests
+        found = [
+            seen_by_clients(played(scenario, k, lambda line: play.note(f"{self.name}: {line}")), slice(n_warmup, None))
+            for k in range(replications)
+        ]
+        return means(found)
 
     def points(self) -> tuple[list[Point], list[str]]:
         """The row as a closed loop; a burst is left out. Lengths that are spread are drawn as the row is played."""
-        parse_config(_Row, self._row)
+        client = parse_config(_Row, self._row)
         if not self._row.get("concurrency"):
             return [], [f"{self.name}: {AT_ONCE}"]
+        if client.n_distinct_prompts:
+            return [], [f"{self.name}: left out, its prompts repeat: the prefix cache decides how long they take"]
         scenario, measured = scenario_of(self._row, Play()), _measured(self._row)
         closed_loop = cast(ClosedLoop, scenario.arrivals)
         inputs, outputs = scenario.lengths.draw(np.random.default_rng(0), closed_loop.n_tasks or 1)
@@ -142,16 +172,25 @@ def scenario_of(row: dict[str, str], play: Play) -> Scenario:
     """The row as a Scenario: its clients, its lengths, its server; no prompt repeats another."""
     if row.get("request_rate"):
         raise TraceError("request_rate: a row is a closed loop or a burst; give concurrency instead")
-    n_clients = int(float(row["concurrency"])) if row.get("concurrency") else None
-    per_client = _TASKS_PER_CLIENT if "ShareGPT" not in row.get("notes", "") else _SHAREGPT_TASKS
-    n_tasks = per_client * n_clients if n_clients else _burst(row)
+    client = parse_config(_Row, row)
+    n_clients, n_tasks = tasks_of(row, client, int(client.concurrency) if client.concurrency else None, _burst(row))
     engine, flags = _engine(row)
     flags |= {name: row[name] for name in _FLAGS if row.get(name)}
     stated = {"tensor_parallel": row.get("tp")} | {k: row.get(k) for k in ("gpu", "model", "dtype", "kv_dtype")}
     run = parse_config(ServerStated, stated | {"engine": {"name": row["engine"]} | flags})
-    arrivals = {"kind": "closed_loop", "n_clients": n_clients or n_tasks, "n_tasks": n_tasks}
     server = server_stated(run, play, engine=engine)
-    return server.scenario(arrivals=arrivals, lengths=_lengths(row), horizon_s=None)
+    arrivals = {"kind": "closed_loop", "n_clients": n_clients, "n_tasks": n_tasks, "ramp_s": client.ramp_s}
+    lengths = lengths_of(row, client)
+    if client.tokenizer_us_per_token:
+        mean_prompt = parse_config(_Lengths, {"lengths": lengths}).lengths.mean_input_tokens
+        host_s = server.engine.request_overhead_s + 1e-6 * client.tokenizer_us_per_token * mean_prompt
+        server = replace(server, engine=server.engine.model_copy(update={"request_overhead_s": host_s}))
+    load: dict[str, Any] = {"arrivals": arrivals, "lengths": lengths, "horizon_s": None}
+    if client.n_distinct_prompts:
+        if not server.engine.prefix_caching:
+            raise TraceError("n_distinct_prompts: prompts repeat only for a prefix cache; say prefix_caching = true")
+        load["tasks"] = RepeatedPrompts(n_distinct=client.n_distinct_prompts)
+    return server.scenario(**load)
 
 
 def _engine(row: dict[str, str]) -> tuple[str, dict[str, Any]]:
@@ -168,24 +207,12 @@ def _engine(row: dict[str, str]) -> tuple[str, dict[str, Any]]:
     return "vllm", flags
 
 
-def _lengths(row: dict[str, str]) -> dict[str, Any]:
-    bounds = [max(1.0, float(row[name])) for name in ("input_len", "output_len")]
-    if "ShareGPT" in row.get("notes", ""):
-        spreads = (
-            {"mean_tokens": mean, "cv": cv, "max_tokens": 4096}
-            for mean, cv in zip(bounds, _SHAREGPT_CV.values(), strict=True)
-        )
-        return {"kind": "lognormal", **dict(zip(("input", "output"), spreads, strict=True))}
-    low = 0.8 if "uniform in [0.8L,L]" in row.get("notes", "") else 1.0
-    longest = [round(bound) for bound in bounds]
-    return {"kind": "uniform", "max_input_tokens": longest[0], "max_output_tokens": longest[1], "low_fraction": low}
-
-
 def _burst(row: dict[str, str]) -> int:
+    """Requests of a burst, as the notes say; 0 for a closed loop. Raises TraceError for a row that is neither."""
     found = re.search(_AT_ONCE, row.get("notes", ""))
-    if not found:
+    if not found and not row.get("concurrency"):
         raise TraceError("has neither a concurrency nor a number of requests sent at once")
-    return int(found[1])
+    return int(found[1]) if found else 0
 
 
 def _first_word(text: str) -> str:

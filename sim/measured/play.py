@@ -43,6 +43,7 @@ class Play(NamedTuple):
     unknown_model: Model | None = None
     note: Callable[[str], None] = lambda line: None
     as_sent: bool = False
+    print_commands: bool = False
 
 
 def played(scenario: Scenario, replication: int = 0, note: Callable[[str], None] = lambda line: None) -> dict:

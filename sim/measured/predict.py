@@ -27,6 +27,7 @@ def predict(
     replications: int = 5,
     only: str = "",
     as_sent: bool = False,
+    print_commands: bool = False,
     unknown_model: Model | None = None,
     server_of: Callable[[Sequence[str], Sequence[ServerFacts]], Server] | None = None,
 ) -> list[Prediction]:
@@ -36,13 +37,15 @@ def predict(
     that cannot be played is named on stderr, and the others are played. `as_sent`: staged requests are sent at the
     moments of requests/<id>.csv beside the JSON, not at random ones. `unknown_model` replaces models not in conf/model.
 
+    `print_commands`: the ordinary command that plays the same scenario is noted for each operating point.
+
     Results of a load generator (all that `calibrate` reads) do not describe their server: `server_of(model_ids, facts)`
     does. Without it, their points are played only where they state both card and model.
     """
     if replications < 1:
         raise ConfigError(f"--replications = {replications}: must be >= 1")
     note = _each_line_once()
-    play, rows = Play(replications, unknown_model, note, as_sent), list[Prediction]()
+    play, rows = Play(replications, unknown_model, note, as_sent, print_commands), list[Prediction]()
     runs = _runs(path, play, server_of)
     chosen = [run for run in runs if only in run.name or only in run.source]
     if not chosen:

@@ -26,6 +26,7 @@ class Prediction(NamedTuple):
     overloaded: bool = False
     tuned_on: bool = False
     family: str = ""  # runs that are summed up together
+    guess: str = ""  # what is played otherwise than usual, because the source does not state it; empty: nothing
 
     @property
     def error(self) -> float | None:
@@ -43,16 +44,22 @@ def mean_absolute_errors(rows: Iterable[Prediction]) -> dict[str, float]:
 
 
 def as_text(rows: list[Prediction], brief: bool = False) -> str:
-    """Predicted, measured and error of every stage, unless brief; then the mean absolute errors."""
+    """Predicted, measured and error of every stage, unless brief; then the mean absolute errors.
+
+    Where something is guessed, the error under the other guess follows that of its stage, and of its group.
+    """
     metrics = [m for m in SHOWN if any(row.metric == m and row.measured is not None for row in rows)]
     metrics = metrics or [m for m in SHOWN if any(row.metric == m for row in rows)]
-    width = max(34, *(len(_title(row)) + 2 for row in rows))
+    width = max(34, *(len(_title(row)) + 2 for row in rows), *(len(row.guess) + 7 for row in rows))
     lines = [" " * (width + 10) + "".join(f"{_HEADS.get(m, m.removesuffix('_s')):>11}" for m in metrics)]
-    by_stage: dict[str, dict[str, Prediction]] = {}
+    by_stage: dict[tuple[str, str], dict[str, Prediction]] = {}
     for row in rows:
-        by_stage.setdefault(_title(row), {})[row.metric] = row
-    for title, found in () if brief else by_stage.items():
+        by_stage.setdefault((_title(row), row.guess), {})[row.metric] = row
+    for (title, guess), found in () if brief else by_stage.items():
         cells = [found.get(m) for m in metrics]
+        if guess:
+            lines.append(f"{f'  if {guess}':<{width}}     error" + "".join(_percent(c and c.error, "+") for c in cells))
+            continue
         lines.append(f"{title:<{width}} predicted" + "".join(_number(c and c.predicted) for c in cells))
         if any(c and c.measured is not None for c in cells):
             lines.append(f"{'':<{width}}  measured" + "".join(_number(c and c.measured) for c in cells))
@@ -66,7 +73,14 @@ def as_text(rows: list[Prediction], brief: bool = False) -> str:
     return "\n".join(lines)
 
 
-def _groups(rows: list[Prediction]) -> list[tuple[str, list[Prediction]]]:
+def _groups(every_row: list[Prediction]) -> list[tuple[str, list[Prediction]]]:
+    """Rows to be summed up together, in words; a guess makes a group of its own."""
+    rows = [row for row in every_row if not row.guess]
+    other = {guess: [row for row in every_row if row.guess == guess] for row in every_row if (guess := row.guess)}
+    return [*_plain_groups(rows), *((f"if {guess}", group) for guess, group in other.items())]
+
+
+def _plain_groups(rows: list[Prediction]) -> list[tuple[str, list[Prediction]]]:
     families = dict.fromkeys(row.family for row in rows)
     groups = [(family, [r for r in rows if r.family == family]) for family in families] if len(families) > 1 else []
     tuned, held_out = [r for r in rows if r.tuned_on], [r for r in rows if not r.tuned_on]

@@ -20,7 +20,9 @@ one moment of simulated time."""
 
 
 class ClosedLoop(ServerDriven):
-    """`n_clients` clients that start at time 0; each pauses for `think_s` between the end of a task and the next.
+    """`n_clients` clients that start at time 0, or one after another over `ramp_s`.
+
+    Each pauses for `think_s` between the end of a task and the next.
 
     Law (Lavenberg and Reiser, 1980, after Little): X = n_clients / (R + Z), with X tasks per second, R the mean
     duration of a task and Z the mean think time. The load follows the server: no task waits behind more than
@@ -31,6 +33,7 @@ class ClosedLoop(ServerDriven):
     kind: Literal["closed_loop"] = "closed_loop"
     n_clients: int = Field(ge=1, description="number of clients")
     n_tasks: int | None = Field(None, ge=1, description="tasks in all; null: until the horizon")
+    ramp_s: float = Field(0.0, ge=0, description="seconds over which the clients start, evenly; 0: all at once")
     think_s: Spread = Field(Spread(median=0.0), description="seconds between a task and the client's next one")
 
     @property
@@ -72,8 +75,11 @@ class ClosedLoopTraffic:
         self._begin, self._delay_s, self._until_s, self._on_finished = begin, delay_s, until_s, on_finished
         self._n_begun, self._first_id, self._priorities = 0, first_id, priorities or repeat(0)
         self._n_clients = min(loop.n_clients, loop.n_tasks or loop.n_clients)
-        for _ in range(self._n_clients):
-            self._next_task()
+        for i in range(self._n_clients):
+            if loop.ramp_s and i:
+                call_later(env, i * loop.ramp_s / self._n_clients, self._next_task)
+            else:
+                self._next_task()
 
     def task_ended(self, request: Request) -> None:
         """A client's task has ended, with any outcome: it sends the next one after `think_s`, or stops."""
