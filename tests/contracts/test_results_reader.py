@@ -15,6 +15,7 @@ import sim
 from sim.measured.readers.files import read_results, result_readers
 from sim.measured.readers.reader import Document
 from sim.schema import TraceError
+from tests.unit import test_result_readers as other
 
 VLLM = {
     "completed": 40, "max_concurrency": 4, "total_input_tokens": 20_000, "total_output_tokens": 4_000,
@@ -32,6 +33,12 @@ STAGE = {
     "rate_rps": 2, "n_requests": 40, "prompt_tokens": 500, "output_tokens": 100,
     "measured": {"ttft_mean_s": 0.05, "tpot_mean_s": 0.01},
 }  # fmt: skip
+INFERENCE_PERF_SUCCESSES = {
+    "count": 60,
+    "latency": {"request_latency": {"mean": 0.05 + 99 * 0.01}, "time_to_first_token": {"mean": 0.05}},
+    "throughput": {"output_tokens_per_sec": 195.0},
+    "prompt_len": {"mean": 500.0}, "output_len": {"mean": 100.0},
+}  # fmt: skip
 SAMPLES = {
     "Vllm": json.dumps(VLLM),
     "GuideLlm": json.dumps(GUIDELLM),
@@ -42,7 +49,27 @@ SAMPLES = {
     ),
     "StagedRuns": json.dumps({"experiments": [SERVER | {"id": "mine", "stages": [STAGE]}]}),
     "LoggedRuns": json.dumps(SERVER | {"id": "mine"}),
-}
+    "Sglang": json.dumps(other.SGLANG | {
+        "max_concurrency": 4, "total_input_tokens": 32_000, "total_output_tokens": 6_400, "mean_ttft_ms": 50.0,
+        "mean_tpot_ms": 10.0, "mean_e2e_latency_ms": 1040.0,
+    }),
+    "AiPerf": json.dumps(other.AIPERF | {
+        "time_to_first_token": {"unit": "ms", "avg": 50.0}, "inter_token_latency": {"unit": "ms", "avg": 10.0},
+        "output_sequence_length": {"unit": "tokens", "avg": 100},
+    }),
+    "GenAiPerfCsv": (
+        other.GENAI_CSV.replace("(ms),40.00", "(ms),50.00").replace("(ms),9.50", "(ms),10.00")
+        .replace("Length,200.00", "Length,100.00").replace('"1,500.00"', "500.00")
+    ),
+    "LlmPerf": json.dumps(other.LLMPERF | {
+        "results_ttft_s_mean": 0.05, "results_number_output_tokens_mean": 100.0,
+        "results_end_to_end_latency_s_mean": 0.05 + 99 * 0.01,
+    }),
+    "InferencePerf": json.dumps(other.INFERENCE_PERF | {"successes": INFERENCE_PERF_SUCCESSES}),
+    "InferenceMax": json.dumps(other.INFERENCE_MAX[0] | {
+        "mean_ttft": 0.05, "mean_tpot": 0.01, "mean_input_tokens": 500.0, "mean_output_tokens_actual": 100.0,
+    }),
+}  # fmt: skip
 ODD = [None, 3, "", "words", [], {}, {"benchmarks": 3}, {"mean_ttft": 3}]
 READERS = {type(reader).__name__: reader for reader in result_readers()}
 
@@ -65,8 +92,10 @@ def test_a_reader_does_not_recognise_odd_documents(name):
 
 @pytest.mark.parametrize("name", [name for name in READERS if name != "LoggedRuns"])  # a log is not one load
 def test_one_measurement_is_the_same_point_in_every_format(name, tmp_path):
-    (tmp_path / "r").write_text(SAMPLES[name])
-    ((point,), notes) = read_results([str(tmp_path / "r")]).all_points()
+    path = tmp_path / "mine-concurrency4" / "r"  # genai-perf's CSV leaves the number of clients to its folder's name
+    path.parent.mkdir()
+    path.write_text(SAMPLES[name])
+    ((point,), notes) = read_results([str(path)]).all_points()
     assert not notes
     assert (point.input_tokens, point.output_tokens) == (500, 100)
     assert point.measured.ttft_s == pytest.approx(0.05) and point.measured.tpot_s == pytest.approx(0.01)

@@ -25,7 +25,7 @@ from sim.measured.points import (
 from sim.measured.readers.reader import Document, Results, ResultsReader
 from sim.measured.readers.served_model import served_model
 
-_DISTINCTIVE = {"mean_e2e_latency_ms", "total_output_tokens_retokenized", "random_range_ratio", "accept_length"}
+DISTINCTIVE = {"mean_e2e_latency_ms", "total_output_tokens_retokenized", "random_range_ratio", "accept_length"}
 _UNUSED = ("dataset_name", "random_range_ratio", "sharegpt_output_len", "total_input_vision_tokens", "tag")
 _NO_DRAFT = (None, 0, 1, 1.0)  # tokens accepted in a step by a server that drafts none
 
@@ -37,7 +37,7 @@ class Sglang(ResultsReader):
 
     def recognises(self, document: Document) -> bool:
         content = document.content
-        return isinstance(content, dict) and "mean_ttft_ms" in content and bool(_DISTINCTIVE & content.keys())
+        return isinstance(content, dict) and "mean_ttft_ms" in content and bool(DISTINCTIVE & content.keys())
 
     def read(self, document: Document) -> Results:
         results, result = Results(), document.content

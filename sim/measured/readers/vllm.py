@@ -25,6 +25,7 @@ from sim.measured.points import (
     usable,
     whole,
 )  # fmt: skip
+from sim.measured.readers import sglang
 from sim.measured.readers.reader import Document, Results, ResultsReader
 from sim.measured.readers.served_model import served_model
 from sim.schema import TraceError
@@ -60,9 +61,10 @@ class Vllm(ResultsReader):
     format = "vLLM bench serve (mean_ttft_ms, completed, ...)"
 
     def recognises(self, document: Document) -> bool:
-        return isinstance(document.content, dict) and (
-            "mean_ttft_ms" in document.content or "ttfts" in document.content
-        )
+        content = document.content
+        if not isinstance(content, dict) or sglang.DISTINCTIVE & content.keys():
+            return False
+        return "mean_ttft_ms" in content or "ttfts" in content
 
     def read(self, document: Document) -> Results:
         results = Results()
