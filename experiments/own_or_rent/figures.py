@@ -29,10 +29,10 @@ PLANS = {  # name: the price list and what is changed in it; held ones are paid 
     "serverless": ("prices=runpod_serverless_flex",),
 }
 DRAWN = {
-    "owned": (0, (8, 6)),
-    "on demand": (1, (8, 4)),
+    "owned": (4, (10, 0)),
+    "on demand": (1, (-6, -6)),
     "by the month (article 003)": (2, (8, 8)),
-    "spot, never taken back": (1, (-4, -10)),
+    "spot, never taken back": (2, (-8, -8)),
     "serverless": (4, (0, 10)),
 }
 """The plans in the figure, and where the name of each stands."""
@@ -79,11 +79,11 @@ def draw_cost(axes: Axes, of_node: pd.Series, bills: dict[str, pd.DataFrame], pe
     node_speed = GPUS / GPUS_PER_REPLICA * peak_tokens_per_s
     paper = [usd_per_mtok(GPUS * node().usd_per_gpu_hour, node_speed, share) for share in shares]
     axes.plot(shares, paper, color=GREY, linestyle="--", linewidth=1.2)
-    name(axes, 0.9, paper[-1], "owned, on paper", GREY, (-8, -8))
+    name(axes, 0.8, paper[-4], "owned, on paper", GREY, (2, 8))
     axes.axhline(API_USD_PER_MTOK, color="#444444", linewidth=1)
     name(axes, 1, API_USD_PER_MTOK, r"API: \$0.88", "#444444", (-2, 3))
     axes.set(xscale="log", yscale="log", ylabel="USD per million tokens (log)")
-    axes.set_xlabel(f"tokens, of what the node could serve (log); {JUDGED}", size=9)
+    axes.set_xlabel(f"tokens, of what the node could serve (log); {JUDGED}", size=8.5)
     axes.set_xticks([0.02, 0.05, 0.1, 0.2, 0.5, 1], ["2 %", "5 %", "10 %", "20 %", "50 %", "100 %"])
     axes.set_yticks([0.1, 0.2, 0.5, 1, 2, 5, 10], ["0.1", "0.2", "0.5", "1", "2", "5", "10"])
     axes.minorticks_off()
@@ -94,9 +94,9 @@ def draw_duty(axes: Axes, of_node: pd.Series, played: pd.DataFrame) -> None:
     node_hours = GPUS * DAY_S / HOUR_S
     paid = played.assign(**{f"paid{end}": played[f"gpu_hours_paid{end}"] / node_hours for end in ("", CI_SUFFIX)
                             if f"gpu_hours_paid{end}" in played})  # fmt: skip
-    measured(axes, of_node, paid, "paid", PALETTE[0], "an elastic fleet, played", (len(paid) - 1, (4, 8)))
+    measured(axes, of_node, paid, "paid", PALETTE[0], "an elastic fleet, played", (len(paid) - 1, (-8, 6)))
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.2)
-    name(axes, 0.72, 0.72, "on paper: hours = tokens", GREY, (-6, 6))
+    name(axes, 0.72, 0.72, "on paper: hours = tokens", GREY, (8, -6))
     for plan, words in PLANS.items():
         if plan in METERED and (duty := own_from(words).value):
             limit(axes, duty, f"owning wins above, against {plan}: {duty:.0%}", 0.99, offset=(-1, 3))
