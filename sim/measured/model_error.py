@@ -19,6 +19,7 @@ from sim.hardware.model import Model
 
 ERRORS = Path(__file__).with_name("model_errors.csv")
 METRICS = ("throughput", "ttft", "itl")
+_WORDS = {"throughput": "throughput", "ttft": "TTFT", "itl": "ITL"}
 
 _CHIPS = (
     ("a100", "a10g"), ("h100", "h200"), ("b200", "b300", "gb200", "gb300", "rtx_pro_6000"), ("l40s", "l4", "rtx_4090"),
@@ -74,14 +75,14 @@ class ModelError(NamedTuple):
 
     def lines(self) -> list[str]:
         """For a reader: what the card rests on, and the errors."""
-        errors = ", ".join(f"{name} {error:.1%}" for name, (error, _) in self.errors.items())
+        errors = ", ".join(f"{_WORDS[name]} {error:.1%}" for name, (error, _) in self.errors.items())
         families = "; ".join(dict.fromkeys(str(family) for _, family in self.errors.values()))
         elsewhere = any(family.gpu != self.gpu for _, family in self.errors.values())
-        at_least = "at least, measured elsewhere: " if elsewhere else ""
-        return [
-            f"{self.gpu}: constants {_BASIS_IN_WORDS[self.basis]}",
-            f"model error, beside the chance that ± is about: {at_least}{errors} ({families})",
-        ]
+        lines = [f"{self.gpu}: constants {_BASIS_IN_WORDS[self.basis]}"]
+        if errors:
+            at_least = "at least " if elsewhere else ""
+            lines.append(f"{self.gpu}: model error, beside ±, which is about chance: {at_least}{errors} ({families})")
+        return lines
 
 
 def model_error(gpu: Gpu, model: Model, engine: Engine) -> ModelError:

@@ -62,7 +62,7 @@ def test_a_figure_that_was_not_measured_there_is_taken_from_elsewhere_and_that_i
     measured(family("l40s", error=0.05, throughput=None), family("rtx_4090", error=0.2))
     found = model_error(gpu_named("l40s"), DENSE, Engine())
     assert found.errors["throughput"][0] == 0.2 and found.errors["itl"][0] == pytest.approx(0.15)
-    assert "measured elsewhere" in found.lines()[1] and "rtx_4090" in found.lines()[1]
+    assert ": at least throughput 20.0%" in found.lines()[1] and "rtx_4090" in found.lines()[1]
 
 
 def test_a_borrowed_card_gets_the_largest_error_of_those_that_set_nothing(measured):
