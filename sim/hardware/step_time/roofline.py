@@ -181,8 +181,9 @@ class Roofline:
         flop_s, read_s = self._gemm
         expert_flop_s, expert_read_s = self._experts
         dense = self._join(flop_s * n, read_s)
-        experts = self._join(expert_flop_s * n, expert_read_s * self._model.expected_distinct_experts(n))
-        total = self._fixed_s + dense + experts + self._token_s * n
+        total = self._fixed_s + dense + self._token_s * n
+        if expert_read_s:
+            total += self._join(expert_flop_s * n, expert_read_s * self._model.expected_distinct_experts(n))
         if n >= self._one_shot_tokens:
             total += self._two_shot_s
         self._tokens_s_by_n[n] = total
