@@ -141,7 +141,7 @@ def played(play: Play) -> pd.DataFrame:
 def answer(play: Play, folder: Path) -> None:
     """Play the frontier and the one server, draw, and print both tables."""
     rows = played(play)
-    axes = {"engine.max_num_seqs": [1, 8], START: list(STARTS)}
+    axes = {"engine.max_num_seqs": [1, 8], START: play.some(STARTS)}
     single = play(*ONE_SERVER, part="one_server", axes=axes).frame.copy()
     lengths_s = list(dict.fromkeys(rows[BURST].astype(float)))
     titles = [FINDINGS[int(length_s)] for length_s in lengths_s]
