@@ -97,7 +97,7 @@ def test_segments_lie_within_the_prompt_and_only_the_shared_stream_is_shared(tas
 
 
 def test_the_mean_number_of_calls_is_as_stated(tasks):
-    n = 20_000  # tasks: of a mixture, few tasks may make most of the calls
+    n = 20_000 if tasks.mean_calls_per_task < 20 else 4_000  # of a mixture, few tasks may make most of the calls
     means = [len(drawn.input_tokens) / n for drawn in (draw(tasks, seed, n) for seed in range(8))]
     assert_agrees(means, tasks.mean_calls_per_task, within=0.1)
     assert_disagrees(means, 1.2 * tasks.mean_calls_per_task, within=0.1)
