@@ -78,23 +78,17 @@ def test_a_how_to_adds_files_and_changes_none():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("page", HOW_TO, ids=lambda page: page.stem)
-def test_the_commands_of_a_how_to_can_be_typed(page, clone):
-    assert commands(page), "a how-to shows how to use what it adds"
-    for words in commands(page):
+@pytest.mark.timeout(600)
+def test_what_the_how_tos_add_can_be_typed_passes_its_tests_and_keeps_the_contracts(clone):
+    assert all(commands(page) for page in HOW_TO), "a how-to shows how to use what it adds"
+    for words in (words for page in HOW_TO for words in commands(page)):
         run(words, clone, clone)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_what_the_how_tos_add_passes_their_tests_and_keeps_the_contracts(clone):
     own = {page.stem: [block.file for block in files(page) if block.file.startswith("tests/")] for page in HOW_TO}
     assert all(own.values()), "every how-to shows a test"
-    added = [block for page in HOW_TO for block in files(page)]
-    kinds = [found[1] for block in added if (found := re.search(r"^kind: (\w+)", block.text, re.MULTILINE))]
     quick = ["python", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not slow"]
     run([*quick, *(file for tests in own.values() for file in tests)], clone, clone)
+    added = [block for page in HOW_TO for block in files(page)]
+    kinds = [found[1] for block in added if (found := re.search(r"^kind: (\w+)", block.text, re.MULTILINE))]
     asked_of = " or ".join([*kinds, "kind"])
     asked = run([*quick, "-rp", "tests/contracts", "tests/test_house.py", "-k", asked_of], clone, clone)
     passed = [line for line in asked.splitlines() if line.startswith("PASSED")]
