@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from pydantic import Field
 
@@ -41,3 +43,29 @@ class Slo(Config):
             in_time &= requests["outcome"] == Outcome.FINISHED
             ok = np.where(requests["priority"] >= self.deadline_from_priority, in_time, ok)
         return ok
+
+    def factors(self, requests: dict[str, np.ndarray]) -> np.ndarray:
+        """The factor on all time limits at which each request would just attain the SLO, float64[n].
+
+        Infinite for a request that did not finish: no limit is long enough for it.
+        """
+        arrived_s, first_s, finished_s = (requests[key] for key in ("arrived_s", "first_token_s", "finished_s"))
+        found = (first_s - arrived_s) / self.ttft_s
+        if self.tpot_s is not None:
+            n_gaps = requests["output_tokens"] - 1
+            found = np.fmax(found, (finished_s - first_s) / (self.tpot_s * np.where(n_gaps > 0, n_gaps, np.inf)))
+        if self.e2e_s is not None:
+            found = np.fmax(found, (finished_s - arrived_s) / self.e2e_s)
+        if self.deadline_from_priority is not None:
+            late = (finished_s - arrived_s) / self.deadline_s
+            found = np.where(requests["priority"] >= self.deadline_from_priority, late, found)
+        return np.where(requests["outcome"] == Outcome.FINISHED, found, np.inf)
+
+    def factor(self, requests: dict[str, np.ndarray], calls: int) -> float:
+        """The factor on all time limits at which `attainment_fraction` of all `calls` would attain the SLO.
+
+        `calls` counts those that were never sent, too; infinite if too few finished.
+        """
+        needed = math.ceil(self.attainment_fraction * calls * (1 - 1e-9))
+        factors = np.sort(self.factors(requests))
+        return float(factors[needed - 1]) if 0 < needed <= len(factors) else math.inf

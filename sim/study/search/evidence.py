@@ -1,0 +1,160 @@
+"""What is known of each candidate: its replications so far, the judgement of its SLO, and its cost beside another's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from sim.report.attainment import Judgement, Verdict, judge, judge_at_look, look_sizes
+from sim.report.estimators import Interval, mean, paired_difference, paired_ratio_difference
+
+Candidate = Hashable
+_TRIED_FIRST = 2
+"""Replications that show whether there is any chance in a scenario: a replayed log may have none."""
+_COMPARED_AFTER = 3
+"""Pairs of replications from which on a candidate is left out as dearer than the best one found."""
+_SURE = 0.99
+"""Confidence at which a candidate is left out, or a family is held not to be monotone, before the end."""
+
+
+class Sample(NamedTuple):
+    """One replication of a candidate."""
+
+    usd: float
+    """US dollars a month of 730 h."""
+    attained: int
+    calls: int
+    slo_factor: float = math.nan
+    """The factor on all time limits of the SLO at which this replication would just have met it."""
+    fingerprint: float = math.nan
+    """A figure that two replications share only if they are the same run, such as the mean moment at which a request
+    ends. A latency is none: where nothing queues, other traffic has the same."""
+    usage: Mapping[str, Any] | None = None
+    """What was used, for other prices (`Usage.to_json`)."""
+
+
+class World(Protocol):
+    """Whatever plays candidates. Replication i of every candidate has the same traffic (common random numbers)."""
+
+    def play(self, wanted: Sequence[tuple[Candidate, int]]) -> Sequence[Sample]:
+        """The sample of each (candidate, replication)."""
+
+
+class Evidence:
+    """Plays replications of candidates when they are asked for, and judges from them."""
+
+    def __init__(self, world: World, target: float, most: int):
+        """`target` is the SLO's attainment; `most` replications of one candidate are played."""
+        self.world, self.target, self.most = world, target, most
+        self.samples: dict[Candidate, list[Sample]] = {}
+        self._looks = look_sizes(most)
+        self._without_chance: set[Candidate] = set()
+        self._judged: dict[Candidate, Judgement] = {}
+
+    @property
+    def n_played(self) -> int:
+        """Simulations so far: replications of all candidates."""
+        return sum(map(len, self.samples.values()))
+
+    def reach(self, sizes: Mapping[Candidate, int]) -> None:
+        """Have at least so many replications of each candidate; one where they all would be the same."""
+        wanted = [
+            (candidate, number)
+            for candidate, size in sizes.items()
+            if not self.repeats(candidate)
+            for number in range(len(self.samples.get(candidate, ())), size)
+        ]
+        for (candidate, _), sample in zip(wanted, self.world.play(wanted), strict=True):
+            self.samples.setdefault(candidate, []).append(sample)
+        for candidate in {candidate for candidate, _ in wanted}:
+            found = self.samples[candidate]
+            if len(found) > 1 and all(same_run(found[0], other) for other in found[1:]):
+                self._without_chance.add(candidate)
+
+    def repeats(self, candidate: Candidate) -> bool:
+        """Whether every replication of the candidate is the same run, as of a log replayed on a fleet of its own."""
+        return candidate in self._without_chance
+
+    def assume_repeats(self, candidate: Candidate) -> None:
+        """Play the candidate once only: the larger fleet of its family has no chance in it either."""
+        self._without_chance.add(candidate)
+        if candidate not in self.samples:
+            self.samples[candidate] = list(self.world.play([(candidate, 0)]))
+
+    def settle(self, candidate: Candidate) -> Judgement:
+        """Add replications until the sequential test resolves the SLO, or to the most allowed (NOT_RESOLVED then).
+
+        A candidate without chance is judged by its one run (NOT_TESTED).
+        """
+        if candidate in self._judged:
+            return self._judged[candidate]
+        self.reach({candidate: min(_TRIED_FIRST, self.most)})
+        judgement = None
+        for size in self._looks:
+            if self.repeats(candidate):
+                break
+            self.reach({candidate: size})
+            attained, calls = self._calls(candidate, size)
+            judgement = judge_at_look(attained, calls, self.target, self._looks)
+            if judgement.verdict is not Verdict.NOT_RESOLVED:
+                break
+        if self.repeats(candidate) or judgement is None:
+            judgement = judge(*self._calls(candidate, 1), self.target)
+        self._judged[candidate] = judgement
+        return judgement
+
+    def judged(self) -> dict[Candidate, Judgement]:
+        """Every judgement so far."""
+        return dict(self._judged)
+
+    def cost(self, candidate: Candidate) -> Interval:
+        """US dollars a month, over the replications played."""
+        return mean([sample.usd for sample in self.samples[candidate]][: 1 if self.repeats(candidate) else None])
+
+    def cost_difference(self, a: Candidate, b: Candidate, confidence: float = 0.95) -> Interval:
+        """Cost of a - cost of b in US dollars a month, over the replications that both have, paired."""
+        first, second = self._paired(a, b)
+        pairs = [sample.usd for sample in first], [sample.usd for sample in second]
+        return paired_difference(*pairs, confidence).difference
+
+    def is_dearer(self, a: Candidate, b: Candidate) -> bool:
+        """Whether a is shown to cost more than b; where neither has any chance in it, their costs settle it."""
+        if self.repeats(a) and self.repeats(b):
+            return self.samples[a][0].usd > self.samples[b][0].usd
+        difference = self.cost_difference(a, b, _SURE)
+        return difference.replications >= _COMPARED_AFTER and difference.low is not None and difference.low > 0
+
+    def tried(self, candidate: Candidate) -> Candidate:
+        """The candidate, with the replications that `is_dearer` needs."""
+        self.reach({candidate: min(_TRIED_FIRST, self.most)})
+        self.reach({candidate: min(_COMPARED_AFTER, self.most)})
+        return candidate
+
+    def attains_less(self, a: Candidate, b: Candidate) -> bool:
+        """Whether a is shown to attain the SLO less often than b."""
+        if self.repeats(a) and self.repeats(b):
+            one, other = self.samples[a][0], self.samples[b][0]
+            return one.attained * other.calls < other.attained * one.calls
+        first, second = (([s.attained for s in side], [s.calls for s in side]) for side in self._paired(a, b))
+        difference = paired_ratio_difference(first, second, _SURE).difference
+        return difference.replications >= _COMPARED_AFTER and difference.high is not None and difference.high < 0
+
+    def _paired(self, a: Candidate, b: Candidate) -> tuple[list[Sample], list[Sample]]:
+        """The replications of both. One without chance stands for as many as the other has."""
+        first, second = self.samples[a], self.samples[b]
+        if self.repeats(a):
+            first = first[:1] * len(second)
+        if self.repeats(b):
+            second = second[:1] * len(first)
+        n = min(len(first), len(second))
+        return first[:n], second[:n]
+
+    def _calls(self, candidate: Candidate, size: int) -> tuple[list[int], list[int]]:
+        found = self.samples[candidate][:size]
+        return [sample.attained for sample in found], [sample.calls for sample in found]
+
+
+def same_run(a: Sample, b: Sample) -> bool:
+    """Whether two replications are the same run, by their cost, calls and fingerprint."""
+    return (a.usd, a.attained, a.calls, a.fingerprint) == (b.usd, b.attained, b.calls, b.fingerprint)

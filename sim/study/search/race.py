@@ -1,0 +1,150 @@
+"""The race: the best of each family compared by paired differences, finalists played again on fresh seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.report.attainment import Judgement, Verdict, judge
+from sim.report.estimators import Interval
+from sim.study.search.evidence import Candidate, Evidence, Sample, World
+from sim.study.search.family import Came, Family, Searched, search_family, unresolved
+
+FINALISTS = 3
+FRESH_REPLICATIONS = 20
+_DRAWS = 4_000
+
+
+@dataclass(frozen=True)
+class Final:
+    """A finalist on fresh seeds, of which the search knew nothing."""
+
+    candidate: Candidate
+    cost: Interval
+    """US dollars a month."""
+    judgement: Judgement
+    search_cost: Interval
+    """The cost in the replications that it was chosen by."""
+    samples: tuple[Sample, ...]
+    repeats: bool
+    """Every replication is the same run: its cost has no interval."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a search found. `finals` are in order of their cost, those that missed the SLO on fresh seeds left out."""
+
+    finals: tuple[Final, ...]
+    searched: tuple[Searched, ...]
+    open: tuple[Candidate, ...]
+    """Candidates of which it is not resolved whether they meet the SLO."""
+    difference: Interval | None
+    """US dollars a month that the runner-up costs more than the winner, paired, on fresh seeds; None without one."""
+    probability_best: float | None
+    """That the winner is the cheapest of the finalists; None with nothing to compare, or without chance."""
+    n_played: int
+    """Simulations of the search and of the finalists."""
+
+    @property
+    def winner(self) -> Final | None:
+        return self.finals[0] if self.finals else None
+
+    @property
+    def runner_up(self) -> Final | None:
+        return self.finals[1] if len(self.finals) > 1 else None
+
+
+def search(
+    families: Sequence[Family],
+    evidence: Evidence,
+    fresh: World,
+    on_family: Callable[[int, str], None] = lambda _number, _name: None,
+) -> Answer:
+    """Search every family in turn, race their best, and play the finalists on fresh seeds (`fresh`).
+
+    A family that is alone with a size that meets the SLO is compared with its next larger size. `on_family(i, name)` is
+    called as the i-th family begins.
+    """
+    found: list[Searched] = []
+    best: Candidate | None = None
+    for number, family in enumerate(families):
+        on_family(number, family.name)
+        result = search_family(family, evidence, best)
+        found.append(result)
+        if result.best is not None and (best is None or _mean(evidence, result.best) < _mean(evidence, best)):
+            best = result.best
+    feasible = [result.best for result in found if result.came is Came.MEETS and result.best is not None]
+    if len(feasible) == 1:
+        feasible += _next_size(found, feasible[0])
+        evidence.reach(dict.fromkeys(feasible, len(evidence.samples[feasible[0]])))
+    return finish(found, race(feasible, evidence), evidence, fresh)
+
+
+def _next_size(found: Sequence[Searched], candidate: Candidate) -> list[Candidate]:
+    ladder = next(result.family.ladder for result in found if result.best == candidate)
+    return list(ladder[ladder.index(candidate) + 1 :][:1])
+
+
+def race(candidates: Sequence[Candidate], evidence: Evidence, keep: int = FINALISTS) -> list[Candidate]:
+    """At most `keep` of the candidates, the cheapest first, by successive halving.
+
+    Each round doubles the replications; out go those that paired differences show to cost more than the cheapest, and
+    while too many are left, the dearer half. Source: Jamieson and Talwalkar, Non-stochastic best arm identification and
+    hyperparameter optimization, 2016.
+    """
+    left = sorted(dict.fromkeys(candidates), key=lambda c: _mean(evidence, c))
+    size = max([len(evidence.samples[c]) for c in left], default=0)
+    while left:
+        evidence.reach(dict.fromkeys(left, size))
+        left.sort(key=lambda c: _mean(evidence, c))
+        if len(left) <= keep:
+            break
+        close = [c for c in left if c == left[0] or not evidence.is_dearer(c, left[0])]
+        left = left[: max(keep, min(len(close), (len(left) + 1) // 2))]
+        size = min(2 * size, evidence.most)
+    return left
+
+
+def finish(found: Sequence[Searched], finalists: Sequence[Candidate], evidence: Evidence, fresh: World) -> Answer:
+    """Play the finalists on fresh seeds and say which is the cheapest, by how much, and how sure that is."""
+    again = Evidence(fresh, evidence.target, FRESH_REPLICATIONS)
+    again.reach({c: 2 for c in finalists})
+    again.reach({c: FRESH_REPLICATIONS for c in finalists})
+    finals = []
+    for candidate in finalists:
+        samples = again.samples[candidate][: 1 if again.repeats(candidate) else None]
+        judgement = judge([s.attained for s in samples], [s.calls for s in samples], evidence.target)
+        finals.append(
+            Final(candidate, again.cost(candidate), judgement, evidence.cost(candidate), tuple(samples),
+                  again.repeats(candidate))
+        )  # fmt: skip
+    stay = sorted((f for f in finals if not _missed(f)), key=lambda f: f.cost.mean or 0.0)
+    difference = again.cost_difference(stay[1].candidate, stay[0].candidate) if len(stay) > 1 else None
+    n_played = evidence.n_played + again.n_played
+    return Answer(tuple(stay), tuple(found), tuple(unresolved(evidence)), difference, probability_best(stay), n_played)
+
+
+def _missed(final: Final) -> bool:
+    return final.judgement.verdict is Verdict.MISSES or (final.repeats and not final.judgement.reached)
+
+
+def probability_best(finals: Sequence[Final], draws: int = _DRAWS) -> float | None:
+    """The share of bootstrap resamples of the (paired) replications in which the first has the lowest mean cost.
+
+    None for fewer than two finalists, or where no replication differs from the next. Source: Efron and Tibshirani, An
+    introduction to the bootstrap, 1993; replications are drawn for all finalists together, so that pairs stay pairs.
+    """
+    if len(finals) < 2 or all(final.repeats for final in finals):
+        return None
+    n = max(len(final.samples) for final in finals)
+    costs = np.array([[s.usd for s in (f.samples * n if f.repeats else f.samples)][:n] for f in finals])
+    drawn = np.random.default_rng(0).integers(0, n, (draws, n))
+    means = costs[:, drawn].mean(axis=2)
+    n_first = int((means[0] <= means.min(axis=0)).sum())
+    return (n_first + 0.5) / (draws + 1)  # so that a finite number of draws never says certain
+
+
+def _mean(evidence: Evidence, candidate: Candidate) -> float:
+    return evidence.cost(candidate).mean or 0.0
