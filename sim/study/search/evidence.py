@@ -12,6 +12,8 @@ from sim.report.estimators import Interval, mean, paired_difference, paired_rati
 Candidate = Hashable
 _TRIED_FIRST = 2
 """Replications that show whether there is any chance in a scenario: a replayed log may have none."""
+_EARLY_LOOKS = (3, 5)
+"""Replications after which a candidate that misses its SLO by far is played no further."""
 _COMPARED_AFTER = 3
 """Pairs of replications from which on a candidate is left out as dearer than the best one found."""
 _SURE = 0.99
@@ -89,9 +91,8 @@ class Evidence:
         """
         if candidate in self._judged:
             return self._judged[candidate]
-        self.reach({candidate: min(_TRIED_FIRST, self.most)})
-        judgement = None
-        for size in self._looks:
+        judgement = None if len(self._looks) == 1 else self._misses_early(candidate)
+        for size in self._looks if judgement is None else ():
             if self.repeats(candidate):
                 break
             self.reach({candidate: size})
@@ -103,6 +104,22 @@ class Evidence:
             judgement = judge(*self._calls(candidate, 1), self.target)
         self._judged[candidate] = judgement
         return judgement
+
+    def _misses_early(self, candidate: Candidate) -> Judgement | None:
+        """That the candidate misses the SLO, if so few replications show it; None if they do not.
+
+        The bet that `judge` asks for may be looked at after every replication without erring more often (Ville's
+        inequality), so these looks take nothing from the sequential test.
+        """
+        self.reach({candidate: min(_TRIED_FIRST, self.most)})
+        for size in _EARLY_LOOKS:
+            if size >= self._looks[0] or self.repeats(candidate):
+                break
+            self.reach({candidate: size})
+            judgement = judge(*self._calls(candidate, size), self.target, _SURE)
+            if judgement.verdict is Verdict.MISSES and not self.repeats(candidate):
+                return judgement
+        return None
 
     def judged(self) -> dict[Candidate, Judgement]:
         """Every judgement so far."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
@@ -20,6 +20,16 @@ class Family:
     name: str
     ladder: tuple[Candidate, ...]
     cost_rises: bool = False
+    floors_usd: tuple[float, ...] = ()
+    """US dollars a month below which no size can cost, known before anything is played; (): nothing is known."""
+
+    def below(self, usd: float) -> Family:
+        """The sizes that may cost less than this."""
+        if not self.floors_usd:
+            return self
+        kept = [number for number, floor_usd in enumerate(self.floors_usd) if floor_usd < usd]
+        ladder = tuple(self.ladder[number] for number in kept)
+        return replace(self, ladder=ladder, floors_usd=tuple(self.floors_usd[number] for number in kept))
 
 
 class Came(StrEnum):
@@ -27,6 +37,7 @@ class Came(StrEnum):
 
     MEETS = "meets the SLO"
     SHORT = "does not meet the SLO at any size"
+    BOUND = "costs more than the best one on paper: not played"
     DEARER = "costs more than the best one before it meets the SLO"
 
 
@@ -92,7 +103,8 @@ class _Rung:
         if self.evidence.repeats(self.family.ladder[-1]):
             self.evidence.assume_repeats(candidate)
         evidence = self.evidence
-        if self.family.cost_rises and self._best is not None and evidence.is_dearer(
+        no_larger_may_cost_less = self.family.cost_rises or len(self.family.ladder) == 1
+        if no_larger_may_cost_less and self._best is not None and evidence.is_dearer(
             evidence.tried(candidate), self._best
         ):  # fmt: skip
             return _State.DEARER

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.composition import Composition
 from sim.ledger.audit import audit
 from sim.ledger.bill import bill, money
 from sim.ledger.usage import Usage, of_window
@@ -51,15 +52,15 @@ def play_one(config: Mapping[str, Any], replication: int) -> Sample:
 
 
 class Lab:
-    """Plays candidates, each the words that are added to a base scenario. What is in its folder is not played again.
+    """Plays candidates, each the words that are added to a composition. What is in its folder is not played again.
 
     `fresh` shifts the seed by one: for replications of which the search knows nothing.
     """
 
-    def __init__(self, base: Scenario, folder: Path, n_jobs: int = -1, fresh: bool = False):
+    def __init__(self, base: Composition, folder: Path, n_jobs: int = -1, fresh: bool = False):
         require_writable(folder)
         self.base, self.folder, self.n_jobs = base, folder, n_jobs
-        self.seed = base.seed + (1 if fresh else 0)
+        self.seed = int(base.config["seed"]) + (1 if fresh else 0)
         self._configs: dict[Candidate, dict[str, Any]] = {}
         self.n_new = 0
         """Simulations played now, the others were in the folder."""
@@ -68,7 +69,7 @@ class Lab:
         """The composed configuration of a candidate. Raises ConfigError for words that mean nothing together."""
         if words not in self._configs:
             assert isinstance(words, tuple)
-            composition = self.base.composition.changed(words, {})
+            composition = self.base.changed(words, {})
             self._configs[words] = dict(composition.config) | {"replications": 1, "seed": self.seed}
         return self._configs[words]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sim.composition import Composition
 from sim.errors import REFUSABLE, one_line
 from sim.scenarios import Scenario
 from sim.schema import ConfigError
@@ -64,7 +65,7 @@ class Plan:
         """The command line that plays the winner on the fresh seeds."""
         winner = self.answer.winner
         assert winner is not None and isinstance(winner.candidate, tuple)
-        return command(self.base, winner.candidate, 1 if winner.repeats else FRESH_REPLICATIONS)
+        return command(self.base.composition, winner.candidate, 1 if winner.repeats else FRESH_REPLICATIONS)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -79,9 +80,9 @@ class Plan:
         }
 
 
-def command(base: Scenario, words: Words, replications: int) -> str:
+def command(base: Composition, words: Words, replications: int) -> str:
     """The command line that plays a candidate on the fresh seeds."""
-    changed = base.composition.changed([*words, f"seed={base.seed + 1}", f"replications={replications}"], {})
+    changed = base.changed([*words, f"seed={int(base.config['seed']) + 1}", f"replications={replications}"], {})
     return " ".join(["llm-traffic-sim run", *changed.words.values()])
 
 
@@ -151,7 +152,7 @@ def plan(
     if most < 1:
         raise ConfigError(f"--most = {most}: must be >= 1")
     own = folder / digest(base.composition.config)
-    lab, fresh = Lab(base, own, n_jobs), Lab(base, own, n_jobs, fresh=True)
+    lab, fresh = (Lab(base.composition, own, n_jobs, is_fresh) for is_fresh in (False, True))
     families, left_out = families_of(axes(over), lab)
     evidence = Evidence(lab, base.slo.attainment_fraction, most)
     progress = Progress(len(families), lambda: evidence.n_played)

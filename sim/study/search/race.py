@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def search(
     best: Candidate | None = None
     for number, family in enumerate(families):
         on_family(number, family.name)
-        result = search_family(family, evidence, best)
+        result = _searched(family, evidence, best)
         found.append(result)
         if result.best is not None and (best is None or _mean(evidence, result.best) < _mean(evidence, best)):
             best = result.best
@@ -80,6 +81,17 @@ def search(
         feasible += _next_size(found, feasible[0])
         evidence.reach(dict.fromkeys(feasible, len(evidence.samples[feasible[0]])))
     return finish(found, race(feasible, evidence), evidence, fresh)
+
+
+def _searched(family: Family, evidence: Evidence, best: Candidate | None) -> Searched:
+    """The search of the sizes of a family that may cost less than the best one found."""
+    affordable = family.below(math.inf if best is None else _mean(evidence, best))
+    if not affordable.ladder:
+        return Searched(family, Came.BOUND)
+    result = search_family(affordable, evidence, best)
+    is_cut = len(affordable.ladder) < len(family.ladder)
+    came = Came.DEARER if is_cut and result.came is Came.SHORT else result.came
+    return replace(result, family=family, came=came)
 
 
 def _next_size(found: Sequence[Searched], candidate: Candidate) -> list[Candidate]:

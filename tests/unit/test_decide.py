@@ -1,0 +1,150 @@
+"""`decide` goes from a log to a fleet: what it looks at, what it rules out on paper, and what would turn the answer."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+
+import sim
+from sim.ledger.prices import Prices
+from sim.study.search import lab as labs
+from sim.study.search.decide import Decision, decide, question
+from sim.study.search.evidence import Evidence
+from sim.study.search.flip import flips
+from sim.study.search.lab import Lab
+from sim.study.search.portfolio import portfolio
+from sim.workload.logs.sample_log import write_sample_log
+
+WORDS = ["gpu=l4", "engine.tensor_parallel=1", "engine.weight_dtype=fp8", "prices=market_2026"]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory) -> Decision:
+    folder = tmp_path_factory.mktemp("decide")
+    write_sample_log(str(folder / "my.csv"), 100, 1)
+    words = [*WORDS, f"output.dir={folder}", "today.usd_per_month=5000"]
+    return decide(question(str(folder / "my.csv"), words), n_jobs=1, most=10)
+
+
+def test_every_way_to_run_the_card_is_looked_at_and_the_answer_is_one_of_them(found):
+    names = {family.name for family in found.portfolio.families}
+    assert names == {
+        "API alone", "always on, l4", "warm floor, l4", "overflow to the API, l4",
+        next(name for name in names if name.startswith("scale to zero")),
+    }  # fmt: skip
+    assert found.feasible and found.answer.winner.candidate in found.portfolio.names
+    assert all(final.judgement.reached for final in found.answer.finals)
+
+
+def test_no_fleet_costs_less_than_it_can_on_paper(found):
+    floors = {
+        w: f for family in found.portfolio.families for w, f in zip(family.ladder, family.floors_usd, strict=True)
+    }
+    played = {words: found.evidence.cost(words).mean for words in found.evidence.samples}
+    assert len(played) >= 4
+    meeting = [w for w, judgement in found.evidence.judged().items() if judgement.reached]
+    assert meeting and all(floors[words] <= played[words] * (1 + 1e-9) for words in meeting)
+
+
+def test_what_was_ruled_out_on_paper_could_not_have_won(found):
+    winner_usd = found.answer.winner.search_cost.mean
+    out = [s.family for s in found.answer.searched if str(s.came).endswith("not played")]
+    assert all(min(family.floors_usd) >= winner_usd for family in out)
+    assert not {words for family in out for words in family.ladder} & set(found.evidence.samples)
+
+
+def test_at_the_price_where_it_flips_both_cost_the_same_and_beyond_it_the_other_wins(found):
+    winner, second = (found._billed(final) for final in found.answer.finals[:2])
+    turning = [flip for flip in flips(winner, second) if flip.change is not None]
+    assert turning and turning == sorted(turning, key=lambda flip: abs(flip.change))
+    for flip in turning[:2]:
+        path = flip.key.split(".")[1:]
+
+        def lead_at(usd, path=path):
+            costs = []
+            for side in (winner, second):
+                prices = Prices.model_validate(json.loads(json.dumps(side.prices))).model_dump()
+                tree = prices
+                for key in path[:-1]:
+                    tree = tree[key]
+                tree[path[-1]] = usd
+                costs.append(side.usd(prices))
+            return costs[1] - costs[0]
+
+        assert lead_at(flip.usd) > 0 and abs(lead_at(flip.flips_at_usd)) < 1e-6 * lead_at(flip.usd) + 1e-6
+        beyond = flip.flips_at_usd + 0.05 * (flip.flips_at_usd - flip.usd)
+        assert lead_at(beyond) < 0 < lead_at(flip.flips_at_usd - 0.05 * (flip.flips_at_usd - flip.usd))
+
+
+def test_the_commands_reproduce_the_numbers(found):
+    words = shlex.split(found.commands[0])[2:]
+    final = found.answer.winner
+    one = sim.simulate(sim.scenario(*words))
+    assert one.summary["usd_per_month"] == pytest.approx(final.samples[0].usd, rel=1e-12)
+    assert one.summary["slo_attainment_fraction"] * final.samples[0].calls == pytest.approx(final.samples[0].attained)
+
+
+def test_text_and_json_say_the_same_within_eighty_columns(found):
+    lines, data = str(found).splitlines(), json.loads((found.folder / "decision.json").read_text())
+    prose = [line for line in lines if str(found.folder) not in line and "arrivals.path" not in line]
+    assert max(map(len, prose)) <= 80
+    assert " ".join(" ".join(lines).split()).startswith(" ".join(data["sentence"].split()))
+    assert data["saves_usd_per_month"] == pytest.approx(5000 - data["winner"]["usd_per_month"]["mean"])
+    assert any(line.startswith("traffic: less than two whole days") for line in data["rests_on"])
+
+
+def test_the_same_question_plays_nothing_again(found, monkeypatch):
+    monkeypatch.setattr(labs, "play_one", lambda *_: pytest.fail("was played before"))
+    again = decide(found.question, n_jobs=1, most=10)
+    assert again.as_dict() == found.as_dict()
+
+
+def test_nothing_in_time_is_code_four_and_names_what_would_give(play, tmp_path):
+    write_sample_log(str(tmp_path / "my.csv"), 40, 1)
+    said = play("decide", "my.csv", *WORDS, "slo.ttft_s=0.001", "--jobs", "1")
+    assert said.code == 4 and "Nothing that was looked at serves llama_3_1_8b" in said.out
+    assert "all time limits x " in said.out
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["absent.csv"], "error: absent.csv: cannot be read"),
+        (["my.csv", "today.usd_per_month=much"], "error: today.usd_per_month=much: must be a number of US dollars"),
+        (["my.csv", "gpu=l4,l40s"], "error: gpu=l4,l40s: must be key=value, with one value"),
+        (["my.csv", "gpu=l4", "model=llama_3_1_405b", "prices.api.models={}"], "error: "),
+    ],
+)
+def test_bad_input_is_one_line(play, tmp_path, words, line):
+    write_sample_log(str(tmp_path / "my.csv"), 20, 1)
+    said = play("decide", *words, "--jobs", "1")
+    assert said.code == 2 and said.err.splitlines()[-1].startswith(line), said.err
+
+
+def a_log_of_days(path, n_days):
+    """Office hours of a hundred requests, a few at night."""
+    rng, rows = np.random.default_rng(1), []
+    for day in range(n_days):
+        for hour in range(24):
+            moments_s = np.sort(rng.random(60 if 8 <= hour < 18 else 6)) * 3600
+            begins = datetime(2025, 1, 6) + timedelta(days=day, hours=hour)
+            rows += [f"{begins + timedelta(seconds=float(s)):%Y-%m-%d %H:%M:%S.%f},200,20" for s in moments_s]
+    path.write_text("\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *rows]) + "\n")
+
+
+def test_a_log_of_days_is_drawn_anew_and_may_be_served_by_timetable(tmp_path):
+    a_log_of_days(tmp_path / "days.csv", 3)
+    asked = question(str(tmp_path / "days.csv"), [*WORDS, f"output.dir={tmp_path}"])
+    assert asked.n_days == 3 and "arrivals.bootstrap=days" in asked.base.words.values()
+    lab = Lab(asked.base, tmp_path, n_jobs=1)
+    families = {family.name: family for family in portfolio(lab, asked.card, asked.load).families}
+    first = families["timetable, l4"].ladder[0]
+    evidence = Evidence(lab, 0.9, 3)
+    evidence.reach({first: 2})
+    assert not evidence.repeats(first)
+    (period,) = lab.scenario(first).scaling.periods
+    assert (period.start, period.end) == ("08:00", "18:00")
