@@ -95,6 +95,7 @@ def test_text_and_json_say_the_same_within_eighty_columns(found):
     assert " ".join(" ".join(lines).split()).startswith(" ".join(data["sentence"].split()))
     assert data["saves_usd_per_month"] == pytest.approx(5000 - data["winner"]["usd_per_month"]["mean"])
     assert any(line.startswith("traffic: less than two whole days") for line in data["rests_on"])
+    assert any("model error, beside ±" in line for line in data["rests_on"])
 
 
 def test_the_same_question_plays_nothing_again(found, monkeypatch):

@@ -17,6 +17,7 @@ from sim.report.slo import Slo
 from sim.scenarios import Scenario
 from sim.schema import ConfigError, parse_config
 from sim.study.folder import digest, files_named_in, plain, write_json
+from sim.study.hardware_error import hardware_error
 from sim.study.search.evidence import Candidate, Evidence
 from sim.study.search.family import Came
 from sim.study.search.flip import Billed, Flip, flips
@@ -192,7 +193,10 @@ def _sentence(found: Decision) -> str:
     model = found.question.base.config["model"]["name"]
     if winner is None:
         return f"Nothing that was looked at serves {model} for this log within the SLO."
-    return f"Serve {model} with {found.name_of(winner.candidate)}: {costs(winner.cost)}; {attained(winner.judgement)}."
+    error = hardware_error(found.lab.scenario(winner.candidate))
+    unproven = " No server with this card was measured: its speed is borrowed." if error and error.is_borrowed else ""
+    name = found.name_of(winner.candidate)
+    return f"Serve {model} with {name}: {costs(winner.cost)}; {attained(winner.judgement)}.{unproven}"
 
 
 def _saves(found: Decision) -> float | None:
@@ -270,7 +274,9 @@ def _rests_on(found: Decision) -> Iterator[str]:
             f"{scenario.model.name} on {scenario.gpu.name}" if scenario.has_fleet else f"{scenario.model.name} by API"
         )
         seeds = "played once" if found.answer.winner.repeats else f"{FRESH_REPLICATIONS} fresh replications"
-        yield f"winner: {served}, seed {found.lab.seed + 1}, {seeds}; step times are those of the engine's model"
+        yield f"winner: {served}, seed {found.lab.seed + 1}, {seeds}"
+        error = hardware_error(scenario)
+        yield from error.lines() if error is not None else ()
     families = found.answer.searched
     played = sum(s.came is not Came.BOUND for s in families)
     ruled_out = f"{played} of {len(families)} families were played, the rest ruled out on paper"
