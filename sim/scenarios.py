@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
-from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from sim.api.provider import ApiChoice, ApiProvider
 from sim.applications import Application, PlannedApplication
@@ -28,37 +27,18 @@ from sim.hydra_door import composed, plain
 from sim.ledger.prices import ON_DEMAND, Prices
 from sim.moment_zero import MomentZero
 from sim.records import FIRST_POOL
-from sim.report.glossary import SUMMARY, defined
-from sim.report.pooling import CI_SUFFIX
 from sim.report.slo import Slo
 from sim.routing.placement.placement import Placement
 from sim.routing.router import Router
 from sim.scaling.scaler import Scaler
 from sim.schema import Config, ConfigError, OneOf, parse_config
+from sim.settings import Output, Queue, Study
 from sim.workload.arrivals.base import Source
 from sim.workload.lengths.base import Lengths
 from sim.workload.mix import AnyWorkload, Mix
 from sim.workload.tasks.base import Tasks
 from sim.workload.tasks.mixed import ApplicationName
 from sim.workload.workload import Workload
-
-
-class Queue(Config):
-    """How requests wait for a replica."""
-
-    max_requests_per_replica: int | None = Field(
-        None,
-        ge=1,
-        description="requests in a replica at once, the rest wait in the fleet's queue; null: engine.max_num_seqs, "
-        "or any number if the engine refuses some itself (engine.max_queue)",
-    )
-    max_waiting_requests: int | None = Field(
-        None, ge=0, description="requests in the fleet's queue at once, further ones are refused; null: any number"
-    )
-    patience_s: float | None = Field(
-        None, gt=0, description="seconds after which a client gives up if service has not begun; null: never"
-    )
-
 
 PoolName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 
@@ -72,43 +52,6 @@ def _name_of_a_folder(name: str) -> str:
 def _a_moment(text: str) -> str:
     MomentZero.parse(text)
     return text
-
-
-class Output(Config):
-    """The files beside summary.json and config.yaml. A single run writes all of them; a sweep those asked for."""
-
-    dir: str = Field("outputs", description="folder of all results")
-    study: str | None = Field(None, description="folder of a sweep below dir; null: named after what is varied")
-    folder: str | None = Field(None, description="folder of one scenario of a sweep below study; the sweep sets it")
-    requests: bool = Field(False, description="requests.parquet, one row per request, also of a sweep's scenarios")
-    spans: bool = Field(False, description="spans.parquet, one row per stretch of a replica's life, likewise")
-    figures: bool = Field(False, description="timeline.png, likewise")
-
-
-AUTO = "auto"
-
-
-class Study(Config):
-    """The precision at which replications=auto stops."""
-
-    precision: dict[str, Annotated[float, Field(gt=0)] | None] = Field(
-        {"usd_total": 0.02, "slo_attainment_fraction": 0.002},
-        description="half-width of the 95 % interval that is narrow enough, by metric: absolute for fractions, else "
-        "relative to the metric; for slo_attainment_fraction a decided SLO judgement is enough, too; null: not asked "
-        "for",
-    )
-    max_replications: int = Field(100, ge=1, description="most replications, even if the precision is not reached")
-
-    @field_validator("precision")
-    @classmethod
-    def _metrics_are_known(cls, precision: dict[str, float | None]) -> dict[str, float | None]:
-        for metric in precision:
-            known = defined(metric, SUMMARY)
-            if known is None or known.unit in ("", "yes/no") or metric.endswith(CI_SUFFIX):
-                near = get_close_matches(metric, SUMMARY, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                raise ValueError(f"{metric}: is not a metric of summary.json{hint}")
-        return precision
 
 
 class Scenario(Config):

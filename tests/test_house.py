@@ -30,7 +30,7 @@ FLOORS = (
     {"engine"},
     {"fleet"},
     {"report"},
-    {"applications", "scenarios", "assembly", "simulation", "hydra_door", "composition", "effort", "notes"},
+    {"applications", "settings", "scenarios", "assembly", "simulation", "hydra_door", "composition", "effort", "notes"},
     {"measured", "study"},
     {"cli", "__main__", "", "calibrate", "compile", "fidelity", "reprice"},  # the last four: names of version 0.1
 )

@@ -87,7 +87,7 @@ class Gpu(Config):
         return self.kv_read_efficiency if kv_dtype == "bf16" else self.fp8_kv_read_efficiency
 
     def all_reduce_gb_per_s(self, group_gpus: int) -> float:
-        """GB/s, per direction, that the all-reduce of a group of so many GPUs gets out of the link."""
+        """GB/s, per direction, that an all-reduce over `group_gpus` GPUs gets out of the link."""
         of_group = 1.0
         if group_gpus >= 4:
             of_group = self.all_reduce_8_gpus_fraction if group_gpus >= 8 else self.all_reduce_4_gpus_fraction

@@ -129,7 +129,7 @@ def _lengths(calls: Calls) -> str:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(_compact))
     axes.minorticks_off()
-    axes.set(xlabel="tokens", ylabel="% of calls with so many or fewer", ylim=(0, 100))
+    axes.set(xlabel="tokens", ylabel="% of calls with at most this many", ylim=(0, 100))
     axes.legend(frameon=False, fontsize=9)
     return _svg(figure, "Input and output tokens")
 
@@ -158,7 +158,7 @@ def _calls_per_session(calls: Calls) -> str:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(_compact))
     axes.minorticks_off()
-    axes.set(xlabel="calls", ylabel="% of sessions, so many or more", ylim=(0, 101))
+    axes.set(xlabel="calls", ylabel="% of sessions with at least this many", ylim=(0, 101))
     return _svg(figure, "Calls per session")
 
 

@@ -70,8 +70,8 @@ def _facts(card: Card) -> str:
 
 
 def _section(section: Section) -> str:
-    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in section.sentences)
-    return f"<section><h2>{escape(section.title)}</h2>{said}{_table(section)}</section>\n"
+    sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in section.sentences)
+    return f"<section><h2>{escape(section.title)}</h2>{sentences}{_table(section)}</section>\n"
 
 
 def _table(section: Section) -> str:

@@ -43,8 +43,8 @@ def as_text(card: Card, receipt: Sequence[str] = ()) -> str:
 
 def section_text(section: Section) -> str:
     """One section in at most 80 columns."""
-    said = [part for text in section.sentences for part in _wrapped(f"  {text}")]
-    return "\n".join([section.title, *said, *(f"  {line}" for line in _table(section.rows))])
+    sentences = [part for text in section.sentences for part in _wrapped(f"  {text}")]
+    return "\n".join([section.title, *sentences, *(f"  {line}" for line in _table(section.rows))])
 
 
 def length(seconds: float) -> str:
@@ -73,15 +73,15 @@ def _at(second: float, moment: str | None) -> str:
 
 def _rate(card: Card) -> Section:
     begins = f"from {card.begins}, " if card.begins else ""
-    said = [
+    sentences = [
         f"{card.requests:,} requests, {begins}in {length(card.span_s)}: {number(card.requests_per_s)} requests/s, "
         f"{number(card.input_tokens_per_s)} tokens/s in, {number(card.output_tokens_per_s)} out."
     ]
     if card.sessions_per_s is not None and card.sessions is not None:
-        said.append(f"{card.sessions.sessions:,} sessions: {number(card.sessions_per_s)} sessions/s.")
+        sentences.append(f"{card.sessions.sessions:,} sessions: {number(card.sessions_per_s)} sessions/s.")
     if (trend := card.trend) is not None:
         sure = "" if trend.low > 0 or trend.high < 0 else ", so it may be none"
-        said.append(
+        sentences.append(
             f"Trend over {trend.parts} {trend.part}s: {_signed(trend.change_fraction)} of the mean rate from end to "
             f"end (95 % interval {_signed(trend.low)} to {_signed(trend.high)}{sure})."
         )
@@ -90,7 +90,7 @@ def _rate(card: Card) -> Section:
             known = [(value, hour) for hour, value in enumerate(profile.hours) if value is not None]
             (high, peak), (low, trough) = max(known), min(known)
             ratio = f", {number(high / low)} times the quietest" if low > 0 else ""
-            said.append(
+            sentences.append(
                 f"Profile of the {name}: busiest {_hour(peak, name)} at {number(high)} times the mean{ratio}, "
                 f"{_hour(trough, name)} at {number(low)}{_clock(profile.is_local, profile.zone)}."
             )
@@ -98,7 +98,7 @@ def _rate(card: Card) -> Section:
     for label, busiest in (("minute", card.busiest_minute), ("hour", card.busiest_hour)):
         if busiest is not None:
             rows.append((label, *_busiest(busiest)))
-    return Section("Rate", tuple(said), tuple(rows) if len(rows) > 1 else ())
+    return Section("Rate", tuple(sentences), tuple(rows) if len(rows) > 1 else ())
 
 
 def _clock(is_local: bool, zone: str) -> str:
@@ -123,17 +123,19 @@ def _busiest(busiest: Busiest) -> Cells:
 
 
 def _burstiness(card: Card) -> Section:
-    said = [f"Gaps between requests: standard deviation / mean = {number(card.gap_cv)} (Poisson: 1)."]
+    sentences = [f"Gaps between requests: standard deviation / mean = {number(card.gap_cv)} (Poisson: 1)."]
     if card.session_gap_cv is not None:
-        said.append(f"Gaps between the beginnings of sessions: {number(card.session_gap_cv)}.")
-    said.append("Index of dispersion, variance / mean of counts in windows (Poisson: 1, measured within the band):")
+        sentences.append(f"Gaps between the beginnings of sessions: {number(card.session_gap_cv)}.")
+    sentences.append(
+        "Index of dispersion, variance / mean of counts in windows (Poisson: 1, measured within the band):"
+    )
     header: Cells = ("window", "windows", "index", "Poisson band")
     both = card.session_dispersion is not None
     rows = [(*header, "sessions") if both else header]
     for i, found in enumerate(card.dispersion):
         row = (length(found.window_s), f"{found.windows:,}", _index(found), band(found))
         rows.append((*row, _index(card.session_dispersion[i])) if card.session_dispersion is not None else row)
-    return Section("Burstiness", tuple(said), tuple(rows))
+    return Section("Burstiness", tuple(sentences), tuple(rows))
 
 
 def _index(found: Dispersion) -> str:
@@ -148,12 +150,12 @@ def band(found: Dispersion) -> str:
 
 
 def _silences(card: Card) -> Section:
-    said = []
+    sentences = []
     if card.longest_silences:
         longest = "; ".join(f"{length(s.length_s)} from {_at(s.begins_s, s.begins)}" for s in card.longest_silences)
-        said.append(f"Longest without a request: {longest}.")
+        sentences.append(f"Longest without a request: {longest}.")
     if card.empty_hours:
-        said.append(
+        sentences.append(
             f"{card.empty_hours:,} hours without a request in which at least 30 were to be expected: the record may "
             "have gaps."
         )
@@ -161,7 +163,7 @@ def _silences(card: Card) -> Section:
     for found in card.silences:
         expected = number(found.poisson_number) if found.poisson_number >= 0.01 else "0"
         rows.append((length(found.over_s), f"{found.number:,}", expected, percent(found.beyond_fraction)))
-    return Section("Silences", tuple(said), tuple(rows) if len(rows) > 1 else ())
+    return Section("Silences", tuple(sentences), tuple(rows) if len(rows) > 1 else ())
 
 
 _HEADER: Cells = ("", "mean", *(f"p{p:g}" for p in _SHOWN), "max")
@@ -174,25 +176,25 @@ def _quantity(label: str, found: Quantity) -> Cells:
 
 def _lengths(card: Card) -> Section:
     found = card.lengths
-    said = [
+    sentences = [
         f"{percent(spike.fraction)} % of the {name} are exactly {spike.tokens:,} tokens."
         for name, spikes in (("inputs", found.input_spikes), ("outputs", found.output_spikes))
         for spike in spikes[:1]
     ]
     rows = (_HEADER, _quantity("input tokens", found.input), _quantity("output tokens", found.output))
-    return Section("Token lengths", tuple(said), rows)
+    return Section("Token lengths", tuple(sentences), rows)
 
 
 def _together(card: Card) -> Section:
     found = card.lengths
-    said = (
+    sentences = (
         f"Rank correlation {number(found.rank_correlation)}. Per cent of the calls, by quarters (6.2 everywhere, if "
         "independent):",
     )
     rows: list[Cells] = [("input \\ output", "shortest", "second", "third", "longest")]
     for name, cells in zip(("shortest", "second", "third", "longest"), found.cells, strict=True):
         rows.append((name, *(f"{100 * cell:.1f}" for cell in cells)))
-    return Section("Input and output together", said, tuple(rows))
+    return Section("Input and output together", sentences, tuple(rows))
 
 
 def _sessions(card: Card) -> Section | None:
@@ -200,14 +202,14 @@ def _sessions(card: Card) -> Section | None:
     if found is None:
         return None
     kind = "from start to start, service included" if found.gaps_hold_service else "from answer to next call"
-    said = [
+    sentences = [
         f"{percent(found.single_call_fraction)} % make one call. If sessions were Poisson, the dispersion of calls "
         f"over long windows would be E[N^2]/E[N] = {number(found.calls_dispersion)}.",
         f"{percent(found.begins_anew_fraction)} % of the later prompts begin anew. Gaps are {kind}.",
     ]
     rows = [_HEADER, _quantity("calls per session", found.calls_per_session)]
     if (kinds := found.two_kinds) is not None:
-        said.append(
+        sentences.append(
             f"Gaps are of two kinds, parted at {length(kinds.parted_at_s)}: tools within a turn, people between."
         )
         rows += [
@@ -221,19 +223,19 @@ def _sessions(card: Card) -> Section | None:
     if found.new_input_tokens is not None:
         rows.append(_quantity("new input tokens", found.new_input_tokens))
     grown = ", ".join(f"{number(g.median_input_tokens)} at call {g.call}" for g in found.growth)
-    return Section("Sessions", (*said, f"Median context: {grown} tokens."), tuple(rows))
+    return Section("Sessions", (*sentences, f"Median context: {grown} tokens."), tuple(rows))
 
 
 def _reuse(card: Card) -> Section | None:
     found = card.reuse
     if found is None:
         return None
-    said = [
+    sentences = [
         f"{percent(found.hit_fraction)} % of the prompt tokens were in an earlier prompt, by the log's "
         f"{found.known_by}; {number(found.distinct_tokens)} tokens hold them all."
     ]
     if found.calls < card.requests:
-        said.append(f"Measured on the first {found.calls:,} requests.")
+        sentences.append(f"Measured on the first {found.calls:,} requests.")
     rows: list[Cells] = [("KV memory, tokens", "% found")]
     rows += [(f"{size.memory_tokens:,}", percent(size.hit_fraction)) for size in found.by_memory]
-    return Section("Prefix reuse", tuple(said), tuple(rows) if found.by_memory else ())
+    return Section("Prefix reuse", tuple(sentences), tuple(rows) if found.by_memory else ())

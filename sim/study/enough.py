@@ -9,8 +9,9 @@ from sim.report.attainment import Judgement, judge_at_look, look_sizes
 from sim.report.estimators import CONFIDENCE
 from sim.report.pooling import attained_calls, estimate, over_replications
 from sim.report.precision import STOPPING_CONFIDENCE, Shortfall, reason, shortfalls
-from sim.scenarios import AUTO, Scenario
+from sim.scenarios import Scenario
 from sim.schema import ConfigError
+from sim.settings import AUTO
 
 REQUESTS_OF_A_P99 = 100
 Rows = Sequence[Mapping[str, Any]]

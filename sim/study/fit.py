@@ -66,8 +66,11 @@ class FittedLog:
             target = "" if d.target is None else f"{100 * d.target:.0f} %"
             verdict = "" if d.is_met else "not met" + (f": {d.why}" if d.why else "")
             rows.append((d.name, number(d.log), number(d.fit), f"{100 * d.relative:+.1f} %", target, verdict))
-        said = (f"The fit is the mean of {self.draws} draws as long as the log.", *map(_sentence, self.fitted.notes))
-        return Section("Log and fit", said, tuple(rows))
+        sentences = (
+            f"The fit is the mean of {self.draws} draws as long as the log.",
+            *map(_sentence, self.fitted.notes),
+        )
+        return Section("Log and fit", sentences, tuple(rows))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data: the config groups, and the distances."""

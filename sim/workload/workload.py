@@ -189,7 +189,7 @@ class Workload:
         if isinstance(self.arrivals, Rates):
             found.insert(0, self.arrivals.log.receipt)
         if found and isinstance(self.arrivals, Replay):
-            found[0] = replace(found[0], played=self.arrivals.said)
+            found[0] = replace(found[0], played=self.arrivals.receipt_lines)
         return tuple(found)
 
     @property

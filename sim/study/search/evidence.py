@@ -60,7 +60,7 @@ class Evidence:
         return sum(map(len, self.samples.values()))
 
     def reach(self, sizes: Mapping[Candidate, int]) -> None:
-        """Have at least so many replications of each candidate; one where they all would be the same."""
+        """Play each candidate up to its replications in `sizes`; only one where all would be the same."""
         wanted = [
             (candidate, number)
             for candidate, size in sizes.items()

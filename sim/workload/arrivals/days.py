@@ -100,7 +100,7 @@ class Days:
         )
 
     def _shown(self, day: int, since_s: np.ndarray) -> np.ndarray:
-        """What clocks show, from the day's beginning, after so many seconds of it."""
+        """Seconds that a wall clock shows since midnight, by the seconds that have passed since then."""
         change_s, jump_s = self.changes[day]
         return since_s + np.where(since_s >= change_s, jump_s, 0.0)
 

@@ -1,4 +1,4 @@
-"""Arrivals at the rates of a usage report: so many requests and tokens an hour, or a day."""
+"""Arrivals at the rates of a usage report, which has the requests and tokens of each hour or day."""
 
 from __future__ import annotations
 

@@ -71,13 +71,15 @@ class Renewal(Arrivals):
         return self._moments(self._seed_with(n_tasks, seed, horizon_s), n_tasks / horizon_s, horizon_s)
 
     def _seed_with(self, n_tasks: int, seed: int, horizon_s: float) -> int:
-        """The seed of the first stream that has exactly so many tasks. Raises ConfigError where there is hardly one."""
+        """The seed of the first stream with exactly `n_tasks` tasks. Raises ConfigError where there is hardly one."""
         draws = np.random.Generator(np.random.PCG64(seed))
         for _ in range(_MOST_PATHS if n_tasks < 1000 else _MOST_PATHS // 20):
             candidate = int(draws.integers(2**63))
             if sum(map(len, self._moments(candidate, n_tasks / horizon_s, horizon_s))) == n_tasks:
                 return candidate
-        raise ConfigError(f"arrivals.exact_tasks = {n_tasks}: no stream with cv = {self.cv:g} has so many; choose null")
+        raise ConfigError(
+            f"arrivals.exact_tasks = {n_tasks}: no stream with cv = {self.cv:g} has that many; choose null"
+        )
 
     def _moments(self, seed: int, rate_per_s: float, horizon_s: float) -> Iterator[np.ndarray]:
         rng = np.random.Generator(np.random.PCG64(seed))

@@ -204,10 +204,10 @@ class Replay(Arrivals, LogOptions):
         return np.concatenate(which), np.concatenate(copy_of), np.concatenate(moments_s)
 
     @property
-    def said(self) -> tuple[str, ...]:
+    def receipt_lines(self) -> tuple[str, ...]:
         """What is played in place of the log as recorded, one sentence each, for its receipt."""
         days = self.days if self._plays_days else None
-        found = list(self.scale.said("a random time" if days is None else "whole days"))
+        found = list(self.scale.receipt_lines("a random time" if days is None else "whole days"))
         if self.bootstrap == "days":
             assert days is not None, "refused otherwise"
             n_weekend = int(days.is_weekend.sum())

@@ -36,7 +36,7 @@ class Scale(Config):
         """Tasks per second / those of the log."""
         return self.more_users * self.faster_clock
 
-    def said(self, shift: str) -> Iterator[str]:
+    def receipt_lines(self, shift: str) -> Iterator[str]:
         """What each factor keeps and changes, one sentence each. `shift`: how copies are moved, in words."""
         users, calls, contexts, speed = (
             self.more_users,

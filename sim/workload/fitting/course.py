@@ -9,7 +9,7 @@ import numpy as np
 LEVELS = 6
 """A course has 2^6 steps: the shape of an hour in minutes, of a day in quarters and halves of an hour."""
 Variance = Callable[[float], float]
-"""Of the number of arrivals in a window of so many seconds."""
+"""Of the number of arrivals in a window of this many seconds."""
 
 
 def shrunk_course(counts: np.ndarray, step_s: float, variance: Variance) -> np.ndarray:

@@ -152,7 +152,7 @@ def _alone_in_context(tasks: np.ndarray, contexts: np.ndarray) -> np.ndarray:
 
 
 def _longer(segments: tuple[Segment, ...], factor: float) -> tuple[Segment, ...]:
-    """Texts of so many times the tokens; rounded down, so that a prompt can still hold them."""
+    """Segments with their tokens times `factor`; rounded down, so that a prompt can still hold them."""
     return tuple((key, max(int(tokens * factor), 1)) for key, tokens in segments)
 
 

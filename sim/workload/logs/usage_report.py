@@ -18,7 +18,7 @@ from sim.workload.logs.roles import LogOptions
 from sim.workload.logs.timeline import timeline_of
 
 _REGULAR = 1.1
-"""A stretch that is at most so many times the shortest ends where the next begins: days of 23 and 25 hours."""
+"""A stretch of at most this multiple of the shortest ends where the next begins: days of 23 and 25 hours."""
 
 
 @dataclass(frozen=True, eq=False)
