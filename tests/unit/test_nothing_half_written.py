@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -42,6 +43,20 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(file, play, tmp_path, monkey
     said = play(*TINY)
     assert said.code == 2 and said.line.endswith(f"{file}: cannot be written: No space left on device")
     assert files_below(tmp_path) == []
+
+
+@pytest.mark.parametrize("room_bytes", [100, 3_000, 12_000])
+def test_a_write_that_fails_in_the_middle_leaves_nothing_and_the_same_command_goes_on(room_bytes, play, tmp_path):
+    """The kernel refuses the byte after `room_bytes` of any file, as a full disk does after some of them."""
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, hard))
+    try:
+        said = play(*TINY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert said.code == 2 and "cannot be written: " in said.line and said.line.endswith("File too large")
+    assert files_below(tmp_path) == []
+    assert play(*TINY).code == 0
 
 
 def cut(path: Path) -> None:
