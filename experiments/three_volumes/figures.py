@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
-from experiments.drawing import CI_SUFFIX, PALETTE, panels, save
+from experiments.drawing import GREY, JUDGED, PALETTE, limit, measured, name, panels, save
 from experiments.running import Play, main
 from sim.ledger.breakeven import breakeven_volume, self_hosted_usd_per_month
-from sim.report.verdict import is_yes, may_meet
+from sim.report.verdict import may_meet
 from sim.scenarios import scenario
 from sim.units import HOUR_S, MONTH_S, MTOK
 
@@ -72,43 +71,32 @@ def peak_tokens_per_month(rows: pd.DataFrame) -> float:
 
 
 def draw(table: pd.DataFrame, peaks: dict[str, float], path: Path) -> None:
-    """Both scales logarithmic; filled points meet the SLO."""
-    figure, (axes,) = panels("What a month costs", width=8.2, height=5.2)
+    """Both scales logarithmic; dashed: on paper, rent times the fewest pairs that could serve the volume."""
+    figure, (axes,) = panels(
+        "Own pairs are cheaper than the API from 3 to 9 billion tokens a month", width=8.2, height=5.2
+    )
     volumes = np.geomspace(0.08 * BILLION, 70 * BILLION, 400)
     axes.axvspan(*np.divide(ARTICLE_BAND, BILLION), color="#000000", alpha=0.06, linewidth=0)
-    axes.text(22, 85, "crossover\nsays article 001", size=8.5, color="#444444", ha="center")
+    name(axes, 22, 50, "crossover\nsays article 001", GREY, (0, 4))
     low, high = (volumes / MTOK * usd for usd in API_USD_PER_MTOK)
-    axes.fill_between(
-        volumes / BILLION, low, high, color=PALETTE[2], alpha=0.35, linewidth=0, label=r"API, \$0.59 to \$0.88"
-    )
-    axes.axhline(ARTICLE_USD_PER_MONTH, color="#666666", linewidth=1, linestyle=(0, (4, 3)))
-    axes.text(0.085, ARTICLE_USD_PER_MONTH * 0.8, "two A100s says article 001: $2,880", size=8.5, color="#444444")
-    for (gpu, peak), colour in zip(peaks.items(), PALETTE, strict=False):
+    axes.fill_between(volumes / BILLION, low, high, color=PALETTE[2], alpha=0.35, linewidth=0)
+    name(axes, 0.3, 0.3 * BILLION / MTOK * API_USD_PER_MTOK[0], r"API, \$0.59 to \$0.88 per Mtok", "#1B7F5F", (12, -8))
+    limit(axes, ARTICLE_USD_PER_MONTH, r"two A100s, says article 001: \$2,880", 0.075, offset=(1, -6))
+    for (gpu, peak), colour, place in zip(peaks.items(), PALETTE, ((-1, (46, 0)), (-1, (46, 0))), strict=False):
         rent = monthly_rent(gpu)
         paper = [self_hosted_usd_per_month(volume, rent, peak) for volume in volumes]
-        axes.plot(
-            volumes / BILLION, paper, color=colour, linestyle="--", linewidth=1.2, label=f"{NAMES[gpu]}, on paper"
-        )
-        points(axes, smallest(table, gpu), colour, "o", f"{NAMES[gpu]}, always on")
-    points(axes, table[table["fleet"] == "scale to zero"], PALETTE[4], "^", "A100, scale to zero")
-    axes.set(xscale="log", yscale="log", ylim=(40, 1e5), ylabel="USD a month (log)")
-    axes.set_xlabel("billions of tokens a month, input and output (log); hollow: misses the SLO")
+        axes.plot(volumes / BILLION, paper, color=colour, linestyle="--", linewidth=1.2)
+        rows = smallest(table, gpu)
+        text = f"{NAMES[gpu]} pairs,\nalways on"
+        measured(axes, rows["volume"] / BILLION, rows, "usd_per_month", colour, text, place, linewidth=0)
+    rows = table[table["fleet"] == "scale to zero"]
+    text = "A100 pair, scale to zero (serverless prices)"
+    measured(axes, rows["volume"] / BILLION, rows, "usd_per_month", PALETTE[4], text, (0, (2, 26)), linewidth=1)
+    axes.set(xscale="log", yscale="log", xlim=(0.065, 260), ylim=(40, 1e5), ylabel="USD a month (log)")
+    axes.set_xlabel(f"billions of tokens a month, input and output (log)\n{JUDGED}")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.legend(frameon=False, fontsize=8.5, loc="upper left")
     save(figure, path)
-
-
-def points(axes: Axes, rows: pd.DataFrame, colour: str, marker: str, label: str) -> None:
-    """Measured costs with their intervals."""
-    x, y, half = rows["volume"] / BILLION, rows["usd_per_month"], rows["usd_per_month" + CI_SUFFIX]
-    axes.errorbar(x, y, yerr=np.nan_to_num(half.astype(float)), fmt="none", ecolor=colour, capsize=3, zorder=3)
-    for kept, face in ((True, colour), (False, "white")):
-        some = rows["meets_slo"].map(is_yes) == kept
-        axes.plot(
-            x[some], y[some], marker, color=colour, markersize=7, markerfacecolor=face, markeredgewidth=1.5,
-            label=label if kept else None, zorder=4,
-        )  # fmt: skip
 
 
 def smallest(table: pd.DataFrame, gpu: str) -> pd.DataFrame:
