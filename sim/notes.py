@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import isclose
 
-from sim.hardware.fits import kv_blocks_of
+from sim.hardware.fits import kv_blocks_of, weight_bytes_per_gpu
 from sim.ledger.tariffs.rates import TokenRates
 from sim.records import Facts, Refusal
 from sim.routing.budget import Budget
@@ -22,6 +22,21 @@ def notes_of(scenario: Scenario, facts: Facts, tasks_running: int) -> Iterator[s
         if reason.is_final and (n := int((reasons == reason).sum())):
             yield f"{n} of {len(reasons)} requests were refused, as they never fit: {_what_is_over(reason, scenario)}"
     yield from _budget_at_other_prices(scenario)
+    yield from _impatient_scaler(scenario)
+
+
+def _impatient_scaler(scenario: Scenario) -> Iterator[str]:
+    """A scaler that looks again before its last order is there acts on a load that the order has yet to relieve."""
+    tick_s = scenario.scaling.tick_s
+    start_s = scenario.cold_start.mean_s(
+        weight_bytes_per_gpu(scenario.model, scenario.engine) * scenario.engine.tensor_parallel
+    )
+    if tick_s is not None and tick_s < start_s and not scenario.scaling.is_patient:
+        yield (
+            f"scaling looks every {tick_s:g} s, a replica takes about {start_s:.0f} s to start, and "
+            f"{scenario.scaling.kind} does not wait for those that are starting: it may start and release them again "
+            f"and again; see scaling.waits_for_starting or a longer tick_s"
+        )
 
 
 def _what_is_over(reason: Refusal, scenario: Scenario) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from types import SimpleNamespace
 
 from sim.scaling.scaler import Scaler
 from tests.at_work import start
@@ -35,6 +36,13 @@ class ScriptedFleet:
     @property
     def n_idle(self) -> int:
         return 0 if self.n_outstanding else self.n_ready
+
+    @property
+    def replicas(self) -> tuple[SimpleNamespace, ...]:
+        """As many as are ready, each with its part of the running requests, of which ten fill its KV memory."""
+        running = self.n_outstanding - self.n_waiting
+        used = min(1.0, running / self.n_ready / 10) if self.n_ready else 0.0
+        return (SimpleNamespace(kv_used_fraction=used),) * self.n_ready
 
     @property
     def oldest_wait_s(self) -> float:

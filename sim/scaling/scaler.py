@@ -80,6 +80,12 @@ class Scaler(Policy):
         @property
         def idle_timeout_s(self) -> float | None: ...
 
+    @property
+    def is_patient(self) -> bool:
+        """Whether its decisions allow for replicas that are still starting; a run of one that does not, and that looks
+        more often than a replica takes to start, says so."""
+        return True
+
     def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
         """See `Policy.start`."""
         return self

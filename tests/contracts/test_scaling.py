@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -36,6 +37,13 @@ class StandInFleet:
 
     def n_idle_longer_than(self, idle_s):
         return sum(1 for s in self.idle_s if s >= idle_s)
+
+    @property
+    def replicas(self):
+        """As many as are ready, each with its part of the running requests, of which ten fill its KV memory."""
+        running = self.n_outstanding - self.n_waiting
+        used = min(1.0, running / self.n_ready / 10) if self.n_ready else 0.0
+        return (SimpleNamespace(kv_used_fraction=used),) * self.n_ready
 
     @property
     def outstanding_request_seconds(self):

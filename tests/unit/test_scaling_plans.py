@@ -13,7 +13,7 @@ from sim.hardware.step_time.affine import AffineStepTime
 from sim.moment_zero import MomentZero
 from sim.records import ReplicaState
 from sim.scaling.windows import Extreme, RequestsInWindow
-from sim.scenarios import compose_config, parse
+from sim.scenarios import compose_config, parse, scenario
 from sim.schema import ConfigError
 from sim.simulation import simulate
 from tests.at_work import start
@@ -99,9 +99,14 @@ def test_nonsense_is_refused_by_name(name, changes, said):
 # --- the planner -----------------------------------------------------------------------------------------------------
 
 
+ONE_LOOP = dict(throughput_interval_s=None, load=None)
+
+
 def planned(predictor: str, arrivals, prompts, outputs=50) -> list[int]:
     """The replicas that the planner wants after intervals with these numbers of requests and mean prompt tokens."""
-    scaler = conf("sla_planner", predictor=predictor, max_replicas=100)
+    scaler = conf(
+        "sla_planner", predictor=predictor, max_replicas=100, tick_s=180, throughput_interval_s=None, load=None
+    )
     at_work, wanted, requests, tokens = start(scaler), [], 0, 0
     for i, (arrived, prompt) in enumerate(zip(arrivals, prompts, strict=True), 1):
         requests, tokens = requests + arrived, tokens + arrived * prompt
@@ -124,6 +129,60 @@ def planned(predictor: str, arrivals, prompts, outputs=50) -> list[int]:
 )
 def test_the_planner_divides_the_predicted_rate_by_a_replicas_own(predictor, wanted):
     assert planned(predictor, (360, 720, 540, 0), (500, 500, 1500, 0)) == wanted
+
+
+def looked_at(rule, *looks) -> list[int]:
+    """Answers to views of (time, ready, starting, KV in use, waiting), without a request for the throughput loop."""
+    at_work, answers = start(rule), []
+    for now_s, n_ready, n_starting, kv_used_fraction, n_waiting in looks:
+        view = SimpleNamespace(
+            now_s=now_s, n_ready=n_ready, n_starting=n_starting, n_waiting=n_waiting, arrived_requests=0,
+            arrived_input_tokens=0, finished_requests=0, finished_output_tokens=0,
+            replicas=[SimpleNamespace(kv_used_fraction=kv_used_fraction)] * n_ready,
+            replica_requests_per_s=lambda inputs, outputs, itl_s: 1.0,
+        )  # fmt: skip
+        answers.append(at_work.target_replicas(view))
+    return answers
+
+
+def test_the_load_loop_adds_one_above_and_removes_one_below_its_thresholds():
+    full, long_queue, between, idle = (10, 2, 0, 0.95, 0), (20, 2, 0, 0.6, 11), (30, 2, 0, 0.6, 2), (40, 2, 0, 0.1, 0)
+    assert looked_at(conf("sla_planner"), full, long_queue, between, idle) == [3, 3, 2, 1]
+
+
+def test_the_load_loop_never_goes_below_what_the_throughput_loop_asks_for():
+    rule = conf("sla_planner", min_replicas=2)
+    assert looked_at(rule, (10, 3, 0, 0.0, 0), (20, 2, 0, 0.0, 0)) == [2, 2]
+
+
+def test_a_patient_planner_leaves_starting_replicas_alone_and_an_impatient_one_orders_again():
+    starting = [(10, 1, 0, 0.95, 9), (20, 1, 1, 0.95, 9), (30, 1, 1, 0.95, 9)]
+    assert looked_at(conf("sla_planner"), *starting) == [2, 2, 2]
+    assert looked_at(conf("sla_planner", waits_for_starting=False), *starting) == [2, 3, 3], "one more at each look"
+
+
+def test_an_impatient_planner_is_warned_about():
+    def notes(**words):
+        one = scenario("cold_start=cold_node", horizon_s=60, scaling=conf("sla_planner", **words))
+        return " ".join(simulate(one, measure_peak=False).notes)
+
+    assert "does not wait for those that are starting" in notes(waits_for_starting=False)
+    assert "starting" not in notes() and "starting" not in notes(
+        waits_for_starting=False, tick_s=3600, throughput_interval_s=None, load=None
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (dict(throughput_interval_s=15), "throughput_interval_s = 15 must be a multiple of tick_s = 10"),
+        (dict(load=None), "without load, nothing happens at tick_s in between"),
+        (dict(load=dict(kv_up=0.5, kv_down=0.6, queue_up=5, queue_down=0)), "kv_up = 0.5 must be > kv_down = 0.6"),
+    ],
+)
+def test_loops_that_do_not_fit_together_are_refused(changes, said):
+    with pytest.raises(ConfigError, match=said):
+        conf("sla_planner", **changes)
 
 
 LIMITS = dict(max_num_seqs=100, max_num_batched_tokens=4096, kv_tokens=10**6)
@@ -182,7 +241,7 @@ class Obeyed:
     min_replicas, max_replicas, initial_replicas = 0, 9, 1
     tick_s, idle_timeout_s = 10.0, None
     asks_on_arrival = asks_on_idle = asks_at_zero = False
-    calls_off_starting = counts_tokens = True
+    calls_off_starting = counts_tokens = is_patient = True
 
     def __init__(self, *script: int):
         self.script, self.shown = script, []
