@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from sim.routing.placement.by_load import LoadBased, least_loaded
+from sim.routing.placement.prefix_index import ReadsCaches
 from sim.views import ReplicaView
 from sim.work import Request
 
@@ -26,7 +27,7 @@ class TaskAffinity(LoadBased):
         return least_loaded(replicas)
 
 
-class PrefixAware(LoadBased):
+class PrefixAware(ReadsCaches):
     """The replica whose prefix cache holds most of the prompt, unless it is much busier than the least loaded one.
 
     Replicas with over `max_extra_requests` requests more than the least loaded one are left out; otherwise all requests

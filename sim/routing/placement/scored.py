@@ -1,7 +1,6 @@
 """Placements of serving stacks that weigh what a replica has cached against how busy it is.
 
-Both see what the replicas really hold, as routers that receive cache events from the engines do. A router that only
-remembers what it has sent also counts prompts that were evicted since; that is not modelled.
+What a router knows of the caches is its `index` (sim/routing/placement/prefix_index.py).
 """
 
 from __future__ import annotations
@@ -11,7 +10,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from sim.routing.placement.by_load import LoadBased, least_loaded
+from sim.routing.placement.by_load import least_loaded
+from sim.routing.placement.prefix_index import ReadsCaches
 from sim.views import ReplicaView
 from sim.work import Request
 
@@ -20,7 +20,7 @@ _LOAD_AWARE_QUEUE = 128  # length of queue that scores 0 in llm-d's load-aware s
 Weight = Field(ge=0, description="weight of this score in the sum")
 
 
-class PrefixScored(LoadBased):
+class PrefixScored(ReadsCaches):
     """The replica with the highest weighted sum of scores in [0, 1]; ties go to the least loaded, then lowest id.
 
     The scorers of llm-d's endpoint picker:
@@ -29,7 +29,7 @@ class PrefixScored(LoadBased):
     - kv: 1 - share of KV memory held by running sequences;
     - session: 1 on the replica of the task's previous call, else 0;
     - load: 0.5 * (1 - min(waiting, 128) / 128).
-    Differences: prompts are matched to their end, not for 256 blocks at most; ties are not broken at random.
+    Difference: ties are not broken at random.
     """
 
     kind: Literal["prefix_scored"] = "prefix_scored"
@@ -64,7 +64,7 @@ class PrefixScored(LoadBased):
         return max(replicas, key=lambda r: (score(r), -r.n_outstanding, -r.replica_id))
 
 
-class CacheAware(LoadBased):
+class CacheAware(ReadsCaches):
     """The replica with the longest cached prefix if that is long enough; the least loaded one if loads are unbalanced.
 
     With `most` and `least` the requests of the most and the least loaded replica: if most - least >
