@@ -32,6 +32,10 @@ def new_replica(env: Any, scenario: Scenario) -> partial[Replica]:
     return replica_maker(env, scenario.gpu, scenario.model, scenario.engine)
 
 
+def _recorded_replica(env: Any, scenario: Scenario, recorder: Recorder) -> partial[Replica]:
+    return partial(new_replica(env, scenario), gap_histogram=recorder.gap_histogram)
+
+
 def requests_per_s_on_paper(scenario: Scenario, input_tokens: float, output_tokens: float, itl_s: float) -> float:
     """What one replica of the scenario serves of such requests, from its step times (`sim/hardware/capacity.py`)."""
     engine = scenario.engine
@@ -68,7 +72,7 @@ def new_fleet(
     (pool,) = fleets
     if split is None:
         return pool(on_done=on_done)
-    decoder = partial(new_replica(env, scenario), decodes_only=True, max_queue=None)
+    decoder = partial(_recorded_replica(env, scenario, recorder), decodes_only=True, max_queue=None)
     return DisaggregatedFleet(
         env,
         new_prefill=partial(pool, scaler=scenario.scaling.model_copy(update={"n_replicas": split.prefill_replicas})),
@@ -95,7 +99,7 @@ def _pool(
     options: dict[str, Any] = dict(
         scaler=scenario.scaling,
         placement=scenario.placement,
-        new_replica=new_replica(env, scenario),
+        new_replica=_recorded_replica(env, scenario, recorder),
         supply=Supply(scenario.cold_start, weight_bytes, streams),
         victim=scenario.victim,
         streams=streams,

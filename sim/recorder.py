@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from mypy_extensions import mypyc_attr
 
+from sim.gap_histogram import GapHistogram
 from sim.records import (
     API_EXTRA_COLUMNS,
     API_EXTRAS,
@@ -66,9 +67,10 @@ class _Table:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Recorder:
-    """Takes down what happened, at the moment it happened."""
+    """Takes down what happened, at the moment it happened. `from_s`: when the window begins, for the gaps of tokens."""
 
-    def __init__(self) -> None:
+    def __init__(self, from_s: float = 0.0) -> None:
+        self.gap_histogram = GapHistogram(from_s)
         self._requests = _Table(REQUEST_COLUMNS)
         self._spans = _Table(SPAN_COLUMNS)
         self._stays = _Table(STAY_COLUMNS)
@@ -94,7 +96,8 @@ class Recorder:
             r.input_tokens, r.cached_input_tokens, r.output_tokens, r.preemptions, r.preempted_s, r.cold_start_wait_s,
             task.priority, r.recomputed_tokens, returning_tokens(task.calls[before], r.call) if i else 0,
             r.prefill_replica_id, _nan if r.decode_admitted_s is None else r.decode_admitted_s,
-            0 if losses is None else losses.retries, r.cache_write_tokens, r.refusal, before,
+            0 if losses is None else losses.retries, r.cache_write_tokens, r.refusal,
+            r.longest_gap_s, before,
         ))  # fmt: skip
 
     def _enter_stays(self, r: Request, losses: Losses) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sim.gap_histogram import N_BINS
 from sim.moment_zero import MONDAY, MomentZero
 from sim.work import Backend, Outcome, Refusal, Request, previous_index, returning_tokens
 
@@ -134,6 +135,12 @@ REQUEST_COLUMNS: Columns = {
         "7 the API was out.",
         lambda r: r.refusal,
     ),
+    "itl_max_s": Column(
+        np.float64, "s",
+        "Longest time between two tokens of the answer; at an API, whose tokens come evenly, the mean; 0 if fewer than "
+        "two were delivered.",
+        lambda r: r.longest_gap_s,
+    ),
     "previous_call": Column(
         np.int32, "", "Place (`call_index`) of the call whose conversation this one goes on from; -1 for the first.",
         lambda r: previous_index(r.task, r.call_index),
@@ -256,6 +263,8 @@ class Facts:
     replicas_lost: int = 0  # taken back by their provider, or failed, since the window's start
     api_extras: dict[str, np.ndarray] = field(default_factory=lambda: _no_rows(API_EXTRA_COLUMNS))
     moment_zero: MomentZero = MONDAY  # second 0 of the run
+    token_gaps: np.ndarray = field(default_factory=lambda: np.zeros(N_BINS, np.int64))
+    """Gaps between tokens of the fleet that ended since the window's start, by bin of sim.gap_histogram, int64[N]."""
 
     @property
     def requests_in_full(self) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import simpy
 
 from sim.api.provider import ApiProvider
@@ -77,6 +78,7 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
         stays=world.recorder.stays(),
         replicas_lost=sum(lost_s >= scenario.warmup_s for lost_s in world.recorder.replica_lost_s),
         moment_zero=moment_zero,
+        token_gaps=np.array(world.recorder.gap_histogram.counts, np.int64),
     )
     return Run(
         given, seed, replication, facts, (*workload.notes, *notes_of(scenario, facts, world.gateway.tasks_running))
@@ -133,7 +135,7 @@ class _World:
     def __init__(self, scenario: Scenario, streams: Streams):
         self.env = env = simpy.Environment()
         self.streams = streams
-        self.recorder = Recorder()
+        self.recorder = Recorder(scenario.warmup_s)
         ingress_s = scenario.engine.request_overhead_s if scenario.has_fleet else 0.0
         self.gateway = Gateway(env, scenario.routing, streams.generator("routing"), self.recorder, ingress_s)
         self.fleet: AnyFleet | None = None

@@ -179,13 +179,14 @@ class Losses:
     `stays`: (pool, replica_id, from, to), in s, of every stay in a batch that a loss cut short.
     """
 
-    __slots__ = ("retries", "generated_tokens", "computed_tokens", "lost_s", "resumed_s", "stays")
+    __slots__ = ("retries", "generated_tokens", "computed_tokens", "lost_s", "last_token_s", "resumed_s", "stays")
 
     def __init__(self) -> None:
         self.retries = 0
         self.generated_tokens = 0  # output tokens that the client has, so that they are not generated again
         self.computed_tokens = 0  # tokens whose KV was in the memory of the lost replica
         self.lost_s = 0.0
+        self.last_token_s: float | None = None  # when the client got the last of `generated_tokens`
         self.resumed_s: float | None = None  # when another replica admitted it; None until then
         self.stays: list[tuple[int, int, float, float]] = []
 
@@ -219,7 +220,7 @@ class Request:
         "admitted_s", "first_token_s", "finished_s", "outcome", "backend", "pool", "replica_id",
         "cached_input_tokens", "preemptions", "preempted_s", "recomputed_tokens", "cold_start_wait_s",
         "prefill_replica_id", "decode_admitted_s", "losses", "cache_write_tokens", "api_extra",
-        "refusal",
+        "refusal", "longest_gap_s",
     )  # fmt: skip
 
     def __init__(self, task: Task, call_index: int, arrived_s: float, previous: PreviousCall | None = None):
@@ -251,6 +252,7 @@ class Request:
         self.cache_write_tokens = 0  # of its prompt, into the prompt cache of an API
         self.api_extra: ApiExtra | None = None
         self.refusal = _NOT_REFUSED
+        self.longest_gap_s = 0.0  # between two tokens that were delivered one after the other
 
     def end(self, outcome: Outcome, now_s: float | None) -> None:
         """Stamp the one outcome, and `now_s` as `finished_s`: None for a request that the end of the run cuts short.

@@ -263,6 +263,7 @@ class Api:
     def _finish(self, request: Request) -> None:
         request.first_token_s = self._serving.pop(request)
         now_s = self.env.now
+        request.longest_gap_s = (now_s - request.first_token_s) / max(request.output_tokens - 1, 1)
         request.end(Outcome.FINISHED, now_s)
         self._served += 1
         self._served_s += now_s - request.admitted_s

@@ -21,6 +21,8 @@ from sim.engine.schedulers.decode_only import DecodeScheduler
 from sim.engine.schedulers.priority import PriorityScheduler
 from sim.engine.schedulers.reserving import ReservingScheduler
 from sim.engine.sequence import Sequence
+from sim.engine.token_gaps import TokenGaps
+from sim.gap_histogram import GapHistogram
 from sim.hardware.step_time.protocol import StepTime
 from sim.work import Outcome, Refusal, Request, Segment, refusal_of
 
@@ -65,7 +67,8 @@ class Replica:
     `kv_blocks`: KV blocks of `block_tokens` tokens. `max_num_batched_tokens`: token budget of one step, of which a
     decoding sequence takes `decode_tokens`. `decodes_only`: requests arrive with their first token, computed elsewhere
     (see sim.engine.schedulers.decode_only). `new_scheduler`: a class derived from `Scheduler`, in place of the one that
-    the two policies name. The other options are explained in `EngineFlags`.
+    the two policies name. `gap_histogram` takes the gaps between tokens (see sim.engine.token_gaps). The other options
+    are explained in `EngineFlags`.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Replica:
         replica_id: int = 0,
         pool: int = 0,
         new_scheduler: Callable[..., Scheduler] | None = None,
+        gap_histogram: GapHistogram | None = None,
         on_done: Callable[[Request], None],
         on_busy: Callable[[], None] = lambda: None,
         on_idle: Callable[[], None] = lambda: None,
@@ -101,6 +105,8 @@ class Replica:
             kv_blocks, max_num_seqs, max_num_batched_tokens, block_tokens, prefix_caching, decode_tokens,
             chunked_prefill,
         )  # fmt: skip
+        if gap_histogram is not None:
+            self._batch.gaps = TokenGaps(gap_histogram)
         self._fcfs = self._batch.fcfs
         self._most_outstanding = None if max_queue is None else max_num_seqs + max_queue
         step_tokens = None if chunked_prefill else max_num_batched_tokens
@@ -122,8 +128,8 @@ class Replica:
         self._ends_s = 0.0  # time of the next boundary, at which the batch may change
         self._steps = 0  # number of steps that end at the next boundary
         self._no_arrival_cuts = False  # whether no arrival from now on can change the present leap
-        # The present leap: its start, the seconds of its first step, and by how many each step exceeds the one before.
-        self._leap_start_s = self._first_step_s = self._growth_s = 0.0
+        # The present step or leap: its start, the seconds of its first step, by how many each exceeds the one before.
+        self._start_s = self._first_step_s = self._growth_s = 0.0
 
     # --- what policies may see (see `ReplicaView`) ---------------------------------------------------------------
 
@@ -261,9 +267,18 @@ class Replica:
         """Stop at once, and return what is left of the requests. A step that ends at this moment is lost, too."""
         now = self._env.now
         if self._mode == _LEAPING:
-            self._batch.advance(min(self._steps_begun(now), self._steps) - 1, now)
+            self._end_leap_early(min(self._steps_begun(now), self._steps) - 1, now)
         self._wake, self._mode, self.n_outstanding = Wake(self._boundary), _IDLE, 0
-        return leftovers(self._batch, now)
+        return leftovers(self._batch, now, self._start_s)
+
+    def _end_leap_early(self, steps: int, now: float) -> None:
+        """Account for the first steps of the present leap, which are over; the next one is under way."""
+        batch = self._batch
+        if steps:
+            n, start_s, first_s = batch.n_decoding, self._start_s, self._first_step_s
+            batch.gaps.add_steps(n, batch.step + steps - 1, steps, start_s, first_s, self._growth_s)
+            self._start_s += leap_s(steps, first_s, self._growth_s)
+        batch.advance(steps, now)
 
     def unfinished(self) -> list[Request]:
         """All requests of this replica, running ones first."""
@@ -276,8 +291,10 @@ class Replica:
         """A step has ended and the batch may change: begin the next step, or leap to the next change."""
         if wake is not self._wake:
             return  # The leap was cut, or the replica stopped, and another wake has replaced this one.
-        now, batch = self._ends_s, self._batch
-        finished = batch.advance(self._steps, now)
+        now, batch, steps, n = self._ends_s, self._batch, self._steps, self._batch.n_decoding
+        if n:
+            batch.gaps.add_steps(n, batch.step + steps - 1, steps, self._start_s, self._first_step_s, self._growth_s)
+        finished = batch.advance(steps, now)
         if finished:
             self._mode = _DECIDING
             self.n_outstanding -= len(finished)
@@ -287,23 +304,25 @@ class Replica:
                 on_done(request)
         chunks = batch.schedule(now)
         n = batch.n_decoding
+        self._start_s = now
         if chunks:
             self._mode = _MIXED
             self._steps = 1
             step_s = self._step_s
-            duration_s = step_s(n, batch.context_tokens, chunks)
+            self._first_step_s = duration_s = step_s(n, batch.context_tokens, chunks)
+            self._growth_s = 0.0
         elif n:
             self._mode = _LEAPING
             # First come, first served: where the head of the queue cannot join now, nothing joins before the leap ends.
             self._no_arrival_cuts = self._fcfs and bool(batch.waiting)
             self._steps = steps = batch.steps_to_next_change()
-            self._leap_start_s = now
             decode_s, context_s = self._decode_s, self._context_s
             self._first_step_s = first_step_s = decode_s(n) + context_s * batch.context_tokens
             self._growth_s = growth_s = context_s * n
             duration_s = leap_s(steps, first_step_s, growth_s)
         else:
             self._mode = _IDLE
+            batch.gaps.forget()
             self._on_idle()
             return
         self._ends_s = now + duration_s
@@ -313,12 +332,12 @@ class Replica:
 
     def _steps_begun(self, now: float) -> int:
         """How many steps of the present leap have begun at `now`."""
-        return steps_begun(now - self._leap_start_s, self._first_step_s, self._growth_s)
+        return steps_begun(now - self._start_s, self._first_step_s, self._growth_s)
 
     def _cut_leap(self, steps: int, now: float) -> None:
         """Let the present leap end after `steps` steps, fewer than it was to have."""
         self._steps = steps
         self._wake = wake = Wake(self._boundary)
-        left_s = max(0.0, self._leap_start_s + leap_s(steps, self._first_step_s, self._growth_s) - now)
+        left_s = max(0.0, self._start_s + leap_s(steps, self._first_step_s, self._growth_s) - now)
         self._ends_s = now + left_s
         wake.schedule(self._env, left_s, AFTER_ARRIVALS)

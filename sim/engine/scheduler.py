@@ -24,6 +24,8 @@ from mypy_extensions import mypyc_attr
 from sim.engine.kv_memory import KvMemory
 from sim.engine.priority_queue import PriorityQueue
 from sim.engine.sequence import Sequence
+from sim.engine.token_gaps import TokenGaps
+from sim.gap_histogram import GapHistogram
 from sim.hardware.step_time.protocol import Chunk
 from sim.work import Request
 
@@ -46,6 +48,7 @@ class Scheduler:
         decode_tokens: int = 1, chunked_prefill: bool = True,
     ):  # fmt: skip
         self.memory = KvMemory(kv_blocks, block_tokens)
+        self.gaps = TokenGaps(GapHistogram())
         self.waiting = self._empty_queue()
         self.running: dict[Sequence, None] = {}  # in order of admission; a dict, since a set has no order
         self.n_decoding = 0
@@ -94,6 +97,8 @@ class Scheduler:
             request, tokens = sequence.request, sequence.prompt_tokens
             if request.first_token_s is None:
                 request.first_token_s = now
+            else:
+                self._end_gap(sequence, now)
             sequence.end_step = end_step = step + sequence.left_tokens - 2
             sequence.slot = slot = (step - tokens) % size
             self._n_needing_block[slot] += 1
@@ -103,6 +108,14 @@ class Scheduler:
         self.n_decoding += len(completing)
         completing.clear()
 
+    def _end_gap(self, sequence: Sequence, now: float) -> None:
+        """A sequence that was out of the batch yields its next token."""
+        last_s = sequence.last_token_s
+        assert last_s is not None
+        sequence.last_token_s = None
+        self.gaps.add(now - last_s, now)
+        sequence.request.longest_gap_s = max(sequence.request.longest_gap_s, now - last_s)
+
     def _finish(self) -> list[Request]:
         """Remove the sequences whose last token the steps just ended have generated; returns their requests."""
         ends, step, finished = self._end_heap, self.step, []
@@ -110,12 +123,17 @@ class Scheduler:
             end_step, _, sequence = heappop(ends)
             if sequence.end_step == end_step:  # Otherwise the sequence was preempted after the entry was made.
                 # The last token generated is never computed, so its KV is not in memory.
-                tokens = sequence.prompt_tokens + sequence.left_tokens - 1
+                left, request = sequence.left_tokens, sequence.request
+                tokens = sequence.prompt_tokens + left - 1
                 self.n_decoding -= 1
                 self.context_tokens -= tokens
                 self._n_needing_block[sequence.slot] -= 1
+                if left > 1:
+                    longest_s = self.gaps.longest_since(end_step - left + 2)
+                    if longest_s > request.longest_gap_s:
+                        request.longest_gap_s = longest_s
                 self._free(sequence, tokens)
-                finished.append(sequence.request)
+                finished.append(request)
         return finished
 
     def _stop_decoding(self, sequence: Sequence) -> int:
@@ -124,6 +142,8 @@ class Scheduler:
         self.n_decoding -= 1
         self.context_tokens -= tokens
         self._n_needing_block[sequence.slot] -= 1
+        longest_s = self.gaps.longest_since(sequence.first_decode_step)
+        sequence.request.longest_gap_s = max(sequence.request.longest_gap_s, longest_s)
         sequence.end_step = None
         return tokens
 
@@ -315,6 +335,7 @@ class Scheduler:
             tokens = sequence.computed_tokens
         else:
             tokens = self._stop_decoding(sequence)
+            sequence.last_token_s = now
             generated = tokens - sequence.prompt_tokens + 1
             sequence.prompt_tokens += generated
             sequence.left_tokens -= generated

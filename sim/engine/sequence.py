@@ -16,7 +16,7 @@ class Sequence:
 
     __slots__ = (
         "request", "prompt_tokens", "left_tokens", "computed_tokens", "end_step", "slot",
-        "shared_blocks", "segments", "holds", "preempted_s", "lost_tokens", "ready_step",
+        "shared_blocks", "segments", "holds", "preempted_s", "lost_tokens", "ready_step", "last_token_s",
     )  # fmt: skip
 
     def __init__(self, request: Request):
@@ -32,11 +32,17 @@ class Sequence:
         self.ready_step = 0  # number of the first step that may compute it
         self.preempted_s: float | None = None  # when it was last preempted, here or by the loss of a replica
         self.lost_tokens = 0  # its tokens in KV memory at that moment
+        self.last_token_s: float | None = None  # when its client got a token before it left a batch; None while it runs
 
     def decoded_tokens(self, step: int) -> int:
         """Tokens that a decoding sequence has in KV memory at the start of the step with number `step`."""
+        return self.prompt_tokens + step - self.first_decode_step
+
+    @property
+    def first_decode_step(self) -> int:
+        """Number of the first step, since it was last admitted, that decodes it."""
         assert self.end_step is not None
-        return self.prompt_tokens + step - (self.end_step - self.left_tokens + 2)
+        return self.end_step - self.left_tokens + 2
 
     def name_own_stream(self, memory: KvMemory) -> None:
         """Extend `segments` over all tokens of the prompt, so that a prefix lookup after a preemption finds them.
@@ -56,6 +62,7 @@ class Sequence:
         self.prompt_tokens += generated
         self.left_tokens -= generated
         self.preempted_s, self.lost_tokens = losses.lost_s, losses.computed_tokens
+        self.last_token_s = losses.last_token_s
         if generated and self.segments and self.request.call.extends_prefix:
             (key, tokens), head = self.segments[-1], self.segments[:-1]
             self.segments = (*head, (key, tokens + generated))

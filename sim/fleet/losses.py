@@ -111,7 +111,7 @@ def set_back(leftover: Leftover, reliability: Reliability, now_s: float) -> bool
     losses.stays.append((request.pool, request.replica_id, begun_s, now_s))
     losses.resumed_s, losses.lost_s, losses.computed_tokens = None, leftover.lost_s, leftover.computed_tokens
     if reliability.lost_requests == "resume":
-        losses.generated_tokens = leftover.generated_tokens
+        losses.generated_tokens, losses.last_token_s = leftover.generated_tokens, leftover.last_token_s
     else:
-        request.first_token_s = None
+        request.first_token_s, request.longest_gap_s = None, 0.0
     return True

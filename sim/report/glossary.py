@@ -36,6 +36,11 @@ def _refused(why: str) -> Definition:
 _TTFT = "time to first token, from arrival, so that queueing and cold starts are inside,"
 _TPOT = "time per output token, (finished - first token) / (output tokens - 1),"
 _E2E = "end-to-end latency, from arrival to the last token,"
+_ITL = "time between two tokens (inter-token latency), the time out of the batch of a preempted request included,"
+_GAPS = (
+    "all pairs of tokens that the fleet delivered one after the other since the window's start, or the API in the "
+    "answers of the window; from a histogram, within 1 %"
+)
 _SENT = "all requests sent; infinite if that many never had one"
 _LONG = "all requests sent that ask for more than one output token; infinite if that many never finished"
 _SERVED = "the requests that have one"
@@ -88,6 +93,9 @@ SUMMARY: Glossary = {
     "tpot_mean_s": _latency("Mean", _TPOT, _SERVED),
     "tpot_p50_s": _latency("Median", _TPOT, _LONG),
     "tpot_p99_s": _latency("99th percentile of", _TPOT, _LONG),
+    "itl_p50_s": _latency("Median", _ITL, _GAPS),
+    "itl_p95_s": _latency("95th percentile of", _ITL, _GAPS),
+    "itl_p99_s": _latency("99th percentile of", _ITL, _GAPS),
     "e2e_mean_s": _latency("Mean", _E2E, _SERVED),
     "e2e_p50_s": _latency("Median", _E2E, _SENT),
     "e2e_p95_s": _latency("95th percentile of", _E2E, _SENT),

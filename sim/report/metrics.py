@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from sim.gap_histogram import N_BINS, bin_of, percentiles_s
 from sim.ledger.usage import Usage, finished_tasks, of_window
 from sim.records import Backend, Facts, Outcome, Refusal, ReplicaState, rows_of_previous_calls
 from sim.report.attainment import reaches
@@ -35,7 +36,9 @@ def summarize(
     these tasks. Percentiles are over the requests that were sent (`requests`): one that never got a first token has an
     infinite TTFT, one that never finished an infinite TPOT, E2E and task time. Means are over those served. TTFT and
     E2E count from arrival, so queueing and cold starts are inside; TPOT = (finished - first token) /
-    (output_tokens - 1), over requests that ask for more than one token.
+    (output_tokens - 1), over requests that ask for more than one token. ITL is the time between two tokens: its
+    percentiles are over all gaps of the fleet that ended since the window's start, and those of the requests that an
+    API finished, each within 1 % (see sim.gap_histogram).
 
     Calls of the applications (by number) in `slo_by_application` are judged by those limits; whether the SLO is met, by
     the share of all calls that `slo` asks for. With several applications, `application_<name>_...` are of one.
@@ -54,6 +57,7 @@ def summarize(
         "window_s": window.length_s,
         **counts,
         **_latencies(requests),
+        **_token_gaps(facts, requests),
         **_task_times(facts, counts["tasks"]),
         "slo_attainment_fraction": attainment,
         "meets_slo": attainment is not None and reaches(attainment, slo.attainment_fraction),
@@ -127,6 +131,20 @@ def _latencies(requests: Columns) -> dict[str, Metric]:
         found[f"{name}_mean_s"] = mean_of_finite(values)
         found |= zip([f"{name}_p{p}_s" for p in percents], percentiles(values, percents), strict=True)
     return found
+
+
+def _token_gaps(facts: Facts, requests: Columns) -> dict[str, Metric]:
+    """Percentiles over all gaps between tokens: those of the fleet by their histogram, those of an API by request.
+
+    The tokens of an answer of the API come evenly, so its gaps are all as long as its longest.
+    """
+    counts = facts.token_gaps
+    evenly = (requests["backend"] == Backend.API) & (requests["itl_max_s"] > 0)
+    if evenly.any():
+        bins = np.array([bin_of(gap_s) for gap_s in requests["itl_max_s"][evenly].tolist()])
+        counts = counts + np.bincount(bins, requests["output_tokens"][evenly] - 1, N_BINS).astype(np.int64)
+    percents = (50, 95, 99)
+    return dict(zip([f"itl_p{p}_s" for p in percents], percentiles_s(counts.tolist(), percents), strict=True))
 
 
 def _task_times(facts: Facts, tasks: int) -> dict[str, Metric]:

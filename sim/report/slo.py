@@ -24,6 +24,7 @@ class Slo(Config):
 
     ttft_s: float = Field(gt=0, description="time to first token, queueing and cold start included")
     tpot_s: float | None = Field(None, gt=0, description="time per output token after the first")
+    itl_max_s: float | None = Field(None, gt=0, description="longest time between two tokens of the answer")
     e2e_s: float | None = Field(None, gt=0, description="time from arrival to the last token")
     deadline_from_priority: int | None = Field(None, description="tasks that have a deadline instead; null: none")
     deadline_s: float = Field(86_400, gt=0, description="time from arrival to the last token, for work that can wait")
@@ -36,6 +37,8 @@ class Slo(Config):
         if self.tpot_s is not None:
             streamed_s = requests["finished_s"] - requests["first_token_s"]
             ok &= streamed_s <= self.tpot_s * ROOM * np.maximum(requests["output_tokens"] - 1, 0)
+        if self.itl_max_s is not None:
+            ok &= requests["itl_max_s"] <= self.itl_max_s * ROOM
         if self.e2e_s is not None:
             ok &= requests["finished_s"] - requests["arrived_s"] <= self.e2e_s * ROOM
         if self.deadline_from_priority is not None:
@@ -54,6 +57,8 @@ class Slo(Config):
         if self.tpot_s is not None:
             n_gaps = requests["output_tokens"] - 1
             found = np.fmax(found, (finished_s - first_s) / (self.tpot_s * np.where(n_gaps > 0, n_gaps, np.inf)))
+        if self.itl_max_s is not None:
+            found = np.fmax(found, requests["itl_max_s"] / self.itl_max_s)
         if self.e2e_s is not None:
             found = np.fmax(found, (finished_s - arrived_s) / self.e2e_s)
         if self.deadline_from_priority is not None:

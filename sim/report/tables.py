@@ -131,7 +131,8 @@ _SECTIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "latency": (
         ("TTFT p50, s", "ttft_p50_s", ""), ("TTFT p95, s", "ttft_p95_s", ""), ("TTFT p99, s", "ttft_p99_s", ""),
-        ("TPOT p50, s", "tpot_p50_s", ""), ("TPOT p99, s", "tpot_p99_s", ""), ("E2E p50, s", "e2e_p50_s", ""),
+        ("TPOT p50, s", "tpot_p50_s", ""), ("TPOT p99, s", "tpot_p99_s", ""),
+        ("ITL p50, s", "itl_p50_s", ""), ("ITL p99, s", "itl_p99_s", ""), ("E2E p50, s", "e2e_p50_s", ""),
         ("E2E p95, s", "e2e_p95_s", ""), ("E2E p99, s", "e2e_p99_s", ""), ("task p95, s", "task_p95_s", ""),
         ("SLO attained, %", "slo_attainment_fraction", "percent"),
     ),

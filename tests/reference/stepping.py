@@ -94,6 +94,7 @@ class Sequence:
         self.lost = 0  # tokens in KV memory when it was preempted
         self.ready_step = 0  # the first step it may take part in
         self.loaded = 0  # tokens of its prompt that come from another replica
+        self.last_token_s: float | None = None  # when its client got its latest token
 
     @property
     def urgency(self) -> tuple[float, ...]:
@@ -101,7 +102,10 @@ class Sequence:
         task = self.request.task
         return task.priority, self.request.arrived_s, task.task_id, self.request.call_index
 
-    def generate(self) -> None:
+    def generate(self, now: float) -> list[float]:
+        """One token more, at this moment; returns the gap since the token before, if there is one."""
+        gaps = [] if self.last_token_s is None else [now - self.last_token_s]
+        self.last_token_s = now
         call = self.request.call
         if call.extends_prefix:
             key, n = call.segments[-1]
@@ -109,6 +113,8 @@ class Sequence:
         else:
             self.tokens.append((self, call.input_tokens + self.generated))
         self.generated += 1
+        self.request.longest_gap_s = max(self.request.longest_gap_s, *gaps, 0.0)
+        return gaps
 
 
 class SteppingEngine:
@@ -156,6 +162,7 @@ class SteppingEngine:
         self.running: list[Sequence] = []
         self.numbers: dict[tuple, int] = {}
         self.seen: Counter[str] = Counter()
+        self.gaps_s: list[tuple[float, float]] = []  # (when it ends, seconds) of every gap between two tokens
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -210,7 +217,7 @@ class SteppingEngine:
             s.ready_step = self.step_number + 2
         if self.decodes_only:  # it has its prompt, and its first token
             s.loaded = len(s.tokens)
-            s.generate()
+            s.generate(request.first_token_s)
         self.waiting.append(s)
         self.sort_queue()
         return []
@@ -295,7 +302,7 @@ class SteppingEngine:
             s.computed += new
             if s.computed < len(s.tokens):
                 continue
-            s.generate()
+            self.gaps_s += [(now, gap_s) for gap_s in s.generate(now)]
             if s.request.first_token_s is None:
                 s.request.first_token_s = now
             if s.generated == s.request.output_tokens:

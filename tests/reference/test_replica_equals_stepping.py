@@ -19,6 +19,7 @@ from sim.engine.replica import Replica
 from sim.engine.scheduler import Scheduler
 from sim.engine.schedulers.priority import PriorityScheduler
 from sim.engine.schedulers.reserving import ReservingScheduler
+from sim.engine.token_gaps import TokenGaps
 from sim.hot_path import is_compiled
 from sim.work import Call, Outcome, Task
 from tests.reference.worlds import (
@@ -27,6 +28,7 @@ from tests.reference.worlds import (
     World,
     differences,
     draw_world,
+    gap_differences,
     play_replica,
     play_stepping,
 )
@@ -70,12 +72,14 @@ def search() -> Search:
     for seed in range(N_WORLDS):
         world = draw_world(seed)
         truth, engine = play_stepping(world)
-        played, _ = play_replica(world, replica_class)
+        played, _, histogram = play_replica(world, replica_class)
         found.truth[seed] = truth
         found.copies[seed] = engine.pool.copies
-        found.differences[seed] = differences(truth, played)
+        found.differences[seed] = differences(truth, played) or gap_differences(world, engine, histogram)
         found.seen.update(engine.seen)
         found.seen.update(request.outcome.name for request in truth.values())
+        found.seen["gaps"] += sum(histogram.counts)
+        found.seen["gaps over a preemption"] += sum(r.preemptions > 0 for r in truth.values() if r.longest_gap_s)
         found.seen["evictions"] += engine.pool.evictions
         found.seen["requests preempted twice"] += sum(request.preemptions > 1 for request in truth.values())
     return found
@@ -101,7 +105,7 @@ def test_where_content_is_held_twice_hardly_anything_differs(search):
         "FINISHED", "REFUSED", "ABANDONED", "chunked", "hits", "evictions", "preemptions", "hits after preemption",
         "requests preempted twice", "not ready", "overtaken", "preempted within the batch",
         "preempted though scheduled", "refused for the queue", "handed over", "does not fit the step",
-        "would not fit in the end",
+        "would not fit in the end", "gaps", "gaps over a preemption",
         *(pytest.param(event, marks=interpreted_only) for event in ("leaps", "cut leaps")),
     ],
 )  # fmt: skip
@@ -194,6 +198,19 @@ def only_the_prompt_is_reserved(monkeypatch):
     monkeypatch.setattr(ReservingScheduler, "_whole_blocks", lambda self, s: -(-s.prompt_tokens // self._block_tokens))
 
 
+def a_gap_is_the_first_of_its_leap(monkeypatch):
+    add_steps = TokenGaps.add_steps
+    monkeypatch.setattr(TokenGaps, "add_steps", lambda self, *leap: add_steps(self, *leap[:-1], 0.0))
+
+
+def a_long_gap_is_forgotten_by_those_who_decode(monkeypatch):
+    monkeypatch.setattr(TokenGaps, "longest_since", lambda self, step: self._gaps_s[-1] if self._gaps_s else 0.0)
+
+
+def time_out_of_the_batch_is_no_gap(monkeypatch):
+    monkeypatch.setattr(Scheduler, "_end_gap", lambda self, sequence, now: None)
+
+
 def prompts_are_cut_all_the_same(monkeypatch):
     init = Scheduler.__init__
     monkeypatch.setattr(Scheduler, "__init__", lambda self, *args: init(self, *args[:6], True))
@@ -216,7 +233,8 @@ def queue_longer_by_one(monkeypatch):
         memory_larger_by_one_block, arrivals_never_cut_a_leap, last_chunk_is_not_told, no_request_overtakes,
         youngest_preempted_whatever_its_priority, blocks_of_an_unfinished_step_are_lost,
         more_urgent_arrivals_wait_for_the_leap, queue_longer_by_one, only_the_prompt_is_reserved,
-        prompts_are_cut_all_the_same,
+        prompts_are_cut_all_the_same, a_gap_is_the_first_of_its_leap, a_long_gap_is_forgotten_by_those_who_decode,
+        time_out_of_the_batch_is_no_gap,
     ],
 )  # fmt: skip
 def test_a_wrong_replica_is_caught(search, mutate, monkeypatch):
@@ -225,7 +243,7 @@ def test_a_wrong_replica_is_caught(search, mutate, monkeypatch):
     caught = 0
     for seed in range(0, 200):
         if not search.copies[seed]:
-            played, _ = play_replica(draw_world(seed))
+            played, *_ = play_replica(draw_world(seed))
             caught += bool(differences(search.truth[seed], played))
     assert caught >= 3
 

@@ -12,13 +12,14 @@ import simpy
 
 from sim.clock import call_later
 from sim.engine.replica import Replica
+from sim.gap_histogram import EDGES_S, GapHistogram
 from sim.hardware.speculation import Speculation
 from sim.hardware.step_time.speculative import SpeculativeStepTime
 from sim.work import Call, Outcome, Request, Task
 from tests.reference.stepping import SteppingEngine
 
 AGREED = ("outcome", "cached_input_tokens", "preemptions", "recomputed_tokens")
-AGREED_S = ("admitted_s", "decode_admitted_s", "first_token_s", "finished_s", "preempted_s")
+AGREED_S = ("admitted_s", "decode_admitted_s", "first_token_s", "finished_s", "preempted_s", "longest_gap_s")
 TOLERANCE_S = 1e-9
 
 
@@ -45,6 +46,7 @@ class World:
     step_time: ProbeStepTime
     engine: dict
     patience_s: float = inf
+    gaps_from_s: float = 0.0  # only gaps between tokens that end later are counted
 
 
 def draw_world(seed: int) -> World:
@@ -95,7 +97,8 @@ def draw_world(seed: int) -> World:
         engine["chunked_prefill"] = False
         needed = max_num_seqs * engine.get("decode_tokens", 1)
         engine["max_num_batched_tokens"] = max(needed, int(largest * rng.choice([0.6, 1.0, 1.1])))
-    return World(tasks, step_time, engine, patience_s)
+    gaps_from_s = float(rng.choice([0.0, 0.3001]))  # not on the beat: no gap ends at that very moment
+    return World(tasks, step_time, engine, patience_s, gaps_from_s)
 
 
 def new_request(world: World, task: Task, index: int, at_s: float) -> Request:
@@ -196,7 +199,7 @@ def play_stepping(world: World) -> tuple[Played, SteppingEngine]:
     return played, engine
 
 
-def play_replica(world: World, build: Callable[..., Replica] = Replica) -> tuple[Played, Replica]:
+def play_replica(world: World, build: Callable[..., Replica] = Replica) -> tuple[Played, Replica, GapHistogram]:
     """The same world as the leaping replica plays it."""
     env = simpy.Environment()
     played: Played = {}
@@ -223,11 +226,12 @@ def play_replica(world: World, build: Callable[..., Replica] = Replica) -> tuple
             else:
                 arrive(request.task, index)
 
-    replica = build(env, world.step_time, on_done=on_done, **world.engine)
+    gap_histogram = GapHistogram(world.gaps_from_s)
+    replica = build(env, world.step_time, on_done=on_done, gap_histogram=gap_histogram, **world.engine)
     for task in world.tasks:
         call_later(env, task.arrived_s, arrive, task, 0)
     env.run()
-    return played, replica
+    return played, replica, gap_histogram
 
 
 def differences(truth: Played, played: Played) -> list[str]:
@@ -241,3 +245,15 @@ def differences(truth: Played, played: Played) -> list[str]:
             if expected != got:
                 lines.append(f"{key}: {name} is {got}, must be {expected}")
     return lines
+
+
+def gap_differences(world: World, engine: SteppingEngine, histogram: GapHistogram) -> list[str]:
+    """Where the histogram of gaps is not that of the plain engine's gaps, which may lie 1e-9 s to either side."""
+    gaps_s = np.array([gap_s for end_s, gap_s in engine.gaps_s if end_s > world.gaps_from_s])
+    if sum(histogram.counts) != len(gaps_s):
+        return [f"{sum(histogram.counts)} gaps, must be {len(gaps_s)}"]
+    edges_s, below = np.array(EDGES_S[1:-1]), np.cumsum(histogram.counts)[:-1]
+    ordered = np.sort(gaps_s)
+    least, most = (np.searchsorted(ordered, edges_s + side * TOLERANCE_S) for side in (-1, 1))
+    wrong = np.flatnonzero((below < least) | (below > most))
+    return [f"{below[i]} gaps below {edges_s[i]} s, must be {least[i]} to {most[i]}" for i in wrong]

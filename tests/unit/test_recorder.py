@@ -18,7 +18,7 @@ def second_call() -> Request:
     request = Request(Task(21, 1.25, calls, application=22, priority=23), 2, 2.25, PreviousCall(Backend.FLEET, 5, 6))
     request.backend, request.pool, request.replica_id, request.prefill_replica_id = Backend.FLEET, 31, 32, 33
     request.admitted_s, request.first_token_s, request.decode_admitted_s = 3.25, 4.25, 5.25
-    request.preempted_s, request.cold_start_wait_s = 0.5, 0.75
+    request.preempted_s, request.cold_start_wait_s, request.longest_gap_s = 0.5, 0.75, 0.875
     request.cached_input_tokens, request.preemptions = 34, 35
     request.recomputed_tokens, request.cache_write_tokens = 36, 37
     request.losses = Losses()

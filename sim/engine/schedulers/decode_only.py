@@ -29,6 +29,7 @@ class DecodeScheduler(Scheduler):
             self.memory.available_blocks -= -(-past // size)
             sequence.computed_tokens = past
             sequence.prompt_tokens, sequence.left_tokens = past + 1, request.output_tokens - 1
+            sequence.last_token_s = request.first_token_s
         return self._compute(sequence, budget, chunks)
 
     def _stamp_return(self, sequence: Sequence, cached_tokens: int, now: float) -> None:
