@@ -31,13 +31,14 @@ FLOORS = (
     {"fleet"},
     {"report"},
     {"applications", "settings", "scenarios", "assembly", "simulation", "hydra_door", "composition", "effort", "notes"},
-    {"measured", "study"},
+    {"measured", "study", "page"},
     {"cli", "__main__", "", "calibrate", "compile", "fidelity", "reprice"},  # the last four: names of version 0.1
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 STRANGERS = FLOORS[1]
 MAY_USE_PANDAS = (
-    "sim/ledger/", "sim/report/", "sim/study/", "sim/cli/", "sim/measured/", "sim/simulation.py", "sim/workload/logs/",
+    "sim/ledger/", "sim/report/", "sim/study/", "sim/cli/", "sim/measured/", "sim/page/", "sim/simulation.py",
+    "sim/workload/logs/",
 )  # fmt: skip
 
 

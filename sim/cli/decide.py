@@ -3,7 +3,8 @@
 Words fix what the decision may not choose: model=NAME slo=NAME gpu=NAME prices=NAME, and how to read the log, as for
 `describe`. today.usd_per_month=N says what is paid now. Everything else is tried: cards with a price, tensor
 parallelism, weight types; the API alone, always on, by timetable, to zero, warm floor, overflow, reserved baseline.
-Writes decision.json. What is played is kept: the same command goes on after Ctrl-C. Exit code 4: nothing meets the SLO.
+Writes decision.json and its page, decision.html. What is played is kept: the same command goes on after Ctrl-C. Exit
+code 4: nothing meets the SLO.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--jobs", type=int, default=-1, help="processes (default: one per core)")
     parser.add_argument("--json", action="store_true", help="print decision.json in place of the text")
     given = parser.parse_intermixed_args(argv)
+    from sim.page.write import write_page
     from sim.printable import printable
     from sim.study.search.decide import JSON_NAME, decide, folder_of, question
 
@@ -37,6 +39,7 @@ def main(argv: Sequence[str]) -> int:
               file=sys.stderr)  # fmt: skip
         return 130
     print(json.dumps(found.as_dict(), indent=1) if given.json else printable(f"\n{found}"))
+    page = write_page(found.folder)
     if not given.json:
-        print(printable(f"-> {found.folder / JSON_NAME}"))
+        print(printable(f"-> {found.folder / JSON_NAME}\n-> {page}"))
     return 0 if found.feasible else NOTHING_MEETS

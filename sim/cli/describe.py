@@ -20,7 +20,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print description.json in place of the text")
     parser.add_argument("--out", type=Path, help="folder to write to; default: outputs/described/LOG")
     given = parser.parse_args(argv)
-    from sim.study.describe import PAGE_NAME, describe_log, described_log
+    from sim.study.describe import describe_log, described_log
     from sim.study.folder import require_writable
 
     options = described_log(given.log, given.words)
@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
     require_writable(folder)
     found = describe_log(options)
     print(json.dumps(found.as_dict(), indent=2) if given.json else found)
-    found.write(folder)
+    page = found.write(folder)
     if not given.json:
-        print(f"-> {folder / PAGE_NAME}")
+        print(f"-> {page}")
     return 0

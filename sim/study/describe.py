@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ from omegaconf import OmegaConf
 from sim.composition import text_of
 from sim.report.description_text import as_text
 from sim.schema import ConfigError, parse_config
-from sim.study.folder import require_writable, write_json, write_text
+from sim.study.folder import require_writable, write_json
 from sim.workload.description.calls import Calls, DescribedLog
 from sim.workload.description.card import Card, card_of
 from sim.workload.logs.receipt import Receipt
 
-JSON_NAME, PAGE_NAME = "description.json", "description.html"
+JSON_NAME = "description.json"
 _PREFIX = "arrivals."
 
 
@@ -46,20 +45,16 @@ class Description:
         """Plain JSON data: `log`, the receipt, and `traffic`, the card."""
         return {"log": self.receipt.as_dict(), "traffic": self.card.as_dict()}
 
-    @cached_property
-    def page(self) -> str:
-        """One HTML page with pictures, which needs nothing else."""
-        from sim.report.description_figures import pictures  # matplotlib takes a third of a second to import
-        from sim.report.description_page import page
+    def write(self, folder: Path) -> Path:
+        """description.json and its page, description.html, each whole or not at all. Returns the page's path.
 
-        title = f"Traffic of {Path(self.options.path).name}"
-        return page(title, self.card, self.receipt.lines(), pictures(self.card, self.calls))
+        Raises ConfigError.
+        """
+        from sim.page.write import write_page
 
-    def write(self, folder: Path) -> None:
-        """description.json and description.html, each whole or not at all. Raises ConfigError."""
         require_writable(folder)
         write_json(folder / JSON_NAME, self.as_dict())
-        write_text(folder / PAGE_NAME, self.page)
+        return write_page(folder)
 
 
 def described_log(path: str, words: Sequence[str]) -> DescribedLog:

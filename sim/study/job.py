@@ -66,9 +66,7 @@ def run_alone(config: dict[str, Any]) -> Path:
     folder = Path(config["output"]["dir"]) / "runs" / f"{scenario.name}-{name}"
     require_writable(folder)
     result = replicate(scenario, keep_runs=wants_tables(scenario, alone=True), on_progress=_print_progress)
-    with claim(folder), all_or_nothing(folder):
-        write_result(folder, config, scenario, result, alone=True)
-        write_json(folder / ROW, _ok_row(name, {}, scenario, result, folder))
+    write_finished(folder, name, config, scenario, result, alone=True)
     error = hardware_error(scenario)
     if error is not None and error.is_borrowed:
         print(printable(error.lines()[0]))
@@ -83,6 +81,15 @@ def run_alone(config: dict[str, Any]) -> Path:
         print(printable(f"note: {note}"))
     print(printable(f"-> {folder}"))
     return folder
+
+
+def write_finished(
+    folder: Path, name: str, config: dict[str, Any], scenario: Scenario, result: Result, alone: bool
+) -> None:
+    """Write a finished scenario that is part of no sweep, and its row: all of it or nothing. Raises ConfigError."""
+    with claim(folder), all_or_nothing(folder):
+        write_result(folder, config, scenario, result, alone)
+        write_json(folder / ROW, _ok_row(name, {}, scenario, result, folder))
 
 
 def run_in_sweep(

@@ -80,18 +80,18 @@ def read_row(folder: Path) -> Row | None:
 
     Raises ConfigError for one of another form.
     """
-    return _checked(_ROW, folder / ROW)
+    return checked(_ROW, folder / ROW)
 
 
 def read_digests(study: Path) -> list[str]:
     """The names of the folders of a study's last sweep; [] if they are not on record. Raises ConfigError."""
-    manifest = _checked(_MANIFEST, study / MANIFEST)
+    manifest = checked(_MANIFEST, study / MANIFEST)
     return [] if manifest is None else manifest.digests
 
 
 def read_replications(folder: Path) -> list[dict[str, Any]] | None:
     """The figures of each replication; None if they cannot be read. Raises ConfigError if they are of another form."""
-    return _checked(_EACH, folder / REPLICATIONS)
+    return checked(_EACH, folder / REPLICATIONS)
 
 
 def read_figures(path: Path) -> dict[str, Any] | None:
@@ -153,8 +153,14 @@ def in_short(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:120]
 
 
-def _checked(adapter: TypeAdapter[T], path: Path) -> T | None:
+def checked(adapter: TypeAdapter[T], path: Path, key: str | None = None) -> T | None:
+    """The content of a JSON file, or what stands in it under `key`, in its type; None if it cannot be read.
+
+    Raises ConfigError for content of another form.
+    """
     content = read_json(path)
+    if key is not None:
+        content = content.get(key) if isinstance(content, dict) else None
     return None if content is None else _valid(adapter, content, path)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import sim
 from sim.ledger.prices import Prices
+from sim.page.write import page_of
 from sim.study.search import lab as labs
 from sim.study.search.decide import Decision, decide, question
 from sim.study.search.evidence import Evidence
@@ -96,6 +97,15 @@ def test_text_and_json_say_the_same_within_eighty_columns(found):
     assert data["saves_usd_per_month"] == pytest.approx(5000 - data["winner"]["usd_per_month"]["mean"])
     assert any(line.startswith("traffic: less than two whole days") for line in data["rests_on"])
     assert any("model error, beside ±" in line for line in data["rests_on"])
+
+
+def test_its_page_shows_every_scenario_and_the_winner_played_once_more(found):
+    page = page_of(found.folder)
+    sections = {section.key: section for section in page.sections}
+    assert page.answer == found.as_dict()["sentence"]
+    listed = {row[0].text for row in sections["scenarios"].grids[0].rows}
+    assert listed == {found.name_of(candidate) for candidate in found.evidence.samples}
+    assert sections["bill"].figures and sections["worst-hour"].figures and sections["traffic"].figures
 
 
 def test_the_same_question_plays_nothing_again(found, monkeypatch):

@@ -27,6 +27,8 @@ from sim.study.search.plan import command
 from sim.study.search.portfolio import Portfolio, portfolio
 from sim.study.search.race import FRESH_REPLICATIONS, Answer, Final, search
 from sim.study.search.relaxation import Relaxation, relaxations
+from sim.study.search.scenarios_played import scenarios_played
+from sim.study.search.winner_run import play_winner
 from sim.study.search.wording import (
     answer_data,
     answer_lines,
@@ -42,7 +44,7 @@ from sim.workload.description.calls import DescribedLog
 from sim.workload.description.card import Card, card_of
 from sim.workload.logs.receipt import Receipt
 
-JSON_NAME = "decision.json"
+JSON_NAME, DESCRIPTION = "decision.json", "description.json"
 MOST = 20
 """Replications of one fleet at most in the search."""
 _TODAY = "today.usd_per_month"
@@ -121,6 +123,8 @@ class Decision:
             "flips": [flip._asdict() | {"change_fraction": flip.change} for flip in self.flips],
             "left_out": [{"name": name, "reason": reason} for name, reason in self.left_out],
             "commands": self.commands, "rests_on": list(_rests_on(self)),
+            "scenarios": scenarios_played(question.base, self.answer, self.evidence, self.name_of),
+            "slo_target_fraction": question.slo.attainment_fraction,
             "log": question.receipt.as_dict(), "words": list(question.base.words.values()),
         }  # fmt: skip
         data: dict[str, Any] = plain(found)
@@ -184,6 +188,9 @@ def decide(asked: Question, n_jobs: int = -1, most: int = MOST) -> Decision:
     answer = search(families.families, evidence, fresh, progress.family)
     relaxed = () if answer.winner else tuple(relaxations(evidence))
     found = Decision(asked, answer, evidence, families, lab, relaxed, folder)
+    write_json(folder / DESCRIPTION, {"log": asked.receipt.as_dict(), "traffic": asked.card.as_dict()})
+    if answer.winner is not None:
+        play_winner(fresh.config(answer.winner.candidate), folder)
     write_json(folder / JSON_NAME, found.as_dict())
     return found
 

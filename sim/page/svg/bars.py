@@ -1,0 +1,56 @@
+"""Horizontal bars, each under its whole label: signed changes, shares of a whole, and a bill as a waterfall."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sim.page.svg.canvas import LINE_HEIGHT, Canvas, lines_of, width_of
+from sim.page.svg.scale import Scale
+
+_BAR = 13.0
+_GAP = 8.0
+
+
+class Bar(NamedTuple):
+    """A bar from `begin` to `end` in the units of its axis; `value` is written beside it."""
+
+    label: str
+    begin: float
+    end: float
+    value: str
+    look: str
+    is_cut: bool = False
+    """The bar reaches beyond the axis: its end is drawn open."""
+
+
+def bars(width: int, found: Sequence[Bar], low: float, high: float, zero: float | None = None) -> Canvas:
+    """Bars below one another on an axis from `low` to `high`; a line at `zero`, if it is given."""
+    labels = [lines_of(bar.label, width) for bar in found]
+    room = max((width_of(bar.value) for bar in found), default=0.0) + 10
+    scale = Scale(low, high, begin=room if low < 0 else 1.0, end=width - room)
+    canvas = Canvas(width, sum(LINE_HEIGHT * len(lines) + _BAR + _GAP for lines in labels) + 2)
+    y = 0.0
+    for bar, lines in zip(found, labels, strict=True):
+        for line in lines:
+            y += LINE_HEIGHT
+            canvas.text(0, y - 4, line)
+        begin, end = sorted((scale(bar.begin), scale(bar.end)))
+        canvas.rect(begin, y, max(end - begin, 1.0), _BAR, bar.look, f"{bar.label}: {bar.value}")
+        leftwards = bar.end < bar.begin and low < 0
+        if bar.is_cut:
+            _open_end(canvas, begin if leftwards else end, y)
+        if leftwards:
+            canvas.text(begin - 6, y + 11, bar.value, "value", "end")
+        else:
+            canvas.text(end + 6, y + 11, bar.value, "value")
+        if zero is not None:
+            canvas.line(scale(zero), y - 2, scale(zero), y + _BAR + 2, "axis")
+        y += _BAR + _GAP
+    return canvas
+
+
+def _open_end(canvas: Canvas, x: float, y: float) -> None:
+    """Two slanted strokes through the end of a bar that is longer than its axis."""
+    for shift in (-7.0, -3.0):
+        canvas.line(x + shift - 2, y + _BAR + 2, x + shift + 3, y - 2, "cut")

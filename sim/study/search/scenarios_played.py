@@ -1,0 +1,46 @@
+"""Every scenario that a search played, as plain data: what it is called, its command, its cost and its attainment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sim.composition import Composition
+from sim.report.attainment import judge
+from sim.study.search.evidence import Candidate, Evidence
+from sim.study.search.race import Answer
+from sim.study.search.wording import interval_data
+
+
+def scenarios_played(
+    base: Composition, answer: Answer, evidence: Evidence, name_of: Callable[[Candidate], str]
+) -> list[dict[str, Any]]:
+    """One entry per candidate, in the order of the search; each candidate is the words that are added to `base`.
+
+    `kind` is what the candidate's family is called, without its hardware. A candidate whose play was cut short, because
+    it was shown to cost too much, is judged by the replications that it has.
+    """
+    judged = evidence.judged()
+    found = []
+    for searched in answer.searched:
+        for candidate in (c for c in searched.family.ladder if c in evidence.samples):
+            samples = evidence.samples[candidate][: 1 if evidence.repeats(candidate) else None]
+            judgement = judged.get(candidate) or judge(
+                [s.attained for s in samples], [s.calls for s in samples], evidence.target
+            )
+            cost, share = evidence.cost(candidate), judgement.attainment
+            found.append({
+                "name": name_of(candidate), "kind": searched.family.name.partition(",")[0],
+                "command": _command(base, candidate, len(samples)),
+                "usd_per_month": interval_data(cost), "slo_attainment_fraction": interval_data(share),
+                "slo_judgement": str(judgement.verdict),
+            })  # fmt: skip
+    return found
+
+
+def _command(base: Composition, candidate: Candidate, replications: int) -> str:
+    """The command line that plays a candidate as the search did; a later word on a key replaces an earlier one."""
+    assert isinstance(candidate, tuple)
+    words = {word.partition("=")[0].lstrip("+"): word for word in (*base.words.values(), *candidate)}
+    words |= {"replications": f"replications={replications}"}
+    return " ".join(["llm-traffic-sim run", *words.values()])

@@ -1,0 +1,262 @@
+"""A page is one file that needs nothing, says what was saved, and believes no name that is in it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import sim
+import sim.page
+from sim.__main__ import main
+from sim.page.render import html
+from sim.page.saved.decision import read_decision
+from sim.page.saved.run import read_run
+from sim.page.sections.bill import steps
+from sim.page.svg.canvas import Canvas, lines_of, width_of
+from sim.page.svg.scale import decades, nines, up_to
+from sim.page.write import page_of, write_page
+from sim.schema import ConfigError
+from tests.unit.cli import TINY
+
+HOSTILE = "<script>alert(1)</script>\"'&x=1</style>{{7*7}}"
+LEAST = 3.0
+"""Contrast of what is not text with its background (WCAG 2.2, 1.4.11)."""
+
+
+class Seen(HTMLParser):
+    """The elements and texts of a page, as a browser without JavaScript would find them."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.elements, self.texts, self.open = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "wbr", "br", "input"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.texts.append(data)
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.elements if name == tag]
+
+
+def decision(**more):
+    """A decision.json with a winner and a runner-up."""
+    span = {"mean": 938.4, "low": 930.0, "high": 946.8, "replications": 20}
+    share = {"mean": 0.995, "low": 0.993, "high": 0.997, "replications": 20}
+    dear = {"mean": 1297.5, "low": 1290.0, "high": 1305.0, "replications": 20}
+    final = {"words": ["fleet=api_only"], "slo_judgement": "meets", "slo_attainment_fraction": share, "repeats": False}
+    first, second = ({"name": n, "usd_per_month": s} | final for n, s in ((HOSTILE, span), ("the API alone", dear)))
+    played = [
+        {"name": n, "kind": "always on", "command": f"llm-traffic-sim run x={n}", "usd_per_month": s,
+         "slo_attainment_fraction": share | {"mean": m}, "slo_judgement": j}
+        for n, s, m, j in ((HOSTILE, span, 0.995, "meets"), ("the API alone", dear, 0.999, "meets"),
+                           ("=too small", span, 0.6, "misses"))
+    ]  # fmt: skip
+    return {
+        "sentence": f"Serve the model with {HOSTILE}.", "winner": first, "runner_up": second,
+        "finalists": [first, second], "difference_usd_per_month": {"mean": 359.1, "low": 350.0, "high": 368.0},
+        "flips": [{"key": "prices.gpu.usd_per_gpu_hour.l4", "usd": 0.67, "flips_at_usd": 1.15, "change_fraction": 0.72},
+                  {"key": "prices.api.x", "usd": 0.1, "flips_at_usd": None, "change_fraction": None}],
+        "scenarios": played, "slo_target_fraction": 0.99, "rests_on": ["seed 2"], "commands": ["llm-traffic-sim run"],
+        "left_out": [{"name": "8 x l4", "reason": "does not fit"}], "unknown_to_this_version": {"a": 1},
+    } | more  # fmt: skip
+
+
+@pytest.fixture
+def decided(tmp_path):
+    (tmp_path / "decision.json").write_text(json.dumps(decision()))
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    """A sweep of three fleets, each of about 60 requests, which keeps every request."""
+    base = sim.scenario(*TINY, "output.requests=true", "output.spans=true")
+    fleets = ["hybrid_overflow", "api_only", "scale_to_zero"]
+    return sim.sweep(base, fleet=fleets, study="three", outputs=tmp_path_factory.mktemp("outputs"), n_jobs=1)
+
+
+def run_of(played):
+    return played.folder / played.frame["digest"][0]
+
+
+def contained(text):
+    """Every check that holds for every page."""
+    seen = Seen(text)
+    assert not seen.open and len(text.encode()) < 1_000_000
+    policy = next(m["content"] for m in seen.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'") and "unsafe" not in policy and "http" not in policy
+    for tag in ("style", "script"):
+        for content in re.findall(rf"<{tag}>(.*?)</{tag}>", text, flags=re.DOTALL):
+            assert base64.b64encode(hashlib.sha256(content.encode()).digest()).decode() in policy
+    assert all(attrs.get("type") == "application/json" for attrs in seen.all("script") if attrs)
+    for name, attrs in seen.elements:
+        assert not {key for key in attrs if key.startswith("on") or key in ("style", "src")}, f"{name}: {attrs}"
+        assert name not in ("link", "img", "iframe", "object", "form", "base")
+    links = [attrs["href"] for attrs in seen.all("a")]
+    ids = [attrs["id"] for _, attrs in seen.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    assert all(link.startswith("data:") or link.removeprefix("#") in ids for link in links)
+    drawings = [attrs for attrs in seen.all("svg") if attrs.get("role") == "img"]
+    assert len(drawings) == text.count("</title><desc>") and len(drawings) % 2 == 0
+    return seen
+
+
+def test_the_page_of_a_decision_says_it_in_order_and_needs_nothing(decided):
+    text = html(page_of(decided))
+    seen = contained(text)
+    order = [attrs["id"] for attrs in seen.all("section")]
+    assert order == ["flips", "frontier", "scenarios", "rests-on"]
+    said = " ".join(seen.texts)
+    assert "The runner-up, the API alone, costs $359 a month more (resolved: $350 to $368)" in said
+    assert "changes by +72.0 %" in said and "2 of 3 fleets that were played meet the SLO" in said
+    assert "Alone, at no value does it change the answer: prices.api.x." in said
+
+
+def test_a_hostile_name_is_text_wherever_it_stands(decided):
+    text = html(page_of(decided))
+    seen = contained(text)
+    assert text.count("<script>alert") == 0 and "49" not in [t.strip() for t in seen.texts]
+    assert len([t for t in seen.texts if HOSTILE in t]) >= 4
+
+
+def test_a_name_in_the_curves_of_a_run_ends_no_script(played, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run_of(played), folder)
+    (folder / "config.yaml").write_text((folder / "config.yaml").read_text() + f"\nname: {json.dumps(HOSTILE)}\n")
+    contained(html(page_of(folder)))
+
+
+def test_the_page_of_a_run_shows_its_bill_use_worst_hour_and_course(played):
+    seen = contained(html(page_of(run_of(played))))
+    order = [attrs["id"] for attrs in seen.all("section")]
+    assert order == ["figures", "bill", "use", "worst-hour", "timeline", "rests-on"]
+    curves = [attrs for attrs in seen.all("script") if attrs.get("class") == "curves"]
+    assert len(curves) == 3 and "in all, a month" in seen.texts
+
+
+def test_the_bill_of_a_page_adds_up_to_the_months_cost(played):
+    run = read_run(run_of(played))
+    found = steps(run)
+    assert sum(step.usd for step in found) == pytest.approx(run.summary["usd_per_month"], rel=1e-9)
+    paid = run.usd_by_item["gpu busy"] + run.usd_by_item.get("gpu draining", 0.0)
+    at_work = [step.usd for step in found if step.label.startswith(("the work", "headroom"))]
+    assert sum(at_work) == pytest.approx(paid * run.month_per_window, rel=1e-9)
+
+
+def test_the_page_of_a_sweep_has_every_scenario_and_its_command(played):
+    seen = contained(html(page_of(played.folder)))
+    said = " ".join(seen.texts)
+    for fleet in ("hybrid_overflow", "api_only", "scale_to_zero"):
+        assert f"fleet={fleet}" in said
+    assert len([attrs for attrs in seen.all("table") if attrs.get("class") == "sortable"]) == 1
+    csv = next(attrs["href"] for attrs in seen.all("a") if attrs.get("download") == "results.csv")
+    lines = base64.b64decode(csv.partition(",")[2]).decode().splitlines()
+    assert len(lines) == 4 and {"fleet", "usd_total"} <= set(lines[0].split(","))
+
+
+def test_the_same_results_give_the_same_bytes(played, decided):
+    for folder in (run_of(played), played.folder, decided):
+        path = write_page(folder)
+        first = path.read_bytes()
+        assert write_page(folder).read_bytes() == first
+
+
+def test_a_table_to_download_holds_no_formula(decided):
+    seen = Seen(html(page_of(decided)))
+    link = next(attrs["href"] for attrs in seen.all("a") if attrs.get("download") == "scenarios.csv")
+    assert "\n'=too small," in base64.b64decode(link.partition(",")[2]).decode()
+
+
+def test_without_a_winner_the_page_says_what_would_give(tmp_path):
+    cost = {"mean": 10.0, "low": None, "high": None}
+    relaxed = [{"what": "all time limits x 1.25", "words": ["gpu=l4"], "usd_per_month": cost}]
+    none = dict.fromkeys(("winner", "runner_up", "difference_usd_per_month")) | {"finalists": [], "flips": []}
+    (tmp_path / "decision.json").write_text(json.dumps(decision(**none, relaxations=relaxed)))
+    seen = contained(html(page_of(tmp_path)))
+    assert "all time limits x 1.25: $10.00 a month." in seen.texts
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("[]", "decision.json"), ('{"sentence": 3}', "sentence"), ("{", "cannot be read"),
+     ('{"sentence": "x", "flips": [{"usd": 1}]}', "flips.0.key")],
+)  # fmt: skip
+def test_a_damaged_decision_is_refused_in_one_line(tmp_path, content, said):
+    (tmp_path / "decision.json").write_text(content)
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        read_decision(tmp_path)
+
+
+def test_a_folder_without_results_is_refused_and_nothing_is_written(tmp_path, capsys):
+    assert main(["page", str(tmp_path)]) == 2
+    assert "holds no decision" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_ticks_are_round_lie_on_the_axis_and_rise():
+    for scale in (up_to(0.37), up_to(938.0), up_to(7.2), decades(0.002, 40.0), nines(0.6)):
+        values = [value for value, _ in scale.ticks(6)]
+        assert 2 <= len(values) <= 12 and values == sorted(values)
+        assert scale.low <= values[0] and values[-1] <= scale.high * (1 + 1e-9)
+    assert nines(0.6)(0.99) - nines(0.6)(0.9) == pytest.approx(nines(0.6)(0.999) - nines(0.6)(0.99))
+    assert [label for _, label in up_to(7.2).ticks(5)] == ["0", "2", "4", "6", "8"]
+
+
+def test_texts_of_a_drawing_are_broken_to_fit_and_escaped():
+    assert all(width_of(line) <= 200 for line in lines_of("a label of several words " * 4, 200))
+    canvas = Canvas(100, 100)
+    canvas.text(0, 0, HOSTILE)
+    canvas.rect(0, 0, 1, 1, "plain", HOSTILE)
+    assert "<script" not in canvas.svg(HOSTILE, HOSTILE, "wide")
+
+
+def test_uplot_is_the_published_file():
+    folder = Path(sim.page.__file__).parent / "vendor" / "uplot"
+    listed = dict(line.split()[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())
+    assert set(listed) == {"uPlot.iife.min.js", "uPlot.min.css", "LICENSE"}
+    for name, digest in listed.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+
+
+def colours(css, scheme):
+    """The colours of the style sheet by name, in light or dark."""
+    blocks = re.findall(r":root \{(.*?)\}", css, flags=re.DOTALL)
+    return dict(re.findall(r"--(\w+): (#\w{6})", blocks[scheme]))
+
+
+def luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(a, b):
+    low, high = sorted((luminance(a), luminance(b)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_text_and_marks_stand_out_from_the_background(scheme):
+    found = colours((Path(sim.page.__file__).parent / "templates" / "page.css").read_text(), scheme)
+    for text in ("ink", "soft", "link"):
+        assert contrast(found[text], found["back"]) >= 4.5 and contrast(found[text], found["panel"]) >= 4.5
+    for mark in ("c1", "c2", "c3", "grey"):
+        assert contrast(found[mark], found["back"]) >= LEAST
