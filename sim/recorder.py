@@ -21,7 +21,7 @@ from sim.records import (
     Column,
     ReplicaState,
 )
-from sim.work import Losses, Request, previous_index, returning_tokens
+from sim.work import Losses, Request, previous_index, returning_tokens_of
 
 _CHUNK_ROWS = 1 << 13
 _PACKED: dict[type, str] = {
@@ -94,7 +94,7 @@ class Recorder:
             _nan if r.first_token_s is None else r.first_token_s,
             _nan if r.finished_s is None else r.finished_s,
             r.input_tokens, r.cached_input_tokens, r.output_tokens, r.preemptions, r.preempted_s, r.cold_start_wait_s,
-            task.priority, r.recomputed_tokens, returning_tokens(task.calls[before], r.call) if i else 0,
+            task.priority, r.recomputed_tokens, returning_tokens_of(r) if i else 0,
             r.prefill_replica_id, _nan if r.decode_admitted_s is None else r.decode_admitted_s,
             0 if losses is None else losses.retries, r.cache_write_tokens, r.refusal,
             r.longest_gap_s, before,

@@ -13,7 +13,7 @@ import numpy as np
 
 from sim.gap_histogram import N_BINS
 from sim.moment_zero import MONDAY, MomentZero
-from sim.work import Backend, Outcome, Refusal, Request, previous_index, returning_tokens
+from sim.work import Backend, Outcome, Refusal, previous_index, returning_tokens_of
 
 
 class Column(NamedTuple):
@@ -33,10 +33,6 @@ class Column(NamedTuple):
 
 def _stamp(seconds: float | None) -> float:
     return nan if seconds is None else seconds
-
-
-def _returning_tokens(r: Request) -> int:
-    return returning_tokens(r.task.calls[previous_index(r.task, r.call_index)], r.call) if r.call_index else 0
 
 
 Columns = dict[str, Column]
@@ -63,7 +59,8 @@ REQUEST_COLUMNS: Columns = {
         np.int32, "", "Number of the replica that served the request; -1 if none did.", lambda r: r.replica_id
     ),
     "outcome": Column(
-        np.int8, "", "0 finished, 1 refused, 2 abandoned, 3 unfinished, 4 failed.", lambda r: r.outcome
+        np.int8, "", "0 finished, 1 refused, 2 abandoned, 3 unfinished, 4 failed, 5 aborted, 6 stopped.",
+        lambda r: r.outcome,
     ),
     "task_arrived_s": Column(
         np.float64, "s", "When the first call of the task arrived.", lambda r: r.task.arrived_s
@@ -89,7 +86,9 @@ REQUEST_COLUMNS: Columns = {
         lambda r: r.cached_input_tokens,
     ),
     "output_tokens": Column(
-        np.int32, "tokens", "Tokens asked for; finished requests alone have got them all.", lambda r: r.output_tokens
+        np.int32, "tokens", 
+        "Tokens asked for, which finished requests alone have got; of aborted and stopped ones, those generated.",
+        lambda r: r.output_tokens
     ),
     "preemptions": Column(
         np.int32, "count", "Times that the running sequence lost its KV memory to others.", lambda r: r.preemptions
@@ -110,7 +109,7 @@ REQUEST_COLUMNS: Columns = {
     "returning_tokens": Column(
         np.int32, "tokens",
         "Leading tokens of the prompt that the task's previous call had left in KV memory, wherever that was.",
-        _returning_tokens,
+        returning_tokens_of,
     ),
     "prefill_replica_id": Column(
         np.int32, "", "Number of the replica that computed the prompt, if that is another than `replica_id`; else -1.",
@@ -281,6 +280,11 @@ class Facts:
         return float(self.spans["end_s"].max(initial=self.window.end_s))
 
 
+def is_served(outcome: np.ndarray) -> np.ndarray:
+    """bool[n]: whether requests of these outcomes, int8[n], were served as their clients wanted."""
+    return (outcome == Outcome.FINISHED) | (outcome == Outcome.STOPPED)
+
+
 def rows_of_previous_calls(requests: dict[str, np.ndarray]) -> np.ndarray:
     """int64[n]: the row of the call that each request goes on from; -1 for first calls, and where it is not there."""
     found, later = np.full(len(requests["task_id"]), -1), np.flatnonzero(requests["call_index"] > 0)
@@ -299,5 +303,6 @@ def rows_of_previous_calls(requests: dict[str, np.ndarray]) -> np.ndarray:
 
 __all__ = [
     "API_EXTRAS", "API_EXTRA_COLUMNS", "FIRST_POOL", "REQUEST_COLUMNS", "SPAN_COLUMNS", "STAY_COLUMNS", "Backend",
-    "Column", "Facts", "Outcome", "PoolFacts", "Refusal", "ReplicaState", "Window", "rows_of_previous_calls",
+    "Column", "Facts", "Outcome", "PoolFacts", "Refusal", "ReplicaState", "Window", "is_served",
+    "rows_of_previous_calls",
 ]  # fmt: skip

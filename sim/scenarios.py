@@ -256,6 +256,14 @@ class Scenario(Config):
         return self
 
     @model_validator(mode="after")
+    def _a_client_that_hangs_up_is_found(self) -> Scenario:
+        if self.queue.client_timeout_s is not None and self.disaggregation is not None:
+            raise ValueError("queue.client_timeout_s: is not modelled with disaggregation; leave one of them null")
+        if self.queue.client_timeout_s is not None and isinstance(self.api, ApiProvider) and self.api.hedge:
+            raise ValueError("queue.client_timeout_s: is not modelled with api.hedge; leave one of them null")
+        return self
+
+    @model_validator(mode="after")
     def _applications_of_several(self) -> Scenario:
         for law in filter(None, (application.law_broken() for application in self.application_list)):
             raise ValueError(law)

@@ -16,7 +16,7 @@ AUTO = "auto"
 
 
 class Queue(Config):
-    """How requests wait for a replica."""
+    """How requests wait for a replica, and how long their clients do."""
 
     max_requests_per_replica: int | None = Field(
         None,
@@ -29,6 +29,12 @@ class Queue(Config):
     )
     patience_s: float | None = Field(
         None, gt=0, description="seconds after which a client gives up if service has not begun; null: never"
+    )
+    client_timeout_s: float | None = Field(
+        None, gt=0, description="seconds after its arrival at which a client hangs up, answered or not; null: never"
+    )
+    stopped_fraction: float = Field(
+        0.0, ge=0, le=1, description="share of calls whose client stops the answer after a uniform share of its tokens"
     )
 
 

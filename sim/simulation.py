@@ -21,6 +21,7 @@ from sim.notes import notes_of
 from sim.randomness import Streams
 from sim.recorder import Recorder
 from sim.records import Facts, PoolFacts, Window
+from sim.routing.clients import Clients
 from sim.routing.gateway import Gateway
 from sim.scenarios import Scenario
 from sim.schema import ConfigError
@@ -138,6 +139,12 @@ class _World:
         self.recorder = Recorder(scenario.warmup_s)
         ingress_s = scenario.engine.request_overhead_s if scenario.has_fleet else 0.0
         self.gateway = Gateway(env, scenario.routing, streams.generator("routing"), self.recorder, ingress_s)
+        queue = scenario.queue
+        if queue.client_timeout_s is not None or queue.stopped_fraction:
+            self.gateway.clients = Clients(
+                env, streams, timeout_s=queue.client_timeout_s, stopped_fraction=queue.stopped_fraction,
+                hang_up=self.gateway.hang_up,
+            )  # fmt: skip
         self.fleet: AnyFleet | None = None
         self.api: Api | None = None
         if scenario.has_fleet:

@@ -68,6 +68,17 @@ def returning_tokens(previous: Call, call: Call) -> int:
     return shared
 
 
+def returning_tokens_of(request: Request) -> int:
+    """`returning_tokens` of a request, whose previous call its client may have stopped; 0 for a first call."""
+    index = previous_index(request.task, request.call_index)
+    if index < 0:
+        return 0
+    before, previous = request.task.calls[index], request.previous
+    if previous is not None and previous.unsent_tokens:
+        before = before._replace(output_tokens=before.output_tokens - previous.unsent_tokens)
+    return returning_tokens(before, request.call)
+
+
 class TaskProfile(NamedTuple):
     """What is known of a kind of task beforehand.
 
@@ -138,6 +149,8 @@ class Outcome(IntEnum):
     ABANDONED = 2  # the client's patience ran out before service began
     UNFINISHED = 3  # still under way when the run ended
     FAILED = 4  # lost with a replica, or with a provider, more often than it is tried again
+    ABORTED = 5  # the client's timeout ran out in the middle of service
+    STOPPED = 6  # the client had enough of the answer before its end
 
 
 class Refusal(IntEnum):
@@ -157,20 +170,22 @@ class Refusal(IntEnum):
         return Refusal.NONE < self <= Refusal.OVER_RATE_LIMIT
 
 
-_NOT_REFUSED = Refusal.NONE  # looked up once, because each lookup on the enum costs as much as a call
+_NOT_REFUSED, _FINISHED = Refusal.NONE, Outcome.FINISHED  # looked up once: each lookup costs as much as a call
 
 
 class PreviousCall(NamedTuple):
     """Where the previous call of a request's task was served: what routers and placements may know of the past.
 
     `pool` is the pool's place in the list of pools; -1, as `replica_id`, if the API served it. `prefill_replica_id`:
-    where its prompt was computed, if not there; else -1.
+    where its prompt was computed, if not there; else -1. `unsent_tokens`: of its answer, never generated, because its
+    client stopped it.
     """
 
     backend: Backend
     pool: int = -1
     replica_id: int = -1
     prefill_replica_id: int = -1
+    unsent_tokens: int = 0
 
 
 class Losses:
@@ -220,7 +235,7 @@ class Request:
         "admitted_s", "first_token_s", "finished_s", "outcome", "backend", "pool", "replica_id",
         "cached_input_tokens", "preemptions", "preempted_s", "recomputed_tokens", "cold_start_wait_s",
         "prefill_replica_id", "decode_admitted_s", "losses", "cache_write_tokens", "api_extra",
-        "refusal", "longest_gap_s",
+        "refusal", "longest_gap_s", "ends_as", "unsent_tokens",
     )  # fmt: skip
 
     def __init__(self, task: Task, call_index: int, arrived_s: float, previous: PreviousCall | None = None):
@@ -253,6 +268,8 @@ class Request:
         self.api_extra: ApiExtra | None = None
         self.refusal = _NOT_REFUSED
         self.longest_gap_s = 0.0  # between two tokens that were delivered one after the other
+        self.ends_as = _FINISHED  # its outcome if it is served to the end, which its client may have set earlier
+        self.unsent_tokens = 0  # of `output_tokens`, those that are not generated, because its client stops it before
 
     def end(self, outcome: Outcome, now_s: float | None) -> None:
         """Stamp the one outcome, and `now_s` as `finished_s`: None for a request that the end of the run cuts short.
@@ -267,6 +284,17 @@ class Request:
         self.outcome = outcome
         self.finished_s = now_s
 
+    def end_served(self, now_s: float) -> None:
+        """End as FINISHED, or as its client has it end; from then on `output_tokens` are those generated."""
+        self.end(self.ends_as, now_s)
+        self.output_tokens -= self.unsent_tokens
+
+    def abort(self, generated_tokens: int, now_s: float) -> None:
+        """End as ABORTED, with so many tokens generated."""
+        self.unsent_tokens = self.output_tokens - generated_tokens
+        self.ends_as = Outcome.ABORTED
+        self.end_served(now_s)
+
     def refuse(self, reason: Refusal, now_s: float | None) -> None:
         """End as REFUSED, for this reason."""
         self.end(Outcome.REFUSED, now_s)
@@ -275,9 +303,11 @@ class Request:
     def start_over(self) -> None:
         """Forget the stamps of a backend that turned the request away, to try another; count the retry."""
         losses, cold_start_wait_s = self.losses or Losses(), self.cold_start_wait_s
+        ends_as, unsent_tokens = self.ends_as, self.unsent_tokens
         losses.retries += 1
         self._clear_stamps()
         self.losses, self.cold_start_wait_s = losses, cold_start_wait_s
+        self.ends_as, self.unsent_tokens = ends_as, unsent_tokens
 
 
 def refusal_of(request: Request, limits: dict[Refusal, int]) -> Refusal:

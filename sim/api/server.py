@@ -145,6 +145,8 @@ class Api:
         call_later(self.env, min(wait_s, left_s), self._next_attempt, request, attempt + 1, deadline_s, wait_s < left_s)
 
     def _next_attempt(self, request: Request, attempt: int, deadline_s: float, in_time: bool) -> None:
+        if request.outcome is not None:
+            return  # Its client hung up before.
         del self._retrying[request]
         if in_time:
             self._attempt(request, attempt, deadline_s)
@@ -218,7 +220,7 @@ class Api:
             request.cache_write_tokens = self._seen.cache.written_tokens(request)
         ttft_quantile, speed_quantile = call.api_quantiles
         ttft_s = provider.ttft_s(ttft_quantile, request.input_tokens - request.cached_input_tokens)
-        service_s = ttft_s + provider.decode_s(speed_quantile, request.output_tokens)
+        service_s = ttft_s + provider.decode_s(speed_quantile, request.output_tokens - request.unsent_tokens)
         if self._seen is not None and call.segments:
             after_s = {"first_token": ttft_s, "request_end": service_s, "at_once": 0.0}[self._seen.cache.readable_after]
             self._seen.write(call.segments, now_s, now_s + after_s)
@@ -233,7 +235,7 @@ class Api:
         """The first token is late: send a second copy if the limits leave room, and keep the faster of the two."""
         env, provider, call = self.env, self.provider, request.call
         now_s, first_s = env.now, self._serving[request]
-        speed, tokens = call.api_quantiles[1], request.output_tokens
+        speed, tokens = call.api_quantiles[1], request.output_tokens - request.unsent_tokens
         down = self._outages is not None and self._outages.is_down(now_s)
         if down or self._waiting or self._ready_s(request) > now_s + CLOCK_S:
             call_later(env, first_s - now_s + provider.decode_s(speed, tokens), self._finish, request)
@@ -261,15 +263,46 @@ class Api:
             self._admit_waiting()
 
     def _finish(self, request: Request) -> None:
-        request.first_token_s = self._serving.pop(request)
-        now_s = self.env.now
-        request.longest_gap_s = (now_s - request.first_token_s) / max(request.output_tokens - 1, 1)
-        request.end(Outcome.FINISHED, now_s)
+        if request.outcome is not None:
+            return  # Its client hung up before.
+        first_token_s, now_s = self._serving[request], self.env.now
+        request.longest_gap_s = (now_s - first_token_s) / max(request.output_tokens - request.unsent_tokens - 1, 1)
+        request.end_served(now_s)
+        self._leave_service(request, first_token_s)
+
+    def _leave_service(self, request: Request, first_token_s: float | None) -> None:
+        del self._serving[request]
+        request.first_token_s = first_token_s
         self._served += 1
-        self._served_s += now_s - request.admitted_s
+        self._served_s += self.env.now - request.admitted_s
         if self._waiting:
             self._admit_waiting()
         self.on_done(request)
+
+    def abort(self, request: Request) -> None:
+        """The client of a request hangs up: what was generated is billed; one not yet admitted is abandoned.
+
+        Batch work goes on, as no client waits for it; so does a refusal on its way.
+        """
+        now_s = self.env.now
+        if request in self._serving:
+            first_token_s, tokens = self._serving[request], request.output_tokens - request.unsent_tokens
+            if first_token_s > now_s:
+                request.abort(0, now_s)
+                return self._leave_service(request, None)
+            answer_s = self.provider.decode_s(request.call.api_quantiles[1], tokens)
+            gap_s = answer_s / max(tokens - 1, 1)
+            generated = min(tokens, 1 + int((now_s - first_token_s) / gap_s)) if gap_s else tokens
+            request.longest_gap_s = gap_s if generated > 1 else 0.0
+            request.abort(generated, now_s)
+            self._leave_service(request, first_token_s)
+        elif request in self._retrying:
+            del self._retrying[request]
+            self._end(request, Outcome.ABANDONED)
+        elif any(waiting is request for _, waiting, _ in self._waiting):
+            self._waiting = deque(entry for entry in self._waiting if entry[1] is not request)
+            self._waiting_tokens -= _tokens_of(request)
+            self._end(request, Outcome.ABANDONED)
 
     def _take_as_batch(self, request: Request) -> None:
         _extra_of(request).is_batch = 1
@@ -280,7 +313,7 @@ class Api:
     def _answer_batch(self, request: Request) -> None:
         del self._batched[request]
         request.first_token_s = now_s = self.env.now
-        request.end(Outcome.FINISHED, now_s)
+        request.end_served(now_s)
         self.on_done(request)
 
     def _cached_tokens(self, request: Request, now_s: float) -> int:

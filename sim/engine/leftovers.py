@@ -31,7 +31,7 @@ def leftovers(batch: Scheduler, now: float, step_began_s: float) -> list[Leftove
     """
     left = []
     for sequence in batch.running:
-        generated = sequence.request.output_tokens - sequence.left_tokens
+        generated = sequence.generated_before
         computed, last_token_s = sequence.computed_tokens, sequence.last_token_s
         if sequence.end_step is not None:
             request, last_token_s = sequence.request, step_began_s
@@ -41,7 +41,7 @@ def leftovers(batch: Scheduler, now: float, step_began_s: float) -> list[Leftove
             request.longest_gap_s = max(request.longest_gap_s, longest_s)
         left.append(Leftover(sequence.request, generated, computed, now, last_token_s))
     for sequence in batch.waiting:
-        generated = sequence.request.output_tokens - sequence.left_tokens
+        generated = sequence.generated_before
         lost_s = now if sequence.preempted_s is None else sequence.preempted_s
         left.append(Leftover(sequence.request, generated, sequence.lost_tokens, lost_s, sequence.last_token_s))
     return left

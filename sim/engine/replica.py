@@ -37,8 +37,6 @@ _SCHEDULERS: dict[tuple[str, str], type[Scheduler]] = {
 _IDLE, _LEAPING, _MIXED, _DECIDING = range(4)
 """What a replica does: nothing; a leap; one step with prefill; or, within one moment, choosing its next step."""
 
-_FINISHED = Outcome.FINISHED  # A member is looked up once, because each lookup on the enum costs as much as a call.
-
 
 def _limits(memory_tokens: int, max_model_len: int | None, step_tokens: int | None) -> dict[Refusal, int]:
     """The most input + output - 1 tokens of a request, by what sets them; the last token generated is never in memory.
@@ -127,6 +125,7 @@ class Replica:
         self._wake = Wake(self._boundary)
         self._ends_s = 0.0  # time of the next boundary, at which the batch may change
         self._steps = 0  # number of steps that end at the next boundary
+        self._leaving: list[Sequence] = []  # running sequences whose client went away during the present step
         self._no_arrival_cuts = False  # whether no arrival from now on can change the present leap
         # The present step or leap: its start, the seconds of its first step, by how many each exceeds the one before.
         self._start_s = self._first_step_s = self._growth_s = 0.0
@@ -255,10 +254,40 @@ class Replica:
         was_head = waiting[0] is withdrawn
         waiting.remove(withdrawn)
         self.n_outstanding -= 1
-        if was_head and self._mode == _LEAPING:
+        if was_head:
             # The head may have waited for KV blocks; the sequence behind it may fit, and joins after the step under
             # way.
-            now = self._env.now
+            self._cut_after_this_step(self._env.now)
+
+    def abort(self, request: Request) -> None:
+        """The client of a request that has begun goes away: it ends as ABORTED once the step under way is over.
+
+        If it is out of the batch after a preemption, it ends at once. Raises ValueError if it is not on this replica.
+        """
+        batch, now = self._batch, self._env.now
+        for sequence in batch.running:
+            if sequence.request is request:
+                request.ends_as = Outcome.ABORTED
+                self._leaving.append(sequence)
+                self._cut_after_this_step(now)
+                return
+        waiting = next((sequence for sequence in batch.waiting if sequence.request is request), None)
+        self.withdraw(request)
+        assert waiting is not None
+        request.abort(waiting.generated_before, now)
+        self._on_done(request)
+
+    def _let_leave(self, now: float) -> None:
+        """Drop the sequences whose clients went away, but for those that the step just ended has finished."""
+        leaving, self._leaving, self._mode = self._leaving, [], _DECIDING
+        for sequence in leaving:
+            if sequence in self._batch.running:
+                sequence.request.abort(self._batch.drop(sequence), now)
+                self.n_outstanding -= 1
+                self._on_done(sequence.request)
+
+    def _cut_after_this_step(self, now: float) -> None:
+        if self._mode == _LEAPING:
             steps = self._steps_begun(now)
             if steps < self._steps:
                 self._cut_leap(steps, now)
@@ -269,6 +298,7 @@ class Replica:
         if self._mode == _LEAPING:
             self._end_leap_early(min(self._steps_begun(now), self._steps) - 1, now)
         self._wake, self._mode, self.n_outstanding = Wake(self._boundary), _IDLE, 0
+        self._leaving.clear()
         return leftovers(self._batch, now, self._start_s)
 
     def _end_leap_early(self, steps: int, now: float) -> None:
@@ -300,8 +330,10 @@ class Replica:
             self.n_outstanding -= len(finished)
             on_done = self._on_done
             for request in finished:
-                request.end(_FINISHED, now)
+                request.end_served(now)
                 on_done(request)
+        if self._leaving:
+            self._let_leave(now)
         chunks = batch.schedule(now)
         n = batch.n_decoding
         self._start_s = now

@@ -305,6 +305,18 @@ class Scheduler:
         chunks.append((new, past, completes))
         return new
 
+    def drop(self, sequence: Sequence) -> int:
+        """Remove a running sequence whose client went away, between two steps; returns the tokens of its answer."""
+        generated = sequence.generated_before
+        if sequence.end_step is None:
+            self.partial = None
+            tokens = sequence.computed_tokens
+        else:
+            tokens = self._stop_decoding(sequence)
+            generated += tokens - sequence.prompt_tokens + 1
+        self._free(sequence, tokens)
+        return generated
+
     # --- memory ----------------------------------------------------------------------------------------------------
 
     def _decode_blocks(self, first: int, steps: int) -> int:

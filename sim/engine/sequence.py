@@ -22,7 +22,9 @@ class Sequence:
     def __init__(self, request: Request):
         self.request = request
         self.prompt_tokens = request.input_tokens  # tokens to prefill, those generated before a preemption included
-        self.left_tokens = request.output_tokens  # tokens to generate after the prompt; decoding does not change it
+        # Tokens to generate after the prompt; decoding does not change it. The engine does not know that a client will
+        # stop the answer, so these tokens are no measure of what it must expect.
+        self.left_tokens = request.output_tokens - request.unsent_tokens
         self.computed_tokens = 0  # leading prompt tokens whose KV is in memory
         self.end_step: int | None = None  # number of the step that generates the last token; None while not decoding
         self.slot = 0  # while decoding, it needs a new KV block at steps whose number modulo the block size is this
@@ -37,6 +39,11 @@ class Sequence:
     def decoded_tokens(self, step: int) -> int:
         """Tokens that a decoding sequence has in KV memory at the start of the step with number `step`."""
         return self.prompt_tokens + step - self.first_decode_step
+
+    @property
+    def generated_before(self) -> int:
+        """Tokens of the answer that were generated before it was last admitted."""
+        return self.request.output_tokens - self.request.unsent_tokens - self.left_tokens
 
     @property
     def first_decode_step(self) -> int:

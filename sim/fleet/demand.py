@@ -46,7 +46,7 @@ class Demand:
         assert request.finished_s is not None
         self.n_outstanding -= 1
         self._left_less_arrived_s += request.finished_s
-        if self._counts_tokens and request.outcome is Outcome.FINISHED:
+        if self._counts_tokens and (request.outcome is Outcome.FINISHED or request.outcome is Outcome.STOPPED):
             self.finished_requests += 1
             self.finished_output_tokens += request.output_tokens
 

@@ -143,6 +143,10 @@ class Fleet:
         engines = (member.engine for member in self._roster.members.values() if member.engine is not None)
         return [*self._queue, *(request for engine in engines for request in engine.unfinished())]
 
+    def has_queued(self, request: Request) -> bool:
+        """Whether a request waits in this fleet's queue."""
+        return request in self._queue
+
     def close(self) -> None:
         """The run ends: enter what the replicas are doing."""
         self._roster.close()
@@ -167,6 +171,20 @@ class Fleet:
         while self._queue and self._dispatch.has_room(replica):
             replica.submit(self._queue.pop())
         self._dispatch.offer(replica)
+
+    def abort(self, request: Request) -> None:
+        """The client of a request goes away: it is abandoned if it has not begun, else aborted."""
+        if request.admitted_s is None:
+            self._give_up(request)
+        elif request in self._queue:  # the replica that had begun it was lost
+            self._queue.remove(request)
+            losses = request.losses
+            request.abort(0 if losses is None else losses.generated_tokens, self._env.now)
+            self._replica_done(request)
+        else:
+            engine = self._roster.members[request.replica_id].engine
+            assert engine is not None
+            engine.abort(request)
 
     def _give_up(self, request: Request) -> None:
         """The client's patience is over: a request that has not begun is abandoned."""

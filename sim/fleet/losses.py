@@ -96,6 +96,9 @@ class LostReplicas:
 def set_back(leftover: Leftover, reliability: Reliability, now_s: float) -> bool:
     """Put a request back to where it can be tried again, keeping what was computed on record; False if it fails."""
     request, losses = leftover.request, leftover.request.losses
+    if request.ends_as is Outcome.ABORTED:  # Its client had gone away during the step under way.
+        request.abort(leftover.generated_tokens, now_s)
+        return False
     if reliability.lost_requests == "fail" or losses is not None and losses.retries >= reliability.max_retries:
         request.end(Outcome.FAILED, now_s)
         return False

@@ -119,6 +119,11 @@ class PooledFleet:
         """Every request that waits or is served in any pool now."""
         return [request for pool in self._pools for request in pool.unfinished()]
 
+    def abort(self, request: Request) -> None:
+        """The client of a request goes away."""
+        number = self._order.get(request.pool, 0)
+        next((pool for pool in self._pools if pool.has_queued(request)), self._pools[number]).abort(request)
+
     def close(self) -> None:
         """The run ends: record the replicas' last spans."""
         for pool in self._pools:

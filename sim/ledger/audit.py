@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from sim.ledger.coverage import Stretches, by_group_and_time, lives, peak_overlap, uncovered
-from sim.records import Backend, Facts, Outcome, Refusal, ReplicaState, rows_of_previous_calls
+from sim.records import Backend, Facts, Outcome, Refusal, ReplicaState, is_served, rows_of_previous_calls
 from sim.schema import AuditError
 
 TOLERANCE_S = 1e-6
@@ -72,8 +72,9 @@ def _stamps_are_ordered(requests: dict[str, np.ndarray]) -> None:
     outcome = requests["outcome"]
     names = ("arrived_s", "admitted_s", "first_token_s", "finished_s")
     stamps = [requests[name] for name in names]
-    finished = outcome == Outcome.FINISHED
-    must = {"admitted_s": finished, "first_token_s": finished, "finished_s": outcome != Outcome.UNFINISHED}
+    served = is_served(outcome)
+    begun = served | (outcome == Outcome.ABORTED)
+    must = {"admitted_s": begun, "first_token_s": served, "finished_s": outcome != Outcome.UNFINISHED}
     for name, required in {"arrived_s": np.ones(len(outcome), bool), **must}.items():
         lacking = np.flatnonzero(required & ~np.isfinite(requests[name]))
         if len(lacking):
@@ -110,9 +111,12 @@ def _calls_of_a_task_are_causal(requests: dict[str, np.ndarray]) -> None:
     orphan = later[before < 0]
     if len(orphan):
         _fail("a call comes after the call before it", f"{_row(requests, orphan[0])} has no predecessor")
-    unserved = later[requests["outcome"][before] != Outcome.FINISHED]
+    unserved = later[~is_served(requests["outcome"][before])]
     if len(unserved):
-        _fail("a call follows a finished call", f"{_row(requests, unserved[0])}: its predecessor did not finish")
+        _fail(
+            "a call follows a finished or stopped call",
+            f"{_row(requests, unserved[0])}: its predecessor did not finish",
+        )
     early = np.flatnonzero(requests["arrived_s"][later] < requests["finished_s"][before] - TOLERANCE_S)
     if len(early):
         i = early[0]

@@ -21,7 +21,7 @@ from sim.ledger.usage_tables import (
     life_rows,
 )
 from sim.moment_zero import MONDAY, MomentZero
-from sim.records import FIRST_POOL, Backend, Facts, Outcome, ReplicaState, Window
+from sim.records import FIRST_POOL, Backend, Facts, Outcome, ReplicaState, Window, is_served
 from sim.schema import ConfigError
 from sim.units import HOUR_S
 
@@ -87,13 +87,15 @@ class Usage:
     def from_facts(cls, facts: Facts) -> Usage:
         """The sums over a run. A task belongs to the window in which its first call arrives, with all its calls."""
         requests, window, past_s = facts.requests, facts.window, facts.moment_zero.past_hour_s
-        finished = of_window(requests, window) & (requests["outcome"] == Outcome.FINISHED)
+        counted = of_window(requests, window)
+        finished = counted & is_served(requests["outcome"])
+        billed = finished | counted & (requests["outcome"] == Outcome.ABORTED)
         return cls(
             window=window,
             pools=tuple(Pool(pool.name, pool.gpu, pool.gpus_per_replica) for pool in facts.pools),
             replicas=life_rows(facts),
             gpu=gpu_rows(facts),
-            api=api_rows(requests, finished & (requests["backend"] == Backend.API), facts.api_extras, past_s),
+            api=api_rows(requests, billed & (requests["backend"] == Backend.API), facts.api_extras, past_s),
             fleet=fleet_rows(facts, finished & (requests["backend"] == Backend.FLEET)),
             requests_finished=int(np.count_nonzero(finished)),
             tasks_finished=len(finished_tasks(requests, window)[0]),
@@ -271,7 +273,7 @@ def of_window(requests: dict[str, np.ndarray], window: Window) -> np.ndarray:
 def finished_tasks(requests: dict[str, np.ndarray], window: Window) -> tuple[np.ndarray, np.ndarray]:
     """(row of the first, row of the last call, int64[k] each) of each task of the window that finished, ever."""
     first = np.flatnonzero(of_window(requests, window) & (requests["call_index"] == 0))
-    finished = requests["outcome"] == Outcome.FINISHED
+    finished = is_served(requests["outcome"])
     if (requests["previous_call"] == requests["call_index"] - 1).all():  # in a chain the last call is the last to end
         last = np.flatnonzero(finished & (requests["call_index"] == requests["calls_in_task"] - 1))
     else:

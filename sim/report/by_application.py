@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sim.ledger.usage import finished_tasks
-from sim.records import Facts, Outcome
+from sim.records import Facts, is_served
 from sim.report.descriptive import Metric, percentiles, ratio
 from sim.report.slo import Slo
 
@@ -40,7 +40,7 @@ def figures_by_application(facts: Facts, requests: Columns, attained: np.ndarray
 
 
 def _figures(requests: Columns, attained: np.ndarray) -> dict[str, Metric]:
-    first, served = requests["call_index"] == 0, requests["outcome"] == Outcome.FINISHED
+    first, served = requests["call_index"] == 0, is_served(requests["outcome"])
     n, wanted = len(first), int(requests["calls_in_task"][first].sum(dtype=np.int64))
     tokens = {
         name: int(requests[name][served].sum(dtype=np.int64))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.ledger.usage import Pool, Usage, of_window
-from sim.records import Backend, Facts, Outcome, PoolFacts, ReplicaState
+from sim.records import Backend, Facts, PoolFacts, ReplicaState, is_served
 from sim.report.descriptive import Metric, ratio
 from sim.units import HOUR_S
 
@@ -106,7 +106,7 @@ def _finished_tokens(facts: Facts, in_pool: np.ndarray) -> float:
     A request admitted before that start counts with the share of its time on the replica that lies after it.
     """
     requests, since_s = facts.requests, facts.window.start_s
-    rows = in_pool & (requests["outcome"] == Outcome.FINISHED) & (requests["finished_s"] > since_s)
+    rows = in_pool & is_served(requests["outcome"]) & (requests["finished_s"] > since_s)
     start_s, end_s = requests["admitted_s"][rows], requests["finished_s"][rows]
     share = np.where(start_s < since_s, (end_s - since_s) / np.maximum(end_s - start_s, 1e-9), 1.0)
     return float((share * (requests["input_tokens"][rows] + requests["output_tokens"][rows])).sum())

@@ -73,12 +73,20 @@ SUMMARY: Glossary = {
     "requests_failed": Definition(
         "requests", "Requests whose replica was lost, or whose API failed, once no further attempt was left."
     ),
+    "requests_aborted": Definition(
+        "requests", "Requests whose client hung up after its timeout, in the middle of service; they miss the SLO."
+    ),
+    "requests_stopped": Definition(
+        "requests",
+        "Requests whose client stopped the answer before its end; they are judged by what they got, and count as "
+        "finished ones in means, percentiles, tokens and costs.",
+    ),
     "requests_never_sent": Definition(
         "requests", "Calls that tasks never sent, because a call before them did not finish; they miss the SLO."
     ),
     "requests_answered": Definition("requests", "Requests of these that got a first token; ttft_mean_s is over them."),
     "requests_streamed": Definition(
-        "requests", "Finished requests of more than one output token; tpot_mean_s is over them."
+        "requests", "Finished or stopped requests of more than one output token; tpot_mean_s is over them."
     ),
     "tasks": Definition("tasks", "Tasks whose first call arrived in the window; all metrics are about these tasks."),
     "tasks_finished": Definition("tasks", "Tasks of these whose every call finished, in the window or after it."),
@@ -204,7 +212,7 @@ SUMMARY: Glossary = {
     "usd_per_mtok_total": Definition(
         "USD per Mtok", "usd_total / million tokens of finished requests, input (cached or not) and output together."
     ),
-    "usd_per_request": Definition("USD per request", "usd_total / requests_finished."),
+    "usd_per_request": Definition("USD per request", "usd_total / (requests_finished + requests_stopped)."),
     "usd_per_task": Definition("USD per task", "usd_total / tasks_finished."),
     "usd_per_month": Definition("USD per month", "usd_total scaled from the length of the window to 730 h."),
     # Each pool, where a deployment has several.

@@ -9,7 +9,7 @@ import numpy as np
 
 from sim.gap_histogram import N_BINS, bin_of, percentiles_s
 from sim.ledger.usage import Usage, finished_tasks, of_window
-from sim.records import Backend, Facts, Outcome, Refusal, ReplicaState, rows_of_previous_calls
+from sim.records import Backend, Facts, Outcome, Refusal, ReplicaState, is_served, rows_of_previous_calls
 from sim.report.attainment import reaches
 from sim.report.by_application import attained_by_application, figures_by_application
 from sim.report.descriptive import Metric, mean_of_finite, percentile, percentiles, ratio
@@ -33,12 +33,13 @@ def summarize(
     Tasks count if they BEGIN in the window [start, end), and so do all their calls, whenever these come: every fleet is
     judged by the same tasks. Tokens are those of requests that finished. A call that does not finish ends its task: the
     calls then never sent are `requests_never_sent`, and miss the SLO, whose attainment is the share of all calls of
-    these tasks. Percentiles are over the requests that were sent (`requests`): one that never got a first token has an
-    infinite TTFT, one that never finished an infinite TPOT, E2E and task time. Means are over those served. TTFT and
-    E2E count from arrival, so queueing and cold starts are inside; TPOT = (finished - first token) /
-    (output_tokens - 1), over requests that ask for more than one token. ITL is the time between two tokens: its
-    percentiles are over all gaps of the fleet that ended since the window's start, and those of the requests that an
-    API finished, each within 1 % (see sim.gap_histogram).
+    these tasks. A call that its client stopped is judged by what it got, and counts as finished here and below; one
+    that its client's timeout aborted has not finished. Percentiles are over the requests that were sent (`requests`):
+    one that never got a first token has an infinite TTFT, one that never finished an infinite TPOT, E2E and task time.
+    Means are over those served. TTFT and E2E count from arrival, so queueing and cold starts are inside; TPOT =
+    (finished - first token) / (output_tokens - 1), over requests that ask for more than one token. ITL is the time
+    between two tokens: its percentiles are over all gaps of the fleet that ended since the window's start, and those of
+    the requests that an API finished, each within 1 % (see sim.gap_histogram).
 
     Calls of the applications (by number) in `slo_by_application` are judged by those limits; whether the SLO is met, by
     the share of all calls that `slo` asks for. With several applications, `application_<name>_...` are of one.
@@ -99,7 +100,7 @@ def _counts(requests: Columns, usage: Usage) -> dict[str, int]:
     by_reason = np.bincount(requests["refusal"], minlength=len(Refusal))
     first = requests["call_index"] == 0
     n, wanted = len(first), int(requests["calls_in_task"][first].sum(dtype=np.int64))
-    streamed = (requests["outcome"] == Outcome.FINISHED) & (requests["output_tokens"] > 1)
+    streamed = is_served(requests["outcome"]) & (requests["output_tokens"] > 1)
     return {
         "requests": n,
         **{f"requests_{outcome.name.lower()}": int(by_outcome[outcome]) for outcome in Outcome},
@@ -116,7 +117,7 @@ def _counts(requests: Columns, usage: Usage) -> dict[str, int]:
 
 
 def _latencies(requests: Columns) -> dict[str, Metric]:
-    finished = requests["outcome"] == Outcome.FINISHED
+    finished = is_served(requests["outcome"])
     ttft_s = np.nan_to_num(requests["first_token_s"] - requests["arrived_s"], nan=np.inf)
     e2e_s = np.where(finished, requests["finished_s"] - requests["arrived_s"], np.inf)
     streams = requests["output_tokens"] > 1

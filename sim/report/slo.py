@@ -7,7 +7,7 @@ import math
 import numpy as np
 from pydantic import Field
 
-from sim.records import Outcome
+from sim.records import is_served
 from sim.schema import Config
 
 ROOM = 1 + 1e-9
@@ -17,9 +17,10 @@ ROOM = 1 + 1e-9
 class Slo(Config):
     """Limits on a single request and the share of all calls that must stay within them.
 
-    A request attains the SLO if it finished and met every limit that is set; an unfinished one does not attain it, nor
-    does a call that was never sent because one before it in its task did not finish. Work that can wait, the tasks of
-    priority `deadline_from_priority` or a higher number (less urgent), has a deadline instead of these limits.
+    A request attains the SLO if it finished and met every limit that is set; one that its client stopped, if it met
+    them until then. An unfinished one does not attain it, nor does one that its client's timeout aborted, nor a call
+    that was never sent because one before it in its task did not finish. Work that can wait, the tasks of priority
+    `deadline_from_priority` or a higher number (less urgent), has a deadline instead of these limits.
     """
 
     ttft_s: float = Field(gt=0, description="time to first token, queueing and cold start included")
@@ -32,7 +33,7 @@ class Slo(Config):
 
     def attained(self, requests: dict[str, np.ndarray]) -> np.ndarray:
         """Which requests attain the SLO, bool[n]; `requests` holds the columns of sim.records.REQUEST_COLUMNS."""
-        ok = requests["outcome"] == Outcome.FINISHED
+        ok = is_served(requests["outcome"])
         ok &= requests["first_token_s"] - requests["arrived_s"] <= self.ttft_s * ROOM
         if self.tpot_s is not None:
             streamed_s = requests["finished_s"] - requests["first_token_s"]
@@ -43,7 +44,7 @@ class Slo(Config):
             ok &= requests["finished_s"] - requests["arrived_s"] <= self.e2e_s * ROOM
         if self.deadline_from_priority is not None:
             in_time = requests["finished_s"] - requests["arrived_s"] <= self.deadline_s * ROOM
-            in_time &= requests["outcome"] == Outcome.FINISHED
+            in_time &= is_served(requests["outcome"])
             ok = np.where(requests["priority"] >= self.deadline_from_priority, in_time, ok)
         return ok
 
@@ -64,7 +65,7 @@ class Slo(Config):
         if self.deadline_from_priority is not None:
             late = (finished_s - arrived_s) / self.deadline_s
             found = np.where(requests["priority"] >= self.deadline_from_priority, late, found)
-        return np.where(requests["outcome"] == Outcome.FINISHED, found, np.inf)
+        return np.where(is_served(requests["outcome"]), found, np.inf)
 
     def factor(self, requests: dict[str, np.ndarray], calls: int) -> float:
         """The factor on all time limits at which `attainment_fraction` of all `calls` would attain the SLO.

@@ -123,6 +123,7 @@ _SECTIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("arrived", "requests", "count"), ("finished", "requests_finished", "count"),
         ("refused", "requests_refused", "count"), ("abandoned", "requests_abandoned", "count"),
         ("failed", "requests_failed", "count"), ("retried", "requests_retried", "count"),
+        ("aborted", "requests_aborted", "count"), ("stopped", "requests_stopped", "count"),
         ("unfinished", "requests_unfinished", "count"), ("never sent", "requests_never_sent", "count"),
         ("tasks", "tasks", "count"),
         ("input, Mtok", "input_tokens", "millions"), ("output, Mtok", "output_tokens", "millions"),

@@ -12,6 +12,7 @@ from sim.moment_zero import OnTheClock
 from sim.units import HOUR_S, MTOK
 from sim.work import Outcome, Request
 
+_BILLED = (Outcome.FINISHED, Outcome.STOPPED, Outcome.ABORTED)
 _ROUNDING = 1e-9
 """Fraction of a cap by which sums may exceed it, because sums of prices are rounded."""
 
@@ -68,12 +69,12 @@ class Spending:
         return True
 
     def settle(self, request: Request) -> None:
-        """Replace the reservation of a request by its real cost, which is 0 unless it FINISHED."""
+        """Replace the reservation of a request by its real cost, which is 0 unless the API admitted it."""
         entry = self._reserved.pop(request, None)
         if entry is None or entry[0] != self._present_period():
             return
         self._usd -= entry[1]
-        if request.outcome is Outcome.FINISHED:
+        if request.outcome in _BILLED:
             self._usd += self._budget.cost_usd(
                 request.input_tokens, request.cached_input_tokens, request.output_tokens
             )  # fmt: skip

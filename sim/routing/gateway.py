@@ -9,11 +9,12 @@ from typing import Any
 
 from sim.clock import Clock, call_later
 from sim.recorder import Recorder
+from sim.routing.clients import Clients
 from sim.routing.router import Router
 from sim.work import Backend, Graph, Outcome, PreviousCall, Request, Task, wait_after
 
 # Looking up a member of an enum costs as much as a function call, so these are looked up once.
-_FLEET, _API, _FINISHED = Backend.FLEET, Backend.API, Outcome.FINISHED
+_FLEET, _API, _FINISHED, _STOPPED = Backend.FLEET, Backend.API, Outcome.FINISHED, Outcome.STOPPED
 
 
 class RunView:
@@ -32,7 +33,8 @@ class RunView:
 def _place_of(request: Request) -> PreviousCall:
     """Where a finished request was served."""
     assert request.backend is not None
-    return PreviousCall(request.backend, request.pool, request.replica_id, request.prefill_replica_id)
+    replica_id, prefill_replica_id = request.replica_id, request.prefill_replica_id
+    return PreviousCall(request.backend, request.pool, replica_id, prefill_replica_id, request.unsent_tokens)
 
 
 class _Progress:
@@ -54,12 +56,13 @@ class _Progress:
 class Gateway:
     """Plays tasks: sends each call to the backend that the router chooses, and the next one once it has finished.
 
-    A chain ends with a call that is refused or abandoned, unless the router sends a call that the fleet refused to the
-    API. In a task with a graph, a call is sent once all that it waits for have finished; after one that does not
-    finish, no further call is sent, and the task ends with the last one under way. Backends are built with `fleet_done`
-    and `api_done` as their callbacks, so the attributes `fleet` and `api` are set afterwards, before the first task.
-    `ingress_s`: seconds of HTTP and tokenization between a request's arrival and the gateway. `rng`: numpy's generator
-    for the router.
+    A call that its client stopped has served its purpose, so the task goes on with the next one, whose prompt is as
+    long as it was drawn. A chain ends with a call that is refused, abandoned, failed or aborted, unless the router
+    sends a call that the fleet refused to the API. In a task with a graph, a call is sent once all that it waits for
+    have finished; after one that does not finish, no further call is sent, and the task ends with the last one under
+    way. Backends are built with `fleet_done` and `api_done` as their callbacks, so the attributes `fleet` and `api` are
+    set afterwards, before the first task. `ingress_s`: seconds of HTTP and tokenization between a request's arrival and
+    the gateway. `rng`: numpy's generator for the router.
     """
 
     def __init__(self, env: Any, router: Router, rng: Any, recorder: Recorder, ingress_s: float = 0.0):
@@ -74,6 +77,7 @@ class Gateway:
         self.ingress_s = ingress_s
         self.fleet: Any = None
         self.api: Any = None
+        self.clients: Clients | None = None  # None: clients wait for the whole answer, however long
         self.on_task_end: Callable[[Request], None] | None = None  # called with the last request of a task
         self._graphs: dict[int, _Progress] = {}  # by task_id: tasks under way whose calls form a graph
         self.tasks_started = 0
@@ -100,7 +104,7 @@ class Gateway:
             self._done_in_graph(request)
             return
         following = request.call_index + 1
-        if following == len(task.calls) or request.outcome is not _FINISHED:
+        if following == len(task.calls) or request.outcome is not _FINISHED and request.outcome is not _STOPPED:
             self.tasks_ended += 1
             if self.on_task_end is not None:
                 self.on_task_end(request)
@@ -122,7 +126,7 @@ class Gateway:
         progress = self._graphs[request.task.task_id]
         progress.n_under_way -= 1
         progress.last = request
-        if request.outcome is not _FINISHED:
+        if request.outcome is not _FINISHED and request.outcome is not _STOPPED:
             progress.is_cut = True
         elif not progress.is_cut:
             progress.served[request.call_index] = _place_of(request)
@@ -155,6 +159,8 @@ class Gateway:
 
     def _send(self, request: Request) -> None:
         self.requests_started += 1
+        if self.clients is not None:
+            self.clients.send(request)
         choose = self._choose
         view, fleet = self._view_for(request), self.fleet
         backend = choose(request, view)
@@ -175,6 +181,11 @@ class Gateway:
             view.fleet = fleet.view_for(request)
         return view
 
+    def hang_up(self, request: Request) -> None:
+        """The client of a request goes away."""
+        server = self.fleet if request.backend == _FLEET else self.api
+        server.abort(request)
+
     def api_done(self, request: Request) -> None:
         """The API reports the outcome of a request."""
         self._router.settled(request)
@@ -193,5 +204,7 @@ class Gateway:
 
     def _send_refused_to_api(self, request: Request) -> None:
         request.start_over()
+        if self.clients is not None:
+            self.clients.wait(request)
         request.backend = _API
         self.api.submit(request)

@@ -95,6 +95,8 @@ def drawn(rng: np.random.Generator) -> dict[str, Any]:
             "max_requests_per_replica": one(None, 1, 8),
             "max_waiting_requests": one(None, None, 0, 5),
             "patience_s": one(None, 0.5, 20),
+            "client_timeout_s": one(None, None, 2, 15),
+            "stopped_fraction": one(0.0, 0.0, 0.3),
         },
     }
     if rng.random() < 0.3:

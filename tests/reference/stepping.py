@@ -95,6 +95,7 @@ class Sequence:
         self.ready_step = 0  # the first step it may take part in
         self.loaded = 0  # tokens of its prompt that come from another replica
         self.last_token_s: float | None = None  # when its client got its latest token
+        self.is_leaving = False  # its client went away during the step under way
 
     @property
     def urgency(self) -> tuple[float, ...]:
@@ -160,6 +161,7 @@ class SteppingEngine:
         self.pool = BlockPool(kv_blocks)
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
+        self.leaving: list[Sequence] = []  # running ones whose clients went away, in that order
         self.numbers: dict[tuple, int] = {}
         self.seen: Counter[str] = Counter()
         self.gaps_s: list[tuple[float, float]] = []  # (when it ends, seconds) of every gap between two tokens
@@ -171,11 +173,12 @@ class SteppingEngine:
         arrivals: Iterable[tuple[float, Request]],
         on_done: Callable[[Request], Iterable[tuple[float, Request]]] = lambda request: (),
         patience_s: float = inf,
+        timeout_s: float = inf,
     ) -> None:
         """Serve until nothing is left. `on_done` may return later arrivals, as the next call of a task.
 
         A request that arrives during a step is seen when it ends; one that arrives at that very moment, too. One that
-        has not begun after `patience_s` goes away.
+        has not begun after `patience_s` goes away, one that has not ended after `timeout_s` likewise.
         """
         ticket = count()
         coming = [(at_s, next(ticket), request, self.arrive) for at_s, request in arrivals]
@@ -191,6 +194,8 @@ class SteppingEngine:
                 at_s, _, request, event = heapq.heappop(coming)
                 if event == self.arrive and patience_s < inf:
                     heapq.heappush(coming, (at_s + patience_s, next(ticket), request, self.withdraw))
+                if event == self.arrive and timeout_s < inf:
+                    heapq.heappush(coming, (at_s + timeout_s, next(ticket), request, self.hang_up))
                 done(event(request, at_s))
 
         now = 0.0
@@ -229,6 +234,28 @@ class SteppingEngine:
         self.waiting.remove(next(s for s in self.waiting if s.request is request))
         request.end(Outcome.ABANDONED, now)
         return [request]
+
+    def hang_up(self, request: Request, now: float) -> list[Request]:
+        """The client of a request goes away. A running one leaves at the end of the step; returned if it left now."""
+        if request.outcome is not None or request.admitted_s is None:
+            return self.withdraw(request, now)
+        s = next(s for s in [*self.running, *self.waiting] if s.request is request)
+        self.seen["aborted while " + ("running" if s in self.running else "preempted")] += 1
+        s.is_leaving = True
+        if s in self.running:
+            self.leaving.append(s)
+            return []
+        self.waiting.remove(s)
+        self.end(s, now)
+        return [request]
+
+    def end(self, s: Sequence, now: float) -> None:
+        """A request leaves: served, or not served to the end."""
+        request = s.request
+        outcome = Outcome.ABORTED if s.is_leaving else request.ends_as
+        self.seen["stopped"] += outcome is Outcome.STOPPED
+        request.end(outcome, now)
+        request.output_tokens = s.generated
 
     def duration_s(self, step: list[tuple[Sequence, int]]) -> float:
         """Seconds of the step that computes the given number of new tokens of each of these sequences."""
@@ -296,21 +323,27 @@ class SteppingEngine:
         return step
 
     def finish_step(self, step: list[tuple[Sequence, int]], now: float) -> list[Request]:
-        """Every sequence whose known tokens are all computed has one token more; returns what has its last."""
-        finished = []
+        """Every sequence whose known tokens are all computed has one token more; returns the requests that leave.
+
+        A client that stops an answer has read all of its tokens but the one that was under way by then. Those whose
+        clients went away leave after those that are done.
+        """
+        left = []
         for s, new in step:
             s.computed += new
-            if s.computed < len(s.tokens):
-                continue
-            self.gaps_s += [(now, gap_s) for gap_s in s.generate(now)]
-            if s.request.first_token_s is None:
-                s.request.first_token_s = now
-            if s.generated == s.request.output_tokens:
-                self.running.remove(s)
-                self.pool.free(s.blocks)
-                s.request.end(Outcome.FINISHED, now)
-                finished.append(s.request)
-        return finished
+            if s.computed == len(s.tokens):
+                self.gaps_s += [(now, gap_s) for gap_s in s.generate(now)]
+                if s.request.first_token_s is None:
+                    s.request.first_token_s = now
+            if s.generated == s.request.output_tokens - s.request.unsent_tokens:
+                left.append(s)
+        left += [s for s in self.leaving if s not in left]
+        self.leaving = []
+        for s in left:
+            self.running.remove(s)
+            self.pool.free(s.blocks)
+            self.end(s, now)
+        return [s.request for s in left]
 
     def preempt(self, now: float) -> Sequence:
         """Throw out the last running sequence, in order of admission or of priority.

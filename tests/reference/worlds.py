@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from math import inf
 
@@ -18,9 +18,10 @@ from sim.hardware.step_time.speculative import SpeculativeStepTime
 from sim.work import Call, Outcome, Request, Task
 from tests.reference.stepping import SteppingEngine
 
-AGREED = ("outcome", "cached_input_tokens", "preemptions", "recomputed_tokens")
+AGREED = ("outcome", "output_tokens", "cached_input_tokens", "preemptions", "recomputed_tokens")
 AGREED_S = ("admitted_s", "decode_admitted_s", "first_token_s", "finished_s", "preempted_s", "longest_gap_s")
 TOLERANCE_S = 1e-9
+GOES_ON = (Outcome.FINISHED, Outcome.STOPPED)
 
 
 class ProbeStepTime:
@@ -46,6 +47,8 @@ class World:
     step_time: ProbeStepTime
     engine: dict
     patience_s: float = inf
+    timeout_s: float = inf
+    read_tokens: dict[tuple[int, int], int] = field(default_factory=dict)  # of answers that are stopped, by call
     gaps_from_s: float = 0.0  # only gaps between tokens that end later are counted
 
 
@@ -98,7 +101,13 @@ def draw_world(seed: int) -> World:
         needed = max_num_seqs * engine.get("decode_tokens", 1)
         engine["max_num_batched_tokens"] = max(needed, int(largest * rng.choice([0.6, 1.0, 1.1])))
     gaps_from_s = float(rng.choice([0.0, 0.3001]))  # not on the beat: no gap ends at that very moment
-    return World(tasks, step_time, engine, patience_s, gaps_from_s)
+    timeout_s, read_tokens = inf, {}
+    if rng.random() < 0.2:
+        share, calls = rng.choice([0.2, 1.0]), [(t.task_id, i) for t in tasks for i in range(len(t.calls))]
+        read_tokens = {call: int(rng.integers(1, scale + 1)) for call in calls if rng.random() < share}
+    if rng.random() < 0.2 and "decodes_only" not in engine:
+        timeout_s = float(rng.choice([0.25, 1.0, 4.0]))
+    return World(tasks, step_time, engine, patience_s, timeout_s, read_tokens, gaps_from_s)
 
 
 def new_request(world: World, task: Task, index: int, at_s: float) -> Request:
@@ -106,6 +115,9 @@ def new_request(world: World, task: Task, index: int, at_s: float) -> Request:
     request = Request(task, index, at_s)
     if world.engine.get("decodes_only"):
         request.admitted_s = request.first_token_s = at_s
+    read = world.read_tokens.get((task.task_id, index), inf)
+    if read < request.output_tokens:
+        request.ends_as, request.unsent_tokens = Outcome.STOPPED, request.output_tokens - int(read) - 1
     return request
 
 
@@ -190,12 +202,12 @@ def play_stepping(world: World) -> tuple[Played, SteppingEngine]:
 
     def on_done(request: Request):
         played[request.task.task_id, request.call_index] = request
-        if request.outcome == Outcome.FINISHED and request.call_index + 1 < len(request.task.calls):
+        if request.outcome in GOES_ON and request.call_index + 1 < len(request.task.calls):
             at_s = request.finished_s + request.task.calls[request.call_index + 1].wait_s
             yield at_s, new_request(world, request.task, request.call_index + 1, at_s)
 
     arrivals = [(task.arrived_s, new_request(world, task, 0, task.arrived_s)) for task in world.tasks]
-    engine.play(arrivals, on_done, world.patience_s)
+    engine.play(arrivals, on_done, world.patience_s, world.timeout_s)
     return played, engine
 
 
@@ -208,6 +220,8 @@ def play_replica(world: World, build: Callable[..., Replica] = Replica) -> tuple
         request = new_request(world, task, index, env.now)
         if world.patience_s < inf:
             call_later(env, world.patience_s, give_up, request)
+        if world.timeout_s < inf:
+            call_later(env, world.timeout_s, hang_up, request)
         replica.submit(request)
 
     def give_up(request: Request) -> None:
@@ -216,10 +230,16 @@ def play_replica(world: World, build: Callable[..., Replica] = Replica) -> tuple
             request.end(Outcome.ABANDONED, env.now)
             on_done(request)
 
+    def hang_up(request: Request) -> None:
+        if request.admitted_s is None:
+            give_up(request)
+        elif request.outcome is None:
+            replica.abort(request)
+
     def on_done(request: Request) -> None:
         played[request.task.task_id, request.call_index] = request
         index = request.call_index + 1
-        if request.outcome == Outcome.FINISHED and index < len(request.task.calls):
+        if request.outcome in GOES_ON and index < len(request.task.calls):
             wait_s = request.task.calls[index].wait_s
             if wait_s:
                 call_later(env, wait_s, arrive, request.task, index)

@@ -28,7 +28,7 @@ class DecodeScheduler(Scheduler):
                 return 0
             self.memory.available_blocks -= -(-past // size)
             sequence.computed_tokens = past
-            sequence.prompt_tokens, sequence.left_tokens = past + 1, request.output_tokens - 1
+            sequence.prompt_tokens, sequence.left_tokens = past + 1, sequence.left_tokens - 1
             sequence.last_token_s = request.first_token_s
         return self._compute(sequence, budget, chunks)
 

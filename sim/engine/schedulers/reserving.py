@@ -22,8 +22,9 @@ class ReservingScheduler(Scheduler):
     """KV blocks that the running sequences have or will have taken when each has generated its last token."""
 
     def _whole_blocks(self, sequence: Sequence) -> int:
-        """KV blocks of a sequence at its last token, whose own KV is never computed."""
-        return -(-(sequence.prompt_tokens + sequence.left_tokens - 1) // self._block_tokens)
+        """KV blocks of a sequence at the last token asked for, whose own KV is never computed."""
+        left_tokens = sequence.left_tokens + sequence.request.unsent_tokens
+        return -(-(sequence.prompt_tokens + left_tokens - 1) // self._block_tokens)
 
     def _admit(self, sequence: Sequence, budget: int, chunks: list[Chunk]) -> int:
         """Admit as `Scheduler` does, and reserve the blocks of the whole answer; 0 if they cannot be reserved."""
