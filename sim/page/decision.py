@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from sim.page.downloads import csv_of, saved
@@ -31,7 +32,7 @@ def decision_page(folder: Path) -> Page:
     """Raises ConfigError for results that cannot be read."""
     found = read_decision(folder)
     run = read_run(folder / WINNER) if (folder / WINNER / CONFIG).is_file() else None
-    played = () if run is None else (bill(run), use(run), worst_hour(run), timeline(run))
+    played = () if run is None else (bill(run), use(run), worst_hour(run), replace(timeline(run), is_on_paper=False))
     log = (traffic(read_description(folder).traffic),) if (folder / DESCRIPTION).is_file() else ()
     listed = scenarios(found)
     sections = (

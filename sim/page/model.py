@@ -15,6 +15,7 @@ class Column(NamedTuple):
     name: str
     unit: str = ""
     is_number: bool = False
+    is_code: bool = False
 
 
 class Cell(NamedTuple):
@@ -22,7 +23,6 @@ class Cell(NamedTuple):
 
     text: str
     value: float | None = None
-    is_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,9 @@ class Section:
     grids: tuple[Grid, ...] = ()
     commands: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
+    """Lines of a list, after the sentences."""
+    is_on_paper: bool = True
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def html(page: Page) -> str:
 
 
 def _says_something(section: Section) -> bool:
-    return any((section.sentences, section.facts, section.figures, section.grids, section.commands, section.notes))
+    return any(value for name, value in vars(section).items() if name not in ("key", "title", "is_on_paper"))
 
 
 def _policy(styles: list[str], scripts: list[str]) -> str:

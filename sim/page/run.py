@@ -21,12 +21,17 @@ from sim.report.formatting import is_missing, number, percent, seconds, usd
 from sim.report.verdict import judgement_in_words, plus_minus
 from sim.study.folder import BILL, SUMMARY
 
+
+def _count(value: Any) -> str:
+    return f"{value:,.0f}" if value == int(value) else number(value)
+
+
 _FACTS = (
     ("usd_per_month", "cost a month", usd), ("usd_per_mtok_total", "per million tokens, in and out", usd),
     ("slo_attainment_fraction", "of calls attain the SLO, %", percent), ("ttft_p50_s", "TTFT p50, s", seconds),
     ("ttft_p99_s", "TTFT p99, s", seconds), ("e2e_p99_s", "end to end p99, s", seconds),
-    ("gpu_hours_paid", "GPU-hours paid", number), ("cold_starts", "cold starts", number),
-    ("api_request_fraction", "sent to the API, %", percent), ("requests", "requests", number),
+    ("gpu_hours_paid", "GPU-hours paid", number), ("cold_starts", "cold starts", _count),
+    ("api_request_fraction", "sent to the API, %", percent), ("requests", "requests", _count),
 )  # fmt: skip
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from sim.page.downloads import csv_of, saved_if_small
-from sim.page.model import Cell, Column, Figure, Grid, Page, Section, grid
+from sim.page.downloads import saved_if_small
+from sim.page.model import Cell, Column, Download, Figure, Grid, Page, Section, grid
 from sim.page.sections.cells import number_cell, percent_cell, usd_cell
 from sim.page.sections.frontier import Fleet, frontier
 from sim.page.sections.scenarios import ROWS_PRINTED, TITLE
@@ -17,8 +17,8 @@ from sim.report.formatting import is_missing
 from sim.report.pooling import CI_SUFFIX
 from sim.report.verdict import failure, is_unresolved, is_yes, verdicts
 from sim.study.collect import collect, hardware, labelled, missing, notes, replications
-from sim.study.competitors import GROUP, LABEL
-from sim.study.folder import MANIFEST, RESULTS
+from sim.study.competitors import GIVEN, GROUP, LABEL
+from sim.study.folder import MANIFEST, RESULTS, without_formulas
 
 _FIGURES = (
     ("usd_total", "cost", "USD", usd_cell), ("usd_per_mtok_total", "per Mtok", "USD", usd_cell),
@@ -34,6 +34,7 @@ _DRAWN = (
     "slo_attainment_fraction_high",
 )  # fmt: skip
 _MOST_PANELS = 8
+Rows = list[dict[str, Any]]
 
 
 def sweep_page(folder: Path) -> Page:
@@ -42,41 +43,55 @@ def sweep_page(folder: Path) -> Page:
     lacking = missing(table, folder)
     told = verdicts(table, replications(table, folder), GROUP, LABEL, complete=not lacking)
     borrowed, others = hardware(folder)
-    listed = _scenarios(table)
+    given = list(table.columns[: table.columns.get_loc("status")])
+    rows: Rows = table.to_dict("records")  # type: ignore[assignment]  # Column names are texts.
+    listed = _scenarios(rows, given)
     rest = Section(
-        "rests-on", "What this rests on", (*borrowed, *others), notes=tuple(f"Note, {note}" for note in notes(folder))
+        "rests-on", "What this rests on", points=(*borrowed, *others, *(f"note, {note}" for note in notes(folder)))
     )
     sections = (
-        Section("verdicts", "The verdicts", tuple(told)),
-        Section("frontier", "Cost against attainment", figures=tuple(_figures(table, folder))),
-        Section("scenarios", TITLE, grids=(listed,), notes=tuple(_failed(table))), rest,
+        Section("verdicts", "The verdicts", tuple(told) if len(told) > 1 else ()),
+        Section("frontier", "Cost against attainment", figures=tuple(_figures(rows))),
+        Section("scenarios", TITLE, grids=(listed,), notes=tuple(_failed(rows))), rest,
     )  # fmt: skip
-    files = [csv_of(f"{RESULTS}.csv", _all(table)), *saved_if_small(folder / MANIFEST)]
-    answer = f"{folder.name.replace('_', ' ')}: {len(table)} scenarios, {len(told)} question{'s' * (len(told) != 1)}."
-    return Page("Sweep", f"Sweep: {folder.name}", answer, (lacking,) if lacking else (), sections, tuple(files))
+    files = [Download(f"{RESULTS}.csv", "text/csv", _all(table)), *saved_if_small(folder / MANIFEST)]
+    return Page("Sweep", f"Sweep: {folder.name}", _answer(folder, rows, told), (lacking,) if lacking else (), sections,
+                tuple(files))  # fmt: skip
 
 
-def _figures(table: pd.DataFrame, folder: Path) -> Iterator[Figure]:
-    for name, rows in list(table.groupby(GROUP, sort=False))[:_MOST_PANELS]:
-        fleets = [fleet for row in rows.to_dict("records") if (fleet := _fleet(row)) is not None]
-        targets = {row.get("slo_target_fraction") for row in rows.to_dict("records")} - {None}
+def _answer(folder: Path, rows: Rows, told: list[str]) -> str:
+    if len(told) == 1:
+        return told[0]
+    met = sum(any(is_yes(row.get("meets_slo")) for row in rows if row[GROUP] == group) for group in _groups(rows))
+    name = folder.name.replace("_", " ")
+    return f"{name}: {len(rows)} scenarios, {len(told)} questions, of which {met} have a fleet that meets the SLO."
+
+
+def _groups(rows: Rows) -> list[str]:
+    return list(dict.fromkeys(row[GROUP] for row in rows))
+
+
+def _figures(rows: Rows) -> Iterator[Figure]:
+    for name in _groups(rows)[:_MOST_PANELS]:
+        own = [row for row in rows if row[GROUP] == name]
+        fleets = [fleet for row in own if (fleet := _fleet(row)) is not None]
+        targets = {target for row in own if (target := _known(row.get("slo_target_fraction"))) is not None}
         if fleets:
             meeting = sum(fleet.state == "meets" for fleet in fleets)
             title = f"{name}: {meeting} of {len(fleets)} meet the SLO"
-            target = _known(targets.pop()) if len(targets) == 1 else None
-            yield frontier(title, "USD, whole run", fleets, target)
+            yield frontier(title, "USD, whole run", fleets, targets.pop() if len(targets) == 1 else None)
 
 
-def _fleet(row: dict[Any, Any]) -> Fleet | None:
+def _fleet(row: dict[str, Any]) -> Fleet | None:
     usd, attained, half, low, high = (_known(row.get(key)) for key in _DRAWN)
-    if failure(pd.Series(row)) or usd is None or attained is None:
+    if failure(row) or usd is None or attained is None:
         return None
-    state = "meets" if is_yes(row.get("meets_slo")) else "open" if is_unresolved(pd.Series(row)) else "misses"
-    name = str(row[LABEL])
+    state = "meets" if is_yes(row.get("meets_slo")) else "open" if is_unresolved(row) else "misses"
+    name = str(row[LABEL]).replace("_", " ")
     return Fleet(
         name, usd, None if half is None else (usd - half, usd + half), attained,
-        None if low is None or high is None else (low, high), name.partition(",")[0].replace("_", " "), state,
-        name.replace("_", " "),
+        None if low is None or high is None else (low, high), str(row.get("fleet") or name).replace("_", " "), state,
+        name,
     )  # fmt: skip
 
 
@@ -84,42 +99,32 @@ def _known(value: Any) -> float | None:
     return None if value is None or is_missing(value) else float(value)
 
 
-def _scenarios(table: pd.DataFrame) -> Grid:
-    shown = [figure for figure in _FIGURES if figure[0] in table]
+def _scenarios(rows: Rows, given: list[str]) -> Grid:
+    shown = [figure for figure in _FIGURES if figure[0] in rows[0]]
     columns = [Column("fleet"), Column("question"), *(Column(n, unit, is_number=True) for _, n, unit, _ in shown),
-               Column("SLO"), Column("command")]  # fmt: skip
-    given = list(table.columns[: table.columns.get_loc("status")])
-    rows = []
-    for row in table.to_dict("records"):
-        words = " ".join(f"{key}={row[key]}" for key in given if not is_missing(row[key]))
+               Column("SLO"), Column("command", is_code=True)]  # fmt: skip
+    found = []
+    for row in rows:
+        words = " ".join(f"{key.removeprefix(GIVEN)}={row[key]}" for key in given if not is_missing(row[key]))
         cells = [form(row.get(key)) for key, _, _, form in shown]
-        rows.append([Cell(str(row[LABEL])), Cell(str(row[GROUP])), *cells, Cell(_state(row)),
-                     Cell(f"llm-traffic-sim run {words}", is_code=True)])  # fmt: skip
+        found.append([Cell(str(row[LABEL])), Cell(str(row[GROUP])), *cells, Cell(_state(row)),
+                      Cell(f"llm-traffic-sim run {words}")])  # fmt: skip
     caption = f"{len(rows)} scenarios; percentiles over all arrivals"
-    return grid(caption, columns, rows, is_sortable=True, rows_printed=ROWS_PRINTED)
+    return grid(caption, columns, found, is_sortable=True, rows_printed=ROWS_PRINTED)
 
 
-def _state(row: dict[Any, Any]) -> str:
-    series = pd.Series(row)
-    if failure(series):
+def _state(row: dict[str, Any]) -> str:
+    if failure(row):
         return "failed"
-    return "meets" if is_yes(row.get("meets_slo")) else "not resolved" if is_unresolved(series) else "misses"
+    return "meets" if is_yes(row.get("meets_slo")) else "not resolved" if is_unresolved(row) else "misses"
 
 
-def _failed(table: pd.DataFrame) -> Iterator[str]:
-    for _, row in table.iterrows():
+def _failed(rows: Rows) -> Iterator[str]:
+    for row in rows:
         if failure(row):
             yield f"Failed: {row[GROUP]}, {row[LABEL]}: {failure(row)}"
 
 
-def _all(table: pd.DataFrame) -> Grid:
-    """Every column of the sweep, for the CSV."""
-    columns = [Column(str(key), is_number=pd.api.types.is_numeric_dtype(table[key])) for key in table]
-    rows = [[_cell(value, column) for column, value in zip(columns, row, strict=True)] for row in table.to_numpy()]
-    return grid("Results", columns, rows)
-
-
-def _cell(value: Any, column: Column) -> Cell:
-    if is_missing(value):
-        return Cell("")
-    return number_cell(value) if column.is_number else Cell(str(value))
+def _all(table: pd.DataFrame) -> bytes:
+    """results.csv: every column."""
+    return without_formulas(table.drop(columns=[GROUP, LABEL])).to_csv(index=False, lineterminator="\n").encode()

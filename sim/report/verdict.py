@@ -35,7 +35,7 @@ def is_yes(value: Any) -> bool:
     return not is_missing(value) and str(value).lower() in ("true", "1", "1.0")
 
 
-def is_unresolved(row: pd.Series) -> bool:
+def is_unresolved(row: Mapping[str, Any] | pd.Series) -> bool:
     """Whether replications leave it open that this fleet meets its SLO."""
     return bool(row.get("slo_judgement") == Verdict.NOT_RESOLVED)
 
@@ -49,7 +49,7 @@ def _reaches_target(row: pd.Series) -> bool:
     return reaches(float(row["slo_attainment_fraction"]), float(row["slo_target_fraction"]))
 
 
-def failure(row: pd.Series) -> str:
+def failure(row: Mapping[str, Any] | pd.Series) -> str:
     """Why this scenario has no numbers; '' if it has."""
     error = row.get("error")
     return "" if is_missing(error) else str(error).strip()

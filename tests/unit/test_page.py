@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-import sim
 import sim.page
 from sim.__main__ import main
 from sim.page.render import html
@@ -23,9 +22,8 @@ from sim.page.svg.canvas import Canvas, lines_of, width_of
 from sim.page.svg.scale import decades, nines, up_to
 from sim.page.write import page_of, write_page
 from sim.schema import ConfigError
-from tests.unit.cli import TINY
+from tests.saved_results import HOSTILE, decision, sweep
 
-HOSTILE = "<script>alert(1)</script>\"'&x=1</style>{{7*7}}"
 LEAST = 3.0
 """Contrast of what is not text with its background (WCAG 2.2, 1.4.11)."""
 
@@ -57,29 +55,6 @@ class Seen(HTMLParser):
         return [attrs for name, attrs in self.elements if name == tag]
 
 
-def decision(**more):
-    """A decision.json with a winner and a runner-up."""
-    span = {"mean": 938.4, "low": 930.0, "high": 946.8, "replications": 20}
-    share = {"mean": 0.995, "low": 0.993, "high": 0.997, "replications": 20}
-    dear = {"mean": 1297.5, "low": 1290.0, "high": 1305.0, "replications": 20}
-    final = {"words": ["fleet=api_only"], "slo_judgement": "meets", "slo_attainment_fraction": share, "repeats": False}
-    first, second = ({"name": n, "usd_per_month": s} | final for n, s in ((HOSTILE, span), ("the API alone", dear)))
-    played = [
-        {"name": n, "kind": "always on", "command": f"llm-traffic-sim run x={n}", "usd_per_month": s,
-         "slo_attainment_fraction": share | {"mean": m}, "slo_judgement": j}
-        for n, s, m, j in ((HOSTILE, span, 0.995, "meets"), ("the API alone", dear, 0.999, "meets"),
-                           ("=too small", span, 0.6, "misses"))
-    ]  # fmt: skip
-    return {
-        "sentence": f"Serve the model with {HOSTILE}.", "winner": first, "runner_up": second,
-        "finalists": [first, second], "difference_usd_per_month": {"mean": 359.1, "low": 350.0, "high": 368.0},
-        "flips": [{"key": "prices.gpu.usd_per_gpu_hour.l4", "usd": 0.67, "flips_at_usd": 1.15, "change_fraction": 0.72},
-                  {"key": "prices.api.x", "usd": 0.1, "flips_at_usd": None, "change_fraction": None}],
-        "scenarios": played, "slo_target_fraction": 0.99, "rests_on": ["seed 2"], "commands": ["llm-traffic-sim run"],
-        "left_out": [{"name": "8 x l4", "reason": "does not fit"}], "unknown_to_this_version": {"a": 1},
-    } | more  # fmt: skip
-
-
 @pytest.fixture
 def decided(tmp_path):
     (tmp_path / "decision.json").write_text(json.dumps(decision()))
@@ -88,10 +63,7 @@ def decided(tmp_path):
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory):
-    """A sweep of three fleets, each of about 60 requests, which keeps every request."""
-    base = sim.scenario(*TINY, "output.requests=true", "output.spans=true")
-    fleets = ["hybrid_overflow", "api_only", "scale_to_zero"]
-    return sim.sweep(base, fleet=fleets, study="three", outputs=tmp_path_factory.mktemp("outputs"), n_jobs=1)
+    return sweep(tmp_path_factory.mktemp("outputs"))
 
 
 def run_of(played):
@@ -127,7 +99,7 @@ def test_the_page_of_a_decision_says_it_in_order_and_needs_nothing(decided):
     assert order == ["flips", "frontier", "scenarios", "rests-on"]
     said = " ".join(seen.texts)
     assert "The runner-up, the API alone, costs $359 a month more (resolved: $350 to $368)" in said
-    assert "changes by +72.0 %" in said and "2 of 3 fleets that were played meet the SLO" in said
+    assert "changes by +72.0 %" in said and "2 of 4 fleets that were played meet the SLO" in said
     assert "Alone, at no value does it change the answer: prices.api.x." in said
 
 

@@ -79,9 +79,11 @@ def waits(requests: Columns, end_s: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def queue(requests: Columns, stretch: Stretch) -> list[Curve]:
-    """Most requests that waited for a replica at one time in each bin."""
-    peak = peak_in_bins(*waits(requests, float(stretch.edges_s[-1])), stretch.edges_s)
-    return [Curve("waiting, most in each bin", "line3", peak.astype(float))]
+    """How many requests waited for a replica: on average over each bin, and most at one time."""
+    came_s, left_s = waits(requests, float(stretch.edges_s[-1]))
+    mean = np.maximum(mean_in_bins(came_s, left_s, stretch.edges_s), 0.0)
+    peak = peak_in_bins(came_s, left_s, stretch.edges_s).astype(float)
+    return [Curve("on average", "line1", mean), Curve("most at one time", "line3", peak)]
 
 
 def curves(run: SavedRun, stretch: Stretch, titles: tuple[str, str, str], can_zoom: bool) -> list[Figure]:
@@ -123,20 +125,21 @@ def _stacked(title: str, label: str, found: Sequence[Curve], stretch: Stretch, c
         return plot.canvas
 
     return figure(title, f"{label} by state over time, stacked", draw, _table(title, label, found, stretch),
-                  _zoom(label, found, stretch) if can_zoom else None)  # fmt: skip
+                  _zoom(label, found, stretch, is_stacked=True) if can_zoom else None)  # fmt: skip
 
 
 def _plot(width: int, stretch: Stretch, top: float, label: str, found: Sequence[Curve]) -> Plot:
     x = Scale(float(stretch.edges[0]), float(stretch.edges[-1]))
     legend = [(curve.look, curve.name) for curve in found]
-    return Plot(width, 190, x, up_to(top), f"time, {stretch.unit}", label, legend if len(legend) > 1 else ())
+    y = up_to(top, least_step=0.0 if label.endswith("/s") else 1.0)
+    return Plot(width, 190, x, y, f"time, {stretch.unit}", label, legend if len(legend) > 1 else ())
 
 
-def _zoom(label: str, found: Sequence[Curve], stretch: Stretch) -> Zoom:
+def _zoom(label: str, found: Sequence[Curve], stretch: Stretch, is_stacked: bool = False) -> Zoom:
     x = tuple(_short(value) for value in stretch.edges)
     return Zoom(
         stretch.unit, label, x,
-        tuple((c.name, c.look, tuple(map(_short, np.append(c.values, c.values[-1])))) for c in found),
+        tuple((c.name, c.look, tuple(map(_short, np.append(c.values, c.values[-1])))) for c in found), is_stacked,
     )  # fmt: skip
 
 

@@ -9,7 +9,6 @@ from sim.page.model import Cell, Column, Grid, Section, grid
 from sim.page.saved.decision import Decision
 from sim.page.saved.run import SavedRun
 from sim.page.sections.cells import percent_cell
-from sim.report.formatting import number
 
 TITLE = "What this rests on"
 _METRICS = (("throughput", "throughput"), ("ttft", "time to first token"), ("itl", "time between tokens"))
@@ -20,10 +19,10 @@ _BASIS = {
 }  # fmt: skip
 
 
-def of_a_run(run: SavedRun, more: tuple[str, ...] = ()) -> Section:
-    """The section of a run; `more` sentences come first."""
+def of_a_run(run: SavedRun) -> Section:
+    """The section of a run."""
     table = errors(run.model_error)
-    return Section("rests-on", TITLE, (*more, *_told(run)), grids=() if table is None else (table,))
+    return Section("rests-on", TITLE, points=tuple(_told(run)), grids=() if table is None else (table,))
 
 
 def of_a_decision(found: Decision, run: SavedRun | None) -> Section:
@@ -33,14 +32,9 @@ def of_a_decision(found: Decision, run: SavedRun | None) -> Section:
         columns = (Column("left out or given up"), Column("why"))
         rows = [(Cell(one.name), Cell(one.reason)) for one in found.left_out]
         grids.append(grid("Fleets that were left out or given up", columns, rows, rows_printed=10))
-    hashed = f"Hash of the winner's configuration, the program and the log: {run.digest}." if run and run.digest else ""
-    sentences = (*map(_sentence, found.rests_on), *filter(None, (hashed,)))
-    return Section("rests-on", TITLE, sentences, grids=tuple(grids), commands=tuple(found.commands))
-
-
-def _sentence(line: str) -> str:
-    """A line of the terminal's text as a sentence."""
-    return f"{line[:1].upper()}{line[1:].rstrip('.')}."
+    hashed = f"hash of the winner's configuration, the program and the log: {run.digest}" if run and run.digest else ""
+    points = (*found.rests_on, *filter(None, (hashed,)))
+    return Section("rests-on", TITLE, points=points, grids=tuple(grids), commands=tuple(found.commands))
 
 
 def errors(error: Mapping[str, Any]) -> Grid | None:
@@ -63,19 +57,19 @@ def errors(error: Mapping[str, Any]) -> Grid | None:
 def _told(run: SavedRun) -> Iterator[str]:
     config = run.config
     names = {key: _name(config.get(key)) for key in ("model", "gpu")}
-    yield "Served: " + ", ".join(f"{key} {name}" for key, name in names.items() if name) + "."
+    yield "served: " + ", ".join(f"{key} {name}" for key, name in names.items() if name)
     slo = config.get("slo")
     if isinstance(slo, Mapping):
-        yield "SLO: " + ", ".join(f"{k} = {v}" for k, v in slo.items() if v is not None and "deadline" not in k) + "."
+        yield "SLO: " + ", ".join(f"{k} = {v}" for k, v in slo.items() if v is not None and "deadline" not in k)
     prices = config.get("prices")
     if isinstance(prices, Mapping):
         lists = [f"{kind} from {of.get('provider')}, {of.get('as_of')}" for kind, of in
                  ((kind, prices.get(kind)) for kind in ("gpu", "api")) if isinstance(of, Mapping)]  # fmt: skip
-        yield f"Prices: {'; '.join(lists)}."
+        yield f"prices: {'; '.join(lists)}"
     n = run.summary.get("replications") or 1
-    yield f"Seed {config.get('seed')}, {number(n)} replication{'' if n == 1 else 's'}."
+    yield f"seed {config.get('seed')}, {n:g} replication{'' if n == 1 else 's'}"
     if run.digest:
-        yield f"Hash of the configuration, the program and the files that it read: {run.digest}."
+        yield f"hash of the configuration, the program and the files that it read: {run.digest}"
 
 
 def _name(group: Any) -> str:

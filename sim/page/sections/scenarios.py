@@ -17,14 +17,14 @@ def scenarios(found: Decision) -> Section:
     columns = (
         Column("fleet"), Column("cost", "USD a month", is_number=True), Column("±", "USD a month", is_number=True),
         Column("attained", "% of calls", is_number=True), Column("SLO"),
-        Column("played", "replications", is_number=True), Column("command"),
+        Column("played", "replications", is_number=True), Column("command", is_code=True),
     )  # fmt: skip
     ordered = sorted(found.scenarios, key=lambda s: (s.usd_per_month.mean or 0.0, s.name))
     rows = [
         (
             Cell(s.name), usd_cell(s.usd_per_month.mean), usd_cell(_half(s.usd_per_month)),
             percent_cell(s.slo_attainment_fraction.mean), Cell(s.slo_judgement),
-            Cell(str(s.usd_per_month.replications), s.usd_per_month.replications), Cell(s.command, is_code=True),
+            Cell(str(s.usd_per_month.replications), s.usd_per_month.replications), Cell(s.command),
         )
         for s in ordered
     ]  # fmt: skip

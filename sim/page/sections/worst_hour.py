@@ -50,8 +50,9 @@ def worst_hour(run: SavedRun) -> Section:
     titles = (f"What arrived in that {what}", "Replicas by state", "Requests that waited for a replica")
     drawn = curves(run, stretch, titles, can_zoom=False)
     decisions = _decisions(run, requests, worst)
+    title = f"The worst {'hour' if what == '1 h' else what}"
     return Section(
-        "worst-hour", "The worst hour", (sentence,), _facts(requests, worst), tuple(drawn),
+        "worst-hour", title, (sentence,), _facts(requests, worst), tuple(drawn),
         grids=() if decisions is None else (decisions,), notes=_rule(run.config) if run.spans is not None else (),
     )  # fmt: skip
 

@@ -27,7 +27,7 @@ class Bar(NamedTuple):
 def bars(width: int, found: Sequence[Bar], low: float, high: float, zero: float | None = None) -> Canvas:
     """Bars below one another on an axis from `low` to `high`; a line at `zero`, if it is given."""
     labels = [lines_of(bar.label, width) for bar in found]
-    room = max((width_of(bar.value) for bar in found), default=0.0) + 10
+    room = max((width_of(bar.value, is_bold=True) for bar in found), default=0.0) + 10
     scale = Scale(low, high, begin=room if low < 0 else 1.0, end=width - room)
     canvas = Canvas(width, sum(LINE_HEIGHT * len(lines) + _BAR + _GAP for lines in labels) + 2)
     y = 0.0

@@ -12,7 +12,8 @@ from sim.page.model import Figure, Grid, Zoom
 WIDE, NARROW = 720, 340
 """Widths of the two forms of a drawing, in CSS pixels: for a screen or paper, and for a phone."""
 LINE_HEIGHT = 17.0
-_CHARACTER = 6.7  # mean width of a character of 12 px type, in px; wide enough that what fits by it does fit
+_CHARACTER = 7.0  # mean width of a character of 12 px type, in px; wide enough that what fits by it does fit
+_BOLD = 8.0
 _MARKS = {
     "circle": "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0z",
     "square": "M-4.2-4.2h8.4v8.4h-8.4z",
@@ -25,9 +26,9 @@ SHAPES = tuple(_MARKS)
 Draw = Callable[[int], "Canvas"]
 
 
-def width_of(text: str) -> float:
+def width_of(text: str, is_bold: bool = False) -> float:
     """About the width of a text in px."""
-    return _CHARACTER * len(text)
+    return (_BOLD if is_bold else _CHARACTER) * len(text)
 
 
 def lines_of(text: str, width: float) -> list[str]:

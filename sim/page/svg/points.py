@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sim.page.svg.canvas import LINE_HEIGHT, Canvas, width_of
+from sim.page.svg.canvas import LINE_HEIGHT, Canvas, lines_of, width_of
 from sim.page.svg.plot import Plot
 from sim.page.svg.scale import Scale
 
+_LABEL_WIDTH = 175.0  # px
+_MOST_HIDDEN = 0.02  # of a label's area
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in px."""
 
@@ -96,24 +98,31 @@ def _interval(plot: Plot, point: Point) -> None:
 
 
 def _label(plot: Plot, found: Sequence[Point]) -> None:
-    """Each label where it hides least: beside, above or below its point, inside the frame."""
+    """Each label where it hides least: beside, above or below its point, inside the frame.
+
+    Those that meet the SLO come first, the cheapest before others; a label that would hide too much is left out: its
+    mark still tells the name under the pointer, and the table has it.
+    """
     taken: list[Box] = [
         (plot.x(p.x) - 6, plot.y(p.y) - 6, plot.x(p.x) + 6, plot.y(p.y) + 6) for p in found
     ]  # fmt: skip
-    for point in found:
-        if point.label:
-            box = min(
-                _places(plot.x(point.x), plot.y(point.y), width_of(point.label)),
-                key=lambda place: _harm(place, taken, plot),
-            )
+    for point in sorted(found, key=lambda p: (p.state != "meets", p.y)):
+        if not point.label:
+            continue
+        lines = lines_of(point.label, _LABEL_WIDTH)
+        width, height = max(width_of(line, is_bold=True) for line in lines), LINE_HEIGHT * len(lines)
+        places = _places(plot.x(point.x), plot.y(point.y), width, height)
+        harm, box = min((_harm(place, taken, plot), index, place) for index, place in enumerate(places))[::2]
+        if harm <= _MOST_HIDDEN * width * height:
             taken.append(box)
-            plot.canvas.text(box[0], box[3] - 4, point.label, "name halo")
+            for index, line in enumerate(lines):
+                plot.canvas.text(box[0], box[1] + LINE_HEIGHT * (index + 1) - 4, line, "name halo")
 
 
-def _places(x: float, y: float, width: float) -> list[Box]:
+def _places(x: float, y: float, width: float, height: float) -> list[Box]:
     lefts = (x + 10, x - 10 - width, x - width / 2, x - width, x)
-    shifts = (-8.0, 10.0, -26.0, 28.0, -44.0, 46.0)
-    return [(left, y + dy, left + width, y + dy + LINE_HEIGHT) for dy in shifts for left in lefts]
+    tops = (y - height / 2, y + 10, y - 10 - height, y + 28, y - 28 - height, y + 46, y - 46 - height)
+    return [(left, top, left + width, top + height) for top in tops for left in lefts]
 
 
 def _harm(box: Box, taken: Sequence[Box], plot: Plot) -> float:
@@ -125,4 +134,4 @@ def _harm(box: Box, taken: Sequence[Box], plot: Plot) -> float:
         * max(min(box[3], other[3]) - max(box[1], other[1]), 0.0)
         for other in taken
     )
-    return hidden + 3 * outside
+    return hidden + 20 * outside

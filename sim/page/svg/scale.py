@@ -27,6 +27,7 @@ class Scale:
     fixed: tuple[tuple[float, str], ...] | None = None
     """Ticks with their labels, in place of round ones."""
     form: Format = plain
+    least_step: float = 0.0
 
     def within(self, begin: float, end: float) -> Scale:
         """The same scale between other places."""
@@ -42,7 +43,11 @@ class Scale:
         if self.fixed is not None:
             step = math.ceil(len(self.fixed) / most)
             return list(self.fixed[::step])
-        values = _decades(self.low, self.high, most) if self.kind == "log" else _round(self.low, self.high, most)
+        values = (
+            _decades(self.low, self.high, most)
+            if self.kind == "log"
+            else _round(self.low, self.high, most, self.least_step)
+        )
         return [(value, self.form(value)) for value in values]
 
     def _along(self, value: float) -> float:
@@ -61,11 +66,11 @@ def nines(least: float) -> Scale:
     return Scale(low, 1 - _NEVER_MISSED, "nines", fixed=tuple(shown))
 
 
-def up_to(top: float, form: Format = plain) -> Scale:
-    """A linear scale from 0 to a round number that is at least `top`."""
+def up_to(top: float, form: Format = plain, least_step: float = 0.0) -> Scale:
+    """A linear scale from 0 to a round number that is at least `top`; of whole things, the `least_step` is 1."""
     top = top if top > 0 and math.isfinite(top) else 1.0
-    step = _step(top, 5)
-    return Scale(0.0, step * math.ceil(top / step - 1e-9), form=form)
+    step = max(_step(top, 5), least_step)
+    return Scale(0.0, step * math.ceil(top / step - 1e-9), form=form, least_step=least_step)
 
 
 def decades(low: float, high: float, form: Format = plain) -> Scale:
@@ -81,10 +86,10 @@ def _step(length: float, most: int) -> float:
     return next(step * power for step in (1, 2, 5, 10) if step * power >= raw * (1 - 1e-9))
 
 
-def _round(low: float, high: float, most: int) -> list[float]:
+def _round(low: float, high: float, most: int, least_step: float) -> list[float]:
     if high <= low:
         return [low]
-    step = _step(high - low, most)
+    step = max(_step(high - low, most), least_step)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [index * step for index in range(first, last + 1)]
 

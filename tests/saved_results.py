@@ -1,0 +1,62 @@
+"""Saved results that pages are made of: a decision written by hand, and small runs that are really played."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import sim
+from sim.workload.logs.sample_log import write_sample_log
+from tests.unit.cli import TINY
+
+HOSTILE = "<script>alert(1)</script>\"'&x=1</style>{{7*7}}"
+
+
+def decision(**more):
+    """A decision.json with a winner, whose name is hostile, and a runner-up."""
+    span = {"mean": 938.4, "low": 930.0, "high": 946.8, "replications": 20}
+    share = {"mean": 0.995, "low": 0.993, "high": 0.997, "replications": 20}
+    dear = {"mean": 1297.5, "low": 1290.0, "high": 1305.0, "replications": 20}
+    final = {"words": ["fleet=api_only"], "slo_judgement": "meets", "slo_attainment_fraction": share, "repeats": False}
+    first, second = ({"name": n, "usd_per_month": s} | final for n, s in ((HOSTILE, span), ("the API alone", dear)))
+    played = [
+        {"name": n, "kind": k, "command": f"llm-traffic-sim run x={n}", "usd_per_month": s,
+         "slo_attainment_fraction": share | {"mean": m}, "slo_judgement": j}
+        for n, k, s, m, j in (
+            (HOSTILE, "always on", span, 0.995, "meets"), ("the API alone", "API alone", dear, 0.999, "meets"),
+            ("=too small", "scale to zero", span, 0.6, "misses"), ("2 x l4", "always on", dear, 0.989, "not resolved"),
+        )
+    ]  # fmt: skip
+    return {
+        "sentence": f"Serve the model with {HOSTILE}.", "winner": first, "runner_up": second,
+        "finalists": [first, second], "difference_usd_per_month": {"mean": 359.1, "low": 350.0, "high": 368.0},
+        "flips": [{"key": "prices.gpu.usd_per_gpu_hour.l4", "usd": 0.67, "flips_at_usd": 1.15, "change_fraction": 0.72},
+                  {"key": "prices.api.models.llama_3_1_8b.usd_per_mtok_input", "usd": 0.18, "flips_at_usd": 0.09,
+                   "change_fraction": -0.5},
+                  {"key": "prices.api.x", "usd": 0.1, "flips_at_usd": None, "change_fraction": None}],
+        "scenarios": played, "slo_target_fraction": 0.99, "rests_on": ["seed 2"], "commands": ["llm-traffic-sim run"],
+        "left_out": [{"name": "8 x l4", "reason": "does not fit"}], "unknown_to_this_version": {"a": 1},
+        "simulations": 80, "today_usd_per_month": 2000.0, "saves_usd_per_month": 1061.6, "probability_best": 0.99,
+    } | more  # fmt: skip
+
+
+def sweep(folder: Path) -> sim.Table:
+    """Three fleets, each of about 60 requests, which keep every request."""
+    base = sim.scenario(*TINY, "output.requests=true", "output.spans=true")
+    return sim.sweep(
+        base, fleet=["hybrid_overflow", "api_only", "scale_to_zero"], study="three", outputs=folder, n_jobs=1
+    )
+
+
+def one_of_each(folder: Path) -> dict[str, Path]:
+    """A folder of results of each kind: a decision with its winner and its log, a sweep, a run, a described log."""
+    played = sweep(folder)
+    run = played.folder / played.frame["digest"][0]
+    write_sample_log(str(folder / "my.csv"), 200, 1)
+    sim.describe(folder / "my.csv").write(folder / "described")
+    decided = folder / "decided"
+    shutil.copytree(run, decided / "winner")
+    shutil.copy(folder / "described" / "description.json", decided)
+    (decided / "decision.json").write_text(json.dumps(decision()))
+    return {"decision": decided, "sweep": played.folder, "run": run, "described": folder / "described"}
