@@ -13,7 +13,9 @@ from sim.page.saved.description import JSON_NAME as DESCRIPTION
 from sim.page.saved.description import read_description
 from sim.page.saved.run import read_run
 from sim.page.sections.bill import bill
+from sim.page.sections.break_even import break_even
 from sim.page.sections.cells import costs
+from sim.page.sections.error_budget import error_budget
 from sim.page.sections.flips import flips
 from sim.page.sections.frontier import Fleet, frontier, state_of
 from sim.page.sections.regret import regret
@@ -32,11 +34,16 @@ def decision_page(folder: Path) -> Page:
     """Raises ConfigError for results that cannot be read."""
     found = read_decision(folder)
     run = read_run(folder / WINNER) if (folder / WINNER / CONFIG).is_file() else None
-    played = () if run is None else (bill(run), use(run), worst_hour(run), replace(timeline(run), is_on_paper=False))
+    played = (
+        ()
+        if run is None
+        else (bill(run), use(run), regret(run), worst_hour(run), replace(timeline(run), is_on_paper=False))
+    )
     log = (traffic(read_description(folder).traffic),) if (folder / DESCRIPTION).is_file() else ()
     listed = scenarios(found)
     sections = (
-        _relaxations(found), flips(found), _costs(found), *played, *log, regret(found.regret), listed,
+        _relaxations(found), flips(found), error_budget(found.error_budget), _costs(found),
+        break_even(found.break_even_map), *played, *log, listed,
         of_a_decision(found, run),
     )  # fmt: skip
     files = (saved(folder / JSON_NAME), *(csv_of("scenarios.csv", grid) for grid in listed.grids))

@@ -40,7 +40,7 @@ def run_page(folder: Path) -> Page:
     run = read_run(folder)
     facts = Section("figures", "In figures", facts=tuple(_facts(run.summary)))
     sections = (
-        facts, bill(run), use(run), worst_hour(run), timeline(run), regret(run.summary.get("regret")), of_a_run(run),
+        facts, bill(run), use(run), regret(run), worst_hour(run), timeline(run), of_a_run(run),
     )  # fmt: skip
     return Page(
         "Run", f"Run: {run.name.replace('_', ' ')}", _answer(run), (), sections,

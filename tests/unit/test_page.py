@@ -10,17 +10,20 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sim.page
 from sim.__main__ import main
 from sim.page.render import html
 from sim.page.saved.decision import read_decision
-from sim.page.saved.run import read_run
+from sim.page.saved.run import SavedRun, read_run
 from sim.page.sections.bill import steps
+from sim.page.sections.worst_hour import worst_hour
 from sim.page.svg.canvas import Canvas, lines_of, width_of
 from sim.page.svg.scale import decades, nines, up_to
 from sim.page.write import page_of, write_page
+from sim.records import ReplicaState
 from sim.schema import ConfigError
 from tests.saved_results import HOSTILE, decision, sweep
 
@@ -96,11 +99,12 @@ def test_the_page_of_a_decision_says_it_in_order_and_needs_nothing(decided):
     text = html(page_of(decided))
     seen = contained(text)
     order = [attrs["id"] for attrs in seen.all("section")]
-    assert order == ["flips", "frontier", "scenarios", "rests-on"]
+    assert order == ["flips", "error-budget", "frontier", "break-even", "scenarios", "rests-on"]
     said = " ".join(seen.texts)
     assert "The runner-up, the API alone, costs $359 a month more (resolved: $350 to $368)" in said
-    assert "changes by +72.0 %" in said and "2 of 4 fleets that were played meet the SLO" in said
-    assert "Alone, at no value does it change the answer: prices.api.x." in said
+    assert "turns first if the price of input tokens at the API changes by −50.0 %" in said
+    assert "2 of 4 fleets that were played meet the SLO" in said and "wins in 15 of 20 worlds" in said
+    assert "cold-start time: not looked at, as no finalist starts replicas" in said
 
 
 def test_a_hostile_name_is_text_wherever_it_stands(decided):
@@ -117,10 +121,26 @@ def test_a_name_in_the_curves_of_a_run_ends_no_script(played, tmp_path):
     contained(html(page_of(folder)))
 
 
+def test_beside_hindsight_needs_and_regret_add_up_to_the_gpus_bill(played, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run_of(played), folder)
+    summary = json.loads((folder / "summary.json").read_text())
+    paid = summary["usd_gpu"]
+    parts = {"hindsight": (0.5, 0.3, 0.05), "regret": (0.5, 0.1, 0.25)}
+    for kind, shares in parts.items():
+        names = ("usd", "work_usd" if kind == "hindsight" else "cold_start_usd",
+                 "cold_start_usd" if kind == "hindsight" else "idle_usd")  # fmt: skip
+        summary |= {f"{kind}_{name}": share * paid for name, share in zip(names, shares, strict=True)}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    section = {s.key: s for s in page_of(folder).sections}["regret"]
+    shares = [row[2].value for row in section.figures[0].data.rows]
+    assert shares == pytest.approx([0.3, 0.15, 0.05, 0.1, 0.25, 0.15])
+
+
 def test_the_page_of_a_run_shows_its_bill_use_worst_hour_and_course(played):
     seen = contained(html(page_of(run_of(played))))
     order = [attrs["id"] for attrs in seen.all("section")]
-    assert order == ["figures", "bill", "use", "worst-hour", "timeline", "rests-on"]
+    assert [key for key in order if key != "regret"] == ["figures", "bill", "use", "worst-hour", "timeline", "rests-on"]
     curves = [attrs for attrs in seen.all("script") if attrs.get("class") == "curves"]
     assert len(curves) == 3 and "in all, a month" in seen.texts
 
@@ -132,6 +152,36 @@ def test_the_bill_of_a_page_adds_up_to_the_months_cost(played):
     paid = run.usd_by_item["gpu busy"] + run.usd_by_item.get("gpu draining", 0.0)
     at_work = [step.usd for step in found if step.label.startswith(("the work", "headroom"))]
     assert sum(at_work) == pytest.approx(paid * run.month_per_window, rel=1e-9)
+
+
+def saved_run(requests, spans):
+    """A run of four hours whose tables are given; all requests go to the fleet."""
+    n = len(requests["arrived_s"])
+    filled = {"outcome": np.zeros(n, int), "backend": np.zeros(n, int), "task_arrived_s": requests["arrived_s"]}
+    finished_s = requests["first_token_s"] + 1.0
+    filled |= {"finished_s": finished_s, "admitted_s": requests["first_token_s"], "output_tokens": np.full(n, 2)}
+    config = {"slo": {"ttft_s": 2.0}, "scaling": {"kind": "keda"}}
+    run = SavedRun(Path("run"), config, {"window_s": 14400.0}, {}, False, "")
+    run.__dict__.update(requests=filled | requests, spans=spans)  # in place of the files
+    return run
+
+
+def test_the_worst_hour_is_the_one_with_the_most_misses_and_shows_what_the_scaler_did_in_it():
+    arrived_s = np.arange(0.0, 14400.0, 60.0)
+    late = (arrived_s >= 8000) & (arrived_s < 9500)
+    requests = {"arrived_s": arrived_s, "first_token_s": arrived_s + np.where(late, 60.0, 0.5)}
+    start, idle, busy = ReplicaState.WEIGHTS, ReplicaState.IDLE, ReplicaState.BUSY
+    spans = {
+        "replica_id": np.array([0, 1, 1, 0]), "state": np.array([busy, start, busy, idle]),
+        "start_s": np.array([0.0, 8100.0, 8160.0, 9000.0]), "end_s": np.array([9000.0, 8160.0, 8900.0, 14400.0]),
+    }  # fmt: skip
+    section = worst_hour(saved_run(requests, spans))
+    assert f"{late.sum()} of 60 requests missed the SLO" in section.sentences[0]
+    told = [row[1].text for row in section.grids[0].rows]
+    assert told == ["ordered replica 1", "replica 1 was ready", "released replica 1"]
+    waiting, working, existing = ([row[i].value for row in section.grids[0].rows] for i in (2, 3, 4))
+    assert waiting == [1, 1, 1] and working == [1, 2, 1] and existing == [2, 2, 1]
+    assert section.notes == ("The rule behind the decisions: keda.",)
 
 
 def test_the_page_of_a_sweep_has_every_scenario_and_its_command(played):

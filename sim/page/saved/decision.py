@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from sim.schema import ConfigError
 from sim.study.saved import checked
@@ -39,16 +39,54 @@ class Final(_Data):
 
 
 class Flip(_Data):
-    """An input, and the value of it at which another fleet wins; None: none was found."""
+    """An input, and the nearest value of it in one direction at which another fleet wins; None: none was found."""
 
     key: str
-    usd: float | None = None
-    flips_at_usd: float | None = None
-    value: float | None = None
-    flips_at: float | None = None
+    name: str = ""
+    unit: str = ""
+    value: float | None = Field(None, validation_alias=AliasChoices("value", "usd"))
+    flips_at: float | None = Field(None, validation_alias=AliasChoices("flips_at", "flips_at_usd"))
+    to: str | None = None
+    because: str = ""
     change_fraction: float | None = None
     low_fraction: float | None = None
     high_fraction: float | None = None
+    why_not: str = ""
+
+
+class Part(_Data):
+    """One source of error, as a 95 % range of the cost in fractions of it; None: not known."""
+
+    name: str
+    low_fraction: float | None = None
+    high_fraction: float | None = None
+    survives: bool | None = None
+    basis: str = ""
+
+
+class Budget(_Data):
+    """The errors of a decision, side by side and together."""
+
+    parts: list[Part]
+    together: Part
+    worlds: int = 0
+    worlds_won: int = 0
+
+
+class BreakEven(_Data):
+    """Which fleet wins by volume (columns) and burstiness (rows); None: none looked at meets the SLO."""
+
+    volume_factors: list[float]
+    burst_exponents: list[float]
+    winners: list[list[str | None]]
+    usd_per_month: list[list[float | None]]
+
+    @model_validator(mode="after")
+    def _is_a_rectangle(self) -> BreakEven:
+        for rows in (self.winners, self.usd_per_month):
+            if len(rows) != len(self.burst_exponents) or any(len(row) != len(self.volume_factors) for row in rows):
+                raise ValueError("must have a row per burst_exponent and a column per volume_factor")
+        return self
 
 
 class Scenario(_Data):
@@ -97,8 +135,8 @@ class Decision(_Data):
     commands: list[str] = []
     rests_on: list[str] = []
     slo_target_fraction: float | None = None
-    error_budget: Any = None
-    regret: Any = None
+    error_budget: Budget | None = None
+    break_even_map: BreakEven | None = None
     log: dict[str, Any] = {}
 
 

@@ -2,60 +2,90 @@
 
 from __future__ import annotations
 
-from sim.page.model import Column, Section, grid
+from sim.page.model import Cell, Column, Grid, Section, grid
 from sim.page.saved.decision import Decision, Flip
-from sim.page.sections.cells import Cell, change_cell, number_cell, signed
+from sim.page.sections.cells import change_cell, number_cell, signed
 from sim.page.svg.bars import Bar, bars
 from sim.page.svg.canvas import figure
 from sim.report.formatting import number
 
+TITLE = "What would change the answer"
 _LONGEST = 1.0
 """Changes above 100 % are drawn as an open bar of this length."""
 _MOST_BARS = 10
 
 
 def flips(found: Decision) -> Section:
-    """The section; empty where there is no runner-up."""
-    if not found.flips or found.runner_up is None:
-        return Section("flips", "What would change the answer")
-    turning = [flip for flip in found.flips if flip.change_fraction is not None]
-    never = [flip.key for flip in found.flips if flip.change_fraction is None]
-    sentence = f"The runner-up is {found.runner_up.name}."
-    notes = (f"Alone, at no value does it change the answer: {', '.join(never)}.",) if never else ()
+    """The section; empty where nothing was looked at."""
+    if not found.flips:
+        return Section("flips", TITLE)
+    turning = sorted(
+        (f for f in found.flips if f.change_fraction is not None), key=lambda f: abs(f.change_fraction or 0)
+    )
+    never = [f for f in found.flips if f.key not in {one.key for one in turning}]
+    notes = tuple(dict.fromkeys(_never(flip) for flip in never))
     if not turning:
-        return Section(
-            "flips", "What would change the answer", (f"{sentence} No input alone makes it win.",), notes=notes
-        )
-    nearest = turning[0]
-    title = f"The answer turns first if {nearest.key} changes by {signed(nearest.change_fraction)}"
-    shown = turning[:_MOST_BARS]
-    longest = min(max(abs(flip.change_fraction or 0.0) for flip in shown), _LONGEST)
-    low = -longest if any((flip.change_fraction or 0.0) < 0 for flip in shown) else 0.0
-    high = longest if any((flip.change_fraction or 0.0) > 0 for flip in shown) else 0.0
+        return Section("flips", TITLE, ("No input that was looked at changes the answer by itself.",), notes=notes)
+    nearest, shown = turning[0], turning[:_MOST_BARS]
+    title = f"The answer turns first if {_name(nearest)} changes by {signed(nearest.change_fraction)}"
+    ends = [min(max(end, -_LONGEST), _LONGEST) for flip in shown for end in _ends(flip)]
     drawn = figure(
-        title, "Bars: the change of each input, one at a time, at which the runner-up is as cheap.",
-        lambda width: bars(width, [_bar(flip, longest) for flip in shown], low, high, zero=0.0), _table(found.flips),
+        title, "Bars: the change of each input, one at a time, at which another fleet becomes the answer. A line "
+        "through the end of a bar: between its ends it is not resolved which fleet wins.",
+        lambda width: bars(width, [_bar(flip) for flip in shown], min(0.0, *ends), max(0.0, *ends), zero=0.0),
+        _table(found.flips),
     )  # fmt: skip
-    return Section("flips", "What would change the answer", (sentence,), figures=(drawn,), notes=notes)
+    return Section("flips", TITLE, figures=(drawn,), notes=notes)
 
 
-def _bar(flip: Flip, longest: float) -> Bar:
+def _name(flip: Flip) -> str:
+    return f"the {flip.name}" if flip.name else flip.key
+
+
+def _never(flip: Flip) -> str:
+    name = flip.name or flip.key
+    return (
+        f"{name}: not looked at, as {flip.why_not}"
+        if flip.why_not
+        else f"{name}: changes the answer at no value looked at"
+    )
+
+
+def _ends(flip: Flip) -> list[float]:
+    known = (flip.change_fraction, flip.low_fraction, flip.high_fraction)
+    return [end for end in known if end is not None]
+
+
+def _bar(flip: Flip) -> Bar:
     change = flip.change_fraction or 0.0
-    now, then = _now(flip), _then(flip)
-    label = f"{flip.key}: {number(now)} now, turns at {number(then, 4)}"
-    return Bar(label, 0.0, min(max(change, -longest), longest), signed(change), "plain", abs(change) > longest)
+    label = (
+        f"{flip.name or flip.key}: {number(flip.value)} {flip.unit}".rstrip() + f", turns at {number(flip.flips_at)}"
+    )
+    if flip.to:
+        label += f" to {flip.to}"
+    low, high = flip.low_fraction, flip.high_fraction
+    doubt = None if low is None or high is None else (_drawn(min(low, high)), _drawn(max(low, high)))
+    return Bar(label, 0.0, _drawn(change), signed(change), "plain", abs(change) > _LONGEST, doubt)
 
 
-def _now(flip: Flip) -> float | None:
-    return flip.usd if flip.usd is not None else flip.value
+def _drawn(change: float) -> float:
+    return min(max(change, -_LONGEST), _LONGEST)
 
 
-def _then(flip: Flip) -> float | None:
-    return flip.flips_at_usd if flip.flips_at_usd is not None else flip.flips_at
-
-
-def _table(found: list[Flip]):  # noqa: ANN202
-    columns = (Column("input"), Column("now", is_number=True), Column("turns at", is_number=True),
-               Column("change", "%", is_number=True))  # fmt: skip
-    rows = [(Cell(f.key), number_cell(_now(f)), number_cell(_then(f)), change_cell(f.change_fraction)) for f in found]
+def _table(found: list[Flip]) -> Grid:
+    columns = (
+        Column("input"), Column("now", is_number=True), Column("turns at", is_number=True), Column("unit"),
+        Column("change", "%", is_number=True), Column("stands to", "%", is_number=True),
+        Column("turned from", "%", is_number=True), Column("then wins"), Column("why"), Column("key"),
+    )  # fmt: skip
+    rows = [
+        (Cell(f.name or f.key), number_cell(f.value), number_cell(f.flips_at), Cell(f.unit),
+         change_cell(f.change_fraction), _change(f.low_fraction), _change(f.high_fraction), Cell(f.to or ""),
+         Cell(f.because or f.why_not), Cell(f.key))
+        for f in found
+    ]  # fmt: skip
     return grid("Each input, one at a time, and where the answer turns", columns, rows)
+
+
+def _change(fraction: float | None) -> Cell:
+    return Cell("") if fraction is None else change_cell(fraction)

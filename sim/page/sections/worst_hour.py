@@ -123,17 +123,22 @@ def _decisions(run: SavedRun, requests: Columns, worst: Worst) -> Grid | None:
 
 
 def _events(spans: Columns) -> list[tuple[float, str]]:
+    """(moment, what) of each replica's order, first readiness and release."""
     pools = spans.get("pool", np.zeros(len(spans["state"]), int))
+    codes = np.unique(pools, return_inverse=True)[1]
+    order = np.lexsort((spans["start_s"], spans["replica_id"], codes))
+    pool, replica = pools[order], spans["replica_id"][order]
+    begins = np.flatnonzero(np.append(True, (codes[order][1:] != codes[order][:-1]) | (replica[1:] != replica[:-1])))
+    cold = spans["state"][order] <= ReplicaState.ENGINE_START
+    ready_s = np.maximum.reduceat(np.where(cold, spans["end_s"][order], -np.inf), begins)
+    released_s = np.maximum.reduceat(spans["end_s"][order], begins)
     found = []
-    for key in dict.fromkeys(zip(pools.tolist(), spans["replica_id"].tolist(), strict=True)):
-        rows = (pools == key[0]) & (spans["replica_id"] == key[1])
-        start_s, end_s, state = spans["start_s"][rows], spans["end_s"][rows], spans["state"][rows]
-        cold = state <= ReplicaState.ENGINE_START
-        name = f"replica {key[1]}" + (f" of {key[0]}" if isinstance(key[0], str) else "")
-        found.append((float(start_s.min()), f"ordered {name}"))
-        if cold.any():
-            found.append((float(end_s[cold].max()), f"{name} was ready"))
-        found.append((float(end_s.max()), f"released {name}"))
+    for row, ready, released in zip(begins.tolist(), ready_s.tolist(), released_s.tolist(), strict=True):
+        name = f"replica {replica[row]}" + (f" of {pool[row]}" if isinstance(pool[row], str) else "")
+        found.append((float(spans["start_s"][order[row]]), f"ordered {name}"))
+        if np.isfinite(ready):
+            found.append((ready, f"{name} was ready"))
+        found.append((released, f"released {name}"))
     return found
 
 

@@ -22,6 +22,8 @@ class Bar(NamedTuple):
     look: str
     is_cut: bool = False
     """The bar reaches beyond the axis: its end is drawn open."""
+    doubt: tuple[float, float] | None = None
+    """Between these values the end of the bar may lie."""
 
 
 def bars(width: int, found: Sequence[Bar], low: float, high: float, zero: float | None = None) -> Canvas:
@@ -37,6 +39,10 @@ def bars(width: int, found: Sequence[Bar], low: float, high: float, zero: float 
             canvas.text(0, y - 4, line)
         begin, end = sorted((scale(bar.begin), scale(bar.end)))
         canvas.rect(begin, y, max(end - begin, 1.0), _BAR, bar.look, f"{bar.label}: {bar.value}")
+        if bar.doubt is not None:
+            ends = [scale(value) for value in bar.doubt]
+            canvas.line(ends[0], y + _BAR / 2, ends[1], y + _BAR / 2, "interval")
+            begin, end = min(begin, *ends), max(end, *ends)
         leftwards = bar.end < bar.begin and low < 0
         if bar.is_cut:
             _open_end(canvas, begin if leftwards else end, y)
