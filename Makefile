@@ -5,7 +5,7 @@ PY ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 pytho
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: help hot-path run check test coverage test-pythons docs bench fidelity operator-tables proofs mutants lock
+.PHONY: help hot-path run decide check test coverage test-pythons docs bench fidelity operator-tables proofs mutants lock
 
 help:               ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | sort | column -t -s '	' 2>/dev/null
@@ -30,6 +30,10 @@ hot-path: .venv/.ok ## compile what every event passes through; a moment if that
 run: hot-path      ## the main job: three traffic shapes on five fleets
 	@echo "Playing 15 scenarios, three traffic shapes on five fleets (about two minutes); results in outputs/shapes_by_fleets"
 	@$(BIN)/python -m sim +experiment=shapes_by_fleets $(ARGS)
+
+decide: hot-path   ## a sample log, decided: the fleet that should serve it, and a page (a minute or two)
+	@$(BIN)/python -m sim sample-log outputs/my_log.csv --requests 3000
+	@$(BIN)/python -m sim decide outputs/my_log.csv gpu=l4 engine.tensor_parallel=1 today.usd_per_month=2000 $(ARGS)
 
 check: .venv/.ok   ## the edit loop, under a minute: lint, format, types, house rules, contracts
 	@$(BIN)/python -m ruff check .
