@@ -1,4 +1,4 @@
-"""Application: one of several kinds of traffic that share a deployment."""
+"""Application: one of several kinds of traffic that share a deployment, each judged by its own SLO."""
 
 from __future__ import annotations
 

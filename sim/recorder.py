@@ -14,6 +14,7 @@ from sim.gap_histogram import GapHistogram
 from sim.records import (
     API_EXTRA_COLUMNS,
     API_EXTRAS,
+    AWAITED_COLUMNS,
     REQUEST_COLUMNS,
     SPAN_COLUMNS,
     STAY_COLUMNS,
@@ -21,7 +22,7 @@ from sim.records import (
     Column,
     ReplicaState,
 )
-from sim.work import Losses, Request, previous_index, returning_tokens_of
+from sim.work import Losses, Request, prefix_tokens, previous_index, returning_tokens_of, shared_prefix_tokens
 
 _CHUNK_ROWS = 1 << 13
 _PACKED: dict[type, str] = {
@@ -75,12 +76,17 @@ class Recorder:
         self._spans = _Table(SPAN_COLUMNS)
         self._stays = _Table(STAY_COLUMNS)
         self._api_extras = _Table(API_EXTRA_COLUMNS)
+        self._awaited = _Table(AWAITED_COLUMNS)
         self.replica_lost_s: list[float] = []
 
     def request(self, r: Request, _nan: float = float("nan")) -> None:
         """Enter a request that has its outcome: the values that REQUEST_COLUMNS reads off it, spelled out for speed."""
-        task, i, losses = r.task, r.call_index, r.losses
-        before = i - 1 if task.graph is None else previous_index(task, i)
+        task, i, losses, call = r.task, r.call_index, r.losses, r.call
+        before = i - 1
+        if task.graph is not None:
+            before = previous_index(task, i)
+            for index in task.graph[i]:
+                self._awaited.append(self._awaited.pack(len(self._requests), index))
         if losses is not None:
             self._enter_stays(r, losses)
         if r.api_extra is not None:
@@ -97,7 +103,7 @@ class Recorder:
             task.priority, r.recomputed_tokens, returning_tokens_of(r) if i else 0,
             r.prefill_replica_id, _nan if r.decode_admitted_s is None else r.decode_admitted_s,
             0 if losses is None else losses.retries, r.cache_write_tokens, r.refusal,
-            r.longest_gap_s, before,
+            r.longest_gap_s, before, shared_prefix_tokens(call), prefix_tokens(call), call.extends_prefix,
         ))  # fmt: skip
 
     def _enter_stays(self, r: Request, losses: Losses) -> None:
@@ -119,6 +125,10 @@ class Recorder:
     def stays(self) -> dict[str, np.ndarray]:
         """Columns of STAY_COLUMNS."""
         return self._stays.columns()
+
+    def awaited(self) -> dict[str, np.ndarray]:
+        """Columns of AWAITED_COLUMNS, in order of the requests' rows."""
+        return self._awaited.columns()
 
     def api_extras(self) -> dict[str, np.ndarray]:
         """Columns of API_EXTRA_COLUMNS, in order of outcome."""

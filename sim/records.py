@@ -13,7 +13,15 @@ import numpy as np
 
 from sim.gap_histogram import N_BINS
 from sim.moment_zero import MONDAY, MomentZero
-from sim.work import Backend, Outcome, Refusal, previous_index, returning_tokens_of
+from sim.work import (
+    Backend,
+    Outcome,
+    Refusal,
+    prefix_tokens,
+    previous_index,
+    returning_tokens_of,
+    shared_prefix_tokens,
+)
 
 
 class Column(NamedTuple):
@@ -144,6 +152,18 @@ REQUEST_COLUMNS: Columns = {
         np.int32, "", "Place (`call_index`) of the call whose conversation this one goes on from; -1 for the first.",
         lambda r: previous_index(r.task, r.call_index),
     ),
+    "shared_prefix_tokens": Column(
+        np.int32, "tokens", "Leading tokens of the prompt that prompts of other tasks begin with, too.",
+        lambda r: shared_prefix_tokens(r.call),
+    ),
+    "prefix_tokens": Column(
+        np.int32, "tokens", "Leading tokens of the prompt that other prompts may share.",
+        lambda r: prefix_tokens(r.call),
+    ),
+    "answer_is_repeated": Column(
+        np.int8, "", "1 if later prompts go on from the prompt and its answer, else 0.",
+        lambda r: r.call.extends_prefix,
+    ),
 }  # fmt: skip
 """One row per request, entered when it has its outcome. Moments are seconds of simulated time."""
 
@@ -190,6 +210,12 @@ API_EXTRA_COLUMNS: Columns = {
     "request_row": Column(np.int64, "", "Row of the request in the table of requests."), **API_EXTRAS,
 }  # fmt: skip
 """One row per request that met more at an API than one plain call."""
+
+AWAITED_COLUMNS: Columns = {
+    "request_row": Column(np.int64, "", "Row of the request in the table of requests."),
+    "call_index": Column(np.int32, "", "Place of a call of its task that it waited for."),
+}
+"""One row per call that a request waited for, in the order of its graph; of tasks that are chains none."""
 
 FIRST_POOL = "baseline"
 """The name of the pool that a scenario's own keys describe."""
@@ -264,11 +290,17 @@ class Facts:
     moment_zero: MomentZero = MONDAY  # second 0 of the run
     token_gaps: np.ndarray = field(default_factory=lambda: np.zeros(N_BINS, np.int64))
     """Gaps between tokens of the fleet that ended since the window's start, by bin of sim.gap_histogram, int64[N]."""
+    awaited: dict[str, np.ndarray] = field(default_factory=lambda: _no_rows(AWAITED_COLUMNS))
 
     @property
     def requests_in_full(self) -> dict[str, np.ndarray]:
-        """REQUEST_COLUMNS and beside them those of API_EXTRA_COLUMNS, 0 where a request has no such row."""
+        """REQUEST_COLUMNS and beside them those of API_EXTRA_COLUMNS, 0 where a request has no such row; and, where
+        calls form graphs, `wait_for`: a list of places of calls each, empty for a call of a chain."""
         columns = dict(self.requests)
+        if len(self.awaited["request_row"]):
+            bounds = np.searchsorted(self.awaited["request_row"], np.arange(1, len(columns["task_id"])))
+            columns["wait_for"] = np.empty(len(columns["task_id"]), object)
+            columns["wait_for"][:] = np.split(self.awaited["call_index"], bounds)
         for name in API_EXTRAS:
             columns[name] = np.zeros(len(columns["task_id"]), np.int32)
             columns[name][self.api_extras["request_row"]] = self.api_extras[name]
@@ -302,7 +334,7 @@ def rows_of_previous_calls(requests: dict[str, np.ndarray]) -> np.ndarray:
 
 
 __all__ = [
-    "API_EXTRAS", "API_EXTRA_COLUMNS", "FIRST_POOL", "REQUEST_COLUMNS", "SPAN_COLUMNS", "STAY_COLUMNS", "Backend",
-    "Column", "Facts", "Outcome", "PoolFacts", "Refusal", "ReplicaState", "Window", "is_served",
-    "rows_of_previous_calls",
+    "API_EXTRAS", "API_EXTRA_COLUMNS", "AWAITED_COLUMNS", "FIRST_POOL", "REQUEST_COLUMNS", "SPAN_COLUMNS",
+    "STAY_COLUMNS", "Backend", "Column", "Facts", "Outcome", "PoolFacts", "Refusal", "ReplicaState", "Window",
+    "is_served", "rows_of_previous_calls",
 ]  # fmt: skip

@@ -80,6 +80,7 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
         replicas_lost=sum(lost_s >= scenario.warmup_s for lost_s in world.recorder.replica_lost_s),
         moment_zero=moment_zero,
         token_gaps=np.array(world.recorder.gap_histogram.counts, np.int64),
+        awaited=world.recorder.awaited(),
     )
     return Run(
         given, seed, replication, facts, (*workload.notes, *notes_of(scenario, facts, world.gateway.tasks_running))

@@ -43,6 +43,40 @@ def wait_after(previous: Request, call: Call) -> float:
     return max(call.wait_s, previous.arrived_s + call.least_gap_s - finished_s)
 
 
+SHARED_KEY = "shared"
+"""Key of the prompt text that all tasks begin with. Segments of single tasks are keyed by numbers or tuples."""
+
+
+def prefix_tokens(call: Call) -> int:
+    """How many leading tokens of a call's prompt other prompts may share.
+
+    >>> prefix_tokens(Call(10, 3)), prefix_tokens(Call(10, 3, segments=((SHARED_KEY, 4), ("t", 5))))
+    (0, 9)
+    """
+    if call.extends_prefix:
+        return call.input_tokens
+    tokens = 0
+    for _, size in call.segments:
+        tokens += size
+    return tokens
+
+
+def shared_prefix_tokens(call: Call) -> int:
+    """How many leading tokens of a call's prompt are text that prompts of other tasks begin with, too.
+
+    Within an application or a kind of agent, the text's key is the last of a tuple.
+
+    >>> [shared_prefix_tokens(Call(10, 3, segments=((key, 4),))) for key in ("shared", ("chat", "shared"), (7, 0))]
+    [4, 4, 0]
+    """
+    if not call.segments:
+        return 0
+    key, tokens = call.segments[0]
+    while isinstance(key, tuple):
+        key = key[-1]
+    return tokens if key == SHARED_KEY else 0
+
+
 def returning_tokens(previous: Call, call: Call) -> int:
     """How many leading tokens of a call's prompt the previous call of its task has left in KV memory.
 

@@ -59,7 +59,8 @@ class Book:
             preempted_s=0.0, cold_start_wait_s=0.0, priority=0, recomputed_tokens=0, returning_tokens=0,
             prefill_replica_id=-1, decode_admitted_s=NAN, retries=0, cache_write_tokens=0,
             refusal=Refusal.QUEUE_FULL if columns.get("outcome") == Outcome.REFUSED else Refusal.NONE,
-            itl_max_s=1.0, previous_call=columns.get("call_index", 0) - 1,
+            itl_max_s=1.0, previous_call=columns.get("call_index", 0) - 1, shared_prefix_tokens=0, prefix_tokens=0,
+            answer_is_repeated=0,
         )  # fmt: skip
         self.rows.append(row | columns)
         return self
@@ -162,7 +163,7 @@ class _Columns:
         self.rows: list[tuple] = []
 
     def requests(self) -> dict[str, np.ndarray]:
-        usual = (0, 0, 0, -1, NAN, 0, 0, 0, 0.0, -1)  # the last columns, which rows leave out
+        usual = (0, 0, 0, -1, NAN, 0, 0, 0, 0.0, -1, 0, 0, 0)  # the last columns, which rows leave out
         table = np.array([(*row, *usual) for row in self.rows], float).reshape(-1, len(REQUEST_COLUMNS))
         columns = typed(table, REQUEST_COLUMNS)
         uncached = columns["input_tokens"] - columns["cached_input_tokens"]

@@ -54,6 +54,9 @@ SUMMARY: Glossary = {
         "Mean absolute relative errors of throughput, TTFT and ITL on the measured servers nearest to the least known "
         "card, with its `gpu` and `basis`, and the servers they were `measured_on`; absent without a fleet.",
     ),
+    "moment_zero": Definition(
+        "", "Date, time and zone of second 0; only where it was given, or where hours are read off the clock."
+    ),
     "window_s": Definition("s", "Length of the window: from warmup_s to the horizon."),
     # What arrived, and what became of it.
     "requests": Definition("requests", "Requests sent by the tasks that began in the window, whatever their outcome."),
@@ -119,8 +122,8 @@ SUMMARY: Glossary = {
     ),
     "meets_slo": Definition(
         "yes/no",
-        "Whether slo_attainment_fraction is at least slo.attainment_fraction; over several replications the judgement, "
-        "and none where it is not resolved.",
+        "Whether slo_attainment_fraction is at least slo.attainment_fraction, and with applications whether each meets "
+        "its own SLO; over several replications the judgement, and none where it is not resolved.",
     ),
     "slo_judgement": Definition(
         "",
@@ -241,9 +244,23 @@ SUMMARY: Glossary = {
     "application_<application>_slo_attainment_fraction": Definition(
         "fraction", "Its calls that attain the SLO of the application / all of its calls, those never sent included."
     ),
+    "application_<application>_slo_attainment_fraction_low": Definition(
+        "fraction", "Lower bound of the 95 % interval of this attainment, with an SLO of its own."
+    ),
+    "application_<application>_slo_attainment_fraction_high": Definition("fraction", "Its upper bound."),
+    "application_<application>_slo_target_fraction": Definition(
+        "fraction", "attainment_fraction of its own SLO; only of applications that the configuration lists."
+    ),
+    "application_<application>_meets_slo": Definition(
+        "yes/no", "meets_slo of this application by its own SLO; none without calls, or where it is not resolved."
+    ),
+    "application_<application>_slo_judgement": Definition("", "slo_judgement of this application by its own SLO."),
     "application_<application>_ttft_p50_s": Definition("s", "Median of the time to first token of its requests."),
     "application_<application>_ttft_p95_s": Definition("s", "95th percentile of it."),
-    "application_<application>_e2e_p95_s": Definition("s", "95th percentile of the time from arrival to last token."),
+    "application_<application>_ttft_p99_s": Definition("s", "99th percentile of it."),
+    "application_<application>_e2e_p50_s": Definition("s", "Median of the time from arrival to last token."),
+    "application_<application>_e2e_p95_s": Definition("s", "95th percentile of it."),
+    "application_<application>_e2e_p99_s": Definition("s", "99th percentile of it."),
     "application_<application>_usd": Definition(
         "USD",
         "Part of usd_total: API tokens as billed, busy and draining GPU time by the seconds that its requests were on "
@@ -298,7 +315,9 @@ RESULTS: Glossary = {
     "error": Definition("", "Why a failed scenario has no numbers; empty otherwise."),
     "digest": Definition("", "Name of the scenario's folder: a digest of its configuration and of the program."),
 }
-"""Columns of results.csv and results.parquet in front of those of SUMMARY. Here infinite values are kept (inf)."""
+"""Columns of results.csv and results.parquet in front of those of SUMMARY. Here infinite values are kept (inf). Where
+`applications` are listed, applications.csv has one row for each in each scenario: the same columns, `application`, and
+the figures of the application without `application_<application>_` in front, its cost as usd_total."""
 
 
 def _of(columns: Mapping[str, Column]) -> Glossary:
@@ -312,6 +331,11 @@ REQUESTS: Glossary = {
     **_of(API_EXTRAS),
     **_REPLICATION,
     "pool": Definition("", "Name of the pool that served the request, empty for none; only with several pools."),
+    "wait_for": Definition(
+        "",
+        "Places (`call_index`) of the calls of its task that had to finish before, empty in tasks whose calls wait for "
+        "the one before; only where some task is no such chain.",
+    ),
 }
 """Columns of requests.parquet, one row per request. Moments are seconds of simulated time."""
 

@@ -41,8 +41,8 @@ def summarize(
     between two tokens: its percentiles are over all gaps of the fleet that ended since the window's start, and those of
     the requests that an API finished, each within 1 % (see sim.gap_histogram).
 
-    Calls of the applications (by number) in `slo_by_application` are judged by those limits; whether the SLO is met, by
-    the share of all calls that `slo` asks for. With several applications, `application_<name>_...` are of one.
+    Calls of the applications (by number) in `slo_by_application` are judged by those limits, and the SLO is met if each
+    of these applications reaches its own target. With several applications, `application_<name>_...` are of one.
 
     None means undefined: a mean over no requests, a fleet metric without a fleet. Raises AuditError if a fraction is
     not within [0, 1].
@@ -51,9 +51,12 @@ def summarize(
     rows = of_window(facts.requests, window)
     requests = facts.requests if rows.all() else {name: column[rows] for name, column in facts.requests.items()}
     n = len(requests["arrived_s"])
-    attained = attained_by_application(requests, slo, slo_by_application or {})
+    own = slo_by_application or {}
+    attained = attained_by_application(requests, slo, own)
     counts = _counts(requests, usage)
     attainment = ratio(int(np.count_nonzero(attained)), n + counts["requests_never_sent"])
+    has_parts = len(facts.applications) > 1 or bool(own)
+    by_application = figures_by_application(facts, requests, attained, own) if has_parts else {}
     summary: dict[str, Metric] = {
         "window_s": window.length_s,
         **counts,
@@ -61,10 +64,10 @@ def summarize(
         **_token_gaps(facts, requests),
         **_task_times(facts, counts["tasks"]),
         "slo_attainment_fraction": attainment,
-        "meets_slo": attainment is not None and reaches(attainment, slo.attainment_fraction),
+        "meets_slo": _meets(attainment, slo, by_application),
         **use_of_the_fleet(facts, usage),
         **(use_by_pool(facts, usage, n) if len(facts.pools) > 1 else {}),
-        **(figures_by_application(facts, requests, attained) if len(facts.applications) > 1 else {}),
+        **by_application,
         **_cold_starts(facts, requests),
         **_api_attempts(facts, requests),
         "preemptions": int(requests["preemptions"].sum()),
@@ -76,6 +79,15 @@ def summarize(
     }
     audit_fractions(summary)
     return summary
+
+
+def _meets(attainment: Metric, slo: Slo, by_application: Mapping[str, Metric]) -> bool:
+    """Whether the SLO is met: by each application that has calls; by all calls where none has an SLO of its own."""
+    own = [met for key, met in by_application.items() if key.endswith("_meets_slo")]
+    if own:
+        judged = [met for met in own if met is not None]
+        return bool(judged) and all(judged)
+    return attainment is not None and reaches(attainment, slo.attainment_fraction)
 
 
 def is_fraction(key: str) -> bool:

@@ -8,14 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from sim.report.attainment import Judgement, judge
+from sim.report.by_application import CI_SUFFIX, TARGET_OF, of_all
 from sim.report.descriptive import Metric
 from sim.report.estimators import CONFIDENCE, Interval, Support, Sureness, mean, ratio_of_sums
 from sim.report.metrics import is_fraction
 from sim.units import MONTH_S, MTOK
 
-CI_SUFFIX = "_ci95"
 ATTAINMENT = "slo_attainment_fraction"
 Row = Mapping[str, Metric]
+Judgements = Mapping[str, Judgement]
+"""The judgement of the SLO under "", and those of applications under their prefixes, such as "application_chat_"."""
 
 
 class Ratio(NamedTuple):
@@ -87,21 +89,28 @@ def estimate(key: str, rows: Sequence[Row], confidence: float = CONFIDENCE) -> I
 def over_replications(
     rows: Sequence[Row],
     attainment_target: float | None = None,
-    judgement: Judgement | None = None,
+    judgements: Judgements | None = None,
     confidence: float = CONFIDENCE,
 ) -> dict[str, Metric | str]:
     """One row from several replications: `<key>` the estimate, `<key>_ci95` its half-width, and `replications`.
 
     A half-width is given if there are replications enough for it to be one (FEWEST), and it is not above the estimate.
-    `meets_slo` is the judgement of the SLO whose target is `attainment_target` (or `judgement`, if that is at hand),
+    `meets_slo` is the judgement of the SLO whose target is `attainment_target` (or `judgements`, if they are at hand),
     and None where it is not resolved; `slo_judgement` says it in words, and slo_attainment_fraction_low and _high are
-    the bounds of attainment that it rests on. Without a target there is no judgement.
+    the bounds of attainment that it rests on. Without a target there is no judgement. Applications with an SLO of their
+    own have these figures, too, and then those of all are what `of_all` says.
     """
     found: dict[str, Metric | str] = {"replications": len(rows)}
+    if judgements is None and attainment_target is not None and rows:
+        # A log that is played again without any chance in it is one replication, however often it is played.
+        judgements = judged(rows[:1] if all(row == rows[0] for row in rows) else rows, attainment_target)
     for key in rows[0] if rows else ():
         values = [row.get(key) for row in rows]
-        if key == "meets_slo":
-            found |= _judged(rows, attainment_target, judgement)
+        if key.endswith("meets_slo"):
+            prefix = key.removesuffix("meets_slo")
+            found |= _in_a_row(prefix, judgements[prefix]) if judgements else {}
+        elif TARGET_OF.fullmatch(key):
+            found[key] = values[0]
         elif all(
             value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)) for value in values
         ):
@@ -111,25 +120,38 @@ def over_replications(
     return found
 
 
-def attained_calls(rows: Sequence[Row]) -> tuple[list[int], list[int]]:
-    """(calls that attain the SLO, all calls, never sent ones included) of each replication."""
-    calls = [int(RATIOS[ATTAINMENT].denominator(row, "")) for row in rows]
-    return [round(n * _number(row[ATTAINMENT])) for n, row in zip(calls, rows, strict=True)], calls
+def attained_calls(rows: Sequence[Row], prefix: str = "") -> tuple[list[int], list[int]]:
+    """(calls that attain the SLO, all calls, never sent ones included) of each replication.
+
+    `prefix` is that of an application, such as "application_chat_".
+    """
+    calls = [int(RATIOS[ATTAINMENT].denominator(row, prefix)) for row in rows]
+    return [round(n * _number(row[prefix + ATTAINMENT])) for n, row in zip(calls, rows, strict=True)], calls
 
 
-def _judged(rows: Sequence[Row], target: float | None, judgement: Judgement | None) -> dict[str, Metric | str]:
-    if judgement is None:
-        if target is None:
-            return {}
-        # A log that is played again without any chance in it is one replication, however often it is played.
-        distinct = rows[:1] if all(row == rows[0] for row in rows) else rows
-        judgement = judge(*attained_calls(distinct), target)
+def judged(
+    rows: Sequence[Row], target: float, by: Callable[[list[int], list[int], float], Judgement] = judge
+) -> Judgements:
+    """The judgement of the SLO, under "", and of each application that has one of its own, under its prefix.
+
+    `by(attained, calls, target)` judges one of them. With applications the one of all is `of_all` of theirs.
+    """
+    own = {
+        match[1]: by(*attained_calls(rows, match[1]), _number(rows[0][key]))
+        for key in rows[0]
+        if (match := TARGET_OF.fullmatch(key))
+    }
+    whole = by(*attained_calls(rows), target)
+    return {"": of_all(whole, list(own.values())) if own else whole, **own}
+
+
+def _in_a_row(prefix: str, judgement: Judgement) -> dict[str, Metric | str]:
     return {
-        "meets_slo": judgement.meets,
-        "slo_judgement": str(judgement.verdict),
-        "slo_target_fraction": judgement.target,
-        ATTAINMENT + "_low": judgement.attainment.low,
-        ATTAINMENT + "_high": judgement.attainment.high,
+        f"{prefix}meets_slo": judgement.meets,
+        f"{prefix}slo_judgement": str(judgement.verdict),
+        f"{prefix}slo_target_fraction": judgement.target,
+        f"{prefix}{ATTAINMENT}_low": judgement.attainment.low,
+        f"{prefix}{ATTAINMENT}_high": judgement.attainment.high,
     }
 
 

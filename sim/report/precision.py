@@ -56,7 +56,7 @@ def shortfalls(
         if metric == ATTAINMENT and judgement is not None:
             if _decided(judgement):
                 continue
-            undecided = abs(interval.mean - judgement.target) > wanted
+            undecided = abs((judgement.attainment.mean or 0.0) - judgement.target) > wanted
         allowed, width = allowed_half_width(metric, interval.mean, wanted), interval.half_width
         wanted_for_skewness = _REPLICATIONS_PER_SKEWNESS * interval.skewness**2
         caution = math.sqrt(max(wanted_for_skewness / max(interval.replications, 1), 1.0))

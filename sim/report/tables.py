@@ -17,6 +17,7 @@ from rich.table import Table
 
 from sim.printable import printable
 from sim.report.attainment import MEETS_FROM
+from sim.report.by_application import application_rows
 from sim.report.formatting import is_missing, number, percent, seconds, usd
 from sim.report.verdict import UNKNOWN, failure, is_unresolved, is_yes, judgement_in_words, plus_minus, verdicts
 
@@ -81,7 +82,7 @@ def _meaning_of_plus_minus(table: pd.DataFrame) -> str:
 
 
 def comparison(table: pd.DataFrame, shape: str = "arrivals", fleet: str = "fleet") -> Table:
-    """The comparison as a rich Table, one section per shape."""
+    """The comparison as a rich Table, one section per shape; under each scenario its applications."""
     out = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="bold")
     for header in _COLUMNS:
         is_name = header == "fleet"
@@ -90,6 +91,8 @@ def comparison(table: pd.DataFrame, shape: str = "arrivals", fleet: str = "fleet
         out.add_row(f"[bold cyan]{escape(_on_lines(printable(str(name))))}[/]")
         for _, row in rows.iterrows():
             out.add_row(*_cells(row, printable(str(row[fleet]))))
+            for application, own in application_rows(row).items():
+                out.add_row(*_cells(pd.Series(own), f"  {printable(application)}"), style="dim")
         out.add_section()
     return out
 
@@ -185,7 +188,8 @@ _APPLICATION_FIGURES = (
     ("tasks", "tasks", "count"), ("requests", "requests", "count"),
     ("input, Mtok", "input_tokens", "millions"), ("output, Mtok", "output_tokens", "millions"),
     ("cached, %", "prefix_hit_fraction", "percent"), ("TTFT p95, s", "ttft_p95_s", ""), ("E2E p95, s", "e2e_p95_s", ""),
-    ("SLO, %", "slo_attainment_fraction", "percent"), ("cost", "usd", "usd"), ("of it, %", "usd_fraction", "percent"),
+    ("SLO, %", "slo_attainment_fraction", "percent"),
+    ("cost", "usd", "usd"), ("of it, %", "usd_fraction", "percent"),
 )  # fmt: skip
 
 

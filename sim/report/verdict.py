@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sim.report.attainment import MEETS_FROM, Verdict, reaches
+from sim.report.by_application import application_rows
 from sim.report.estimators import Interval, PairedDifference, paired_difference, paired_ratio_difference
 from sim.report.formatting import half_width, is_missing, number, percent, usd
 from sim.report.pooling import CI_SUFFIX
@@ -46,6 +47,9 @@ def may_meet(row: pd.Series) -> bool:
 
 
 def _reaches_target(row: pd.Series) -> bool:
+    parts = application_rows(row).values()
+    if parts:
+        return all(is_missing(part["slo_attainment_fraction"]) or _reaches_target(pd.Series(part)) for part in parts)
     return reaches(float(row["slo_attainment_fraction"]), float(row["slo_target_fraction"]))
 
 
@@ -128,7 +132,17 @@ def _attained(row: pd.Series) -> str:
 
 
 def _share(row: pd.Series) -> str:
-    return f"{percent(row['slo_attainment_fraction'])} % of calls attain it"
+    parts = "; ".join(_share_of_one(name, part) for name, part in application_rows(row).items())
+    return f"{percent(row['slo_attainment_fraction'])} % of calls attain it{f' ({parts})' if parts else ''}"
+
+
+def _share_of_one(name: str, row: Mapping[str, Any]) -> str:
+    """An application's attainment, its target, and its verdict where it does not meet it."""
+    share, verdict = row["slo_attainment_fraction"], row.get("slo_judgement")
+    if is_missing(share):
+        return f"{name}: {Verdict.NO_CALLS}"
+    shown = "" if is_yes(row["meets_slo"]) else f", {Verdict.MISSES if verdict == Verdict.NOT_TESTED else verdict}"
+    return f"{name} {percent(share)} of {percent(row['slo_target_fraction'])} %{shown}"
 
 
 def _doubt(row: pd.Series) -> str:
@@ -137,10 +151,16 @@ def _doubt(row: pd.Series) -> str:
         return str(Verdict.NOT_TESTED)
     if not is_unresolved(row):
         return ""
-    low, high = (percent(row.get(f"slo_attainment_fraction_{bound}")) for bound in ("low", "high"))
     n = int(row["replications"])
     too_few = f", of the {MEETS_FROM} that could show it" if n < MEETS_FROM and _reaches_target(row) else ""
-    return f"NOT resolved: {low} to {high} % by {n} replications{too_few}"
+    parts = application_rows(row).items()
+    open_parts = [f"{name} {_bounds(pd.Series(part))}" for name, part in parts if is_unresolved(pd.Series(part))]
+    return f"NOT resolved: {' and '.join(open_parts) or _bounds(row)} by {n} replications{too_few}"
+
+
+def _bounds(row: pd.Series) -> str:
+    low, high = (percent(row.get(f"slo_attainment_fraction_{bound}")) for bound in ("low", "high"))
+    return f"{low} to {high} %"
 
 
 def judgement_in_words(row: pd.Series) -> str:

@@ -15,9 +15,11 @@ import pandas as pd
 
 from sim.measured.model_error import BORROWED
 from sim.printable import printable
+from sim.report.by_application import application_rows
 from sim.schema import ConfigError
 from sim.study.competitors import GIVEN, GROUP, LABEL, labelled, question
 from sim.study.folder import (
+    APPLICATIONS,
     RESULTS,
     ROW,
     TIMELINE,
@@ -124,8 +126,25 @@ def replications(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def by_application(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per scenario and application that has an SLO of its own; empty where none has.
+
+    Columns: those in front of the figures in `table`, `application`, and the figures called as those of a scenario are.
+    """
+    given = list(table.columns[: table.columns.get_loc("digest") + 1])
+    rows = [
+        {key: row[key] for key in given} | {"application": name} | figures
+        for row in table.to_dict("records")
+        for name, figures in application_rows(row).items()
+    ]
+    return pd.DataFrame(rows)
+
+
 def write_table(table: pd.DataFrame, folder: Path) -> None:
-    """results.csv and results.parquet, each whole or not at all."""
+    """results.csv and results.parquet, and with applications applications.csv, each whole or not at all."""
+    if len(parts := by_application(table)):
+        with replacing(folder / APPLICATIONS) as partial:
+            without_formulas(parts).to_csv(partial, index=False)
     with replacing(folder / f"{RESULTS}.csv") as partial:
         without_formulas(table).to_csv(partial, index=False)
     with replacing(folder / f"{RESULTS}.parquet") as partial:

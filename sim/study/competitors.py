@@ -19,7 +19,7 @@ from sim.study.saved import read_config
 GROUP, LABEL = "group", "label"
 """Columns added for printing: which scenarios compete with each other, and what each is called among them."""
 
-QUESTION = ("arrivals", "lengths", "tasks", "model", "slo", "seed", "horizon_s", "warmup_s", "drain_s")
+QUESTION = ("arrivals", "lengths", "tasks", "applications", "model", "slo", "seed", "horizon_s", "warmup_s", "drain_s")
 """Config groups and keys that state the work and its SLO; all others state what serves it, and make competitors."""
 
 GIVEN = "given_"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from sim.report.attainment import Judgement, judge_at_look, look_sizes
 from sim.report.estimators import CONFIDENCE
-from sim.report.pooling import attained_calls, estimate, over_replications
+from sim.report.pooling import Judgements, estimate, judged, over_replications
 from sim.report.precision import STOPPING_CONFIDENCE, Shortfall, reason, shortfalls
 from sim.scenarios import Scenario
 from sim.schema import ConfigError
@@ -29,7 +30,7 @@ class Enough:
         self._precision = {key: value for key, value in scenario.study.precision.items() if value is not None}
         self._target = scenario.slo.attainment_fraction
         self._sizes = look_sizes(scenario.study.max_replications) if wanted == AUTO else [int(wanted)]
-        self._judgement: Judgement | None = None
+        self._judgements: Judgements | None = None
         self._why: list[str] = []
 
     @property
@@ -46,8 +47,8 @@ class Enough:
             if not self._is_auto:
                 return
             intervals = {key: estimate(key, rows, STOPPING_CONFIDENCE) for key in self._precision}
-            self._judgement = judge_at_look(*attained_calls(rows), self._target, self._sizes)
-            short = shortfalls(intervals, self._precision, self._judgement)
+            self._judgements = judged(rows, self._target, partial(judge_at_look, sizes=self._sizes))
+            short = shortfalls(intervals, self._precision, _least_decided(self._judgements))
             if not short or size == self._sizes[-1]:
                 self._why = [reason(size, before, short, intervals)]
                 return
@@ -60,7 +61,15 @@ class Enough:
     def row(self, rows: Rows) -> dict[str, Any]:
         """The summary over the replications. If their number was found by looking, intervals and judgement allow for
         the looks."""
-        return over_replications(rows, self._target, self._judgement, self.confidence)
+        return over_replications(rows, self._target, self._judgements, self.confidence)
+
+
+def _least_decided(judgements: Judgements) -> Judgement:
+    """The judgement to wait for: of the applications as far from decided as all are together, the one farthest from its
+    target, which more replications decide soonest; that of all where no application has an SLO of its own."""
+    whole = judgements[""]
+    own = [judgement for prefix, judgement in judgements.items() if prefix and judgement.verdict is whole.verdict]
+    return max(own, key=lambda judgement: abs((judgement.attainment.mean or 0.0) - judgement.target), default=whole)
 
 
 def confidence_of(replications: int | str) -> float:

@@ -29,6 +29,8 @@ ROW = "row.json"
 MANIFEST = "study.json"
 """Lists the folders of the last sweep of a study; folders of older sweeps stay on disk but are not in the table."""
 RESULTS = "results"
+APPLICATIONS = "applications.csv"
+"""Of a sweep of several applications: one row per scenario and application."""
 _MOST_DIGITS = 20  # of a whole number: more than 64 bits hold
 
 

@@ -28,7 +28,7 @@ def _figures(value: Any) -> dict[str, Any]:
         raise ValueError("must be a mapping of figures")
     for key, figure in value.items():
         if not isinstance(key, str) or not (
-            figure is None or isinstance(figure, int | float) or figure == "inf" or key == JUDGEMENT
+            figure is None or isinstance(figure, int | float) or figure == "inf" or key.endswith(JUDGEMENT)
         ):
             raise ValueError(f"{key} = {str(figure)[:40]!r}: must be a number, true, false, null or 'inf'")
     return value

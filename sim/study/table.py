@@ -13,7 +13,7 @@ from sim.composition import text_of
 from sim.printable import printable
 from sim.report.pooling import CI_SUFFIX
 from sim.report.verdict import verdicts
-from sim.study.collect import collect, labelled, missing, notes, replications, write_table
+from sim.study.collect import by_application, collect, labelled, missing, notes, replications, write_table
 from sim.study.competitors import GROUP, LABEL
 from sim.study.played import HEADLINES
 from sim.study.reprice import reprice_folder
@@ -58,6 +58,11 @@ class Table:
         with_digest = self._named.assign(**{LABEL: self._named["digest"]})
         each = replications(with_digest, self.folder).rename(columns={LABEL: "digest"})
         return each.merge(self._named[["digest", LABEL]], on="digest") if len(each) else each
+
+    @property
+    def applications(self) -> pd.DataFrame:
+        """One row per scenario and application that has an SLO of its own, with its figures and its judgement."""
+        return by_application(self.frame)
 
     @property
     def verdicts(self) -> Verdicts:

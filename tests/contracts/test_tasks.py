@@ -3,9 +3,9 @@
 import pytest
 
 from sim.randomness import Streams
-from sim.work import Call, Task, previous_index
+from sim.work import SHARED_KEY, Call, Task, previous_index
 from sim.workload.lengths.uniform import Uniform
-from sim.workload.tasks.base import SHARED_KEY, Tasks
+from sim.workload.tasks.base import Tasks
 from tests.agree import assert_agrees, assert_disagrees
 from tests.contracts.found import load, names
 

@@ -32,7 +32,7 @@ def sweep(cells, times=10):
             rows.append(label | {"error": runs})
             continue
         as_many = runs * times if len(runs) > 1 else runs
-        rows.append(label | over_replications(runs, judgement=judge(*attained_calls(as_many), TARGET)))
+        rows.append(label | over_replications(runs, judgements={"": judge(*attained_calls(as_many), TARGET)}))
         single += [label | {"replication": i} | summary for i, summary in enumerate(runs)]
     return pd.DataFrame(rows), pd.DataFrame(single)
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
+import io
 
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from sim import scenario as sim_scenario
+from sim import sweep
 from sim.ledger.bill import bill, money_by_application
 from sim.randomness import Streams
+from sim.report.attainment import judge
 from sim.report.by_application import attained_by_application
+from sim.report.pooling import over_replications
 from sim.report.slo import Slo
+from sim.report.tables import print_comparison
+from sim.report.verdict import judgement_in_words
 from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError
+from sim.study.enough import Enough
 from sim.study.replicate import priced_names, simulate
 
 CHAT = {"arrivals": {"kind": "steady", "rate_per_s": 0.5}, "slo": {"ttft_s": 1.0, "attainment_fraction": 0.9}}
@@ -97,6 +108,88 @@ def test_the_parts_add_up_to_the_whole(played):
         for name in ("chat", "agents")
     )
     assert attained == pytest.approx(summary["slo_attainment_fraction"] * summary["requests"])
+
+
+def runs_of(*attained_of_chat, coding=0.96, calls=1000):
+    """Replications of two applications: chat must reach 99 %, coding, with as many calls, 95 %."""
+    return [
+        {
+            "requests": 2 * calls, "requests_never_sent": 0, "slo_attainment_fraction": (chat + coding) / 2,
+            "meets_slo": False, "seed": i,
+        }
+        | {
+            f"application_{name}_{key}": value
+            for name, share, target in (("chat", chat, 0.99), ("coding", coding, 0.95))
+            for key, value in {
+                "requests": calls, "requests_never_sent": 0, "slo_attainment_fraction": share, "meets_slo": True,
+                "slo_target_fraction": target,
+            }.items()
+        }
+        for i, chat in enumerate(attained_of_chat)
+    ]  # fmt: skip
+
+
+def test_each_has_the_verdict_it_would_have_alone():
+    chat = [0.995 + i / 10_000 for i in range(10)]
+    row = over_replications(runs_of(*chat), attainment_target=0.99)
+    alone = judge([round(1000 * share) for share in chat], [1000] * 10, 0.99)
+    assert row["application_chat_slo_judgement"] == alone.verdict == "meets"
+    assert row["application_chat_slo_attainment_fraction_low"] == alone.attainment.low
+    assert row["application_coding_slo_judgement"] == "meets" and row["application_coding_slo_target_fraction"] == 0.95
+    assert row["meets_slo"] is True, "97.7 % of all calls attain their limits, and each application reaches its target"
+
+
+def test_all_meet_the_slo_only_if_each_does():
+    """Shares of all calls would let a large application hide a small one that misses."""
+    missing = over_replications(runs_of(*[0.9] * 10, coding=1.0), attainment_target=0.9)
+    assert missing["slo_attainment_fraction"] == pytest.approx(0.95) and missing["slo_judgement"] == "misses"
+    assert missing["application_coding_meets_slo"] is True and missing["application_chat_meets_slo"] is False
+    open_ = over_replications(runs_of(*[0.97, 1.0] * 5), attainment_target=0.9)
+    assert open_["slo_judgement"] == open_["application_chat_slo_judgement"] == "not resolved"
+    assert open_["meets_slo"] is None and open_["application_coding_meets_slo"] is True
+    once = over_replications(runs_of(0.98), attainment_target=0.9)
+    assert once["slo_judgement"] == "one replication, not tested" and once["meets_slo"] is False
+    assert "chat 98.0 of 99.0 %, misses; coding 96.0 of 95.0 %" in judgement_in_words(pd.Series(once))
+    assert "chat 96.8 to 99.6 %" in judgement_in_words(pd.Series(open_))
+
+
+def test_replications_are_added_until_each_is_decided(config):
+    """Chat around its target takes the most allowed, though all calls together are far from theirs."""
+    scenario = with_applications(config, chat=CHAT, agents=AGENTS)
+    close, clear = runs_of(*([1.0] * 9 + [0.9]) * 10), runs_of(*[0.9, 0.91] * 50)
+    for rows, expected in ((close, 100), (clear, 10)):
+        enough, played = Enough(scenario, "auto"), []
+        for size in enough.sizes(played):
+            played += [row | {"usd_total": 1.0} for row in rows[len(played) : size]]
+        assert len(played) == expected
+    assert enough.row(played)["slo_judgement"] == "misses"
+
+
+def test_a_sweep_has_a_row_for_each(config, tmp_path):
+    words = [
+        "applications=chat_and_coding",
+        "horizon_s=120",
+        "cold_start=instant",
+        "applications.chat.slo.ttft_s=0.001",
+    ]
+    table = sweep(sim_scenario(*words, **{"output.dir": str(tmp_path)}), fleet=["always_on", "api_only"], n_jobs=1)
+    each = table.applications
+    assert each["application"].tolist() == ["chat", "coding"] * 2
+    assert each.groupby("digest")["usd_total"].sum().tolist() == pytest.approx(
+        table.frame.set_index("digest")["usd_total"].sort_index().tolist()
+    )
+    assert (table.folder / "applications.csv").is_file()
+    assert "none meets the SLO" in str(table.verdicts) and "chat 0 of 99.0 %, misses" in str(table.verdicts)
+    console = Console(width=140, record=True, file=io.StringIO())
+    print_comparison(table._named, console=console, shape="group", fleet="label")
+    text = console.export_text()
+    assert text.count("\n    chat ") == 2 and text.count("\n    coding ") == 2
+
+
+def test_sweeps_of_unlike_applications_do_not_compete(config, tmp_path):
+    base = sim_scenario("applications=chat_and_coding", "horizon_s=60", **{"output.dir": str(tmp_path)})
+    table = sweep(base, **{"applications.chat.arrivals.rate_per_s": [0.2, 0.4]}, n_jobs=1)
+    assert len(table.verdicts) == 2
 
 
 def test_busy_time_is_divided_by_the_seconds_on_a_replica(played, scenario):

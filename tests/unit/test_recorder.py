@@ -7,14 +7,23 @@ import math
 import numpy as np
 
 from sim.recorder import Recorder
-from sim.records import API_EXTRAS, REQUEST_COLUMNS, SPAN_COLUMNS, STAY_COLUMNS, Backend, ReplicaState
-from sim.work import ApiExtra, Call, Losses, Outcome, PreviousCall, Request, Task
+from sim.records import (
+    API_EXTRAS,
+    REQUEST_COLUMNS,
+    SPAN_COLUMNS,
+    STAY_COLUMNS,
+    Backend,
+    Facts,
+    ReplicaState,
+    Window,
+)
+from sim.work import SHARED_KEY, ApiExtra, Call, Losses, Outcome, PreviousCall, Request, Task
 
 
 def second_call() -> Request:
     """A request whose every number is another one."""
-    first = Call(40, 7, segments=(("t", 40),), extends_prefix=True)
-    calls = (Call(1, 1), first, Call(90, 8, segments=(("t", 90),)), Call(1, 1))
+    first = Call(40, 7, segments=((SHARED_KEY, 30), ("t", 10)), extends_prefix=True)
+    calls = (Call(1, 1), first, Call(90, 8, segments=((SHARED_KEY, 30), ("t", 50))), Call(1, 1))
     request = Request(Task(21, 1.25, calls, application=22, priority=23), 2, 2.25, PreviousCall(Backend.FLEET, 5, 6))
     request.backend, request.pool, request.replica_id, request.prefill_replica_id = Backend.FLEET, 31, 32, 33
     request.admitted_s, request.first_token_s, request.decode_admitted_s = 3.25, 4.25, 5.25
@@ -42,12 +51,26 @@ def test_every_column_holds_what_its_declaration_reads_off_a_request():
     assert list(columns) == list(REQUEST_COLUMNS)
     read = {name: column.read(request) for name, column in REQUEST_COLUMNS.items()}
     assert {name: column[0] for name, column in columns.items()} == read
-    numbers = [value for name, value in read.items() if name not in ("backend", "call_index", "calls_in_task")]
+    few = ("backend", "call_index", "calls_in_task", "answer_is_repeated")  # their values are small and may repeat
+    numbers = [value for name, value in read.items() if name not in few]
     assert len(set(numbers)) == len(numbers), "two columns that change places would be seen"
     assert {name: column.dtype for name, column in columns.items()} == {
         name: np.dtype(column.dtype) for name, column in REQUEST_COLUMNS.items()
     }
     assert rows(recorder.api_extras()) == [(0, *range(51, 59))]
+
+
+def test_what_a_call_waited_for_is_told_of_graphs():
+    calls, graph = (Call(1, 1),) * 4, ((), (0,), (0,), (1, 2))
+    recorder = Recorder()
+    for task in (Task(0, 0.0, calls), Task(1, 0.0, calls, graph=graph)):
+        for i in range(4):
+            request = Request(task, i, 0.0)
+            request.backend = Backend.FLEET
+            request.end(Outcome.FINISHED, 1.0)
+            recorder.request(request)
+    facts = Facts(recorder.requests(), recorder.spans(), Window(0.0, 1.0), awaited=recorder.awaited())
+    assert [list(places) for places in facts.requests_in_full["wait_for"]] == [[], [], [], [], [], [0], [0], [1, 2]]
 
 
 def test_a_stamp_that_never_happened_is_not_a_number():

@@ -16,7 +16,7 @@ from sim.workload.logs.columns import Understood
 from sim.workload.logs.csv_table import CsvTable
 from sim.workload.logs.moments import Moments
 from sim.workload.logs.prefixes import Prefixes
-from sim.workload.logs.roles import DURATIONS, MOMENTS, NAMED, TOKENS, LogOptions
+from sim.workload.logs.roles import DURATIONS, KEPT, MOMENTS, NAMED, TOKENS, LogOptions
 from sim.workload.logs.tables import Batch, Table
 from sim.workload.logs.values import (
     Dates,
@@ -165,7 +165,7 @@ class Gathered:
         if role in MOMENTS:
             self._add_moments(role, name, values, place)
             return
-        if role in TOKENS or role in ("continues", "n_requests", "total"):
+        if role in TOKENS or role in ("n_requests", "total", *KEPT):
             found: Any = tokens(self.signs.plain(values), place, name)
         elif role in DURATIONS:
             found = seconds(self.signs.plain(values), place, name, "is not a number of seconds >= 0")

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 
 from sim.workload.logs.receipt import Receipt
+
+
+class Kept(NamedTuple):
+    """What a run of this program tells of its prompts, int64[n] each."""
+
+    returning: np.ndarray  # leading tokens that the call before has left in KV memory
+    shared: np.ndarray  # leading tokens that prompts of other tasks begin with, too
+    prefix: np.ndarray  # leading tokens that other prompts may share
+    repeated: np.ndarray  # 1 where later prompts go on from the prompt and its answer
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +38,7 @@ class RequestLog:
     least_gap_s: np.ndarray | None = None  # float64, least s from the start of the task's call before; 0 for its first
     awaited: np.ndarray | None = None  # object, a tuple each of rows waited for; None: the call before
     begins_anew: np.ndarray | None = None  # bool, whether the prompt repeats nothing of the call before
+    kept: Kept | None = None
     priorities: np.ndarray | None = None  # int64, lower = more urgent
     prefixes: np.ndarray | None = None  # object, a tuple of Segments each: the leading tokens of the prompt
     applications: np.ndarray | None = None  # int64, index into application_names

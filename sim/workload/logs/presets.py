@@ -49,6 +49,9 @@ class Preset(Config):
     prompts: Literal["auto", "whole", "added"] = Field("whole", description="what later inputs of a session hold")
     block_tokens: int | None = Field(None, ge=1, description="of a prefix block, where no column says it")
     set_aside: list[SetAside] = []
+    wait_for: Literal["ids", "turns"] = Field(
+        "ids", description="what `wait_for` lists: turns are those of its session"
+    )
     origin: Literal["first", "file"] = Field("first", description="moment 0: the first row's, or the file's own")
     sums: bool = Field(False, description="rows are sums over many requests")
     notes: list[str] = Field([], description="what a reader of the receipt should know of the format")

@@ -10,6 +10,7 @@ import numpy as np
 
 from sim.work import Call, Graph, Segment
 from sim.workload.arrivals.replay import Arrived, Excerpt
+from sim.workload.logs.kept_prompts import kept_segments
 from sim.workload.logs.waits import contexts_of
 from sim.workload.tasks.base import Drawn, build_calls
 
@@ -119,7 +120,7 @@ def recorded_calls(
     column, the texts it names, and nothing else. With task ids and neither, each prompt of a task is taken to repeat
     the one before and its answer, unless it is too short to hold them: then it starts anew. A prompt that neither
     repeats one nor is repeated shares nothing.
-    Otherwise prompts share nothing.
+    A log of this program says what each prompt shares. Otherwise prompts share nothing.
     """
     drawn, rows = draw_recorded(excerpt, block)
     if not waits:
@@ -135,6 +136,9 @@ def recorded_calls(
         return build_calls(drawn, map(_of_copy, texts, copies), repeat(False), quantiles)
     if drawn.contexts is None:
         return build_calls(drawn, repeat(()), repeat(False), quantiles)
+    if log.kept is not None and excerpt.calls_factor == excerpt.context_factor == 1:
+        told = kept_segments(excerpt, block, rows, drawn.offsets, first_task_id)
+        return build_calls(drawn, told, (log.kept.repeated[rows] == 1).tolist(), quantiles)
     ids = np.repeat(np.arange(first_task_id, first_task_id + len(counts)), counts)
     is_alone = _alone_in_context(ids, drawn.contexts)
     if log.awaited is not None:  # calls of one conversation need not stand side by side

@@ -28,7 +28,8 @@ OTHERS = (
     "prefix_blocks",
     "block_tokens",
 )
-OWN = ("wait_for", "continues")
+KEPT = ("continues", "shared_prefix", "prefix_tokens", "answer_repeated")
+OWN = ("wait_for", *KEPT)
 ROLES = (*MOMENTS, *DURATIONS, *TOKENS, *NAMED, *OTHERS, *OWN)
 
 Names = str | list[str] | None
@@ -67,6 +68,9 @@ class Columns(Config):
     block_tokens: Names = Field(None, description="tokens of such a block")
     wait_for: Names = Field(None, description="ids of the calls that must have ended before")
     continues: Names = Field(None, description="tokens that the call before has left for this one; 0: begins anew")
+    shared_prefix: Names = Field(None, description="leading tokens that prompts of other tasks begin with, too")
+    prefix_tokens: Names = Field(None, description="leading tokens that other prompts may share")
+    answer_repeated: Names = Field(None, description="1: later prompts go on from the prompt and its answer")
 
     def of(self, role: str) -> list[str]:
         """The names given for a role, in order of preference."""

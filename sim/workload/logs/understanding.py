@@ -12,14 +12,14 @@ from sim.workload.logs import doubts, sessions
 from sim.workload.logs.blocks import size_of_blocks, whole_or_added
 from sim.workload.logs.columns import unit_of
 from sim.workload.logs.gathering import Rows
-from sim.workload.logs.log import RequestLog
+from sim.workload.logs.log import Kept, RequestLog
 from sim.workload.logs.reading import read_rows
 from sim.workload.logs.receipt import receipt_of
-from sim.workload.logs.roles import DURATIONS, SECONDS_PER, LogOptions
+from sim.workload.logs.roles import DURATIONS, KEPT, SECONDS_PER, LogOptions
 from sim.workload.logs.timeline import Timeline, timeline_of
 from sim.workload.logs.usage import settle_missing, whole_usage
 from sim.workload.logs.values import as_written
-from sim.workload.logs.waits import Joined, joined
+from sim.workload.logs.waits import Joined, calls_named_by_turn, joined
 
 
 def log_of(options: LogOptions, digest: str) -> RequestLog:
@@ -113,8 +113,10 @@ class _Understanding:
         if session is None and "parent" in numbers and "id" in numbers:
             session = sessions.roots(numbers["id"], numbers["parent"]).astype(np.uint64) + 1
             previous = sessions.parents(numbers["id"], numbers["parent"])
-        awaited = numbers.pop("wait_for", None)
-        if awaited is not None and ("id" not in numbers or not any(awaited)):
+        awaited, ids = numbers.pop("wait_for", None), numbers.get("id")
+        if awaited is not None and rows.understood.preset.wait_for == "turns" and session is not None:
+            awaited, ids = calls_named_by_turn(session, numbers["turn"], awaited)
+        if awaited is not None and (ids is None or not any(awaited)):
             awaited = None
         if awaited is not None and session is None:
             session = np.zeros(len(arrived_s), np.uint64)
@@ -128,14 +130,15 @@ class _Understanding:
         self.chains = chains = sessions.chains(
             session, arrived_s, ended_s, tokens, wait, numbers.get("wait_after"), gaps, previous
         )
-        self._say_sessions(chains)
+        if awaited is None:
+            self._say_sessions(chains)
         if self._inputs_are_added(chains):
             numbers["input"] = sessions.whole_prompts(chains.task_ids, *tokens)
             self.assumed.append("later inputs of a session are what was added: whole prompts were made of them")
             rows.lists = None
         columns: dict[str, Any] = {}
-        if awaited is not None:
-            graph = joined(numbers["id"], awaited, session, arrived_s, ended_s, wait, gaps)
+        if awaited is not None and ids is not None:
+            graph = joined(ids, awaited, session, arrived_s, ended_s, wait, gaps)
             self.chains = chains = graph.chains
             columns["awaited"] = graph.awaited
             self._say_joins(graph)
@@ -144,7 +147,9 @@ class _Understanding:
             columns["least_gap_s"] = chains.least_gap_s
         if "continues" in numbers:
             columns["begins_anew"] = numbers["continues"] == 0
-        if rows.lists is None and rows.prefixes is None:
+            if all(role in numbers for role in KEPT):
+                columns["kept"] = Kept(*(numbers[role] for role in KEPT))
+        if rows.lists is None and rows.prefixes is None and "kept" not in columns:
             self.assumed.append("a prompt goes on from the one before wherever it can hold that and its answer")
         return columns
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from sim.workload.logs.sessions import Chains, waits_of
+from sim.workload.logs.values import hashed
 
 if TYPE_CHECKING:
     from sim.workload.logs.log import RequestLog
@@ -54,6 +56,17 @@ def joined(
     rows[:] = awaited
     chains = Chains(task_ids.astype(np.int64), wait, least, len(first), n, 0, kinds)
     return Joined(chains, rows, n_unknown, len(apart))
+
+
+def calls_named_by_turn(session: np.ndarray, turn: np.ndarray, awaited: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(object[n] of tuples of ids, ids of the calls, uint64[n]) where `awaited` names turns of its own session."""
+    spread = np.uint64(0x9E3779B97F4A7C15)  # of Fibonacci hashing: numbers of sessions that differ are far apart
+    base = session.astype(np.uint64) * spread
+    ids = base + hashed(pd.Series(turn))
+    named = np.empty(len(awaited), object)
+    for i, turns in enumerate(awaited):
+        named[i] = tuple((base[i] + np.array(turns, np.uint64)).tolist())
+    return named, ids
 
 
 def _rows_awaited(ids: np.ndarray, names: np.ndarray, session: np.ndarray) -> tuple[Awaited, int]:

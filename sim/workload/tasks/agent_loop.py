@@ -11,10 +11,10 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import Field, model_validator
 
-from sim.work import Segment, TaskProfile
+from sim.work import SHARED_KEY, Segment, TaskProfile
 from sim.workload.lengths.base import Lengths
 from sim.workload.spread import Spread
-from sim.workload.tasks.base import SHARED_KEY, Drawn, Tasks, expected_calls
+from sim.workload.tasks.base import Drawn, Tasks, expected_calls
 
 MOST_CALLS = 100_000
 """Of one task. What routers know of a kind of task is a number for each call that such a task may make."""

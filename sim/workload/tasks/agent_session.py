@@ -12,10 +12,10 @@ from numpy.random import Generator
 from pydantic import Field, model_validator
 
 from sim.schema import Config
-from sim.work import Segment, TaskProfile
+from sim.work import SHARED_KEY, Segment, TaskProfile
 from sim.workload.lengths.base import Lengths
 from sim.workload.spread import Spread
-from sim.workload.tasks.base import SHARED_KEY, Drawn, Tasks, expected_calls
+from sim.workload.tasks.base import Drawn, Tasks, expected_calls
 from sim.workload.tasks.session_layout import Attempts, SessionLayout, contexts
 
 _LONGEST = 1 << 16

@@ -18,9 +18,6 @@ from sim.workload.lengths.base import Lengths
 LARGEST_BLOCK = 2048
 """Tasks drawn at once, where a kind does not say less."""
 
-SHARED_KEY = "shared"
-"""Key of the prompt text that all tasks begin with. Segments of single tasks are keyed by numbers or tuples."""
-
 
 class Drawn(NamedTuple):
     """The calls of n tasks as columns, end to end: task i has the rows [offsets[i]:offsets[i + 1]] of m calls."""

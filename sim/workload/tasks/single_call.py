@@ -9,9 +9,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.random import Generator
 
-from sim.work import Segment, TaskProfile
+from sim.work import SHARED_KEY, Segment, TaskProfile
 from sim.workload.lengths.base import Lengths
-from sim.workload.tasks.base import SHARED_KEY, Drawn, Tasks
+from sim.workload.tasks.base import Drawn, Tasks
 
 
 class SingleCall(Tasks):
