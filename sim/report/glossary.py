@@ -210,6 +210,26 @@ SUMMARY: Glossary = {
     "usd_idle": Definition("USD", "Part of usd_gpu for the time in which replicas were idle or asleep."),
     "usd_cold_start": Definition("USD", "Part of usd_gpu for the time in which replicas were starting."),
     "usd_api": Definition("USD", "Cost of the API's tokens and requests."),
+    "hindsight_usd": Definition(
+        "USD",
+        "Lower bound on usd_gpu: what replicas like these cost at least, by any policy that knows the future, to "
+        "finish what the fleet finished, in time what was in time. None with several pools, with prefill apart, under "
+        "a plan of one's own, and after re-pricing by other terms than the price. Power and time after the window are "
+        "left out.",
+    ),
+    "hindsight_work_usd": Definition(
+        "USD", "Part of hindsight_usd for the bare work: if batches were always full and no request had a time limit."
+    ),
+    "hindsight_cold_start_usd": Definition("USD", "Part of hindsight_usd for starts of replicas."),
+    "regret_usd": Definition(
+        "USD", "usd_gpu - hindsight_usd: what a better policy of scaling and placement could have saved, at most."
+    ),
+    "regret_cold_start_usd": Definition("USD", "Part of regret_usd: cold starts beyond those of hindsight."),
+    "regret_idle_usd": Definition(
+        "USD",
+        "Part of regret_usd: idle and sleeping replicas. What neither of the two explains are replicas busy with fewer "
+        "requests than they could serve, rounding, commitments.",
+    ),
     "usd_overhead": Definition("USD", "Cost of the fleet beyond its GPUs, as prices.overhead states it."),
     "usd_per_mtok_output": Definition("USD per Mtok", "usd_total / million output tokens of finished requests."),
     "usd_per_mtok_total": Definition(

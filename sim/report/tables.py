@@ -175,6 +175,20 @@ def print_summary(summary: Mapping[str, Any], title: str = "", console: Console 
         console.print("±?: unknown with so few replications", style="dim", highlight=False)
     if "meets_slo" in summary:
         console.print(judgement_in_words(pd.Series(summary)), highlight=False)
+    if not is_missing(summary.get("hindsight_usd")):
+        console.print(hindsight_line(summary), highlight=False)
+
+
+def hindsight_line(summary: Mapping[str, Any]) -> str:
+    """One line on the least that the GPUs could have cost; `summary` has a number for hindsight_usd."""
+    least, regret = float(summary["hindsight_usd"]), float(summary["regret_usd"])
+    cold, idle = float(summary["regret_cold_start_usd"]), float(summary["regret_idle_usd"])
+    share = percent(regret / (least + regret)) if least + regret else "0"
+    return (
+        f"in hindsight, GPUs for {usd(least)} at least ({usd(summary['hindsight_work_usd'])} in ever full batches); "
+        f"regret {usd(regret)} at most, {share} %: {usd(cold)} cold starts, {usd(idle)} idle, "
+        f"{usd(max(regret - cold - idle, 0.0))} other"
+    )
 
 
 _OF_A_POOL = re.compile("pool_(.+)_gpu_hours_paid")

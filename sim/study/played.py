@@ -22,6 +22,7 @@ from sim.scenarios import Scenario
 from sim.schema import ConfigError
 from sim.simulation import Run
 from sim.study.folder import REQUESTS, SPANS
+from sim.study.hindsight import Hindsight
 from sim.study.saved import readable
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class PlayedRun:
     """One row per item paid for: see bill.csv."""
     summary: dict[str, Any]
     """The figures of summary.json, of this replication."""
+    hindsight: Hindsight | None = None
+    """The least that the GPUs could have cost, and the regret; None where no bound is known."""
 
     @property
     def scenario(self) -> Scenario:

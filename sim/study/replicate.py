@@ -12,6 +12,7 @@ from sim.report.metrics import summarize
 from sim.scenarios import Scenario
 from sim.simulation import simulate as play
 from sim.study.enough import Enough, few_requests
+from sim.study.hindsight import KEYS, hindsight
 from sim.study.played import PlayedRun, Result
 from sim.study.steadiness import Steadiness
 
@@ -34,8 +35,10 @@ def simulate(scenario: Scenario, replication: int = 0) -> PlayedRun:
     usage = Usage.from_facts(run.facts)
     lines = bill(usage, scenario.prices, *priced_names(scenario))
     figures = money(lines, usage) | money_by_application(usage, scenario.prices, *priced_names(scenario))
+    bound = hindsight(run, figures)
+    figures |= bound.figures() if bound else dict.fromkeys(KEYS)
     own = {number: application.slo for number, application in enumerate(scenario.application_list)}
-    return PlayedRun(run, usage, lines, summarize(run.facts, usage, figures, scenario.slo, own))
+    return PlayedRun(run, usage, lines, summarize(run.facts, usage, figures, scenario.slo, own), bound)
 
 
 def replicate(

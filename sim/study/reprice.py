@@ -39,6 +39,7 @@ from sim.study.folder import (
     write_json,
     write_text,
 )
+from sim.study.hindsight import KEYS, repriced
 from sim.study.results import read_usages, write_bills
 from sim.study.saved import BESIDE, DAMAGED, Row, in_short, read_config, read_replications, read_row, within
 
@@ -183,6 +184,7 @@ def _with_prices(run: Path, named: dict[str, Any], asked: _Request) -> dict[str,
 
 def _priced(run: Path, config: dict[str, Any], by: Sequence[str]) -> dict[str, Any]:
     prices = parse_config(_Priced, {"prices": config["prices"]}).prices
+    own = parse_config(_Priced, {"prices": (read_config(run) or config)["prices"]}).prices
     gpu, model, usages = read_usages(run / USAGE)
     each = read_replications(run)
     if each is None or len(each) != len(usages):
@@ -194,11 +196,11 @@ def _priced(run: Path, config: dict[str, Any], by: Sequence[str]) -> dict[str, A
             for lines, usage in zip(bills, usages, strict=True)
         ]
         parts = {f"bill_by_{name}.csv": [BY[name](usage, prices, gpu, model) for usage in usages] for name in by}
-        merged = [old | new for old, new in zip(each, figures, strict=True)]
+        merged = [row | new | repriced(row, own.gpu, prices.gpu, gpu) for row, new in zip(each, figures, strict=True)]
         pooled = over_replications(merged, confidence=confidence_of(config.get("replications", 1)))
     except DAMAGED as error:
         raise ConfigError(f"{run}: cannot be billed anew, its files are damaged ({in_short(error)})") from None
-    money_keys = {name for key in figures[0] for name in (key, key + CI_SUFFIX)}
+    money_keys = {name for key in (*figures[0], *KEYS) for name in (key, key + CI_SUFFIX)}
     after = {key: value for key, value in pooled.items() if key in money_keys}
     return {"config": config, "bills": bills, "each": merged, "after": after, "parts": parts}
 

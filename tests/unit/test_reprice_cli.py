@@ -40,9 +40,16 @@ def test_a_doubled_price_doubles_the_rent_and_nothing_else(run, reprice):
     new = read_json(folder / "summary.json")
     assert new["usd_gpu"] == pytest.approx(2 * old["usd_gpu"])
     assert new["usd_api"] == old["usd_api"]
-    physics = {key for key in old if not key.startswith("usd_")}
+    assert new["hindsight_usd"] == pytest.approx(2 * old["hindsight_usd"]) and new["regret_usd"] > old["regret_usd"]
+    physics = {key for key in old if not key.startswith(("usd_", "hindsight_", "regret_"))}
     assert {key: new[key] for key in physics} == {key: old[key] for key in physics}
     assert {name: (run / name).read_bytes() for name in kept} == kept
+
+
+def test_other_terms_of_billing_leave_no_bound_in_hindsight(run, reprice):
+    assert reprice(str(run), "prices.gpu.billing_granularity_s=3600").code == 0
+    (folder,) = (run / "repriced").iterdir()
+    assert read_json(folder / "summary.json")["hindsight_usd"] is None
 
 
 def test_the_same_prices_give_the_same_bill(run, reprice):
