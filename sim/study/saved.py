@@ -111,11 +111,25 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     try:
         if path.is_symlink():
             return None
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        return _mapping(path, "the configuration of a finished run")
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
+
+
+def read_mapping(path: Path, what: str) -> dict[str, Any]:
+    """The mapping in a YAML file that a user names. Raises ConfigError if it cannot be read, or holds none."""
+    try:
+        return _mapping(path, what)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: is not {what} in YAML ({in_short(error)})") from None
+
+
+def _mapping(path: Path, what: str) -> dict[str, Any]:
+    content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     if not isinstance(content, dict) or _is_larger(content, _MOST_NODES):
-        raise ConfigError(f"{path}: is not the configuration of a finished run")
+        raise ConfigError(f"{path}: is not {what}: it must be a mapping of keys to values")
     return content
 
 
