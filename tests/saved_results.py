@@ -21,11 +21,11 @@ def decision(**more):
     final = {"words": ["fleet=api_only"], "slo_judgement": "meets", "slo_attainment_fraction": share, "repeats": False}
     first, second = ({"name": n, "usd_per_month": s} | final for n, s in ((HOSTILE, span), ("the API alone", dear)))
     played = [
-        {"name": n, "kind": k, "command": f"llm-traffic-sim run x={n}", "usd_per_month": s,
+        {"name": n, "kind": k, "command": f"llm-traffic-sim run x={n} fleet={k}", "usd_per_month": s,
          "slo_attainment_fraction": share | {"mean": m}, "slo_judgement": j}
         for n, k, s, m, j in (
             (HOSTILE, "always on", span, 0.995, "meets"), ("the API alone", "API alone", dear, 0.999, "meets"),
-            ("=too small", "scale to zero", span, 0.6, "misses"), ("2 x l4", "always on", dear, 0.989, "not resolved"),
+            ("=too small", "scale_to_zero", span, 0.6, "misses"), ("2 x l4", "always on", dear, 0.989, "not resolved"),
         )
     ]  # fmt: skip
     return {

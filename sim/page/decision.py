@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from sim.page.downloads import csv_of, saved
+from sim.page.downloads import saved_if_small
 from sim.page.model import Page, Section
 from sim.page.saved.decision import JSON_NAME, Decision, Scenario, Span, read_decision
 from sim.page.saved.description import JSON_NAME as DESCRIPTION
@@ -46,7 +46,7 @@ def decision_page(folder: Path) -> Page:
         break_even(found.break_even_map), *played, *log, listed,
         of_a_decision(found, run),
     )  # fmt: skip
-    files = (saved(folder / JSON_NAME), *(csv_of("scenarios.csv", grid) for grid in listed.grids))
+    files = tuple(saved_if_small(folder / JSON_NAME))
     title = "Decision: which fleet should serve this log"
     return Page("Decision", title, found.sentence, tuple(_below(found)), sections, files)
 

@@ -27,12 +27,13 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """A table. One that is `is_sortable` gets buttons in its heads and a field that filters its rows."""
+    """A table. One with a `file` gets heads that sort, a field that filters its rows, and a button to save them."""
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    is_sortable: bool = False
+    file: str = ""
+    """The name of the CSV that its rows are saved as; only of a table that sorts, filters, and is saved."""
     rows_printed: int | None = None
     """How many of the rows are printed on paper; None: all."""
 

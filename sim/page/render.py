@@ -62,6 +62,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["as_json"] = _as_json
+    environment.filters["short"] = _short
     environment.filters["as_link"] = _as_link
     return environment
 
@@ -69,6 +70,11 @@ def _environment() -> Environment:
 def _as_json(value: Any) -> Markup:
     """JSON that can stand in a script element, which a `<` in a name would end."""
     return Markup(json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
+
+
+def _short(value: float) -> str:
+    """A number that is sorted by, and saved as CSV: more digits than any figure of a simulation has."""
+    return f"{value:.9g}"
 
 
 def _as_link(download: Download) -> str:

@@ -110,7 +110,7 @@ def _scenarios(rows: Rows, given: list[str]) -> Grid:
         found.append([Cell(str(row[LABEL])), Cell(str(row[GROUP])), *cells, Cell(_state(row)),
                       Cell(f"llm-traffic-sim run {words}")])  # fmt: skip
     caption = f"{len(rows)} scenarios; percentiles over all arrivals"
-    return grid(caption, columns, found, is_sortable=True, rows_printed=ROWS_PRINTED)
+    return grid(caption, columns, found, file="scenarios.csv", rows_printed=ROWS_PRINTED)
 
 
 def _state(row: dict[str, Any]) -> str:

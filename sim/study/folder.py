@@ -117,11 +117,10 @@ def write_json(path: Path, value: Any) -> None:
 def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
     """A table of which a spreadsheet runs no cell and no column name: `'` marks what it would take for a formula."""
     texts = [key for key in table.columns if not pd.api.types.is_numeric_dtype(table[key])]
-    return table.assign(**{key: table[key].map(no_formula) for key in texts}).rename(columns=no_formula)
+    return table.assign(**{key: table[key].map(_no_formula) for key in texts}).rename(columns=_no_formula)
 
 
-def no_formula(cell: Any) -> Any:
-    """A cell of a table, with `'` before a text that a spreadsheet would take for a formula."""
+def _no_formula(cell: Any) -> Any:
     if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
         return cell
     try:

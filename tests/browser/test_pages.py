@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -113,6 +115,21 @@ def test_rows_are_sorted_by_the_keyboard_and_filtered_by_what_is_typed(browser, 
         len(browser.run(column)) == 1
         and browser.run("document.querySelector('[role=status]').textContent") == "1 of 3 rows"
     )
+    assert browser.heard == []
+
+
+def test_the_rows_that_are_shown_are_saved_as_csv_without_formulas(browser, pages, tmp_path):
+    browser.look()
+    browser.open(pages["decision"])
+    browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    browser.run("document.querySelector('.filter input').focus()")
+    browser.call("Input.insertText", text="scale_to_zero")
+    browser.run("document.querySelector('.filter button').click()")
+    end_s = time.monotonic() + 10
+    while not (found := list(tmp_path.glob("scenarios*.csv"))) and time.monotonic() < end_s:
+        time.sleep(0.05)
+    heads, row = list(csv.reader(found[0].read_text().splitlines()))
+    assert heads[:2] == ["fleet", "cost USD a month"] and row[:2] == ["'=too small", "938.4"]
     assert browser.heard == []
 
 

@@ -27,7 +27,10 @@ def flips(found: Decision) -> Section:
     if not turning:
         return Section("flips", TITLE, ("No input that was looked at changes the answer by itself.",), notes=notes)
     nearest, shown = turning[0], turning[:_MOST_BARS]
-    title = f"The answer turns first if {_name(nearest)} changes by {signed(nearest.change_fraction)}"
+    title = (
+        f"The answer turns first if {_name(nearest)} goes from {number(nearest.value)} to "
+        f"{number(nearest.flips_at)} ({signed(nearest.change_fraction)})"
+    )
     ends = [min(max(end, -_LONGEST), _LONGEST) for flip in shown for end in _ends(flip)]
     drawn = figure(
         title, "Bars: the change of each input, one at a time, at which another fleet becomes the answer. A line "
@@ -39,16 +42,14 @@ def flips(found: Decision) -> Section:
 
 
 def _name(flip: Flip) -> str:
-    return f"the {flip.name}" if flip.name else flip.key
+    """What a reader calls the input; a price by its key, which says of what and per what."""
+    return flip.key if flip.unit == "USD" or not flip.name else flip.name
 
 
 def _never(flip: Flip) -> str:
-    name = flip.name or flip.key
-    return (
-        f"{name}: not looked at, as {flip.why_not}"
-        if flip.why_not
-        else f"{name}: changes the answer at no value looked at"
-    )
+    if flip.why_not:
+        return f"{_name(flip)}: not looked at, as {flip.why_not}"
+    return f"{_name(flip)}: changes the answer at no value looked at"
 
 
 def _ends(flip: Flip) -> list[float]:
@@ -58,11 +59,9 @@ def _ends(flip: Flip) -> list[float]:
 
 def _bar(flip: Flip) -> Bar:
     change = flip.change_fraction or 0.0
-    label = (
-        f"{flip.name or flip.key}: {number(flip.value)} {flip.unit}".rstrip() + f", turns at {number(flip.flips_at)}"
-    )
-    if flip.to:
-        label += f" to {flip.to}"
+    now = f"{number(flip.value)} {flip.unit}".rstrip()
+    then = f"{number(flip.flips_at)}: then {flip.to}" if flip.to else number(flip.flips_at)
+    label = f"{_name(flip)}: {now}, turns at {then}"
     low, high = flip.low_fraction, flip.high_fraction
     doubt = None if low is None or high is None else (_drawn(min(low, high)), _drawn(max(low, high)))
     return Bar(label, 0.0, _drawn(change), signed(change), "plain", abs(change) > _LONGEST, doubt)
@@ -79,7 +78,7 @@ def _table(found: list[Flip]) -> Grid:
         Column("turned from", "%", is_number=True), Column("then wins"), Column("why"), Column("key"),
     )  # fmt: skip
     rows = [
-        (Cell(f.name or f.key), number_cell(f.value), number_cell(f.flips_at), Cell(f.unit),
+        (Cell(_name(f)), number_cell(f.value), number_cell(f.flips_at), Cell(f.unit),
          change_cell(f.change_fraction), _change(f.low_fraction), _change(f.high_fraction), Cell(f.to or ""),
          Cell(f.because or f.why_not), Cell(f.key))
         for f in found

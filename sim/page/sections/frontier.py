@@ -17,6 +17,7 @@ from sim.report.formatting import percent, usd
 _WIDE_RANGE = 12.0
 """Costs that lie further apart than by this factor are drawn on a logarithmic axis."""
 STATES = {Verdict.MEETS: "meets", Verdict.NOT_RESOLVED: "open"}
+_MOST_DRAWN = 120
 _FAR = 20.0
 """What costs more than this many times the cheapest that meets the SLO is left to the table."""
 
@@ -54,20 +55,23 @@ def frontier(title: str, what: str, fleets: Sequence[Fleet], target: float | Non
     y = _costs(drawn)
     x = nines(min([f.attained for f in drawn] + ([target] if target is not None else [])))
     left_out = len(fleets) - len(drawn)
-    told = f" {left_out} that cost over {_FAR:g} times the cheapest are in the table only." if left_out else ""
+    told = f" {left_out} that cost far more or attain far less stand among all scenarios only." if left_out else ""
     return figure(
         title, "Each mark is a fleet; the dotted line is the frontier: no fleet costs less and attains more." + told,
         lambda width: points(
             width, found, x, y, ("calls that attain the SLO, %", what), target, [(shapes[k], k) for k in kinds]
         ),
-        _table(fleets, what),
+        _table(drawn, what),
     )  # fmt: skip
 
 
 def _affordable(fleets: Sequence[Fleet]) -> list[Fleet]:
+    """What is drawn: no fleet that costs many times the cheapest good one, and of very many those that attain most."""
     good = [fleet.usd for fleet in fleets if fleet.state == "meets" and fleet.usd > 0]
     most = _FAR * min(good) if good else math.inf
-    return [fleet for fleet in fleets if fleet.usd <= most] or list(fleets)
+    near = [fleet for fleet in fleets if fleet.usd <= most] or list(fleets)
+    near = sorted(near, key=lambda fleet: (fleet.state != "meets", -fleet.attained, fleet.usd))[:_MOST_DRAWN]
+    return [fleet for fleet in fleets if fleet in near]
 
 
 def _costs(fleets: Sequence[Fleet]) -> Scale:

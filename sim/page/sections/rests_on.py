@@ -29,12 +29,20 @@ def of_a_decision(found: Decision, run: SavedRun | None) -> Section:
     """The section of a decision; `run` is its winner, played once more."""
     grids = [] if run is None else [table for table in (errors(run.model_error),) if table is not None]
     if found.left_out:
-        columns = (Column("left out or given up"), Column("why"))
-        rows = [(Cell(one.name), Cell(one.reason)) for one in found.left_out]
-        grids.append(grid("Fleets that were left out or given up", columns, rows, rows_printed=10))
+        grids.append(_left_out(found))
     hashed = f"hash of the winner's configuration, the program and the log: {run.digest}" if run and run.digest else ""
     points = (*found.rests_on, *filter(None, (hashed,)))
     return Section("rests-on", TITLE, points=points, grids=tuple(grids), commands=tuple(found.commands))
+
+
+def _left_out(found: Decision) -> Grid:
+    """One row per reason: a search may leave out hundreds of fleets for the same one."""
+    names: dict[str, list[str]] = {}
+    for one in found.left_out:
+        names.setdefault(one.reason, []).append(one.name)
+    columns = (Column("why"), Column("fleets", is_number=True), Column("which"))
+    rows = [(Cell(reason), Cell(str(len(own)), len(own)), Cell("; ".join(own))) for reason, own in names.items()]
+    return grid("Fleets that were left out or given up", columns, rows, rows_printed=6)
 
 
 def errors(error: Mapping[str, Any]) -> Grid | None:

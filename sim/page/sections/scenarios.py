@@ -6,7 +6,7 @@ from sim.page.model import Cell, Column, Section, grid
 from sim.page.saved.decision import Decision, Span
 from sim.page.sections.cells import percent_cell, usd_cell
 
-ROWS_PRINTED = 20
+ROWS_PRINTED = 12
 TITLE = "Every scenario"
 
 
@@ -29,7 +29,7 @@ def scenarios(found: Decision) -> Section:
         for s in ordered
     ]  # fmt: skip
     caption = f"{len(rows)} scenarios that the search played; one is judged only as long as it may still win"
-    table = grid(caption, columns, rows, is_sortable=True, rows_printed=ROWS_PRINTED)
+    table = grid(caption, columns, rows, file="scenarios.csv", rows_printed=ROWS_PRINTED)
     return Section("scenarios", TITLE, grids=(table,))
 
 

@@ -29,8 +29,11 @@ class Bar(NamedTuple):
 def bars(width: int, found: Sequence[Bar], low: float, high: float, zero: float | None = None) -> Canvas:
     """Bars below one another on an axis from `low` to `high`; a line at `zero`, if it is given."""
     labels = [lines_of(bar.label, width) for bar in found]
-    room = max((width_of(bar.value, is_bold=True) for bar in found), default=0.0) + 10
-    scale = Scale(low, high, begin=room if low < 0 else 1.0, end=width - room)
+    left, right = (
+        max((width_of(bar.value, is_bold=True) for bar in found if _is_leftwards(bar, low) == side), default=-9.0) + 10
+        for side in (True, False)
+    )
+    scale = Scale(low, high, begin=left, end=width - right)
     canvas = Canvas(width, sum(LINE_HEIGHT * len(lines) + _BAR + _GAP for lines in labels) + 2)
     y = 0.0
     for bar, lines in zip(found, labels, strict=True):
@@ -43,10 +46,9 @@ def bars(width: int, found: Sequence[Bar], low: float, high: float, zero: float 
             ends = [scale(value) for value in bar.doubt]
             canvas.line(ends[0], y + _BAR / 2, ends[1], y + _BAR / 2, "interval")
             begin, end = min(begin, *ends), max(end, *ends)
-        leftwards = bar.end < bar.begin and low < 0
         if bar.is_cut:
-            _open_end(canvas, begin if leftwards else end, y)
-        if leftwards:
+            _open_end(canvas, begin if _is_leftwards(bar, low) else end, y)
+        if _is_leftwards(bar, low):
             canvas.text(begin - 6, y + 11, bar.value, "value", "end")
         else:
             canvas.text(end + 6, y + 11, bar.value, "value")
@@ -54,6 +56,11 @@ def bars(width: int, found: Sequence[Bar], low: float, high: float, zero: float 
             canvas.line(scale(zero), y - 2, scale(zero), y + _BAR + 2, "axis")
         y += _BAR + _GAP
     return canvas
+
+
+def _is_leftwards(bar: Bar, low: float) -> bool:
+    """Whether the bar grows to the left, so that its value stands on its left."""
+    return bar.end < bar.begin and low < 0
 
 
 def _open_end(canvas: Canvas, x: float, y: float) -> None:

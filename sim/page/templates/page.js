@@ -37,14 +37,36 @@ function sortable(table) {
   });
 }
 
+// The rows that are shown, as CSV. A text that a spreadsheet would take for a formula gets a sign before it.
+function csv(table) {
+  const quoted = text => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  const safe = text => /^[=+\-@\t\r]/.test(text) && !Number.isFinite(Number(text)) ? `'${text}` : text;
+  const heads = [...table.tHead.rows[0].cells].map(head => head.textContent.trim().replace(/\s+/g, " "));
+  const rows = [...table.tBodies[0].rows].filter(row => !row.hidden);
+  const cells = rows.map(row => [...row.cells].map(cell => cell.dataset.value ?? safe(cell.textContent.trim())));
+  return [heads, ...cells].map(line => line.map(quoted).join(",")).join("\n") + "\n";
+}
+
+function save(table) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([csv(table)], {type: "text/csv"}));
+  link.download = table.dataset.file;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
 function filterable(table) {
+  const saving = document.createElement("button");
+  saving.type = "button";
+  saving.textContent = "Save these rows as CSV";
+  saving.addEventListener("click", () => save(table));
   const box = document.createElement("div"), label = document.createElement("label");
   const field = document.createElement("input"), count = document.createElement("span");
   box.className = "filter";
   field.type = "search";
   count.setAttribute("role", "status");
   label.append("Only rows with ", field);
-  box.append(label, count);
+  box.append(label, saving, count);
   table.closest(".scroll").before(box);
   field.addEventListener("input", () => {
     const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
