@@ -5,7 +5,7 @@ PY ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 pytho
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: help hot-path run decide check test coverage test-pythons docs bench fidelity operator-tables proofs mutants lock
+.PHONY: help hot-path run decide check test coverage test-pythons docs bench fidelity operator-tables another-simulator proofs mutants lock
 
 help:               ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | sort | column -t -s '	' 2>/dev/null
@@ -66,6 +66,10 @@ fidelity: hot-path ## measured runs of real servers, played again: predicted bes
 operator-tables: .venv/.ok ## constants of conf/gpu against measured operator times (fetches 82 MB once); ARGS=--write sets them
 	@$(BIN)/uv pip install -q -p .venv $$(sed -n 's/^tables = \["\([^;"]*\).*/\1/p' pyproject.toml)
 	@$(BIN)/python -m tests.fidelity.operator_tables $(ARGS)
+
+another-simulator: hot-path ## NVIDIA's mocker beside this program on one log (fetches 75 MB once); ARGS=a Mooncake trace
+	@$(BIN)/uv pip install -q -p .venv $$(sed -n 's/^another-simulator = \["\([^;"]*\).*/\1/p' pyproject.toml)
+	@$(BIN)/python -m tests.fidelity.another_simulator $(ARGS)
 
 proofs: hot-path   ## what intervals and SLO judgements are worth, measured (minutes); writes docs/why/coverage.md
 	$(BIN)/python -m tests.proofs $(ARGS)
