@@ -98,7 +98,6 @@ def _help() -> str:
         "Examples",
         f"  {PROGRAM} arrivals=bursty fleet=hybrid_overflow",
         f"  {PROGRAM} -m gpu=l4,l40s fleet=always_on,api_only replications=5",
-        f"  {PROGRAM} reprice outputs/by_fleet_and_gpu prices=aws_2026_03",
         "",
         "  --version       the version, and nothing else",
         "  -h, --help      this text",

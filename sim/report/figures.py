@@ -42,11 +42,11 @@ _STATE_LOOKS = (
     ("cold start", tuple(s for s in ReplicaState if s.is_cold_start), "#E69F00"),
 )
 _TIMELINE_BINS = 240
-_PLAIN_TEXT: dict[Any, Any] = {"text.parse_math": False}
+PLAIN_TEXT: dict[Any, Any] = {"text.parse_math": False}
 """Users name fleets, pools and scenarios; a name with two dollar signs must not be read as a formula."""
 
 
-@rc_context(_PLAIN_TEXT)
+@rc_context(PLAIN_TEXT)
 def cost_against_tail_latency(
     table: pd.DataFrame,
     path: str | Path,
@@ -159,7 +159,7 @@ def _point(
     return float(x), float(row["usd_total"]), name.replace("_", " "), colour
 
 
-@rc_context(_PLAIN_TEXT)
+@rc_context(PLAIN_TEXT)
 def timeline(facts: Facts, path: str | Path, title: str = "") -> Path:
     """Draw a run over its window: load, replicas by state (stacked) of each pool, and the queue. Returns the path.
 
