@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
+from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -13,12 +16,31 @@ from sim.ledger.plans.base import GpuPlan
 from sim.ledger.plans.committed import CommittedPlan
 from sim.ledger.plans.metered import Spot
 from sim.ledger.tariffs.base import ApiTariff
+from sim.ledger.tariffs.listed import listed_tariff
 from sim.ledger.usage import Usage
 from sim.records import FIRST_POOL
 from sim.schema import Config, ConfigError, OneOf
 
 ON_DEMAND = "on_demand"
 """Name of the pool of on-demand replicas that replace missing spot ones; with several pools it is <name>_on_demand."""
+
+
+OLD_DAYS = 90
+"""A list older than this is said to be so."""
+
+
+def old_lists(prices: Prices, today: date) -> Iterator[str]:
+    """One line for each list of `prices` whose newest date is more than OLD_DAYS before `today`.
+
+    A list without a date, of an article or of one's own, is not judged.
+    """
+    lists: dict[str, GpuPlan | ApiTariff] = {"prices.gpu": prices.gpu, "prices.api": prices.api}
+    lists |= {f"prices.pools.{name}": plan for name, plan in prices.pools.items()}
+    for key, listed in lists.items():
+        months = re.findall(r"\b(20\d\d)-(\d\d)(?:-(\d\d))?\b", listed.as_of)
+        newest = max((date(int(y), int(m), int(d or 28)) for y, m, d in months), default=today)
+        if (today - newest).days > OLD_DAYS:
+            yield f"{key}: {listed.provider}, list of {listed.as_of}, is {(today - newest).days} days old"
 
 
 class Prices(Config):
@@ -30,6 +52,20 @@ class Prices(Config):
     )
     api: OneOf[ApiTariff]
     overhead: OneOf[Overhead] = NoOverhead()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _listed_by_model(cls, data: Any) -> Any:
+        """Put the prices of `api.model` in the place of the tariff, if one is named (`tariffs/listed.py`)."""
+        api = data.get("api") if isinstance(data, Mapping) else None
+        if not isinstance(api, Mapping) or not {"model", "date"} & api.keys():
+            return data
+        if api.get("model") is None:
+            return {**data, "api": {key: value for key, value in api.items() if key not in ("model", "date")}}
+        try:
+            return {**data, "api": listed_tariff(api)}
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _pools_are_further_ones(self) -> Prices:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from sim.conf_path import conf_dir
+from sim.ledger.tariffs.listed import package_version
 from sim.schema import ConfigError, TraceError
 from sim.workload.logs.files import files_of
 
@@ -201,7 +202,7 @@ def digest(config: Mapping[str, Any], code: Mapping[str, str] | None = None) -> 
 def program_hash() -> str:
     """Hash of every source file of the program and of the versions of what its numbers depend on."""
     root = Path(__file__).resolve().parent.parent
-    total = hashlib.sha256(np.__version__.encode())
+    total = hashlib.sha256(f"{np.__version__} {package_version()}".encode())
     presets = (conf_dir() / "log").glob("*.yaml")  # These files decide how a log is read, so numbers depend on them.
     for path in sorted([*root.rglob("*.py"), *presets]):
         total.update(path.name.encode() if path.suffix == ".yaml" else str(path.relative_to(root)).encode())

@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
+from datetime import date
 from functools import cache
 from multiprocessing import current_process
 from pathlib import Path
@@ -23,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sim.composition import with_parts
 from sim.errors import exit_code, one_line
 from sim.hydra_door import plain, refuse_code
+from sim.ledger.prices import old_lists
 from sim.printable import printable
 from sim.report.tables import print_summary
 from sim.scenarios import Scenario, parse
@@ -77,7 +79,7 @@ def run_alone(config: dict[str, Any]) -> Path:
     print_summary(result.summary, scenario.name)
     if error is not None:
         print(printable("\n".join(error.lines()[error.is_borrowed :])))
-    for note in result.notes:
+    for note in (*result.notes, *old_lists(scenario.prices, date.today())):
         print(printable(f"note: {note}"))
     print(printable(f"-> {folder}"))
     return folder
