@@ -184,3 +184,42 @@ def test_copies_never_play_the_same_day_at_once_while_there_are_enough():
     assert all(len(set(column)) == 2 for column in fortnight.drawn(np.random.default_rng(1), 2).T)
     counts = np.bincount(np.concatenate([fortnight.drawn(np.random.default_rng(s), 1)[0] for s in range(700)]))
     assert counts.min() > 0.85 * 700 and counts.max() < 1.15 * 700, "each day as often as any other"
+
+
+def test_longer_answers_leave_prompts_alone(sessions):
+    log, longer = tasks_of(Replay(path=sessions)), tasks_of(Replay(path=sessions, scale={"longer_answers": 1.5}))
+    assert [c.input_tokens for c in calls_of(longer)] == [c.input_tokens for c in calls_of(log)]
+    assert {c.output_tokens for c in calls_of(log)} == {200} and {c.output_tokens for c in calls_of(longer)} == {300}
+
+
+def test_sharper_bursts_keep_every_hour_and_the_order(tmp_path):
+    rng = np.random.default_rng(3)
+    minutes = rng.gamma(2.0, 5.0, 150)  # two hours and a half, each minute with a rate of its own
+    moments = np.sort(np.concatenate([60 * i + 60 * rng.random(rng.poisson(m)) for i, m in enumerate(minutes)]))
+    (tmp_path / "log.csv").write_text("arrived_s,input_tokens,output_tokens\n" + "".join(
+        f"{m:.6f},{100 + i},10\n" for i, m in enumerate(moments - moments[0])
+    ))  # fmt: skip
+    path, found = str(tmp_path / "log.csv"), {}
+    for exponent in (0.0, 0.5, 1.0, 1.5, 2.0):
+        replay = Replay(path=path, scale={"sharper_bursts": exponent})
+        tasks = tasks_of(replay)
+        moments_s = np.array([task.arrived_s for task in tasks])
+        assert [c.input_tokens for c in calls_of(tasks)] == list(range(100, 100 + len(moments)))
+        assert np.histogram(moments_s, [0, 3600, 7200, 1e9])[0].tolist() == found.setdefault(
+            "hours", np.histogram(moments_s, [0, 3600, 7200, 1e9])[0].tolist()
+        )
+        found[exponent] = replay.index_of_dispersion(60.0)
+    assert found[1.0] == Replay(path=path).index_of_dispersion(60.0)
+    assert found[0.0] < 1 < found[0.5] < found[1.0] < found[1.5] < found[2.0]
+
+
+def test_blocks_of_an_hour_are_drawn_anew(sessions):
+    replay = Replay(path=sessions, bootstrap="blocks")
+    days = replay.days
+    assert len(days) == 12 and not replay.repeats_itself
+    drawn = [[task.arrived_s for task in tasks_of(replay, seed)] for seed in (1, 2, 3)]
+    assert len({tuple(moments) for moments in drawn}) == 3 and all(len(moments) >= 40 for moments in drawn)
+    within = [np.array(moments) % days.edges_s[1] for moments in drawn]
+    log = {round(task.arrived_s % days.edges_s[1], 6) for task in tasks_of(Replay(path=sessions))}
+    assert {round(moment, 6) for moments in within for moment in moments} <= log, "at their place within the block"
+    assert any("12 blocks" in line for line in replay.receipt_lines)

@@ -1,4 +1,4 @@
-"""Whole days of a log: moved as blocks, and drawn anew as blocks (the block bootstrap)."""
+"""Whole days of a log, or shorter blocks: moved, and drawn anew (the block bootstrap)."""
 
 from __future__ import annotations
 
@@ -38,6 +38,12 @@ class Days:
         weekend = [moment_zero is not None and moment_zero.local(second).weekday() >= 5 for second in middles_s]
         changes = [_change(moment_zero, *pair) for pair in pairwise(edges)]
         return cls(edges_s, np.array(weekend, bool), tuple(changes))
+
+    @classmethod
+    def blocks(cls, period_s: float, block_s: float) -> Days:
+        """Equal blocks in place of days, as near to this length as whole blocks can be, for a log of less than days."""
+        n = max(1, round(period_s / block_s))
+        return cls(np.linspace(0.0, period_s, n + 1), np.zeros(n, bool), ((np.inf, 0.0),) * n)
 
     def __len__(self) -> int:
         return len(self.is_weekend)

@@ -17,12 +17,15 @@ from sim.schema import TraceError
 from sim.workload.arrivals.base import Arrivals
 from sim.workload.arrivals.days import Days
 from sim.workload.arrivals.scale import Scale
+from sim.workload.arrivals.sharpened import sharpened
 from sim.workload.logs.roles import LogOptions
 
 if TYPE_CHECKING:
     from sim.workload.logs.request_log import RequestLog
 
 _BLOCK = 4096
+_BLOCKS = 12
+"""Blocks of a log that is drawn anew by blocks of no stated length."""
 
 
 class Arrived(NamedTuple):
@@ -39,7 +42,8 @@ class Excerpt:
 
     `rows` holds the log rows of all tasks, end to end; task i has rows[offsets[i]:offsets[i + 1]]. `period_s` is the
     window's length, or, where the log ends first, the time until the last call of these tasks plus one mean gap (or
-    tick). `calls_factor` and `context_factor` are those of the replay's scale, applied where calls are made of rows.
+    tick). The factors on calls, contexts and answers are those of the replay's scale, applied where calls are made of
+    rows.
     """
 
     log: RequestLog
@@ -49,6 +53,7 @@ class Excerpt:
     period_s: float
     calls_factor: float = 1.0
     context_factor: float = 1.0
+    answer_factor: float = 1.0
 
 
 class Replay(Arrivals, LogOptions):
@@ -58,7 +63,8 @@ class Replay(Arrivals, LogOptions):
     log (see Scale). A replay is the same in every replication, which then tests nothing; with `bootstrap: days` each
     replication plays days of the log drawn with replacement, sessions whole and at their time of day, working days for
     working days and weekends for weekends where the log has two or more of each. A day that is drawn twice is played
-    the second time by other users, who share no prefix with the first.
+    the second time by other users, who share no prefix with the first. `bootstrap: blocks` does the same with blocks of
+    `block_s`, for a log of less than two days: what it says holds for hours like those of the log.
 
     `dequantize_s` spreads each task uniformly over that long after its time stamp (3 for Mooncake's conversation log).
     `loop` repeats the excerpt until the horizon, each time for different users; without it nothing arrives after its
@@ -71,9 +77,12 @@ class Replay(Arrivals, LogOptions):
     start_s: float = Field(0.0, ge=0, description="seconds of the log to skip")
     duration_s: float | None = Field(None, gt=0, description="seconds of the log to replay; null: to its end")
     scale: Scale = Scale()
-    bootstrap: Literal["none", "days"] = Field(
-        "none", description="days: each replication plays days of the log drawn anew; none: all play the log as it is"
+    bootstrap: Literal["none", "days", "blocks"] = Field(
+        "none",
+        description="days: each replication plays days of the log drawn anew; blocks: blocks of block_s; none: all "
+        "replications play the log as it is",
     )
+    block_s: float | None = Field(None, gt=0, description="seconds of a block; null: a twelfth of the log")
     dequantize_s: float = Field(0.0, ge=0, description="seconds over which coarse time stamps are spread")
     loop: bool = Field(False, description="repeat the excerpt until the horizon")
     lengths_from: Literal["log", "config"] = Field("log", description="where tokens and tasks come from")
@@ -104,19 +113,26 @@ class Replay(Arrivals, LogOptions):
                 f"{log.path}: arrivals.scale.more_calls_per_user = {self.scale.more_calls_per_user:g} needs sessions; "
                 "arrivals.columns.session=... says which column names them; arrivals.scale.more_users needs none"
             )
-        excerpt = _excerpt(log, self.start_s, self.duration_s, self.dequantize_s, self._plays_days)
-        factors = (self.scale.more_calls_per_user, self.scale.longer_contexts)
-        return excerpt if factors == (1, 1) else _scaled(excerpt, *factors)
+        to_last_midnight = self.bootstrap != "blocks" and self._plays_days
+        excerpt = _excerpt(log, self.start_s, self.duration_s, self.dequantize_s, to_last_midnight)
+        scale = self.scale
+        factors = (scale.more_calls_per_user, scale.longer_contexts, scale.longer_answers, scale.sharper_bursts)
+        return excerpt if factors == (1, 1, 1, 1) else _scaled(excerpt, *factors)
 
     @property
     def days(self) -> Days:
-        """The whole days of the time window."""
-        return _days(self.excerpt, self.start_s)
+        """The whole days of the time window, or its blocks with `bootstrap: blocks`."""
+        excerpt = self.excerpt
+        if self.bootstrap == "blocks":
+            return Days.blocks(excerpt.period_s, self.block_s or excerpt.period_s / _BLOCKS)
+        return _days(excerpt, self.start_s)
 
     @property
     def _plays_days(self) -> bool:
         """Whether days are moved or drawn as blocks. Raises TraceError where they must and cannot."""
         copies, shift = math.ceil(self.scale.more_users), self.scale.shift
+        if self.bootstrap == "blocks":
+            return True
         if self.bootstrap == "none" and (copies < 2 or shift == "random"):
             return False
         days = _days(_excerpt(self.log, self.start_s, self.duration_s, self.dequantize_s, False), self.start_s)
@@ -195,7 +211,7 @@ class Replay(Arrivals, LogOptions):
     def _by_days(self, rng: np.random.Generator, days: Days) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(task, copy, moment) of every task: each copy with its days moved, or drawn anew."""
         copies, parts = math.ceil(self.scale.more_users), []
-        played = days.drawn(rng, copies) if self.bootstrap == "days" else days.moved(copies)
+        played = days.moved(copies) if self.bootstrap == "none" else days.drawn(rng, copies)
         assert played is not None, "refused otherwise"
         for copy in range(copies):
             rows, moments, occurrences = days.played(self.excerpt.arrived_s, played[copy])
@@ -208,6 +224,10 @@ class Replay(Arrivals, LogOptions):
         """What is played in place of the log as recorded, one sentence each, for its receipt."""
         days = self.days if self._plays_days else None
         found = list(self.scale.receipt_lines("a random time" if days is None else "whole days"))
+        if self.bootstrap == "blocks":
+            assert days is not None, "blocks need no days"
+            length = f"{len(days)} blocks of {days.edges_s[1]:.0f} s"
+            found.append(f"bootstrap = blocks: every replication draws from {length}, with replacement")
         if self.bootstrap == "days":
             assert days is not None, "refused otherwise"
             n_weekend = int(days.is_weekend.sum())
@@ -227,8 +247,12 @@ def _days(excerpt: Excerpt, start_s: float) -> Days:
 
 
 @lru_cache(maxsize=8)
-def _scaled(excerpt: Excerpt, calls_factor: float, context_factor: float) -> Excerpt:
-    return replace(excerpt, calls_factor=calls_factor, context_factor=context_factor)
+def _scaled(
+    excerpt: Excerpt, calls_factor: float, context_factor: float, answer_factor: float, exponent: float
+) -> Excerpt:
+    arrived_s = excerpt.arrived_s if exponent == 1 else sharpened(excerpt.arrived_s, excerpt.period_s, exponent)
+    factors = {"calls_factor": calls_factor, "context_factor": context_factor, "answer_factor": answer_factor}
+    return replace(excerpt, arrived_s=arrived_s, **factors)
 
 
 @lru_cache(maxsize=8)

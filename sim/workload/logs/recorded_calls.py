@@ -36,7 +36,10 @@ def draw_recorded(excerpt: Excerpt, block: Arrived) -> tuple[Drawn, np.ndarray]:
     least_gap_s = None if log.least_gap_s is None else log.least_gap_s[rows]
     if excerpt.context_factor != 1:
         input_tokens = np.maximum(np.rint(input_tokens * excerpt.context_factor).astype(np.int64), 1)
-    drawn = Drawn(offsets, input_tokens, log.output_tokens[rows], wait_s, contexts, least_gap_s=least_gap_s)
+    output_tokens = log.output_tokens[rows]
+    if excerpt.answer_factor != 1:
+        output_tokens = np.maximum(np.rint(output_tokens * excerpt.answer_factor).astype(np.int64), 1)
+    drawn = Drawn(offsets, input_tokens, output_tokens, wait_s, contexts, least_gap_s=least_gap_s)
     if excerpt.calls_factor == 1:
         return drawn, rows
     again = np.repeat(np.arange(len(rows)), _times_made(excerpt, rows))
