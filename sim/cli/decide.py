@@ -24,16 +24,18 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("words", nargs="*", metavar="key=value", help="keys of a scenario, and today.usd_per_month=N")
     parser.add_argument("--jobs", type=int, default=-1, help="processes (default: one per core)")
     parser.add_argument("--json", action="store_true", help="print decision.json in place of the text")
+    parser.add_argument("--quick", action="store_true", help="the answer alone, without what would change it")
     given = parser.parse_intermixed_args(argv)
     from sim.page.write import write_page
     from sim.printable import printable
-    from sim.study.search.decide import JSON_NAME, decide, folder_of, question
+    from sim.study.search.decide import decide
+    from sim.study.search.question import JSON_NAME, folder_of, question
 
     asked = question(given.log, given.words)
     if not given.json:
         print(printable("\n".join(asked.receipt.lines())))
     try:
-        found = decide(asked, given.jobs)
+        found = decide(asked, given.jobs, quick=given.quick)
     except KeyboardInterrupt:
         print(f"interrupted: what is played is kept in {folder_of(asked)}; the same command goes on from there",
               file=sys.stderr)  # fmt: skip

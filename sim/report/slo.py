@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from pydantic import Field
@@ -66,6 +67,12 @@ class Slo(Config):
             late = (finished_s - arrived_s) / self.deadline_s
             found = np.where(requests["priority"] >= self.deadline_from_priority, late, found)
         return np.where(is_served(requests["outcome"]), found, np.inf)
+
+    def attained_within(self, requests: dict[str, np.ndarray], factors: Sequence[float]) -> tuple[int, ...]:
+        """How many requests attain the SLO with all time limits times each of the `factors`."""
+        needed = np.sort(self.factors(requests))
+        limits = np.asarray(factors) * ROOM
+        return tuple(np.searchsorted(needed, limits, side="right").tolist())
 
     def factor(self, requests: dict[str, np.ndarray], calls: int) -> float:
         """The factor on all time limits at which `attainment_fraction` of all `calls` would attain the SLO.

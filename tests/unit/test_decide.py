@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import shlex
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import sim
+from sim.composition import Composition
 from sim.ledger.prices import Prices
 from sim.page.write import page_of
 from sim.study.search import lab as labs
-from sim.study.search.decide import Decision, decide, question
+from sim.study.search.asked import billed
+from sim.study.search.decide import Decision, decide
 from sim.study.search.evidence import Evidence
-from sim.study.search.flip import flips
 from sim.study.search.lab import Lab
 from sim.study.search.portfolio import portfolio
+from sim.study.search.question import question
+from sim.study.search.repriced import price_flips
 from sim.workload.logs.sample_log import write_sample_log
 
 WORDS = ["gpu=l4", "engine.tensor_parallel=1", "engine.weight_dtype=fp8", "prices=market_2026"]
@@ -28,7 +32,7 @@ def found(tmp_path_factory) -> Decision:
     folder = tmp_path_factory.mktemp("decide")
     write_sample_log(str(folder / "my.csv"), 100, 1)
     words = [*WORDS, f"output.dir={folder}", "today.usd_per_month=5000"]
-    return decide(question(str(folder / "my.csv"), words), n_jobs=1, most=10)
+    return decide(question(str(folder / "my.csv"), words), n_jobs=1, most=10, quick=True)
 
 
 def test_every_way_to_run_the_card_is_looked_at_and_the_answer_is_one_of_them(found):
@@ -59,10 +63,10 @@ def test_what_was_ruled_out_on_paper_could_not_have_won(found):
 
 
 def test_at_the_price_where_it_flips_both_cost_the_same_and_beyond_it_the_other_wins(found):
-    winner, second = (found._billed(final) for final in found.answer.finals[:2])
-    turning = [flip for flip in flips(winner, second) if flip.change is not None]
-    assert turning and turning == sorted(turning, key=lambda flip: abs(flip.change))
-    for flip in turning[:2]:
+    winner, second = (billed(asked_of(found), final) for final in found.answer.finals[:2])
+    turning = [flip for flip in price_flips(winner, [second]) if flip.change is not None]
+    assert turning
+    for flip in sorted(turning, key=lambda flip: abs(flip.change))[:2]:
         path = flip.key.split(".")[1:]
 
         def lead_at(usd, path=path):
@@ -76,9 +80,17 @@ def test_at_the_price_where_it_flips_both_cost_the_same_and_beyond_it_the_other_
                 costs.append(side.usd(prices))
             return costs[1] - costs[0]
 
-        assert lead_at(flip.usd) > 0 and abs(lead_at(flip.flips_at_usd)) < 1e-6 * lead_at(flip.usd) + 1e-6
-        beyond = flip.flips_at_usd + 0.05 * (flip.flips_at_usd - flip.usd)
-        assert lead_at(beyond) < 0 < lead_at(flip.flips_at_usd - 0.05 * (flip.flips_at_usd - flip.usd))
+        assert lead_at(flip.value) > 0 and abs(lead_at(flip.flips_at)) < 1e-6 * lead_at(flip.value) + 1e-6
+        beyond = flip.flips_at + 0.05 * (flip.flips_at - flip.value)
+        assert lead_at(beyond) < 0 < lead_at(flip.flips_at - 0.05 * (flip.flips_at - flip.value))
+        assert flip.how == "priced" and flip.to == second.name
+
+
+def asked_of(found):
+    """As much of it as re-pricing needs."""
+    return SimpleNamespace(
+        scenario=found.lab.scenario, config=found.lab.config, name_of=found.portfolio.names.__getitem__
+    )
 
 
 def test_the_commands_reproduce_the_numbers(found):
@@ -110,20 +122,55 @@ def test_its_page_shows_every_scenario_and_the_winner_played_once_more(found):
 
 def test_the_same_question_plays_nothing_again(found, monkeypatch):
     monkeypatch.setattr(labs, "play_one", lambda *_: pytest.fail("was played before"))
-    again = decide(found.question, n_jobs=1, most=10)
+    again = decide(found.question, n_jobs=1, most=10, quick=True)
     assert again.as_dict() == found.as_dict()
 
 
 def test_nothing_in_time_is_code_four_and_names_what_would_give(play, tmp_path):
     write_sample_log(str(tmp_path / "my.csv"), 40, 1)
-    said = play("decide", "my.csv", *WORDS, "slo.ttft_s=0.001", "--jobs", "1")
+    said = play("decide", "my.csv", *WORDS, "slo.ttft_s=0.001", "--jobs", "1", "--quick")
     assert said.code == 4 and "Nothing that was looked at serves llama_3_1_8b" in said.out
     assert "all time limits x " in said.out
+
+
+@pytest.mark.slow
+def test_the_whole_answer_says_what_would_change_it_and_what_it_may_be_off(play, tmp_path):
+    write_sample_log(str(tmp_path / "my.csv"), 60, 1)
+    said = play(
+        "decide", "my.csv", *WORDS, "today.date=2026-11-29", "prices.gpu.usd_per_gpu_hour.l4=0.5", "--jobs", "1"
+    )
+    assert said.code == 0, said.err
+    (path,) = tmp_path.rglob("decision.json")
+    data = json.loads(path.read_text())
+    parts = {part["name"]: part for part in data["error_budget"]["parts"]}
+    assert set(parts) >= {"seeds", "traffic", "prices"} and data["error_budget"]["worlds"] == 20
+    assert "GPU prices given by you" in parts["prices"]["basis"] and "100 days old" in parts["prices"]["basis"]
+    flips = data["flips"]
+    names = {flip["name"] for flip in flips}
+    assert {
+        "volume",
+        "burstiness",
+        "output length",
+        "prompt length",
+        "context reuse",
+        "time limits of the SLO",
+    } <= names
+    turning = [abs(flip["change_fraction"]) for flip in flips if flip["change_fraction"] is not None]
+    assert turning and turning == sorted(turning)
+    assert next(flip for flip in flips if flip["name"] == "context reuse")["why_not"]
+    table = data["break_even_map"]
+    assert [len(row) for row in table["winners"]] == [len(table["volume_factors"])] * len(table["burst_exponents"])
+    text = " ".join(said.out.split())
+    for part in parts.values():
+        assert part["basis"] in text
+    assert "what would change the answer, one input at a time" in text
+    assert data["words"].count("prices.gpu.usd_per_gpu_hour.l4=0.5") == 1
 
 
 @pytest.mark.parametrize(
     ("words", "line"),
     [
+        (["my.csv", "today.date=soon"], "error: today.date=soon: must be a date, such as today.date=2026-11-29"),
         (["absent.csv"], "error: absent.csv: cannot be read"),
         (["my.csv", "today.usd_per_month=much"], "error: today.usd_per_month=much: must be a number of US dollars"),
         (["my.csv", "gpu=l4,l40s"], "error: gpu=l4,l40s: must be key=value, with one value"),
@@ -159,3 +206,18 @@ def test_a_log_of_days_is_drawn_anew_and_may_be_served_by_timetable(tmp_path):
     assert not evidence.repeats(first)
     (period,) = lab.scenario(first).scaling.periods
     assert (period.start, period.end) == ("08:00", "18:00")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("gpu=l4", "engine.tensor_parallel=2", "engine.weight_dtype=fp8", "fleet=warm_floor", "scaling.max_replicas=7"),
+        ("gpu=h200_sxm", "prices=lambda_h200_one_year", "fleet=hybrid_overflow", "scaling.n_replicas=3"),
+        ("fleet=scale_to_zero", "engine.max_num_seqs=64"),
+        ("routing=overflow_on_ttft", "scaling=always_on", "api=open_model_70b_class", "slo.ttft_s=1.5"),
+    ],
+)
+def test_the_lab_composes_what_hydra_would(tmp_path, words):
+    base = Composition().changed(["arrivals=replay", "arrivals.path=x.csv", "slo=chat_interactive"], {})
+    whole = dict(base.changed(words, {}).config) | {"replications": 1, "seed": 1}
+    assert Lab(base, tmp_path, 1).config(words) == whole

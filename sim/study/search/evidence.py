@@ -10,6 +10,8 @@ from sim.report.attainment import Judgement, Verdict, judge, judge_at_look, look
 from sim.report.estimators import Interval, mean, paired_difference, paired_ratio_difference
 
 Candidate = Hashable
+SLO_FACTORS = tuple(round(1.02**step, 6) for step in range(-80, 81))
+"""Factors on all time limits, from 0.2 to 4.9 in steps of 2 %, at which attainment is counted."""
 _TRIED_FIRST = 2
 """Replications that show whether there is any chance in a scenario: a replayed log may have none."""
 _EARLY_LOOKS = (3, 5)
@@ -34,6 +36,8 @@ class Sample(NamedTuple):
     ends. A latency is none: where nothing queues, other traffic has the same."""
     usage: Mapping[str, Any] | None = None
     """What was used, for other prices (`Usage.to_json`)."""
+    attained_within: tuple[int, ...] = ()
+    """Requests that attain the SLO with all time limits times each of SLO_FACTORS."""
 
 
 class World(Protocol):

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from sim.composition import Composition
+from sim.conf_path import conf_dir
 from sim.ledger.audit import audit
 from sim.ledger.bill import bill, money
 from sim.ledger.usage import Usage, of_window
@@ -24,10 +28,13 @@ from sim.simulation import simulate
 from sim.study.folder import digest, read_json, require_writable, write_json
 from sim.study.job import PARENT_PID, end_with_parent, parsed
 from sim.study.replicate import priced_names
-from sim.study.search.evidence import Candidate, Sample
+from sim.study.search.evidence import SLO_FACTORS, Candidate, Sample
+from sim.study.search.variation import Changes, Varied, changed
 
 Words = tuple[str, ...]
 _SAY_EVERY_S = 15.0
+_ETA_FROM = 6
+"""Families played before the time that is left is estimated: the first few rule out most of the others."""
 
 
 def play_one(config: Mapping[str, Any], replication: int) -> Sample:
@@ -48,6 +55,7 @@ def play_one(config: Mapping[str, Any], replication: int) -> Sample:
     return Sample(
         float(figures["usd_per_month"] or 0.0), attained, calls, scenario.slo.factor(requests, calls),
         float(np.nansum(requests["arrived_s"]) + np.nansum(requests["finished_s"])), json.loads(usage.to_json()),
+        scenario.slo.attained_within(requests, SLO_FACTORS),
     )  # fmt: skip
 
 
@@ -62,20 +70,35 @@ class Lab:
         self.base, self.folder, self.n_jobs = base, folder, n_jobs
         self.seed = int(base.config["seed"]) + (1 if fresh else 0)
         self._configs: dict[Candidate, dict[str, Any]] = {}
+        self._composed: dict[Words, dict[str, Any]] = {}
+        self._scenarios: dict[Candidate, Scenario] = {}
         self.n_new = 0
         """Simulations played now, the others were in the folder."""
 
     def config(self, words: Candidate) -> dict[str, Any]:
         """The composed configuration of a candidate. Raises ConfigError for words that mean nothing together."""
+        if isinstance(words, Varied):
+            return changed(self.config(words.candidate), words.changes)
         if words not in self._configs:
             assert isinstance(words, tuple)
-            composition = self.base.changed(words, {})
-            self._configs[words] = dict(composition.config) | {"replications": 1, "seed": self.seed}
+            cards, groups, values = _parts(words)
+            config = dict(self._of_groups(groups))
+            if cards:
+                config["gpu"] = self._of_groups(cards)["gpu"]
+            self._configs[words] = changed(config, values)
         return self._configs[words]
+
+    def _of_groups(self, words: Words) -> dict[str, Any]:
+        if words not in self._composed:
+            composition = self.base.changed(words, {})
+            self._composed[words] = dict(composition.config) | {"replications": 1, "seed": self.seed}
+        return self._composed[words]
 
     def scenario(self, words: Candidate) -> Scenario:
         """The typed scenario of a candidate. Raises ConfigError."""
-        return parsed(self.config(words))
+        if words not in self._scenarios:
+            self._scenarios[words] = parsed(self.config(words))
+        return self._scenarios[words]
 
     def play(self, wanted: Sequence[tuple[Candidate, int]]) -> list[Sample]:
         """The sample of each (candidate, replication): kept, or played now. Ctrl-C keeps what is done."""
@@ -107,18 +130,46 @@ class Lab:
         return self.folder / "played" / f"{digest(self.config(words))}.json"
 
 
+@cache
+def _taken_from() -> frozenset[str]:
+    """Keys whose values other keys of the program's configuration take over (`${engine.max_num_seqs}`)."""
+    texts = (path.read_text(encoding="utf-8") for path in conf_dir().rglob("*.yaml"))
+    return frozenset(name for text in texts for name in re.findall(r"[$:]\{?([a-z_]+(?:\.[a-z_]+)+)\}", text))
+
+
+@cache
+def _parts(words: Words) -> tuple[Words, Words, Changes]:
+    """(the choice of a card, other words that Hydra composes, keys that are set to numbers afterwards).
+
+    To put a card's table in its place, or to set a number that no other value is taken from, gives the same
+    configuration as to compose it anew, which takes a fifth of a second. A search asks for hundreds.
+    """
+    cards: list[str] = []
+    groups: list[str] = []
+    values: list[tuple[str, Any]] = []
+    for word, override in zip(words, OverridesParser.create().parse_overrides(list(words)), strict=True):
+        key, value = override.get_key_element(), override.value()
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and "." in key and key[0].isalpha() and key not in _taken_from():
+            values.append((key, value))
+        else:
+            (cards if key == "gpu" else groups).append(word)
+    return tuple(cards), tuple(groups), tuple(values)
+
+
 def _kept(path: Path) -> dict[int, Sample]:
     content = read_json(path)
     samples = content.get("samples") if isinstance(content, dict) else None
     if not isinstance(samples, dict):
         return {}
-    return {int(number): Sample(*_with_infinity(values)) for number, values in samples.items()}
+    return {int(number): _sample(values) for number, values in samples.items()}
 
 
-def _with_infinity(values: list[Any]) -> list[Any]:
+def _sample(values: list[Any]) -> Sample:
     """JSON has no infinity: a factor that is absent is infinite."""
-    usd, attained, calls, factor, fingerprint, usage = values
-    return [usd, attained, calls, math.inf if factor is None else factor, fingerprint, usage]
+    sample = Sample(*values)
+    factor = math.inf if sample.slo_factor is None else sample.slo_factor
+    return sample._replace(slo_factor=factor, attained_within=tuple(sample.attained_within))
 
 
 def _keep(path: Path, words: Candidate, seed: int, samples: Mapping[int, Sample]) -> None:
@@ -131,15 +182,26 @@ class Progress:
 
     def __init__(self, n_families: int, n_played: Callable[[], int]):
         self._n_families, self._n_played = n_families, n_played
+        self._n_opened = 0
         self._began_s = self._said_s = time.monotonic()
 
-    def family(self, n_done: int, name: str) -> None:
-        """Family number `n_done` of the search begins."""
+    def family(self, n_done: int, name: str, n_open: int) -> None:
+        """Family number `n_done` of the search begins; `n_open` may still have to be played."""
+        left = ""
+        if self._n_opened >= _ETA_FROM:
+            seconds = (time.monotonic() - self._began_s) / self._n_opened * n_open
+            left = f"; at most about {seconds:.0f} s more to the answer"
+        self._n_opened += 1
+        done = f"{n_done} of {self._n_families} families, {self._n_played()} simulations"
+        self._say(done, f"{name}{left}")
+
+    def step(self, name: str) -> None:
+        """A step after the search begins."""
+        self._say("the answer is found; what would change it", name)
+
+    def _say(self, what: str, name: str) -> None:
         now_s = time.monotonic()
         if now_s - self._said_s < _SAY_EVERY_S:
             return
         self._said_s = now_s
-        elapsed_s = now_s - self._began_s
-        left = f"; about {elapsed_s * (self._n_families - n_done) / n_done:.0f} s more" if n_done else ""
-        print(f"{n_done} of {self._n_families} families, {self._n_played()} simulations after {elapsed_s:.0f} s{left}: "
-              f"{name}", file=sys.stderr, flush=True)  # fmt: skip
+        print(f"{what}, after {now_s - self._began_s:.0f} s: {name}", file=sys.stderr, flush=True)

@@ -16,6 +16,8 @@ from sim.study.search.family import Came, Family, Searched, search_family, unres
 FINALISTS = 3
 FRESH_REPLICATIONS = 20
 _DRAWS = 4_000
+_CLIMBS = 3
+"""Sizes that are tried above a finalist that misses the SLO on fresh seeds."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Answer:
     """That the winner is the cheapest of the finalists; None with nothing to compare, or without chance."""
     n_played: int
     """Simulations of the search and of the finalists."""
+    n_fresh: int = FRESH_REPLICATIONS
+    """Replications of a finalist, where they differ."""
 
     @property
     def winner(self) -> Final | None:
@@ -61,17 +65,20 @@ def search(
     families: Sequence[Family],
     evidence: Evidence,
     fresh: World,
-    on_family: Callable[[int, str], None] = lambda _number, _name: None,
+    on_family: Callable[[int, str, int], None] = lambda _number, _name, _n_open: None,
+    n_fresh: int = FRESH_REPLICATIONS,
 ) -> Answer:
     """Search every family in turn, race their best, and play the finalists on fresh seeds (`fresh`).
 
-    A family that is alone with a size that meets the SLO is compared with its next larger size. `on_family(i, name)` is
-    called as the i-th family begins.
+    A family that is alone with a size that meets the SLO is compared with its next larger size. `on_family(i, name, n)`
+    is called as the i-th family begins; n families from there on may cost less than the best. A finalist is played
+    `n_fresh` times.
     """
     found: list[Searched] = []
     best: Candidate | None = None
     for number, family in enumerate(families):
-        on_family(number, family.name)
+        best_usd = math.inf if best is None else _mean(evidence, best)
+        on_family(number, family.name, sum(bool(other.below(best_usd).ladder) for other in families[number:]))
         result = _searched(family, evidence, best)
         found.append(result)
         if result.best is not None and (best is None or _mean(evidence, result.best) < _mean(evidence, best)):
@@ -80,7 +87,7 @@ def search(
     if len(feasible) == 1:
         feasible += _next_size(found, feasible[0])
         evidence.reach(dict.fromkeys(feasible, len(evidence.samples[feasible[0]])))
-    return finish(found, race(feasible, evidence), evidence, fresh)
+    return finish(found, race(feasible, evidence), evidence, fresh, n_fresh)
 
 
 def _searched(family: Family, evidence: Evidence, best: Candidate | None) -> Searched:
@@ -95,7 +102,7 @@ def _searched(family: Family, evidence: Evidence, best: Candidate | None) -> Sea
 
 
 def _next_size(found: Sequence[Searched], candidate: Candidate) -> list[Candidate]:
-    ladder = next(result.family.ladder for result in found if result.best == candidate)
+    ladder = next(result.family.ladder for result in found if candidate in result.family.ladder)
     return list(ladder[ladder.index(candidate) + 1 :][:1])
 
 
@@ -119,23 +126,45 @@ def race(candidates: Sequence[Candidate], evidence: Evidence, keep: int = FINALI
     return left
 
 
-def finish(found: Sequence[Searched], finalists: Sequence[Candidate], evidence: Evidence, fresh: World) -> Answer:
-    """Play the finalists on fresh seeds and say which is the cheapest, by how much, and how sure that is."""
-    again = Evidence(fresh, evidence.target, FRESH_REPLICATIONS)
-    again.reach({c: 2 for c in finalists})
-    again.reach({c: FRESH_REPLICATIONS for c in finalists})
-    finals = []
-    for candidate in finalists:
-        samples = again.samples[candidate][: 1 if again.repeats(candidate) else None]
-        judgement = judge([s.attained for s in samples], [s.calls for s in samples], evidence.target)
-        finals.append(
-            Final(candidate, again.cost(candidate), judgement, evidence.cost(candidate), tuple(samples),
-                  again.repeats(candidate))
-        )  # fmt: skip
-    stay = sorted((f for f in finals if not _missed(f)), key=lambda f: f.cost.mean or 0.0)
+def finish(
+    found: Sequence[Searched],
+    finalists: Sequence[Candidate],
+    evidence: Evidence,
+    fresh: World,
+    n_fresh: int = FRESH_REPLICATIONS,
+) -> Answer:
+    """Play the finalists on fresh seeds and say which is the cheapest, by how much, and how sure that is.
+
+    In the place of one that misses the SLO there comes the next larger size of its family, a few times.
+    """
+    again = Evidence(fresh, evidence.target, n_fresh)
+    finals: list[Final] = []
+    wanted = list(dict.fromkeys(finalists))
+    for _ in range(_CLIMBS + 1):
+        again.reach(dict.fromkeys(wanted, 2))
+        again.reach(dict.fromkeys(wanted, n_fresh))
+        evidence.reach(dict.fromkeys(wanted, 1))
+        played = [_final(candidate, again, evidence) for candidate in wanted]
+        finals += played
+        larger = [c for final in played if _missed(final) for c in _next_size(found, final.candidate)]
+        wanted = [c for c in dict.fromkeys(larger) if c not in again.samples]
+        if not wanted:
+            break
+    stay = sorted((f for f in finals if not _missed(f)), key=lambda f: f.cost.mean or 0.0)[
+        : max(FINALISTS, len(finalists))
+    ]
     difference = again.cost_difference(stay[1].candidate, stay[0].candidate) if len(stay) > 1 else None
     n_played = evidence.n_played + again.n_played
-    return Answer(tuple(stay), tuple(found), tuple(unresolved(evidence)), difference, probability_best(stay), n_played)
+    probability = probability_best(stay)
+    return Answer(tuple(stay), tuple(found), tuple(unresolved(evidence)), difference, probability, n_played, n_fresh)
+
+
+def _final(candidate: Candidate, again: Evidence, evidence: Evidence) -> Final:
+    samples = again.samples[candidate][: 1 if again.repeats(candidate) else None]
+    judgement = judge([s.attained for s in samples], [s.calls for s in samples], evidence.target)
+    return Final(
+        candidate, again.cost(candidate), judgement, evidence.cost(candidate), tuple(samples), again.repeats(candidate)
+    )
 
 
 def _missed(final: Final) -> bool:

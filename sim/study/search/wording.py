@@ -8,12 +8,13 @@ from typing import Any
 
 from sim.report.attainment import Judgement, Verdict
 from sim.report.estimators import Interval
-from sim.report.formatting import half_width, number, percent, usd
+from sim.report.formatting import number, percent, usd
 from sim.study.search.evidence import Candidate, Evidence
 from sim.study.search.race import Answer, Final
 from sim.study.search.relaxation import Relaxation
 
 WIDTH = 80
+_CENT_USD, _EXACT = 0.01, 1e-4
 
 
 def wrapped(lines: Sequence[str]) -> str:
@@ -27,8 +28,13 @@ def wrapped(lines: Sequence[str]) -> str:
 
 def costs(cost: Interval) -> str:
     """Dollars a month with their half-width; '(no chance in it)' is said elsewhere."""
-    width = half_width(cost.half_width) if cost.half_width is not None else ""
-    return f"{usd(cost.mean)}{width} a month"
+    return f"{usd(cost.mean)}{_width(cost)} a month"
+
+
+def _width(cost: Interval) -> str:
+    """' ±$12'; '' where it is not known, below a cent, or below 0.01 % of the cost."""
+    width = cost.half_width
+    return "" if width is None or width < max(_CENT_USD, _EXACT * abs(cost.mean or 0.0)) else f" ±{usd(width)}"
 
 
 def attained(judgement: Judgement) -> str:
@@ -65,12 +71,16 @@ def _resolved(answer: Answer) -> str:
         return "the same in every replication"
     difference = answer.difference
     assert difference is not None, "asked for only with a runner-up"
-    return f"{'resolved' if difference.excludes_zero else 'NOT resolved'}: ±{usd(difference.half_width)}, paired"
+    if not difference.excludes_zero:
+        return f"NOT resolved: ±{usd(difference.half_width)}, paired"
+    return f"resolved:{_width(difference)}, paired" if _width(difference) else "resolved: exact, paired"
 
 
 def _curse(winner: Final) -> str:
     gap = (winner.cost.mean or 0.0) - (winner.search_cost.mean or 0.0)
-    return f"the search saw {costs(winner.search_cost)}, fresh seeds {usd(abs(gap))} {'more' if gap >= 0 else 'less'}"
+    is_same = abs(gap) < max(_CENT_USD, _EXACT * (winner.cost.mean or 0.0))
+    apart = "the same" if is_same else f"{usd(abs(gap))} {'more' if gap >= 0 else 'less'}"
+    return f"the search saw {costs(winner.search_cost)}, fresh seeds {apart}"
 
 
 def relaxation_lines(found: Sequence[Relaxation], name_of: Callable[[Candidate], str]) -> Iterator[str]:

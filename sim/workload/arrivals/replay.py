@@ -251,8 +251,10 @@ def _scaled(
     excerpt: Excerpt, calls_factor: float, context_factor: float, answer_factor: float, exponent: float
 ) -> Excerpt:
     arrived_s = excerpt.arrived_s if exponent == 1 else sharpened(excerpt.arrived_s, excerpt.period_s, exponent)
-    factors = {"calls_factor": calls_factor, "context_factor": context_factor, "answer_factor": answer_factor}
-    return replace(excerpt, arrived_s=arrived_s, **factors)
+    return replace(
+        excerpt, arrived_s=arrived_s, calls_factor=calls_factor, context_factor=context_factor,
+        answer_factor=answer_factor,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=8)
