@@ -176,3 +176,78 @@ def test_the_probability_of_being_the_best_falls_where_costs_are_alike():
     assert not answer.difference.excludes_zero and 0.5 <= answer.probability_best < 0.98
     assert probability_best(answer.finals[:1]) is None
     assert race([], Evidence(Drawn(attainment, cost, 1), 0.99, MOST)) == []
+
+
+class Table:
+    """Outcomes of 5 policies at 40 sizes, 50 replications each, all drawn beforehand: to look is to play."""
+
+    def __init__(self, seed, replications=50):
+        rng = np.random.default_rng(seed)
+        needed, price = rng.integers(3, 36, 5)[:, None], rng.uniform(1, 3, 5)[:, None]
+        sizes = np.arange(1, 41)[None, :]
+        self.cost = price * sizes
+        self.share = np.where(sizes >= needed, 0.997, np.maximum(0.985 - 0.02 * (needed - sizes), 0.02))
+        together, own = rng.normal(size=replications), rng.normal(size=(5, 40, replications))
+        self.usd = self.cost[..., None] * (1 + 0.05 * together + 0.01 * own)
+        self.attained = rng.binomial(2000, self.share[..., None], (5, 40, replications))
+
+    def play(self, wanted):
+        return [
+            Sample(self.usd[p, n, i], int(self.attained[p, n, i]), 2000, 1.0, self.usd[p, n, i]) for (p, n), i in wanted
+        ]
+
+    def brute_force(self):
+        """The cheapest by its mean of those that are judged to meet the SLO by all their replications."""
+        calls = [2000] * self.usd.shape[2]
+        means = self.usd.mean(axis=2)
+        for p, n in sorted(np.ndindex(means.shape), key=lambda place: means[place]):
+            if judge(self.attained[p, n].tolist(), calls, 0.99).meets:
+                return p, n
+        raise AssertionError("some policy is large enough")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_of_200_scenarios_the_winner_of_10_000_replications_by_a_third_of_them_at_most(seed):
+    table, fresh = Table(seed), Table(seed)
+    fresh.usd, fresh.attained = fresh.usd[..., ::-1], fresh.attained[..., ::-1]
+    families = [Family(str(p), tuple((p, n) for n in range(40)), cost_rises=True) for p in range(5)]
+    answer = search(families, Evidence(table, 0.99, 50), fresh)
+    assert table.cost[answer.winner.candidate] <= 1.01 * table.cost[table.brute_force()]
+    assert answer.n_played <= 200 * 50 / 3
+
+
+def kim_nelson(draw, k, delta, alpha=0.05, n0=10):
+    """The best (least) of k systems by Kim and Nelson's fully sequential procedure, A fully sequential procedure for
+    indifference-zone selection in simulation, 2001, fig. 1 with c = 1; `draw(i, r)` is replication r of system i.
+
+    Returns (system, replications in all)."""
+    eta = 0.5 * ((2 * alpha / (k - 1)) ** (-2 / (n0 - 1)) - 1)
+    h2 = 2 * eta * (n0 - 1)
+    sums = {i: sum(draw(i, r) for r in range(n0)) for i in range(k)}
+    first = np.array([[draw(i, r) for r in range(n0)] for i in range(k)])
+    spread = {(i, j): float(np.var(first[i] - first[j], ddof=1)) for i in range(k) for j in range(k)}
+    left, r, played = list(range(k)), n0, k * n0
+    while len(left) > 1:
+        slack = {(i, j): max(0.0, delta / (2 * r) * (h2 * spread[i, j] / delta**2 - r)) for i in left for j in left}
+        left = [i for i in left if all(sums[i] / r <= sums[j] / r + slack[i, j] for j in left if j != i)]
+        if len(left) > 1:
+            for i in left:
+                sums[i] += draw(i, r)
+            r, played = r + 1, played + len(left)
+    return left[0], played
+
+
+def test_the_race_is_as_often_right_as_kim_and_nelsons_procedure():
+    right, right_kn, n_race, n_kn = 0, 0, 0, 0
+    for seed in range(20):
+        cost = {("x", i): 100.0 + 2.0 * i for i in range(8)}
+        world = Drawn(dict.fromkeys(cost, 1.0), cost, seed, noise=0.03)
+        evidence = Evidence(world, 0.99, MOST)
+        evidence.reach(dict.fromkeys(cost, 10))
+        right += race(list(cost)[::-1], evidence)[0] == ("x", 0)
+        n_race += evidence.n_played
+        found, played = kim_nelson(lambda i, r, world=world: world._sample(("x", i), r).usd, 8, 2.0)
+        right_kn += found == 0
+        n_kn += played
+    assert right_kn >= 18, "the oracle keeps its promise of 95 %"
+    assert right >= 18 and n_race <= 3 * n_kn

@@ -126,11 +126,16 @@ def test_the_same_question_plays_nothing_again(found, monkeypatch):
     assert again.as_dict() == found.as_dict()
 
 
+@pytest.mark.slow
 def test_nothing_in_time_is_code_four_and_names_what_would_give(play, tmp_path):
     write_sample_log(str(tmp_path / "my.csv"), 40, 1)
-    said = play("decide", "my.csv", *WORDS, "slo.ttft_s=0.001", "--jobs", "1", "--quick")
+    said = play("decide", "my.csv", *WORDS, "slo.ttft_s=0.1", "--jobs", "1", "--quick")
     assert said.code == 4 and "Nothing that was looked at serves llama_3_1_8b" in said.out
     assert "all time limits x " in said.out
+    (path,) = tmp_path.rglob("decision.json")
+    limits, share, other = json.loads(path.read_text())["relaxations"]
+    assert share["what"].startswith("slo.attainment_fraction=0") and limits["usd_per_month"]["mean"] > 0
+    assert other["what"] == f"without {' '.join(WORDS)}" and other["words"][0].startswith("gpu=")
 
 
 @pytest.mark.slow

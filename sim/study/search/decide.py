@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from sim.schema import parse_config
+from sim.composition import Composition
+from sim.schema import ConfigError, parse_config
 from sim.study.folder import plain, write_json
 from sim.study.hardware_error import hardware_error
 from sim.study.search.asked import Asked
 from sim.study.search.decision_text import lines, rests_on, saves, sentence
-from sim.study.search.evidence import Candidate, Evidence, World
-from sim.study.search.family import Came
+from sim.study.search.evidence import Evidence, World
+from sim.study.search.found import Found
 from sim.study.search.lab import Lab, Progress
-from sim.study.search.plan import command
-from sim.study.search.portfolio import Portfolio, portfolio
+from sim.study.search.portfolio import Portfolio, always_on_of_any_card, portfolio
 from sim.study.search.question import JSON_NAME, Question, folder_of
 from sim.study.search.race import FRESH_REPLICATIONS, Answer, search
 from sim.study.search.relaxation import Relaxation, relaxations
-from sim.study.search.robustness import Robustness, robustness
+from sim.study.search.robustness import robustness
 from sim.study.search.scenarios_played import scenarios_played
 from sim.study.search.windows import WHOLE_UP_TO, Windowed, Windows
 from sim.study.search.winner_run import play_winner
@@ -34,43 +32,8 @@ FRESH_OF_LONG, _LONG = 10, 300_000
 """Replications of a finalist for a log of more requests than this: as few as an SLO can be judged by."""
 
 
-@dataclass(frozen=True, eq=False)
-class Decision:
+class Decision(Found):
     """What `decide` found. As text: what the command line prints."""
-
-    question: Question
-    answer: Answer
-    evidence: Evidence
-    portfolio: Portfolio
-    lab: Lab
-    relaxed: tuple[Relaxation, ...]
-    robustness: Robustness | None
-    """None where nothing meets the SLO, or where it was not asked for."""
-    windows: Windows | None
-    """What the search played of the log; None: all of it."""
-    folder: Path
-
-    @property
-    def feasible(self) -> bool:
-        return self.answer.winner is not None
-
-    def name_of(self, candidate: Candidate) -> str:
-        return self.portfolio.names[candidate]
-
-    @property
-    def left_out(self) -> list[tuple[str, str]]:
-        """Families that were not played or given up, and what does not fit, each with the reason."""
-        given_up = [(s.family.name, str(s.came)) for s in self.answer.searched if s.came is not Came.MEETS]
-        return [*given_up, *self.portfolio.left_out]
-
-    @property
-    def commands(self) -> list[str]:
-        """Command lines that play the finalists on the fresh seeds."""
-        return [
-            command(self.question.base, final.candidate, 1 if final.repeats else self.answer.n_fresh)
-            for final in self.answer.finals
-            if isinstance(final.candidate, tuple)
-        ]
 
     def __str__(self) -> str:
         return wrapped(list(lines(self)))
@@ -112,7 +75,7 @@ def decide(asked: Question, n_jobs: int = -1, most: int = MOST, quick: bool = Fa
     progress = Progress(len(families.families), lambda: evidence.n_played)
     n_fresh = FRESH_REPLICATIONS if asked.card.requests <= _LONG else FRESH_OF_LONG
     answer = search(families.families, evidence, fresh, progress.family, n_fresh)
-    relaxed = () if answer.winner else tuple(relaxations(evidence))
+    relaxed = () if answer.winner else _relaxed(asked, evidence, families, (lab, fresh), windows)
     robust = None
     if answer.winner is not None and not quick:
         robust = robustness(_asked(asked, answer, families, (fresh_world, fresh), progress.step))
@@ -122,6 +85,43 @@ def decide(asked: Question, n_jobs: int = -1, most: int = MOST, quick: bool = Fa
         play_winner(fresh.config(answer.winner.candidate), folder)
     write_json(folder / JSON_NAME, found.as_dict())
     return found
+
+
+def _relaxed(
+    asked: Question, evidence: Evidence, families: Portfolio, labs: tuple[Lab, Lab], windows: Windows | None
+) -> tuple[Relaxation, ...]:
+    """Of the SLO, by what was played, and of the hardware, by a search of its own."""
+    return *relaxations(evidence), *_on_other_cards(asked, families, labs, windows, evidence.most)
+
+
+_HARDWARE = ("gpu", "engine.tensor_parallel", "engine.weight_dtype", "prices")
+"""Keys by which a question fixes what a fleet is made of."""
+
+
+def _on_other_cards(
+    asked: Question, families: Portfolio, labs: tuple[Lab, Lab], windows: Windows | None, most: int
+) -> list[Relaxation]:
+    """The cheapest always-on fleet of any card that meets the SLO, where the question fixes the card or the list.
+
+    [] where it does not, or where none meets it.
+    """
+    fixed = [word for key, word in asked.base.words.items() if key in _HARDWARE]
+    kept = [word for key, word in asked.base.words.items() if key not in _HARDWARE]
+    target = asked.slo.attainment_fraction
+    if not fixed:
+        return []
+    try:
+        base = Composition().changed(kept, {})
+        lab, fresh = (Lab(base, one.folder, one.n_jobs, number == 1) for number, one in enumerate(labs))
+        others = always_on_of_any_card(lab, asked.load)
+    except ConfigError:
+        return []  # words that mean nothing without those that are left out
+    world = lab if windows is None else Windowed(lab, windows, target)
+    answer = search(others.families, Evidence(world, target, most), fresh)
+    if answer.winner is None:
+        return []
+    families.names |= others.names
+    return [Relaxation(f"without {' '.join(fixed)}", answer.winner.candidate, answer.winner.cost)]
 
 
 def windows_of(asked: Question) -> Windows | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
-from typing import TYPE_CHECKING
 
 from sim.report.formatting import number, usd
 from sim.study.hardware_error import hardware_error
@@ -12,19 +11,17 @@ from sim.study.search.break_even import BreakEven
 from sim.study.search.budget import Budget, Part, age_in_words
 from sim.study.search.family import Came
 from sim.study.search.flip import Flip
+from sim.study.search.found import Found
 from sim.study.search.question import JSON_NAME
 from sim.study.search.wording import answer_lines, attained, costs, relaxation_lines
 from sim.units import DAY_S, HOUR_S, MONTH_S
-
-if TYPE_CHECKING:
-    from sim.study.search.decide import Decision
 
 _FLIPS_SHOWN = 8
 _EXACT = 1e-4
 """A half-width below this fraction is none."""
 
 
-def sentence(found: Decision) -> str:
+def sentence(found: Found) -> str:
     winner = found.answer.winner
     model = found.question.base.config["model"]["name"]
     if winner is None:
@@ -35,12 +32,12 @@ def sentence(found: Decision) -> str:
     return f"Serve {model} with {name}: {costs(winner.cost)}; {attained(winner.judgement)}.{unproven}"
 
 
-def saves(found: Decision) -> float | None:
+def saves(found: Found) -> float | None:
     winner, today = found.answer.winner, found.question.today_usd_per_month
     return None if winner is None or today is None else today - (winner.cost.mean or 0.0)
 
 
-def lines(found: Decision) -> Iterator[str]:
+def lines(found: Found) -> Iterator[str]:
     yield sentence(found)
     yield from list(answer_lines(found.answer, found.name_of))[2:]
     if not found.feasible:
@@ -61,7 +58,7 @@ def lines(found: Decision) -> Iterator[str]:
         yield f"again, on fresh seeds: {line}"
 
 
-def _flip_lines(found: Decision) -> Iterator[str]:
+def _flip_lines(found: Found) -> Iterator[str]:
     if found.robustness is None:
         return
     flips = found.robustness.flips
@@ -137,7 +134,7 @@ def _wide(part: Part) -> str:
     return f"±{up} %" if down == up else f"-{down}/+{up} %"
 
 
-def _left_out_lines(found: Decision) -> Iterator[str]:
+def _left_out_lines(found: Found) -> Iterator[str]:
     by_reason: dict[str, list[str]] = {}
     for name, reason in found.left_out:
         by_reason.setdefault(reason.partition(": use ")[0], []).append(name)
@@ -153,7 +150,7 @@ def _left_out_lines(found: Decision) -> Iterator[str]:
             yield f"  {'; '.join(names)}: {reason}"
 
 
-def rests_on(found: Decision) -> Iterator[str]:
+def rests_on(found: Found) -> Iterator[str]:
     asked, config = found.question, found.question.base.config
     card, gpu, api = asked.card, config["prices"]["gpu"], config["prices"]["api"]
     long = (
@@ -181,6 +178,13 @@ def rests_on(found: Decision) -> Iterator[str]:
         )
         seeds = "played once" if found.answer.winner.repeats else f"{found.answer.n_fresh} fresh replications"
         yield f"winner: {served}, seed {found.lab.seed + 1}, {seeds}"
+        if spot := scenario.reliability.spot or next(
+            (p.scenario.reliability.spot for p in scenario.pool_list if p.scenario.reliability.spot), None
+        ):
+            yield (
+                f"spot: lives of {number(spot.mean_lifetime_s / HOUR_S)} h on average in {spot.n_zones} zones, some of "
+                "them taken back together: assumed, ask your provider (conf/reliability/spot.yaml)"
+            )
         error = hardware_error(scenario)
         yield from error.lines() if error is not None else ()
     if found.windows is not None:

@@ -82,6 +82,12 @@ class OnPaper:
         return n * self.replica_usd_per_month + max(0.0, beyond_per_s) * api_usd_per_request * MONTH_S
 
 
+def first_token_s(scenario: Scenario, load: Load) -> float:
+    """Seconds that one replica with nothing else to do takes for the prompt of a mean request."""
+    step_time = scenario.engine.step_time.build(scenario.gpu, scenario.model, scenario.engine)
+    return float(step_time.step_s(0, 0.0, ((int(load.input_tokens), 0, True),)))
+
+
 def api_usd_per_request(scenario: Scenario, load: Load) -> float:
     """USD that the API charges for a mean request at the least: input that a cache could hold is free; 0, which is
     always a bound, where a price depends on the hour or on the length of the prompt."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -19,7 +20,7 @@ from sim.schema import ConfigError
 from sim.study.search.evidence import Candidate
 from sim.study.search.family import Family
 from sim.study.search.lab import Lab, Words
-from sim.study.search.paper import Load, OnPaper, api_usd_per_request
+from sim.study.search.paper import ALLOWANCE, Load, OnPaper, api_usd_per_request, first_token_s
 from sim.units import DAY_S
 from sim.workload.description.card import Card
 
@@ -32,6 +33,9 @@ _API, _ALWAYS_ON, _WITH_AN_API, _SCALED = range(4)
 """When families have their turn."""
 
 
+_SPOT_PAID = 0.8
+"""Part of the time that a spot replica is there, and paid for, at the least: with lives of hours and outages of minutes
+it is about 0.95."""
 _AROUND_THE_CLOCK = ("runpod_serverless_active",)
 """Serverless lists whose prices hold for workers that never stop: no fleet that scales to zero pays them."""
 
@@ -77,10 +81,26 @@ def portfolio(lab: Lab, card: Card, load: Load) -> Portfolio:
         if api_usd is not None:
             _with_an_api(found, hardware, paper, api_usd)
             _reserved(found, hardware, lab, load, api_usd)
+            _spot(found, hardware, lab, load)
     if not found.families:
         raise ConfigError(found.left_out[0][1])
     found.families.sort(key=lambda family: (found.turns[family.name], min(family.floors_usd)))
     found.left_out += _without_a_price(lab.base)
+    return found
+
+
+def always_on_of_any_card(lab: Lab, load: Load) -> Portfolio:
+    """Every card with a price, always on, if it gives a mean prompt its first token in time. Raises ConfigError."""
+    found = Portfolio()
+    for hardware in _hardware(lab.base):
+        try:
+            one = lab.scenario((*hardware.words, "fleet=always_on"))
+        except ConfigError:
+            continue
+        paper = OnPaper.of(one, load, one.prices.gpu)
+        if first_token_s(one, load) <= ALLOWANCE * one.slo.ttft_s:
+            _always_on(found, hardware, paper)
+    found.families.sort(key=lambda family: min(family.floors_usd))
     return found
 
 
@@ -132,15 +152,19 @@ def _without_a_price(base: Composition) -> Iterator[tuple[str, str]]:
         yield ", ".join(lacking), f"no price in {priced.provider}'s list; a price of your own: {key}"
 
 
+def _always_on(found: Portfolio, hardware: _Card, paper: OnPaper) -> None:
+    found.add(
+        f"always on, {hardware.name}",
+        [((*hardware.words, "fleet=always_on", f"scaling.n_replicas={n}"), f"{_n(n, hardware)} always on",
+          paper.held_usd(n)) for n in range(1, paper.most_replicas + 1)],
+        _ALWAYS_ON,
+    )  # fmt: skip
+
+
 def _own_fleets(found: Portfolio, hardware: _Card, paper: OnPaper, lab: Lab, load: Load, card: Card) -> None:
     most, words = paper.most_replicas, hardware.words
     sizes = range(1, most + 1)
-    found.add(
-        f"always on, {hardware.name}",
-        [((*words, "fleet=always_on", f"scaling.n_replicas={n}"), f"{_n(n, hardware)} always on", paper.held_usd(n))
-         for n in sizes],
-        _ALWAYS_ON,
-    )  # fmt: skip
+    _always_on(found, hardware, paper)
     found.add(
         f"warm floor, {hardware.name}",
         [((*words, "fleet=warm_floor", f"scaling.max_replicas={most}", f"scaling.min_replicas={n}"),
@@ -169,18 +193,50 @@ def _with_an_api(found: Portfolio, hardware: _Card, paper: OnPaper, api_usd: flo
 
 
 def _reserved(found: Portfolio, hardware: _Card, lab: Lab, load: Load, api_usd: float) -> None:
-    """A reserved baseline with the API behind, on every list with a reserved price of the card."""
+    """A reserved baseline with the API behind, on every list with a reserved price of the card; on a list that prices a
+    spot pool, with that between the two."""
     for price_word in _lists(lab.base, "reserved"):
-        words = (*hardware.words, price_word, "fleet=hybrid_overflow")
+        listed = price_word.partition("=")[2]
+        for fleet, behind in (("hybrid_overflow", ""), ("baseline_spot_api", "spot and ")):
+            if behind and "spot" not in _pools_of(listed):
+                continue
+            words = (*hardware.words, price_word, f"fleet={fleet}")
+            paper = _priced_anew(lab, words, load)
+            if paper is None:
+                continue
+            usd = 0.0 if behind else min(api_usd, api_usd_per_request(lab.scenario(words), load))
+            found.add(
+                f"reserved ({listed}) with {behind}the API behind, {hardware.name}",
+                [((*words, f"scaling.n_replicas={n}"),
+                  f"{_n(n, hardware)} reserved ({listed}), overflow to {behind}the API", paper.overflow_usd(n, usd))
+                 for n in range(1, paper.most_replicas + 1)],
+                _WITH_AN_API,
+            )  # fmt: skip
+
+
+def _spot(found: Portfolio, hardware: _Card, lab: Lab, load: Load) -> None:
+    """Spot replicas, taken back now and then, with the API behind; on a list that prices on-demand GPUs for those that
+    are missing, with these. The floor is a part of the price, as a missing replica is not paid for."""
+    if "reliability" in lab.base.words:
+        return
+    for price_word in _lists(lab.base, "spot"):
+        listed = price_word.partition("=")[2]
+        has_stand_ins = "on_demand" in _pools_of(listed)
+        words = (*hardware.words, price_word, "reliability=spot", "fleet=hybrid_overflow")
+        words += ("reliability.spot.on_demand_fallback=true",) if has_stand_ins else ()
         paper = _priced_anew(lab, words, load)
         if paper is None:
             continue
-        listed = price_word.partition("=")[2]
+        what = f"spot ({listed}){' or on demand' if has_stand_ins else ''}"
         found.add(
-            f"reserved ({listed}) with the API behind, {hardware.name}",
-            [((*words, f"scaling.n_replicas={n}"), f"{_n(n, hardware)} reserved ({listed}), overflow to the API",
-              paper.overflow_usd(n, min(api_usd, api_usd_per_request(lab.scenario(words), load))))
-             for n in range(1, paper.most_replicas + 1)],
+            f"{what} with the API behind, {hardware.name}",
+            [
+                (
+                    (*words, f"scaling.n_replicas={n}"), f"{_n(n, hardware)} {what}, overflow to the API",
+                    _SPOT_PAID * n * paper.replica_usd_per_month,
+                )
+                for n in range(1, paper.most_replicas + 1)
+            ],
             _WITH_AN_API,
         )  # fmt: skip
 
@@ -207,8 +263,22 @@ def _lists(base: Composition, kind: str) -> list[str]:
 
 @cache
 def _gpu_plans() -> tuple[tuple[str, dict], ...]:
-    files = sorted((conf_dir() / "prices").glob("*.yaml"))
-    return tuple((path.stem, yaml.safe_load(path.read_text(encoding="utf-8")).get("gpu") or {}) for path in files)
+    return tuple((path.stem, _read(path).get("gpu") or {}) for path in sorted((conf_dir() / "prices").glob("*.yaml")))
+
+
+def _pools_of(name: str) -> Mapping[str, Any]:
+    """The further pools that a list of conf/prices has prices for."""
+    return dict(_pool_plans())[name]
+
+
+@cache
+def _pool_plans() -> tuple[tuple[str, dict], ...]:
+    return tuple((path.stem, _read(path).get("pools") or {}) for path in sorted((conf_dir() / "prices").glob("*.yaml")))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return found
 
 
 def _n(n: int, hardware: _Card) -> str:
