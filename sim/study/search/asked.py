@@ -66,10 +66,9 @@ def billed(asked: Asked, final: Final) -> Billed:
 
 
 def contest_of(asked: Asked) -> Contest:
-    """The finalists, the next sizes of the two best, and the API alone."""
+    """The finalists, the next sizes of the winner, and the API alone."""
     found: dict[Candidate, None] = {final.candidate: None for final in asked.answer.finals}
-    for final, is_winner in zip(asked.answer.finals[:2], (True, False), strict=False):
-        found |= dict.fromkeys(_neighbours(asked, final.candidate, far=is_winner))
+    found |= dict.fromkeys(_neighbours(asked, asked.winner.candidate))
     if asked.has_api_alone:
         found[API_ALONE] = None
     return Contest(asked.world, [contender(asked, c) for c in found], asked.target, REPLICATIONS)
@@ -94,9 +93,9 @@ def nothing(_config: Mapping[str, Any]) -> Changes:
     return ()
 
 
-def _neighbours(asked: Asked, candidate: Candidate, far: bool) -> list[Candidate]:
+def _neighbours(asked: Asked, candidate: Candidate) -> list[Candidate]:
     ladder, place = ladder_of(asked, candidate)
-    places = [place - 1, place + 1] + ([math.ceil(LARGER * (place + 1)) - 1] if far else [])
+    places = [place - 1, place + 1, math.ceil(LARGER * (place + 1)) - 1]
     return [ladder[p] for p in places if 0 <= p < len(ladder)]
 
 

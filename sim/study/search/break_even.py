@@ -13,7 +13,7 @@ from sim.study.search.evidence import Candidate
 from sim.study.search.portfolio import API_ALONE
 from sim.study.search.variation import Changes
 
-VOLUMES = (0.25, 0.5, 1.0, 2.0, 4.0)
+VOLUMES = (0.25, 0.5, 1.0, 2.0)
 BURSTS = (0.5, 1.0, 2.0)
 
 
@@ -67,7 +67,7 @@ def _sized(asked: Asked, volume: float) -> list[Contender]:
     for final in asked.answer.finals:
         ladder, place = ladder_of(asked, final.candidate)
         size = max(1.0, (place + 1) * volume)
-        sizes = {math.floor(size), math.ceil(size), math.ceil(size) + 1, math.ceil(LARGER * size)}
+        sizes = {math.floor(size), math.ceil(size), math.ceil(LARGER * size)}
         found |= {ladder[min(n, len(ladder)) - 1]: None for n in sorted(sizes)}
     if asked.has_api_alone:
         found[API_ALONE] = None

@@ -47,8 +47,13 @@ class Contest:
     def __init__(self, world: World, contenders: Sequence[Contender], target: float, replications: int):
         self._world, self.contenders, self._target, self._replications = world, contenders, target, replications
         self.incumbent = contenders[0].candidate
-        self.n_played = 0
+        self._played: set[tuple[Candidate, int]] = set()
         self._known: dict[Any, Standing] = {}
+
+    @property
+    def n_played(self) -> int:
+        """Simulations so far."""
+        return len(self._played)
 
     def standing(
         self, change: Change, is_random: bool = False, numbers: Sequence[int] | None = None, slack: float = 1.0
@@ -64,6 +69,13 @@ class Contest:
         if key not in self._known:
             self._known[key] = self._standing(changes, is_random, numbers, slack)
         return self._known[key]
+
+    def holds(self, change: Change, is_random: bool = False) -> bool:
+        """Whether the incumbent wins in the first replication. Where it misses the target, no other is played."""
+        changes = {one.candidate: change(one.config) for one in self.contenders}
+        if self._leader(self._play(self.contenders[:1], changes, is_random, (0,))) is None:
+            return False
+        return self.standing(change, is_random, (0,)).leader == self.incumbent
 
     def _standing(
         self, changes: Mapping[Candidate, Changes], is_random: bool, numbers: Sequence[int], slack: float
@@ -89,8 +101,9 @@ class Contest:
             for one in contenders
             for number in (numbers[:1] if one.repeats and not is_random else numbers)
         ]
-        played = self._world.play([(varied(c, changes[c]), number) for c, number in wanted])
-        self.n_played += len(wanted)
+        asked = [(varied(c, changes[c]), number) for c, number in wanted]
+        played = self._world.play(asked)
+        self._played.update(asked)
         found: dict[Candidate, list[Sample]] = {}
         for (candidate, _), sample in zip(wanted, played, strict=True):
             found.setdefault(candidate, []).append(sample)

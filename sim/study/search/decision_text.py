@@ -22,6 +22,7 @@ _EXACT = 1e-4
 
 
 def sentence(found: Found) -> str:
+    """The answer in one sentence, with its interval."""
     winner = found.answer.winner
     model = found.question.base.config["model"]["name"]
     if winner is None:
@@ -33,11 +34,13 @@ def sentence(found: Found) -> str:
 
 
 def saves(found: Found) -> float | None:
+    """US dollars a month that the winner costs less than what is paid today; None: one of the two is not known."""
     winner, today = found.answer.winner, found.question.today_usd_per_month
     return None if winner is None or today is None else today - (winner.cost.mean or 0.0)
 
 
 def lines(found: Found) -> Iterator[str]:
+    """The whole answer, a line for each thing, not yet broken at 80 columns."""
     yield sentence(found)
     yield from list(answer_lines(found.answer, found.name_of))[2:]
     if not found.feasible:
@@ -151,6 +154,7 @@ def _left_out_lines(found: Found) -> Iterator[str]:
 
 
 def rests_on(found: Found) -> Iterator[str]:
+    """What the answer rests on: log, traffic, SLO, prices, winner, card, windows, simulations."""
     asked, config = found.question, found.question.base.config
     card, gpu, api = asked.card, config["prices"]["gpu"], config["prices"]["api"]
     long = (

@@ -115,10 +115,12 @@ def _engine(asked: Asked, contest: Contest) -> list[Part]:
         standings.append(standing)
         ends.append(None if standing.leader is None else standing.usd(standing.leader) / base - 1)
     known = [end for end in ends if end is not None]
-    borrowed = " (constants borrowed)" if asked.error.is_borrowed else ""
+    doubt = " (constants borrowed)" if asked.error.is_borrowed else ""
+    if any(family.tuned_on for _, family in asked.error.errors.values()):
+        doubt += " on runs that its constants were set by, so at least"
     lost = [standing.leader for standing in standings if standing.leader != contest.incumbent]
     then = "" if not lost else f"; slower or faster, {asked.name_of(lost[0]) if lost[0] is not None else 'none'} wins"
-    basis = f"steps {100 * spread:.0f} % shorter to longer, by measured errors of {asked.error.gpu}{borrowed}{then}"
+    basis = f"steps {100 * spread:.0f} % shorter to longer, by measured errors of {asked.error.gpu}{doubt}{then}"
     low, high = min([0.0, *known]), None if None in ends else max([0.0, *known])
     return [Part("engine", low, high, not lost, basis)]
 

@@ -81,12 +81,15 @@ def played_flips(contest: Contest, given: Input, name_of: Callable[[Candidate], 
     if given.why_not:
         return [plain]
 
-    def standing(factor: float, numbers: Sequence[int] | None = None) -> Standing:
-        return contest.standing(lambda config: given.changes(factor, config), given.is_random, numbers)
+    def standing(factor: float) -> Standing:
+        return contest.standing(lambda config: given.changes(factor, config), given.is_random)
+
+    def holds(factor: float) -> bool:
+        return contest.holds(lambda config: given.changes(factor, config), given.is_random)
 
     found = []
     for side in (given.up, given.down):
-        edge = _edge(standing, side, contest.incumbent)
+        edge = _edge(holds, standing, side, contest.incumbent)
         if edge is None:
             continue
         to, because = _why(edge.standing, contest.incumbent, name_of)
@@ -98,7 +101,9 @@ def played_flips(contest: Contest, given: Input, name_of: Callable[[Candidate], 
     return found or [plain]
 
 
-def _edge(standing: Callable[..., Standing], steps: Sequence[float], incumbent: Candidate) -> _Edge | None:
+def _edge(
+    holds: Callable[[float], bool], standing: Callable[[float], Standing], steps: Sequence[float], incumbent: Candidate
+) -> _Edge | None:
     """The nearest factor at which the incumbent does not win, looking at `steps` and halving the stretch before.
 
     The stretch is found with the first replication; the others are played at its ends, and farther out until all agree.
@@ -106,7 +111,7 @@ def _edge(standing: Callable[..., Standing], steps: Sequence[float], incumbent: 
     looked = [1.0]
     for step in steps:
         looked.append(step)
-        if standing(step, (0,)).leader != incumbent:
+        if not holds(step):
             break
     else:
         return None
@@ -114,7 +119,7 @@ def _edge(standing: Callable[..., Standing], steps: Sequence[float], incumbent: 
     for _ in range(BISECTIONS if far > 0 and len(steps) > 1 else 0):
         middle = math.sqrt(near * far)
         looked.append(middle)
-        near, far = (middle, far) if standing(middle, (0,)).leader == incumbent else (near, middle)
+        near, far = (middle, far) if holds(middle) else (near, middle)
     looked.sort(key=lambda factor: abs(math.log(factor)) if factor > 0 else math.inf)
     place = looked.index(near)
     while place > 0 and any(one != incumbent for one in standing(looked[place]).leaders):

@@ -71,14 +71,16 @@ def search(
     """Search every family in turn, race their best, and play the finalists on fresh seeds (`fresh`).
 
     A family that is alone with a size that meets the SLO is compared with its next larger size. `on_family(i, name, n)`
-    is called as the i-th family begins; n families from there on may cost less than the best. A finalist is played
+    is called as the i-th family is played; n families from there on may cost less than the best. A finalist is played
     `n_fresh` times.
     """
     found: list[Searched] = []
     best: Candidate | None = None
     for number, family in enumerate(families):
         best_usd = math.inf if best is None else _mean(evidence, best)
-        on_family(number, family.name, sum(bool(other.below(best_usd).ladder) for other in families[number:]))
+        is_open = [bool(other.below(best_usd).ladder) for other in families[number:]]
+        if is_open[0]:
+            on_family(number, family.name, sum(is_open))
         result = _searched(family, evidence, best)
         found.append(result)
         if result.best is not None and (best is None or _mean(evidence, result.best) < _mean(evidence, best)):

@@ -1,6 +1,6 @@
 """How far an answer can be trusted: distance to flip, error budget and break-even map, from the finalists alone.
 
-Few simulations are played for it: the finalists, the next sizes of the two best, and the API alone, on the fresh seeds
+Few simulations are played for it: the finalists, the next sizes of the winner, and the API alone, on the fresh seeds
 and on the same traffic for all (common random numbers).
 """
 
