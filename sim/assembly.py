@@ -29,7 +29,7 @@ AnyFleet = Fleet | PooledFleet | DisaggregatedFleet
 
 def new_replica(env: Any, scenario: Scenario) -> partial[Replica]:
     """A maker of replicas with the hardware, model and engine of a scenario; it takes `on_done` and other hooks."""
-    return replica_maker(env, scenario.gpu, scenario.model, scenario.engine)
+    return replica_maker(env, scenario.gpu, scenario.model, scenario.engine, scenario.kv_tiers)
 
 
 def _recorded_replica(env: Any, scenario: Scenario, recorder: Recorder) -> partial[Replica]:

@@ -18,6 +18,7 @@ from sim.records import (
     REQUEST_COLUMNS,
     SPAN_COLUMNS,
     STAY_COLUMNS,
+    TIER_HIT_COLUMNS,
     Backend,
     Column,
     ReplicaState,
@@ -77,6 +78,7 @@ class Recorder:
         self._stays = _Table(STAY_COLUMNS)
         self._api_extras = _Table(API_EXTRA_COLUMNS)
         self._awaited = _Table(AWAITED_COLUMNS)
+        self._tier_hits = _Table(TIER_HIT_COLUMNS)
         self.replica_lost_s: list[float] = []
 
     def request(self, r: Request, _nan: float = float("nan")) -> None:
@@ -89,6 +91,9 @@ class Recorder:
                 self._awaited.append(self._awaited.pack(len(self._requests), index))
         if losses is not None:
             self._enter_stays(r, losses)
+        if r.tier_hits is not None:
+            for tier, tokens in r.tier_hits:
+                self._tier_hits.append(self._tier_hits.pack(len(self._requests), tier, tokens))
         if r.api_extra is not None:
             extra, extras = r.api_extra, self._api_extras
             extras.append(extras.pack(len(self._requests), *[getattr(extra, name) for name in API_EXTRAS]))
@@ -129,6 +134,10 @@ class Recorder:
     def awaited(self) -> dict[str, np.ndarray]:
         """Columns of AWAITED_COLUMNS, in order of the requests' rows."""
         return self._awaited.columns()
+
+    def tier_hits(self) -> dict[str, np.ndarray]:
+        """Columns of TIER_HIT_COLUMNS, in order of outcome."""
+        return self._tier_hits.columns()
 
     def api_extras(self) -> dict[str, np.ndarray]:
         """Columns of API_EXTRA_COLUMNS, in order of outcome."""

@@ -217,6 +217,16 @@ AWAITED_COLUMNS: Columns = {
 }
 """One row per call that a request waited for, in the order of its graph; of tasks that are chains none."""
 
+TIER_HIT_COLUMNS: Columns = {
+    "request_row": Column(np.int64, "", "Row of the request in the table of requests."),
+    "tier": Column(np.int8, "", "Place in the list of KV tiers."),
+    "tokens": Column(np.int32, "tokens", "Of `cached_input_tokens`, those that were loaded from the tier."),
+}
+"""One row per KV tier that a request was loaded from."""
+
+LOADED = "loaded_input_tokens"
+"""Of a request's `cached_input_tokens`, those that were loaded from KV tiers."""
+
 FIRST_POOL = "baseline"
 """The name of the pool that a scenario's own keys describe."""
 
@@ -288,15 +298,18 @@ class Facts:
     replicas_lost: int = 0  # taken back by their provider, or failed, since the window's start
     api_extras: dict[str, np.ndarray] = field(default_factory=lambda: _no_rows(API_EXTRA_COLUMNS))
     moment_zero: MomentZero = MONDAY  # second 0 of the run
+    kv_tiers: tuple[str, ...] = ()  # their names
+    tier_hits: dict[str, np.ndarray] = field(default_factory=lambda: _no_rows(TIER_HIT_COLUMNS))
     token_gaps: np.ndarray = field(default_factory=lambda: np.zeros(N_BINS, np.int64))
     """Gaps between tokens of the fleet that ended since the window's start, by bin of sim.gap_histogram, int64[N]."""
     awaited: dict[str, np.ndarray] = field(default_factory=lambda: _no_rows(AWAITED_COLUMNS))
 
     @property
     def requests_in_full(self) -> dict[str, np.ndarray]:
-        """REQUEST_COLUMNS and beside them those of API_EXTRA_COLUMNS, 0 where a request has no such row; and, where
-        calls form graphs, `wait_for`: a list of places of calls each, empty for a call of a chain."""
-        columns = dict(self.requests)
+        """REQUEST_COLUMNS and beside them LOADED and those of API_EXTRA_COLUMNS, 0 where a request has no such row;
+        and, where calls form graphs, `wait_for`: a list of places of calls each, empty for a call of a chain."""
+        columns, hits = dict(self.requests), self.tier_hits
+        columns[LOADED] = np.bincount(hits["request_row"], hits["tokens"], len(columns["task_id"])).astype(np.int32)
         if len(self.awaited["request_row"]):
             bounds = np.searchsorted(self.awaited["request_row"], np.arange(1, len(columns["task_id"])))
             columns["wait_for"] = np.empty(len(columns["task_id"]), object)
@@ -334,7 +347,7 @@ def rows_of_previous_calls(requests: dict[str, np.ndarray]) -> np.ndarray:
 
 
 __all__ = [
-    "API_EXTRAS", "API_EXTRA_COLUMNS", "AWAITED_COLUMNS", "FIRST_POOL", "REQUEST_COLUMNS", "SPAN_COLUMNS",
-    "STAY_COLUMNS", "Backend", "Column", "Facts", "Outcome", "PoolFacts", "Refusal", "ReplicaState", "Window",
-    "is_served", "rows_of_previous_calls",
+    "API_EXTRAS", "API_EXTRA_COLUMNS", "AWAITED_COLUMNS", "FIRST_POOL", "LOADED", "REQUEST_COLUMNS", "SPAN_COLUMNS",
+    "STAY_COLUMNS", "TIER_HIT_COLUMNS", "Backend", "Column", "Facts", "Outcome", "PoolFacts", "Refusal", "ReplicaState",
+    "Window", "is_served", "rows_of_previous_calls",
 ]  # fmt: skip

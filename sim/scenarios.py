@@ -22,6 +22,7 @@ from sim.hardware.engine import Engine
 from sim.hardware.fits import refuse_if_too_big
 from sim.hardware.flags import max_context_tokens
 from sim.hardware.gpu import Gpu
+from sim.hardware.kv_tiers import KvTier
 from sim.hardware.model import Model
 from sim.hydra_door import composed, plain
 from sim.ledger.prices import ON_DEMAND, Prices
@@ -40,6 +41,7 @@ from sim.workload.tasks.base import Tasks
 from sim.workload.tasks.mixed import ApplicationName
 from sim.workload.workload import Workload
 
+TierName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 PoolName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 
 
@@ -96,6 +98,9 @@ class Scenario(Config):
     gpu: Gpu = Field(description="the card")
     model: Model = Field(description="the model served")
     engine: Engine = Field(description="the flags and the step time of the serving engine")
+    kv_tiers: dict[TierName, KvTier] = Field(
+        {}, description="memory behind the KV memory of the GPUs, by name, in the order in which prompts are looked up"
+    )
     scaling: OneOf[Scaler] = Field(description="how many replicas there are")
     cold_start: OneOf[ColdStarts] = Field(description="how long a replica takes to start")
     victim: OneOf[Victim] = Field(LongestIdle(), description="the replica to release when there are too many")
@@ -253,6 +258,21 @@ class Scenario(Config):
                 raise ValueError("disaggregation: needs engine.capacity_policy = max_utilization")
             if self.reliability.takes_replicas:
                 raise ValueError("disaggregation: needs reliability without failures and spot")
+        return self
+
+    @model_validator(mode="after")
+    def _tiers_have_an_engine_for_them(self) -> Scenario:
+        for engine in (pool.engine for _, pool, _ in self.pool_list) if self.kv_tiers else ():
+            options = {"prefix_caching": True, "chunked_prefill": True, "scheduling_policy": "fcfs"}
+            for name, value in (options | {"capacity_policy": "max_utilization"}).items():
+                if getattr(engine, name) != value:
+                    raise ValueError(
+                        f"kv_tiers: need engine.{name} = {str(value).lower()}, not {getattr(engine, name)}"
+                    )
+        if "gpu" in self.kv_tiers:
+            raise ValueError("kv_tiers.gpu: is what the KV memory of the GPUs is called in results")
+        if self.kv_tiers and self.disaggregation is not None:
+            raise ValueError("kv_tiers: cannot be had together with disaggregation")
         return self
 
     @model_validator(mode="after")

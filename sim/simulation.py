@@ -79,6 +79,8 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
         stays=world.recorder.stays(),
         replicas_lost=sum(lost_s >= scenario.warmup_s for lost_s in world.recorder.replica_lost_s),
         moment_zero=moment_zero,
+        kv_tiers=tuple(scenario.kv_tiers),
+        tier_hits=world.recorder.tier_hits(),
         token_gaps=np.array(world.recorder.gap_histogram.counts, np.int64),
         awaited=world.recorder.awaited(),
     )
@@ -210,7 +212,8 @@ def peak_tokens_per_s(scenario: Scenario, workload: AnyWorkload) -> float:
 
     See `sim/engine/saturation.py`.
     """
-    hardware = [part.model_dump() for part in (scenario.gpu, scenario.model, scenario.engine)]
+    parts = (scenario.gpu, scenario.model, scenario.engine, *scenario.kv_tiers.values())
+    hardware = [part.model_dump() for part in parts]
     key = json.dumps([*hardware, workload.mix_description()], sort_keys=True, default=str)
     if key not in _peaks:
         _peaks[key] = most_tokens_per_s(

@@ -269,7 +269,7 @@ class Request:
         "admitted_s", "first_token_s", "finished_s", "outcome", "backend", "pool", "replica_id",
         "cached_input_tokens", "preemptions", "preempted_s", "recomputed_tokens", "cold_start_wait_s",
         "prefill_replica_id", "decode_admitted_s", "losses", "cache_write_tokens", "api_extra",
-        "refusal", "longest_gap_s", "ends_as", "unsent_tokens",
+        "refusal", "longest_gap_s", "ends_as", "unsent_tokens", "tier_hits",
     )  # fmt: skip
 
     def __init__(self, task: Task, call_index: int, arrived_s: float, previous: PreviousCall | None = None):
@@ -302,6 +302,7 @@ class Request:
         self.api_extra: ApiExtra | None = None
         self.refusal = _NOT_REFUSED
         self.longest_gap_s = 0.0  # between two tokens that were delivered one after the other
+        self.tier_hits: list[tuple[int, int]] | None = None  # (number of a KV tier, tokens loaded from it)
         self.ends_as = _FINISHED  # its outcome if it is served to the end, which its client may have set earlier
         self.unsent_tokens = 0  # of `output_tokens`, those that are not generated, because its client stops it before
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
+from sim.engine.kv_tiers import Tier
 from sim.engine.replica import Replica
 from sim.hardware.engine import Engine
 from sim.hardware.fits import kv_blocks_of
 from sim.hardware.flags import max_context_tokens
 from sim.hardware.gpu import Gpu
+from sim.hardware.kv_tiers import KvTier
 from sim.hardware.model import Model
 
 
-def replica_maker(env, gpu: Gpu, model: Model, engine: Engine) -> partial[Replica]:
+def replica_maker(
+    env, gpu: Gpu, model: Model, engine: Engine, kv_tiers: Mapping[str, KvTier] | None = None
+) -> partial[Replica]:
     """A function that makes replicas of this engine in the simulation `env`; they share one step time.
+
+    `kv_tiers`: by name, in the order in which a prompt is looked up. The replicas share those that are `shared`.
 
     Call it with `on_done` and any other keyword of `Replica` that the engine does not determine.
     """
@@ -33,4 +40,20 @@ def replica_maker(env, gpu: Gpu, model: Model, engine: Engine) -> partial[Replic
         max_queue=engine.max_queue,
         decode_tokens=engine.tokens_per_decode,
         max_model_len=max_context_tokens(model, engine),
+        kv_tiers=partial(_tiers_of_a_replica, _tiers(model, engine, kv_tiers)) if kv_tiers else None,
     )
+
+
+def _tiers(model: Model, engine: Engine, kv_tiers: Mapping[str, KvTier]) -> list[Tier | partial[Tier]]:
+    """For each tier, the one that all replicas share, or a maker of those that each has for itself."""
+    makers = [
+        partial(
+            Tier, number, tier.blocks(model, engine), engine.block_tokens, tier.block_s(model, engine), tier.latency_s
+        )
+        for number, tier in enumerate(kv_tiers.values())
+    ]
+    return [make() if tier.shared else make for make, tier in zip(makers, kv_tiers.values(), strict=True)]
+
+
+def _tiers_of_a_replica(tiers: list[Tier | partial[Tier]]) -> list[Tier]:
+    return [tier() if isinstance(tier, partial) else tier for tier in tiers]

@@ -13,43 +13,22 @@ from collections.abc import Callable
 
 from mypy_extensions import mypyc_attr
 
-from sim.clock import AFTER_ARRIVALS, Wake
+from sim.clock import AFTER_ARRIVALS, Wake, call_later
+from sim.engine.kv_tiers import Tier
 from sim.engine.leap import leap_s, steps_begun
 from sim.engine.leftovers import Leftover, leftovers
 from sim.engine.scheduler import Scheduler
-from sim.engine.schedulers.decode_only import DecodeScheduler
-from sim.engine.schedulers.priority import PriorityScheduler
-from sim.engine.schedulers.reserving import ReservingScheduler
+from sim.engine.schedulers.choice import SCHEDULERS, token_limits
+from sim.engine.schedulers.tiered import TieredScheduler
 from sim.engine.sequence import Sequence
 from sim.engine.token_gaps import TokenGaps
 from sim.gap_histogram import GapHistogram
 from sim.hardware.step_time.protocol import StepTime
-from sim.work import Outcome, Refusal, Request, Segment, refusal_of
+from sim.work import Outcome, Request, Segment, refusal_of
 
-_SCHEDULERS: dict[tuple[str, str], type[Scheduler]] = {
-    ("fcfs", "max_utilization"): Scheduler,
-    ("fcfs", "guaranteed_no_evict"): ReservingScheduler,
-    ("priority", "max_utilization"): PriorityScheduler,
-    ("decodes_only", "max_utilization"): DecodeScheduler,
-}
-"""By (scheduling policy, or "decodes_only" where prompts arrive computed; capacity policy): see `EngineFlags`."""
-
-_IDLE, _LEAPING, _MIXED, _DECIDING = range(4)
-"""What a replica does: nothing; a leap; one step with prefill; or, within one moment, choosing its next step."""
-
-
-def _limits(memory_tokens: int, max_model_len: int | None, step_tokens: int | None) -> dict[Refusal, int]:
-    """The most input + output - 1 tokens of a request, by what sets them; the last token generated is never in memory.
-
-    `step_tokens`: the budget of a step that must hold a whole prompt, of which a preemption may make all but the last
-    token a part; None if prompts are cut.
-    """
-    limits = {Refusal.OVER_KV_MEMORY: memory_tokens}
-    if max_model_len is not None:
-        limits[Refusal.OVER_CONTEXT] = max_model_len - 1
-    if step_tokens is not None:
-        limits[Refusal.OVER_STEP] = step_tokens
-    return limits
+_IDLE, _LEAPING, _MIXED, _DECIDING, _LOADING = range(5)
+"""What a replica does: nothing; a leap; one step with prefill; within one moment, choosing its next step; or waiting
+until the first of its requests is loaded from a KV tier."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -65,8 +44,8 @@ class Replica:
     `kv_blocks`: KV blocks of `block_tokens` tokens. `max_num_batched_tokens`: token budget of one step, of which a
     decoding sequence takes `decode_tokens`. `decodes_only`: requests arrive with their first token, computed elsewhere
     (see sim.engine.schedulers.decode_only). `new_scheduler`: a class derived from `Scheduler`, in place of the one that
-    the two policies name. `gap_histogram` takes the gaps between tokens (see sim.engine.token_gaps). The other options
-    are explained in `EngineFlags`.
+    the two policies name. `kv_tiers`: makes the tiers behind the KV memory. `gap_histogram` takes the gaps between
+    tokens (see sim.engine.token_gaps). The other options are explained in `EngineFlags`.
     """
 
     def __init__(
@@ -91,30 +70,29 @@ class Replica:
         pool: int = 0,
         new_scheduler: Callable[..., Scheduler] | None = None,
         gap_histogram: GapHistogram | None = None,
+        kv_tiers: Callable[[], list[Tier]] | None = None,
         on_done: Callable[[Request], None],
         on_busy: Callable[[], None] = lambda: None,
         on_idle: Callable[[], None] = lambda: None,
     ):
         self.replica_id, self.pool = replica_id, pool
-        if new_scheduler is None:
-            new_scheduler = _SCHEDULERS["decodes_only" if decodes_only else scheduling_policy, capacity_policy]
+        policy = "decodes_only" if decodes_only else scheduling_policy
+        named_scheduler = TieredScheduler if kv_tiers is not None else SCHEDULERS[policy, capacity_policy]
         prefix_caching = prefix_caching and not decodes_only
-        self._batch = new_scheduler(
+        self._batch = (new_scheduler or named_scheduler)(
             kv_blocks, max_num_seqs, max_num_batched_tokens, block_tokens, prefix_caching, decode_tokens,
             chunked_prefill,
         )  # fmt: skip
-        if gap_histogram is not None:
-            self._batch.gaps = TokenGaps(gap_histogram)
+        self._batch.gaps = TokenGaps(gap_histogram or GapHistogram())
+        self._tiered = self._with_tiers(kv_tiers)
         self._fcfs = self._batch.fcfs
         self._most_outstanding = None if max_queue is None else max_num_seqs + max_queue
         step_tokens = None if chunked_prefill else max_num_batched_tokens
-        self._limits = _limits(kv_blocks * block_tokens, max_model_len, step_tokens)
+        self._limits = token_limits(kv_blocks * block_tokens, max_model_len, step_tokens)
         self._capacity_tokens = min(self._limits.values())
         self._block_tokens, self._decode_tokens = block_tokens, decode_tokens
         self._max_num_seqs, self._budget_tokens = max_num_seqs, max_num_batched_tokens
-        self._prefix_caching = prefix_caching
-        self._async_scheduling = async_scheduling
-        self._env = env
+        self._prefix_caching, self._async_scheduling, self._env = prefix_caching, async_scheduling, env
         self._decode_s, self._step_s = step_time.decode_s, step_time.step_s
         self._context_s = step_time.context_s
         self._on_done, self._on_busy, self._on_idle = on_done, on_busy, on_idle
@@ -129,6 +107,14 @@ class Replica:
         self._no_arrival_cuts = False  # whether no arrival from now on can change the present leap
         # The present step or leap: its start, the seconds of its first step, by how many each exceeds the one before.
         self._start_s = self._first_step_s = self._growth_s = 0.0
+
+    def _with_tiers(self, kv_tiers: Callable[[], list[Tier]] | None) -> TieredScheduler | None:
+        """The scheduler with its tiers set; None if it knows no tiers."""
+        batch = self._batch
+        if not isinstance(batch, TieredScheduler):
+            return None
+        batch.use(kv_tiers() if kv_tiers is not None else [])
+        return batch
 
     # --- what policies may see (see `ReplicaView`) ---------------------------------------------------------------
 
@@ -230,12 +216,32 @@ class Replica:
         elif mode == _DECIDING:
             sequence.ready_step = batch.step + self._async_scheduling
         else:
-            # The next step is chosen after all arrivals of this moment, so that they can join it together.
-            self._mode = _DECIDING
-            self._steps = 0
-            self._ends_s = self._env.now
-            self._wake.schedule(self._env, 0.0, AFTER_ARRIVALS)
-            self._on_busy()
+            self._decide()
+            if mode == _IDLE:
+                self._on_busy()
+
+    def _decide(self) -> None:
+        """Choose the next step after all arrivals of this moment, so that they can join it together."""
+        self._mode = _DECIDING
+        self._steps = 0
+        self._ends_s = self._env.now
+        self._wake.schedule(self._env, 0.0, AFTER_ARRIVALS)
+
+    def _end_load(self, tiered: TieredScheduler, sequence: Sequence, load: float) -> None:
+        """A sequence has arrived from a KV tier: it joins the batch at the next step, as a new arrival would."""
+        if sequence.load_state != 1 or sequence.ready_s != load or self._tiered is None:
+            return  # It was withdrawn, or the replica is lost.
+        tiered.end_load(sequence)
+        mode, now = self._mode, self._env.now
+        if mode == _LEAPING:
+            ready = self._steps_begun(now) + self._async_scheduling
+            sequence.ready_step = tiered.step + ready
+            if ready < self._steps:
+                self._cut_leap(ready, now)
+        elif mode == _MIXED:
+            sequence.ready_step = tiered.step + 1 + self._async_scheduling
+        elif mode == _LOADING:
+            self._decide()
 
     def _refuse(self, request: Request) -> None:
         request.replica_id = -1  # A retried request still names the replica that was lost.
@@ -251,13 +257,15 @@ class Replica:
         withdrawn = next((sequence for sequence in waiting if sequence.request is request), None)
         if withdrawn is None:
             raise ValueError(f"task {request.task.task_id} call {request.call_index} does not wait on this replica")
-        was_head = waiting[0] is withdrawn
-        waiting.remove(withdrawn)
         self.n_outstanding -= 1
-        if was_head:
-            # The head may have waited for KV blocks; the sequence behind it may fit, and joins after the step under
-            # way.
+        if self._batch.remove_waiting(withdrawn):
             self._cut_after_this_step(self._env.now)
+        if self._mode == _LOADING:
+            if waiting:
+                self._decide()
+            else:
+                self._mode = _IDLE
+                self._on_idle()
 
     def abort(self, request: Request) -> None:
         """The client of a request that has begun goes away: it ends as ABORTED once the step under way is over.
@@ -299,6 +307,7 @@ class Replica:
             self._end_leap_early(min(self._steps_begun(now), self._steps) - 1, now)
         self._wake, self._mode, self.n_outstanding = Wake(self._boundary), _IDLE, 0
         self._leaving.clear()
+        self._tiered = None
         return leftovers(self._batch, now, self._start_s)
 
     def _end_leap_early(self, steps: int, now: float) -> None:
@@ -335,6 +344,12 @@ class Replica:
         if self._leaving:
             self._let_leave(now)
         chunks = batch.schedule(now)
+        tiered = self._tiered
+        if tiered is not None and tiered.new_loads:
+            for sequence, ready_s in tiered.new_loads:
+                sequence.ready_s = ready_s
+                call_later(self._env, ready_s - self._env.now, self._end_load, tiered, sequence, ready_s)
+            tiered.new_loads.clear()
         n = batch.n_decoding
         self._start_s = now
         if chunks:
@@ -352,6 +367,9 @@ class Replica:
             self._first_step_s = first_step_s = decode_s(n) + context_s * batch.context_tokens
             self._growth_s = growth_s = context_s * n
             duration_s = leap_s(steps, first_step_s, growth_s)
+        elif batch.waiting:
+            self._mode = _LOADING
+            return
         else:
             self._mode = _IDLE
             batch.gaps.forget()

@@ -305,6 +305,12 @@ class Scheduler:
         chunks.append((new, past, completes))
         return new
 
+    def remove_waiting(self, sequence: Sequence) -> bool:
+        """Remove a waiting sequence; returns whether a step may now admit what it could not before."""
+        was_head = self.waiting[0] is sequence  # It may have waited for KV blocks, and the one behind it may fit.
+        self.waiting.remove(sequence)
+        return was_head
+
     def drop(self, sequence: Sequence) -> int:
         """Remove a running sequence whose client went away, between two steps; returns the tokens of its answer."""
         generated = sequence.generated_before

@@ -17,6 +17,7 @@ class Sequence:
     __slots__ = (
         "request", "prompt_tokens", "left_tokens", "computed_tokens", "end_step", "slot",
         "shared_blocks", "segments", "holds", "preempted_s", "lost_tokens", "ready_step", "last_token_s",
+        "load_state", "ready_s", "reserved_blocks",
     )  # fmt: skip
 
     def __init__(self, request: Request):
@@ -34,6 +35,9 @@ class Sequence:
         self.ready_step = 0  # number of the first step that may compute it
         self.preempted_s: float | None = None  # when it was last preempted, here or by the loss of a replica
         self.lost_tokens = 0  # its tokens in KV memory at that moment
+        self.load_state = 0  # 1 while it is loaded from a KV tier, 2 from then until it is admitted
+        self.ready_s = 0.0  # when its last load is over
+        self.reserved_blocks = 0  # KV blocks that it has taken for what is left to compute of its prompt
         self.last_token_s: float | None = None  # when its client got a token before it left a batch; None while it runs
 
     def decoded_tokens(self, step: int) -> int:

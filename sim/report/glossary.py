@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sim.records import API_EXTRAS, REQUEST_COLUMNS, SPAN_COLUMNS, Column
+from sim.records import API_EXTRAS, LOADED, REQUEST_COLUMNS, SPAN_COLUMNS, Column
 from sim.report.pooling import CI_SUFFIX
 
 
@@ -179,6 +179,13 @@ SUMMARY: Glossary = {
         "requests", "Requests that were tried again, because a replica was lost under them or the fleet was full."
     ),
     "prefix_hit_fraction": Definition("fraction", "cached_input_tokens / input_tokens."),
+    "kv_<tier>_hit_fraction": Definition(
+        "fraction",
+        "Input tokens of finished requests that were loaded from this KV tier / input_tokens; only with tiers.",
+    ),
+    "kv_gpu_hit_fraction": Definition(
+        "fraction", "Input tokens that the KV memory of the GPUs still had / input_tokens; only with KV tiers."
+    ),
     "requests_returning": Definition(
         "requests",
         "Calls that came back to the replica of the call before; evicted_while_thinking_fraction is of them.",
@@ -349,6 +356,7 @@ _REPLICATION = {"replication": Definition("", "Number of the replication, from 0
 REQUESTS: Glossary = {
     **_of(REQUEST_COLUMNS),
     **_of(API_EXTRAS),
+    LOADED: Definition("tokens", "Of `cached_input_tokens`, those that were loaded from KV tiers."),
     **_REPLICATION,
     "pool": Definition("", "Name of the pool that served the request, empty for none; only with several pools."),
     "wait_for": Definition(

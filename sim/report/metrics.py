@@ -74,6 +74,7 @@ def summarize(
         "requests_retried": int(np.count_nonzero(requests["retries"])),
         "replicas_lost": facts.replicas_lost,
         "prefix_hit_fraction": ratio(usage.cached_input_tokens, usage.input_tokens),
+        **(_tier_hits(facts, usage) if facts.kv_tiers else {}),
         **_lost_context(facts),
         **money,
     }
@@ -207,6 +208,18 @@ def _api_attempts(facts: Facts, requests: Columns) -> dict[str, Metric]:
         "api_attempts_per_request": ratio(throttled + failed + let_in + hedged, n),
         "api_hedged_fraction": ratio(hedged, n),
     }
+
+
+def _tier_hits(facts: Facts, usage: Usage) -> dict[str, Metric]:
+    """The shares of the input tokens of finished requests that came from each KV tier, and from the GPUs' memory."""
+    hits, requests = facts.tier_hits, facts.requests
+    counted = is_served(requests["outcome"]) & of_window(requests, facts.window)
+    tokens = np.where(counted[hits["request_row"]], hits["tokens"], 0)
+    loaded = np.bincount(hits["tier"], tokens, len(facts.kv_tiers)).astype(np.int64).tolist()
+    found = dict(zip(facts.kv_tiers, loaded, strict=True))
+    at_the_api = int(usage.api["cached_input_tokens"].sum()) if len(usage.api["cached_input_tokens"]) else 0
+    found["gpu"] = usage.cached_input_tokens - sum(loaded) - at_the_api
+    return {f"kv_{name}_hit_fraction": ratio(n, usage.input_tokens) for name, n in found.items()}
 
 
 def _lost_context(facts: Facts) -> dict[str, Metric]:

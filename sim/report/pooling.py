@@ -69,6 +69,7 @@ RATIOS: Mapping[str, Ratio] = {
 
 _OF_A_POOL = re.compile("(pool_.+_)(busy_fraction_of_paid|token_fraction_of_peak|batch_fill_fraction)")
 _OF_AN_APPLICATION = re.compile("(application_.+_)(slo_attainment_fraction|prefix_hit_fraction)")
+_TIER_HITS = re.compile("kv_.+_hit_fraction")
 _COST_SHARE = re.compile("(application_.+_usd)_fraction")
 _SHARE_OF_A_POOL = re.compile("pool_.+_request_fraction")
 
@@ -165,6 +166,8 @@ def _terms(key: str, rows: Sequence[Row], values: list[float | None]) -> tuple[l
         prefix, ratio = part[1], RATIOS[part[2]]
     elif cost := _COST_SHARE.fullmatch(key):
         ratio = Ratio(sum_of("usd_total"), cost[1])
+    elif _TIER_HITS.fullmatch(key):
+        ratio = RATIOS["prefix_hit_fraction"]
     elif _SHARE_OF_A_POOL.fullmatch(key):
         ratio = _REQUESTS
     if ratio is None:

@@ -73,6 +73,23 @@ class BlockPool:
         block.hash = None
 
 
+class TierStore:
+    """One KV tier: hashes of blocks, the least recently used evicted first, and a link that does one load at a time."""
+
+    def __init__(self, n_blocks: int, block_s: float, latency_s: float):
+        self.n_blocks, self.block_s, self.latency_s = n_blocks, block_s, latency_s
+        self.hashes: OrderedDict[int, None] = OrderedDict()
+        self.link_free_s = 0.0
+
+    def use(self, hashes: list[int]) -> None:
+        """Make these blocks of one prompt, which are in the tier or get there now, the most recently used."""
+        for block_hash in reversed(hashes):  # the head of a prompt is evicted after its tail
+            self.hashes[block_hash] = None
+            self.hashes.move_to_end(block_hash)
+        while len(self.hashes) > self.n_blocks:
+            self.hashes.popitem(last=False)
+
+
 class Sequence:
     """A request in the engine: the identity of each of its tokens, how many are computed, and its blocks."""
 
@@ -95,6 +112,7 @@ class Sequence:
         self.ready_step = 0  # the first step it may take part in
         self.loaded = 0  # tokens of its prompt that come from another replica
         self.last_token_s: float | None = None  # when its client got its latest token
+        self.is_loading = self.is_loaded = False  # from a KV tier
         self.is_leaving = False  # its client went away during the step under way
 
     @property
@@ -140,6 +158,7 @@ class SteppingEngine:
         decodes_only: bool = False,
         capacity_policy: str = "max_utilization",
         chunked_prefill: bool = True,
+        kv_tiers: Iterable[tuple[int, float, float]] = (),
     ):
         self.step_time = step_time
         self.by_priority = scheduling_policy == "priority"
@@ -163,6 +182,9 @@ class SteppingEngine:
         self.running: list[Sequence] = []
         self.leaving: list[Sequence] = []  # running ones whose clients went away, in that order
         self.numbers: dict[tuple, int] = {}
+        self.tiers = [TierStore(*tier) for tier in kv_tiers]
+        self.coming: list[tuple] = []  # heap of (moment, ticket, what it is about, method to call then)
+        self.ticket = count()
         self.seen: Counter[str] = Counter()
         self.gaps_s: list[tuple[float, float]] = []  # (when it ends, seconds) of every gap between two tokens
 
@@ -180,8 +202,8 @@ class SteppingEngine:
         A request that arrives during a step is seen when it ends; one that arrives at that very moment, too. One that
         has not begun after `patience_s` goes away, one that has not ended after `timeout_s` likewise.
         """
-        ticket = count()
-        coming = [(at_s, next(ticket), request, self.arrive) for at_s, request in arrivals]
+        coming, ticket = self.coming, self.ticket
+        coming += [(at_s, next(ticket), request, self.arrive) for at_s, request in arrivals]
         heapq.heapify(coming)
 
         def done(requests: list[Request]) -> None:
@@ -200,12 +222,17 @@ class SteppingEngine:
 
         now = 0.0
         while coming or self.waiting or self.running:
-            if not self.waiting and not self.running:
+            if not self.running and all(s.is_loading for s in self.waiting):
                 now = max(now, coming[0][0])
             catch_up(now)
-            if not self.waiting and not self.running:
+            if not self.running and all(s.is_loading for s in self.waiting):
                 continue
             step = self.schedule(now)
+            if not step:
+                if not self.has_preempted:  # otherwise what it preempted can be admitted now
+                    assert any(s.is_loading for s in self.waiting), "an engine with requests has something to compute"
+                    now = max(now, coming[0][0])
+                continue
             now += self.duration_s(step)
             catch_up(now)
             done(self.finish_step(step, now))
@@ -231,7 +258,8 @@ class SteppingEngine:
         """Take back a request that has not begun; returned if so."""
         if request.admitted_s is not None or request.outcome is not None:
             return []
-        self.waiting.remove(next(s for s in self.waiting if s.request is request))
+        s = next(s for s in self.waiting if s.request is request)
+        self.remove_waiting(s)
         request.end(Outcome.ABANDONED, now)
         return [request]
 
@@ -245,9 +273,15 @@ class SteppingEngine:
         if s in self.running:
             self.leaving.append(s)
             return []
-        self.waiting.remove(s)
+        self.remove_waiting(s)
         self.end(s, now)
         return [request]
+
+    def remove_waiting(self, s: Sequence) -> None:
+        self.seen["gone while loading"] += s.is_loading
+        self.waiting.remove(s)
+        self.pool.free(s.blocks)
+        s.blocks, s.is_loading = [], False
 
     def end(self, s: Sequence, now: float) -> None:
         """A request leaves: served, or not served to the end."""
@@ -292,14 +326,26 @@ class SteppingEngine:
                 budget -= self.decode_tokens if s.computed >= s.prompt else new
                 i += 1
         while not preempted and self.waiting and budget > 0 and len(self.running) < self.max_num_seqs:
-            s = next((s for s in self.waiting if s.ready_step <= self.step_number or was_empty), None)
-            self.seen["not ready"] += s is not self.waiting[0]
+            here = sorted((s for s in self.waiting if not s.is_loading), key=lambda s: not s.is_loaded)  # it is stable
+            s = next((s for s in here if s.ready_step <= self.step_number or was_empty), None)
+            self.seen["not ready"] += bool(here) and s is not here[0]
             if s is None:
                 break
+            if s.is_loaded:
+                self.admit_loaded(s, step, budget, now)
+                budget -= step[-1][1]
+                continue
             cached = self.cached_blocks(s)
             past = s.loaded or len(cached) * self.block_tokens
             new = min(len(s.tokens) - past, budget)
             idle = sum(block.references == 0 for block in cached)
+            parts = self.in_tiers(s, len(cached))
+            if parts:
+                if self.blocks_for(len(s.tokens)) - len(cached) > len(self.pool.queue) - idle:
+                    self.seen["no room to load"] += 1
+                    break
+                self.load(s, cached, parts, now)
+                continue
             if self.blocks_for(past + new) - len(cached) > len(self.pool.queue) - idle:
                 break
             if past + new < len(s.tokens) and not self.chunked_prefill:
@@ -319,8 +365,70 @@ class SteppingEngine:
             self.stamp_admission(s, now)
             step.append((s, new))
             budget -= new
-        assert step, "an engine with requests has something to compute"
+        self.has_preempted = preempted
         return step
+
+    # --- KV tiers ------------------------------------------------------------------------------------------------
+
+    def in_tiers(self, s: Sequence, n_cached: int) -> list[tuple[TierStore, int]]:
+        """Blocks after the cached ones that each tier adds, the tiers in order; never that of the last token."""
+        parts = []
+        for tier in self.tiers:
+            n = 0
+            while n < (len(s.tokens) - 1) // self.block_tokens and self.hash_of(s, n) in tier.hashes:
+                n += 1
+            if n > n_cached:
+                parts.append((tier, n - n_cached))
+                n_cached = n
+        return parts
+
+    def load(self, s: Sequence, cached: list[Block], parts: list[tuple[TierStore, int]], now: float) -> None:
+        """Begin to load blocks into memory; the sequence takes all the blocks of its prompt."""
+        for block in cached:
+            self.pool.touch(block)
+        s.blocks, s.n_named = cached, len(cached)
+        s.blocks += [self.pool.allocate() for _ in range(self.blocks_for(len(s.tokens)) - len(cached))]
+        n = s.n_named
+        ready_s = now
+        for tier, more in parts:
+            full = (len(s.tokens) - 1) // self.block_tokens
+            hashes = [self.hash_of(s, i) for i in range(full)]
+            run = next((i for i, block_hash in enumerate(hashes) if block_hash not in tier.hashes), full)
+            tier.use(hashes[:run])
+            tier.link_free_s = max(tier.link_free_s, now) + tier.latency_s + more * tier.block_s
+            ready_s = max(ready_s, tier.link_free_s)
+            n += more
+        s.computed, s.is_loading = n * self.block_tokens, True
+        self.seen["loads"] += 1
+        self.seen["loads from two tiers"] += len(parts) > 1
+        if s.request.admitted_s is None:
+            s.request.tier_hits = [(self.tiers.index(tier), more * self.block_tokens) for tier, more in parts]
+        heapq.heappush(self.coming, (ready_s, next(self.ticket), s, self.end_load))
+
+    def end_load(self, s: Sequence, now: float) -> list[Request]:
+        if s.is_loading:
+            s.is_loading, s.is_loaded = False, True
+            for i in range(s.n_named, s.computed // self.block_tokens):
+                self.pool.name(s.blocks[i], self.hash_of(s, i))
+            s.n_named = s.computed // self.block_tokens
+            if self.async_scheduling:
+                s.ready_step = self.step_number + 2
+        return []
+
+    def admit_loaded(self, s: Sequence, step: list[tuple[Sequence, int]], budget: int, now: float) -> None:
+        s.is_loaded, s.prompt = False, len(s.tokens)
+        new = min(s.prompt - s.computed, budget)
+        fits = self.allocate(s, s.computed + new)
+        assert fits, "it has its blocks"
+        self.waiting.remove(s)
+        self.running.append(s)
+        self.stamp_admission(s, now)
+        step.append((s, new))
+
+    def store(self, s: Sequence) -> None:
+        """Write all full blocks of a prompt so far to every tier, as far as it has room for one prompt."""
+        for tier in self.tiers:
+            tier.use([self.hash_of(s, i) for i in range(min(s.computed // self.block_tokens, tier.n_blocks))])
 
     def finish_step(self, step: list[tuple[Sequence, int]], now: float) -> list[Request]:
         """Every sequence whose known tokens are all computed has one token more; returns the requests that leave.
@@ -330,7 +438,10 @@ class SteppingEngine:
         """
         left = []
         for s, new in step:
+            was_prompt = s.computed < s.prompt
             s.computed += new
+            if was_prompt:
+                self.store(s)
             if s.computed == len(s.tokens):
                 self.gaps_s += [(now, gap_s) for gap_s in s.generate(now)]
                 if s.request.first_token_s is None:

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 import pytest
 
 from sim.engine.kv_memory import KvMemory
+from sim.engine.kv_tiers import Tier
 from sim.engine.priority_queue import PriorityQueue
 from sim.engine.replica import Replica
 from sim.engine.scheduler import Scheduler
 from sim.engine.schedulers.priority import PriorityScheduler
 from sim.engine.schedulers.reserving import ReservingScheduler
+from sim.engine.schedulers.tiered import TieredScheduler
 from sim.engine.token_gaps import TokenGaps
 from sim.hot_path import is_compiled
 from sim.work import Call, Outcome, Task
@@ -27,13 +29,21 @@ from tests.reference.worlds import (
     ProbeStepTime,
     World,
     differences,
+    draw_tiered_world,
     draw_world,
     gap_differences,
     play_replica,
     play_stepping,
 )
 
-N_WORLDS = 1000
+N_WORLDS, N_TIERED = 1000, 300
+ORDINARY, TIERED = range(N_WORLDS), range(N_WORLDS, N_WORLDS + N_TIERED)
+
+
+def world_of(seed: int) -> World:
+    """The world with this number; the last ones have KV tiers."""
+    return draw_tiered_world(seed) if seed in TIERED else draw_world(seed)
+
 
 interpreted_only = pytest.mark.skipif(is_compiled(), reason="compiled replicas hide their state: SIM_INTERPRETED=1")
 
@@ -69,8 +79,8 @@ class Search:
 def search() -> Search:
     found = Search()
     replica_class = Replica if is_compiled() else watched_replica(found.seen)
-    for seed in range(N_WORLDS):
-        world = draw_world(seed)
+    for seed in (*ORDINARY, *TIERED):
+        world = world_of(seed)
         truth, engine = play_stepping(world)
         played, _, histogram = play_replica(world, replica_class)
         found.truth[seed] = truth
@@ -105,7 +115,7 @@ def test_where_content_is_held_twice_hardly_anything_differs(search):
         "FINISHED", "REFUSED", "ABANDONED", "chunked", "hits", "evictions", "preemptions", "hits after preemption",
         "requests preempted twice", "not ready", "overtaken", "preempted within the batch",
         "preempted though scheduled", "refused for the queue", "handed over", "does not fit the step",
-        "would not fit in the end", "ABORTED", "STOPPED", "gaps", "gaps over a preemption",
+        "would not fit in the end", "ABORTED", "STOPPED", "loads", "no room to load", "gaps", "gaps over a preemption",
         *(pytest.param(event, marks=interpreted_only) for event in ("leaps", "cut leaps")),
     ],
 )  # fmt: skip
@@ -114,7 +124,7 @@ def test_the_search_is_not_blind(search, event):
 
 
 def test_no_sequence_is_preempted_that_has_room_for_its_whole_answer(search):
-    never = [seed for seed in search.truth if draw_world(seed).engine.get("capacity_policy") == "guaranteed_no_evict"]
+    never = [seed for seed in search.truth if world_of(seed).engine.get("capacity_policy") == "guaranteed_no_evict"]
     assert len(never) > 50
     assert not any(request.preemptions for seed in never for request in search.truth[seed].values())
 
@@ -215,6 +225,36 @@ def a_stopped_answer_is_all_that_is_reserved(monkeypatch):
     )
 
 
+def loads_take_no_time(monkeypatch):
+    load = Tier.load
+    monkeypatch.setattr(Tier, "load", lambda self, *prompt: min(load(self, *prompt), prompt[-1]))
+
+
+def loads_do_not_share_the_link(monkeypatch):
+    def wrong(self, *prompt):
+        self._free_s = 0.0
+        return load(self, *prompt)
+
+    load = Tier.load
+    monkeypatch.setattr(Tier, "load", wrong)
+
+
+def a_tier_larger_by_one_block(monkeypatch):
+    init = Tier.__init__
+    monkeypatch.setattr(Tier, "__init__", lambda self, i, blocks, *rest: init(self, i, blocks + 1, *rest))
+
+
+def loading_takes_blocks_of_what_it_loads_only(monkeypatch):
+    end_load = TieredScheduler.end_load
+
+    def wrong(self, sequence):
+        end_load(self, sequence)
+        self.memory.available_blocks += sequence.reserved_blocks
+        sequence.reserved_blocks = 0
+
+    monkeypatch.setattr(TieredScheduler, "end_load", wrong)
+
+
 def a_gap_is_the_first_of_its_leap(monkeypatch):
     add_steps = TokenGaps.add_steps
     monkeypatch.setattr(TokenGaps, "add_steps", lambda self, *leap: add_steps(self, *leap[:-1], 0.0))
@@ -252,16 +292,17 @@ def queue_longer_by_one(monkeypatch):
         more_urgent_arrivals_wait_for_the_leap, queue_longer_by_one, only_the_prompt_is_reserved,
         prompts_are_cut_all_the_same, a_gap_is_the_first_of_its_leap, a_long_gap_is_forgotten_by_those_who_decode,
         time_out_of_the_batch_is_no_gap, an_aborted_sequence_stays_for_the_leap,
-        what_an_aborted_sequence_generated_is_lost, a_stopped_answer_is_all_that_is_reserved,
+        what_an_aborted_sequence_generated_is_lost, a_stopped_answer_is_all_that_is_reserved, loads_take_no_time,
+        loads_do_not_share_the_link, a_tier_larger_by_one_block, loading_takes_blocks_of_what_it_loads_only,
     ],
 )  # fmt: skip
 def test_a_wrong_replica_is_caught(search, mutate, monkeypatch):
     """Each twin differs from the replica in one small way, and some hundreds of worlds must tell."""
     mutate(monkeypatch)
     caught = 0
-    for seed in range(0, 800):
+    for seed in (*(seed for pair in zip(ORDINARY, TIERED, strict=False) for seed in pair), *ORDINARY[N_TIERED:]):
         if not search.copies[seed]:
-            played, *_ = play_replica(draw_world(seed))
+            played, *_ = play_replica(world_of(seed))
             caught += bool(differences(search.truth[seed], played))
         if caught == 3:
             return

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import accumulate
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, count
 from math import inf
 
 import numpy as np
 import simpy
 
 from sim.clock import call_later
+from sim.engine.kv_tiers import Tier
 from sim.engine.replica import Replica
 from sim.gap_histogram import EDGES_S, GapHistogram
 from sim.hardware.speculation import Speculation
@@ -18,7 +19,7 @@ from sim.hardware.step_time.speculative import SpeculativeStepTime
 from sim.work import Call, Outcome, Request, Task
 from tests.reference.stepping import SteppingEngine
 
-AGREED = ("outcome", "output_tokens", "cached_input_tokens", "preemptions", "recomputed_tokens")
+AGREED = ("outcome", "output_tokens", "tier_hits", "cached_input_tokens", "preemptions", "recomputed_tokens")
 AGREED_S = ("admitted_s", "decode_admitted_s", "first_token_s", "finished_s", "preempted_s", "longest_gap_s")
 TOLERANCE_S = 1e-9
 GOES_ON = (Outcome.FINISHED, Outcome.STOPPED)
@@ -50,6 +51,12 @@ class World:
     timeout_s: float = inf
     read_tokens: dict[tuple[int, int], int] = field(default_factory=dict)  # of answers that are stopped, by call
     gaps_from_s: float = 0.0  # only gaps between tokens that end later are counted
+
+    @property
+    def has_repeated_prompts(self) -> bool:
+        """Whether most prompts may be found, as they are made of texts that others have, too."""
+        named = [bool(call.segments) for task in self.tasks for call in task.calls]
+        return len(named) > 8 and sum(named) > 0.8 * len(named)
 
 
 def draw_world(seed: int) -> World:
@@ -108,6 +115,28 @@ def draw_world(seed: int) -> World:
     if rng.random() < 0.2 and "decodes_only" not in engine:
         timeout_s = float(rng.choice([0.25, 1.0, 4.0]))
     return World(tasks, step_time, engine, patience_s, timeout_s, read_tokens, gaps_from_s)
+
+
+def draw_tiered_world(seed: int) -> World:
+    """A world of prompts that repeat each other, in little memory with KV tiers behind it."""
+    world = next(w for s in count() if (w := draw_world(seed + 100_000 * s)).has_repeated_prompts)
+    rng, engine = np.random.default_rng([seed, 1]), dict(world.engine)
+    for option in ("scheduling_policy", "capacity_policy", "decodes_only", "chunked_prefill"):
+        engine.pop(option, None)
+    largest = max(c.input_tokens + c.output_tokens - 1 for t in world.tasks for c in t.calls)
+    blocks = -(-largest // engine["block_tokens"])
+    sizes, speeds = rng.choice([[0.5, 5], [2, 50], [5, 5]]), rng.choice([0, 1, 20], 2) / 1024
+    tiers = [
+        (1 + int(n * blocks), float(s), float(rng.choice([0, 4]) / 1024)) for n, s in zip(sizes, speeds, strict=True)
+    ]
+    engine |= {
+        "kv_tiers": tiers[: int(rng.integers(1, 3))],
+        "kv_blocks": int(blocks * rng.choice([1.0, 1.3, 2, 3])),
+        "prefix_caching": True,
+        "max_num_seqs": max(2, engine["max_num_seqs"]),
+    }
+    engine["max_num_batched_tokens"] += 2 * engine.get("decode_tokens", 1)
+    return replace(world, engine=engine, patience_s=float(rng.choice([0.125, inf])))
 
 
 def new_request(world: World, task: Task, index: int, at_s: float) -> Request:
@@ -247,7 +276,11 @@ def play_replica(world: World, build: Callable[..., Replica] = Replica) -> tuple
                 arrive(request.task, index)
 
     gap_histogram = GapHistogram(world.gaps_from_s)
-    replica = build(env, world.step_time, on_done=on_done, gap_histogram=gap_histogram, **world.engine)
+    options = dict(world.engine)
+    if tiers := options.pop("kv_tiers", ()):
+        size = options["block_tokens"]
+        options["kv_tiers"] = lambda: [Tier(i, n, size, *speed) for i, (n, *speed) in enumerate(tiers)]
+    replica = build(env, world.step_time, on_done=on_done, gap_histogram=gap_histogram, **options)
     for task in world.tasks:
         call_later(env, task.arrived_s, arrive, task, 0)
     env.run()

@@ -24,7 +24,7 @@ RUNS = {
     "an API that takes batches": ["fleet=api_only", "model=llama_3_3_70b", "api=open_model_70b_batch", *URGENT_AND_NOT],
     "a price for cache writes": ["fleet=api_only", "prices=claude_opus_5_cache_write", "tasks=support"],
     "a fleet": ["fleet=always_on", "+prices/overhead=fifteen_percent"],
-    "a fleet that starts from zero": ["fleet=scale_to_zero", "arrivals=bursty"],
+    "a fleet that starts from zero": ["fleet=scale_to_zero", "arrivals=bursty", "kv_tiers=host_memory"],
     "several pools, one of them spot": ["fleet=baseline_spot_api", "arrivals.rate_per_s=12"],
     "several applications": ["fleet=hybrid_overflow", "applications=chat_and_coding"],
     "priorities": ["engine.scheduling_policy=priority", *URGENT_AND_NOT],

@@ -1,0 +1,31 @@
+"""Which scheduler an engine's flags name, and the longest request that it can serve."""
+
+from __future__ import annotations
+
+from sim.engine.scheduler import Scheduler
+from sim.engine.schedulers.decode_only import DecodeScheduler
+from sim.engine.schedulers.priority import PriorityScheduler
+from sim.engine.schedulers.reserving import ReservingScheduler
+from sim.work import Refusal
+
+SCHEDULERS: dict[tuple[str, str], type[Scheduler]] = {
+    ("fcfs", "max_utilization"): Scheduler,
+    ("fcfs", "guaranteed_no_evict"): ReservingScheduler,
+    ("priority", "max_utilization"): PriorityScheduler,
+    ("decodes_only", "max_utilization"): DecodeScheduler,
+}
+"""By (scheduling policy, or "decodes_only" where prompts arrive computed; capacity policy): see `EngineFlags`."""
+
+
+def token_limits(memory_tokens: int, max_model_len: int | None, step_tokens: int | None) -> dict[Refusal, int]:
+    """The most input + output - 1 tokens of a request, by what sets them; the last token generated is never in memory.
+
+    `step_tokens`: the budget of a step that must hold a whole prompt, of which a preemption may make all but the last
+    token a part; None if prompts are cut.
+    """
+    limits = {Refusal.OVER_KV_MEMORY: memory_tokens}
+    if max_model_len is not None:
+        limits[Refusal.OVER_CONTEXT] = max_model_len - 1
+    if step_tokens is not None:
+        limits[Refusal.OVER_STEP] = step_tokens
+    return limits
