@@ -23,6 +23,20 @@ def notes_of(scenario: Scenario, facts: Facts, tasks_running: int) -> Iterator[s
             yield f"{n} of {len(reasons)} requests were refused, as they never fit: {_what_is_over(reason, scenario)}"
     yield from _budget_at_other_prices(scenario)
     yield from _impatient_scaler(scenario)
+    yield from _tiers_without_use(scenario)
+
+
+def _tiers_without_use(scenario: Scenario) -> Iterator[str]:
+    """A tier of a replica no larger than its GPUs' memory holds hardly more than what that holds, too."""
+    for pool_name, pool, _ in scenario.pool_list:
+        blocks = kv_blocks_of(pool.gpu, pool.model, pool.engine)
+        for name, tier in scenario.kv_tiers.items():
+            if not tier.shared and tier.blocks(pool.model, pool.engine) <= blocks:
+                needed_gb = tier.capacity_gb * blocks / tier.blocks(pool.model, pool.engine)
+                yield (
+                    f"kv_tiers.{name} of {tier.capacity_gb:g} GB is no larger than the KV memory of a replica's GPUs, "
+                    f"{needed_gb:.0f} GB in pool {pool_name}: it adds next to nothing"
+                )
 
 
 def _impatient_scaler(scenario: Scenario) -> Iterator[str]:

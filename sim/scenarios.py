@@ -269,6 +269,9 @@ class Scenario(Config):
                     raise ValueError(
                         f"kv_tiers: need engine.{name} = {str(value).lower()}, not {getattr(engine, name)}"
                     )
+        for name, tier in self.kv_tiers.items() if self.has_fleet else ():
+            if any(tier.blocks(pool.model, pool.engine) < 1 for _, pool, _ in self.pool_list):
+                raise ValueError(f"kv_tiers.{name}.capacity_gb = {tier.capacity_gb:g}: is less than one KV block takes")
         if "gpu" in self.kv_tiers:
             raise ValueError("kv_tiers.gpu: is what the KV memory of the GPUs is called in results")
         if self.kv_tiers and self.disaggregation is not None:

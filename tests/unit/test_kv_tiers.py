@@ -144,8 +144,17 @@ def test_the_summary_says_where_hits_came_from(sessions):
         ("engine.scheduling_policy=priority", "kv_tiers: need engine.scheduling_policy = fcfs, not priority"),
         ("+kv_tiers.gpu={capacity_gb: 1, gb_per_s: 1}", "kv_tiers.gpu: is what the KV memory of the GPUs is called"),
         ("kv_tiers.host.capacity_gb=0", "kv_tiers.host.capacity_gb"),
+        ("kv_tiers.host.capacity_gb=0.001", "kv_tiers.host.capacity_gb = 0.001: is less than one KV block takes"),
     ],
 )
 def test_what_tiers_cannot_be_had_with_is_refused(words, law):
     with pytest.raises(ConfigError, match=law):
         sim.scenario("kv_tiers=host_memory", words)
+
+
+@pytest.mark.parametrize(("capacity_gb", "is_noted"), [(20, True), (200, False)])
+def test_a_tier_that_adds_next_to_nothing_is_noted(capacity_gb, is_noted):
+    """An L40S has room for some 25 GB of KV cache beside an 8B model."""
+    words = ["gpu=l40s", "kv_tiers=host_memory", f"kv_tiers.host.capacity_gb={capacity_gb}"]
+    notes = simulate(sim.scenario(*words, horizon_s=5), measure_peak=False).notes
+    assert any("kv_tiers.host of 20 GB is no larger than the KV memory" in note for note in notes) == is_noted
