@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # for type checkers; the same names are loaded below when fir
     from sim.moment_zero import OnTheClock
     from sim.report.estimators import Interval
     from sim.routing.placement.placement import Placement
+    from sim.routing.placement.prefix_index import PrefixIndex
     from sim.routing.router import Router
     from sim.scaling.scaler import Scaler
     from sim.scenarios import Scenario, compose_config, parse, scenario
@@ -63,6 +64,7 @@ _HOME = {
     "OnTheClock": "sim.moment_zero",
     "Overhead": "sim.ledger.overheads.overheads",
     "Placement": "sim.routing.placement.placement",
+    "PrefixIndex": "sim.routing.placement.prefix_index",
     "PlayedRun": "sim.study.played",
     "Result": "sim.study.played",
     "Router": "sim.routing.router",

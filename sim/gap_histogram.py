@@ -95,7 +95,7 @@ def percentiles_s(counts: Sequence[int], percents: Sequence[float]) -> list[floa
     >>> for n, gap_s in ((98, 0.01), (2, 2.0)):
     ...     histogram.add(gap_s, n)
     >>> [round(gap_s, 2) for gap_s in percentiles_s(histogram.counts, (50, 98, 99))]
-    [0.01, 0.01, 1.98]
+    [0.01, 0.01, 2.0]
     """
     reached = list(accumulate(counts))
     total = reached[-1]

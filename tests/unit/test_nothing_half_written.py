@@ -121,7 +121,7 @@ def test_a_spreadsheet_finds_no_formula(tmp_path):
     from sim.study.collect import write_table
 
     cells = ["=cmd|' /C calc'!A0", "@SUM(A1)", "+x", "-1", "+.5", "plain"]
-    write_table(pd.DataFrame({"=key": cells, "usd_total": -1.0}), tmp_path)
+    write_table(pd.DataFrame({"=key": cells, "status": "ok", "digest": list("abcdef"), "usd_total": -1.0}), tmp_path)
     read = pd.read_csv(tmp_path / "results.csv", dtype=str)
     assert list(read["'=key"]) == ["'" + cells[0], "'@SUM(A1)", "'+x", "-1", "+.5", "plain"]
     assert set(read["usd_total"]) == {"-1.0"}

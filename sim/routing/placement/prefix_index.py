@@ -24,7 +24,14 @@ _SPARE_RECORDS = 16
 
 
 class PrefixIndex(Choice):
-    """A router's knowledge of cached prompts."""
+    """What a router knows of the prompts that its replicas have cached: `index` of placements that look at caches.
+
+    >>> import sim
+    >>> sim.scenario("placement=llm_d_estimated").placement.index.blocks  # of each replica
+    31250
+    >>> sim.scenario("placement=llm_d").placement.index
+    Exact(kind='exact')
+    """
 
     default_kind: ClassVar[str] = "exact"
 
