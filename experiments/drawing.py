@@ -12,8 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from sim.report.figures import DPI, PALETTE
+from sim.report.figures import DPI
 from sim.report.pooling import CI_SUFFIX
+from sim.report.style import OPEN, PALETTE
 from sim.report.verdict import is_unresolved, is_yes
 
 __all__ = ["CI_SUFFIX", "GREY", "JUDGED", "PALETTE", "Place", "limit", "measured", "name", "panels", "save"]
@@ -50,7 +51,7 @@ def measured(
     axes.errorbar(x, y, yerr=bars, fmt="none", ecolor=colour, elinewidth=1.2, capsize=3, zorder=3)
     axes.plot(x, y, color=colour, **({"linewidth": 1.4, "zorder": 3} | looks))
     for x_of_point, y_of_point, (_, row) in zip(x, y, rows.iterrows(), strict=True):
-        face = colour if is_yes(row["meets_slo"]) else "#BBBBBB" if is_unresolved(row) else "white"
+        face = colour if is_yes(row["meets_slo"]) else OPEN if is_unresolved(row) else "white"
         axes.plot(
             x_of_point, y_of_point, "o", color=colour, markersize=6, markerfacecolor=face, markeredgewidth=1.5, zorder=4
         )

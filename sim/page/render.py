@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from sim._version import __version__
 from sim.page.model import Download, Page, Section
+from sim.report.style import DARK, LIGHT, PAPER
 
 _HERE = Path(__file__).parent
 _VENDOR = _HERE / "vendor" / "uplot"
@@ -22,8 +23,7 @@ _VENDOR = _HERE / "vendor" / "uplot"
 def html(page: Page) -> str:
     """The whole file. The same page gives the same bytes."""
     zooms = [figure.zoom for section in page.sections for figure in section.figures if figure.zoom is not None]
-    style, script = _read(_HERE / "templates" / "page.css"), _read(_HERE / "templates" / "page.js")
-    styles, scripts = [style], [script]
+    styles, scripts = [_colours() + _read(_HERE / "templates" / "page.css")], [_read(_HERE / "templates" / "page.js")]
     if zooms:
         styles.append(_read(_VENDOR / "uPlot.min.css"))
         scripts.insert(0, _read(_VENDOR / "uPlot.iife.min.js"))
@@ -32,6 +32,18 @@ def html(page: Page) -> str:
         policy=_policy(styles, scripts), styles=[Markup(text) for text in styles],
         scripts=[Markup(text) for text in scripts],
     )  # fmt: skip
+
+
+def _colours() -> str:
+    """The shared colours as variables of the style sheet: light, dark, and on paper."""
+    sets = (("screen", LIGHT), ("screen and (prefers-color-scheme: dark)", DARK), ("print", PAPER))
+    scheme = {"print": "light"}
+    return "".join(
+        f"@media {media} {{ :root {{ color-scheme: {scheme.get(media, 'light dark')}; "
+        + " ".join(f"--{name}: {colour};" for name, colour in colours.items())
+        + " } }\n"
+        for media, colours in sets
+    )
 
 
 def _says_something(section: Section) -> bool:

@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from sim.page.downloads import saved_if_small
-from sim.page.model import Cell, Column, Download, Figure, Grid, Page, Section, grid
+from sim.page.model import Cell, Column, Figure, Grid, Page, Section, grid
 from sim.page.sections.cells import number_cell, percent_cell, usd_cell
 from sim.page.sections.frontier import Fleet, frontier
+from sim.page.sections.rests_on import told
 from sim.page.sections.scenarios import ROWS_PRINTED, TITLE
 from sim.report.formatting import is_missing
 from sim.report.pooling import CI_SUFFIX
 from sim.report.verdict import failure, is_unresolved, is_yes, verdicts
 from sim.study.collect import collect, hardware, labelled, missing, notes, replications
 from sim.study.competitors import GIVEN, GROUP, LABEL
-from sim.study.folder import MANIFEST, RESULTS, without_formulas
+from sim.study.folder import MANIFEST, RESULTS
+from sim.study.saved import read_config
 
 _FIGURES = (
     ("usd_total", "cost", "USD", usd_cell), ("usd_per_mtok_total", "per Mtok", "USD", usd_cell),
@@ -33,7 +33,7 @@ _DRAWN = (
     "usd_total", "slo_attainment_fraction", "usd_total" + CI_SUFFIX, "slo_attainment_fraction_low",
     "slo_attainment_fraction_high",
 )  # fmt: skip
-_MOST_PANELS = 8
+_MOST_PANELS, _MOST_LISTED, _MOST_READ = 8, 500, 60
 Rows = list[dict[str, Any]]
 
 
@@ -41,30 +41,38 @@ def sweep_page(folder: Path) -> Page:
     """Raises ConfigError for results that cannot be read."""
     table = labelled(collect(folder), folder)
     lacking = missing(table, folder)
-    told = verdicts(table, replications(table, folder), GROUP, LABEL, complete=not lacking)
+    judged = verdicts(table, replications(table, folder), GROUP, LABEL, complete=not lacking)
     borrowed, others = hardware(folder)
     given = list(table.columns[: table.columns.get_loc("status")])
     rows: Rows = table.to_dict("records")  # type: ignore[assignment]  # Column names are texts.
-    listed = _scenarios(rows, given)
-    rest = Section(
-        "rests-on", "What this rests on", points=(*borrowed, *others, *(f"note, {note}" for note in notes(folder)))
-    )
+    listed = _scenarios(rows[:_MOST_LISTED], given)
+    more = len(rows) - _MOST_LISTED
+    cut = (f"{more} further scenarios are in {RESULTS}.csv only.",) if more > 0 else ()
+    points = (*_told(rows, folder), *borrowed, *others, *(f"note, {note}" for note in notes(folder)))
+    rest = Section("rests-on", "What this rests on", points=points)
     sections = (
-        Section("verdicts", "The verdicts", tuple(told) if len(told) > 1 else ()),
+        Section("verdicts", "The verdicts", tuple(judged) if len(judged) > 1 else ()),
         Section("frontier", "Cost against attainment", figures=tuple(_figures(rows))),
-        Section("scenarios", TITLE, grids=(listed,), notes=tuple(_failed(rows))), rest,
+        Section("scenarios", TITLE, grids=(listed,), notes=(*cut, *_failed(rows[:_MOST_LISTED]))), rest,
     )  # fmt: skip
-    files = [Download(f"{RESULTS}.csv", "text/csv", _all(table)), *saved_if_small(folder / MANIFEST)]
-    return Page("Sweep", f"Sweep: {folder.name}", _answer(folder, rows, told), (lacking,) if lacking else (), sections,
-                tuple(files))  # fmt: skip
+    files = tuple(saved_if_small(folder / f"{RESULTS}.csv", folder / MANIFEST))
+    below = (lacking,) if lacking else ()
+    return Page("Sweep", f"Sweep: {folder.name}", _answer(folder, rows, judged), below, sections, files)
 
 
-def _answer(folder: Path, rows: Rows, told: list[str]) -> str:
-    if len(told) == 1:
-        return told[0]
+def _told(rows: Rows, folder: Path) -> list[str]:
+    """What the scenarios rest on, each line once; of very many, what the first few rest on."""
+    done = [row for row in rows if row["status"] == "ok"][:_MOST_READ]
+    configs = [(read_config(folder / row["digest"]), row) for row in done]
+    return list(dict.fromkeys(line for config, row in configs if config is not None for line in told(config, row)))
+
+
+def _answer(folder: Path, rows: Rows, judged: list[str]) -> str:
+    if len(judged) == 1:
+        return judged[0]
     met = sum(any(is_yes(row.get("meets_slo")) for row in rows if row[GROUP] == group) for group in _groups(rows))
     name = folder.name.replace("_", " ")
-    return f"{name}: {len(rows)} scenarios, {len(told)} questions, of which {met} have a fleet that meets the SLO."
+    return f"{name}: {len(rows)} scenarios, {len(judged)} questions, of which {met} have a fleet that meets the SLO."
 
 
 def _groups(rows: Rows) -> list[str]:
@@ -123,8 +131,3 @@ def _failed(rows: Rows) -> Iterator[str]:
     for row in rows:
         if failure(row):
             yield f"Failed: {row[GROUP]}, {row[LABEL]}: {failure(row)}"
-
-
-def _all(table: pd.DataFrame) -> bytes:
-    """results.csv: every column."""
-    return without_formulas(table.drop(columns=[GROUP, LABEL])).to_csv(index=False, lineterminator="\n").encode()

@@ -16,31 +16,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from sim.records import Backend, Facts, ReplicaState
-from sim.report.counting import mean_in_bins, peak_in_bins
+from sim.records import Facts
 from sim.report.formatting import is_missing, number
 from sim.report.labels import place_labels
+from sim.report.over_time import Stretch, arrivals, queue, replicas
 from sim.report.pooling import CI_SUFFIX
+from sim.report.style import LIGHT, LIMIT, OPEN, PALETTE
 from sim.report.verdict import failure, is_unresolved, is_yes
-from sim.units import DAY_S, HOUR_S, MINUTE_S
 
 DPI = 140
-PALETTE = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#7F3C8D",
-    "#666666",
-)  # Okabe & Ito, extended
-_STATE_LOOKS = (
-    ("busy", (ReplicaState.BUSY,), "#0072B2"),
-    ("draining", (ReplicaState.DRAINING,), "#56B4E9"),
-    ("idle", (ReplicaState.IDLE, ReplicaState.ASLEEP), "#C9CED6"),
-    ("cold start", tuple(s for s in ReplicaState if s.is_cold_start), "#E69F00"),
-)
 _TIMELINE_BINS = 240
 PLAIN_TEXT: dict[Any, Any] = {"text.parse_math": False}
 """Users name fleets, pools and scenarios; a name with two dollar signs must not be read as a formula."""
@@ -133,16 +117,16 @@ def _frame(axes: Axes, title: str, limits: tuple[float, float, float], slo_ttft_
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     if slo_ttft_s is not None:
-        axes.axvline(slo_ttft_s, color="#444444", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        axes.axvline(slo_ttft_s, color=LIMIT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         axes.annotate(
             f"SLO {slo_ttft_s:g} s", (slo_ttft_s, 1), xycoords=("data", "axes fraction"), xytext=(3, -2),
-            textcoords="offset points", va="top", size=8, color="#444444",
+            textcoords="offset points", va="top", size=8, color=LIMIT,
         )  # fmt: skip
     if right > finite:
         axes.axvspan(finite, right, color="#000000", alpha=0.06, linewidth=0)
         axes.annotate(
             "never\nserved", (np.sqrt(finite * right), 1), xycoords=("data", "axes fraction"), xytext=(0, -2),
-            textcoords="offset points", ha="center", va="top", size=8, color="#444444",
+            textcoords="offset points", ha="center", va="top", size=8, color=LIMIT,
         )  # fmt: skip
 
 
@@ -151,7 +135,7 @@ def _point(
 ) -> tuple[float, float, str, str]:
     x = row[key] if np.isfinite(row[key]) else np.sqrt(limits[1] * limits[2])
     bar = row.get("usd_total" + CI_SUFFIX)
-    face = colour if is_yes(row.get("meets_slo")) else "#BBBBBB" if is_unresolved(row) else "white"
+    face = colour if is_yes(row.get("meets_slo")) else OPEN if is_unresolved(row) else "white"
     axes.errorbar(
         x, row["usd_total"], yerr=None if is_missing(bar) else bar, fmt="o", markersize=7, color=colour, capsize=3,
         elinewidth=1.2, markeredgewidth=1.6, markerfacecolor=face, zorder=3,
@@ -166,29 +150,27 @@ def timeline(facts: Facts, path: str | Path, title: str = "") -> Path:
     Curves are exact time averages over the bins; the queue also shows its peak within each bin.
     """
     window = facts.window
-    edges_s = np.linspace(window.start_s, window.end_s, _TIMELINE_BINS + 1)
-    unit_s, unit = next((s, n) for s, n in _TIME_UNITS if window.length_s >= 2.5 * s or s == 1.0)
-    edges = (edges_s - window.start_s) / unit_s
+    stretch = Stretch.between(window.start_s, window.end_s, _TIMELINE_BINS)
     pools = facts.pools
     figure = Figure(figsize=(10, 4.8 + 1.8 * len(pools) if pools else 3.4), layout="constrained")
     panels = np.atleast_1d(figure.subplots(2 + len(pools) if pools else 1, 1, sharex=True))
-    _draw_load(panels[0], facts, edges_s, edges)
+    _draw_load(panels[0], facts, stretch)
     for pool_index, pool in enumerate(pools):
         axes = panels[1 + pool_index]
         of_pool = facts.spans["pool"] == pool_index
-        _draw_replicas(axes, {name: column[of_pool] for name, column in facts.spans.items()}, edges_s, edges)
+        _draw_replicas(axes, {name: column[of_pool] for name, column in facts.spans.items()}, stretch)
         axes.set_ylabel("replicas" if len(pools) == 1 else f"replicas\n{pool.name.replace('_', ' ')}")
     if pools:
-        _draw_queue(panels[-1], facts, edges_s, edges)
+        _draw_queue(panels[-1], facts, stretch)
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.set_ylim(bottom=0)
-        axes.set_xlim(edges[0], edges[-1])
+        axes.set_xlim(stretch.edges[0], stretch.edges[-1])
         handles, names = axes.get_legend_handles_labels()
         if len(names) > 1:
             axes.legend(handles, names, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9)
-    panels[-1].set_xlabel(f"time, {unit}")
+    panels[-1].set_xlabel(f"time, {stretch.unit}")
     if title:
         panels[0].set_title(title, size=11, weight="bold", loc="left")
     return _save(figure, path)
@@ -199,51 +181,39 @@ def write_run(folder: str | Path, scenario: Any, result: Any) -> None:
     timeline(result.runs[0].facts, Path(folder) / "timeline.png", title=str(scenario.name).replace("_", " "))
 
 
-_TIME_UNITS = ((DAY_S, "days"), (HOUR_S, "hours"), (MINUTE_S, "minutes"), (1.0, "seconds"))
-
-
-# In the functions below `edges_s`, float64[bins + 1], are the edges of the bins in s of simulated time, and `edges` the
-# same in the unit of the time axis, counted from the window's start.
+# In the functions below `edges` are those of the bins in the unit of the time axis, counted from the window's start.
 
 
 def _steps(axes: Axes, edges: np.ndarray, values: np.ndarray, **looks: Any) -> None:
     axes.plot(edges, np.append(values, values[-1]), drawstyle="steps-post", **looks)
 
 
-def _draw_load(axes: Axes, facts: Facts, edges_s: np.ndarray, edges: np.ndarray) -> None:
-    arrived_s, api = facts.requests["arrived_s"], facts.requests["backend"] == Backend.API
-    per_s = np.histogram(arrived_s, edges_s)[0] / np.diff(edges_s)
-    axes.fill_between(edges, np.append(per_s, per_s[-1]), step="post", color="#0072B2", alpha=0.18, linewidth=0)
-    _steps(axes, edges, per_s, color="#0072B2", linewidth=1.2, label="all")
-    if api.any() and facts.pools:
-        to_api = np.histogram(arrived_s[api], edges_s)[0] / np.diff(edges_s)
-        _steps(axes, edges, to_api, color="#D55E00", linewidth=1.2, label="sent to the API")
+def _fill(axes: Axes, edges: np.ndarray, low: Any, high: np.ndarray, **looks: Any) -> None:
+    low = low if np.isscalar(low) else np.append(low, low[-1])
+    axes.fill_between(edges, low, np.append(high, high[-1]), step="post", linewidth=0, **looks)
+
+
+def _draw_load(axes: Axes, facts: Facts, stretch: Stretch) -> None:
+    per_s, to_api = arrivals(facts.requests, stretch)
+    _fill(axes, stretch.edges, 0.0, per_s, color=LIGHT["c1"], alpha=0.18)
+    _steps(axes, stretch.edges, per_s, color=LIGHT["c1"], linewidth=1.2, label="all")
+    if to_api.any() and facts.pools:
+        _steps(axes, stretch.edges, to_api, color=LIGHT["c2"], linewidth=1.2, label="sent to the API")
     axes.set_ylabel("arrivals, requests/s")
 
 
-def _draw_replicas(axes: Axes, spans: dict[str, np.ndarray], edges_s: np.ndarray, edges: np.ndarray) -> None:
-    floor = np.zeros(len(edges_s))
-    for name, states, colour in _STATE_LOOKS:
-        rows = np.isin(spans["state"], states)
-        if rows.any():
-            mean = mean_in_bins(spans["start_s"][rows], spans["end_s"][rows], edges_s)
-            top = floor + np.append(mean, mean[-1])
-            axes.fill_between(edges, floor, top, step="post", color=colour, linewidth=0, label=name)
-            floor = top
+def _draw_replicas(axes: Axes, spans: dict[str, np.ndarray], stretch: Stretch) -> None:
+    floor = np.zeros(len(stretch.edges) - 1)
+    for state, mean in replicas(spans, stretch):
+        _fill(axes, stretch.edges, floor, floor + mean, color=LIGHT[state.colour], label=state.name)
+        floor = floor + mean
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
 
 
-def _draw_queue(axes: Axes, facts: Facts, edges_s: np.ndarray, edges: np.ndarray) -> None:
-    requests, end_s = facts.requests, facts.window.end_s
-    fleet = requests["backend"] == Backend.FLEET
-    left_s = np.where(np.isnan(requests["admitted_s"]), requests["finished_s"], requests["admitted_s"])[fleet]
-    left_s = np.nan_to_num(left_s, nan=end_s)
-    came_s = np.minimum(requests["arrived_s"][fleet], left_s)
-    peak = peak_in_bins(came_s, left_s, edges_s)
-    axes.fill_between(
-        edges, np.append(peak, peak[-1]), step="post", color="#CC79A7", alpha=0.35, linewidth=0, label="peak"
-    )
-    _steps(axes, edges, mean_in_bins(came_s, left_s, edges_s), color="#7F3C8D", linewidth=1.2, label="mean")
+def _draw_queue(axes: Axes, facts: Facts, stretch: Stretch) -> None:
+    mean, peak = queue(facts.requests, stretch, facts.window.end_s)
+    _fill(axes, stretch.edges, 0.0, peak, color=LIGHT["c4"], alpha=0.35, label="peak")
+    _steps(axes, stretch.edges, mean, color=PALETTE[6], linewidth=1.2, label="mean")
     axes.set_ylabel("waiting requests")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
 

@@ -10,7 +10,7 @@ from sim.page.model import Cell, Column, Figure, Grid, grid
 from sim.page.sections.cells import percent_cell, usd_cell
 from sim.page.svg.canvas import SHAPES, figure
 from sim.page.svg.points import Point, points
-from sim.page.svg.scale import Scale, decades, nines, up_to
+from sim.page.svg.scale import Scale, decades, nines, plain, up_to
 from sim.report.attainment import Verdict
 from sim.report.formatting import percent, usd
 
@@ -77,7 +77,12 @@ def _affordable(fleets: Sequence[Fleet]) -> list[Fleet]:
 def _costs(fleets: Sequence[Fleet]) -> Scale:
     ends = [end for f in fleets for end in (f.usd_range or (f.usd,))] + [f.usd for f in fleets]
     low, high = min(ends, default=0.0), max(ends, default=1.0)
-    return decades(low, high, usd) if low > 0 and high / low > _WIDE_RANGE else up_to(high, usd)
+    return decades(low, high, _dollars) if low > 0 and high / low > _WIDE_RANGE else up_to(high, _dollars)
+
+
+def _dollars(value: float) -> str:
+    """A tick: a round number of dollars."""
+    return f"${plain(value)}"
 
 
 def _table(fleets: Sequence[Fleet], what: str) -> Grid:

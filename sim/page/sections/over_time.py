@@ -8,36 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.page.model import Cell, Column, Figure, Grid, Zoom, grid
-from sim.page.saved.run import Columns, SavedRun
+from sim.page.saved.run import SavedRun
 from sim.page.svg.canvas import Canvas, figure
 from sim.page.svg.plot import Plot
 from sim.page.svg.scale import Scale, up_to
-from sim.records import Backend, ReplicaState
-from sim.report.counting import mean_in_bins, peak_in_bins
 from sim.report.formatting import number
-from sim.units import DAY_S, HOUR_S, MINUTE_S
-
-_UNITS = ((DAY_S, "days"), (HOUR_S, "hours"), (MINUTE_S, "minutes"), (1.0, "s"))
-_LOOKS = (
-    ("busy", (ReplicaState.BUSY,), "busy"), ("draining", (ReplicaState.DRAINING,), "draining"),
-    ("cold start", tuple(s for s in ReplicaState if s.is_cold_start), "starting"),
-    ("idle", (ReplicaState.IDLE,), "idle"), ("asleep", (ReplicaState.ASLEEP,), "asleep"),
-)  # fmt: skip
-
-
-class Stretch(NamedTuple):
-    """Bins of time: edges in s of simulated time, and the same in `unit` from the stretch's start."""
-
-    edges_s: np.ndarray
-    edges: np.ndarray
-    unit: str
-
-    @classmethod
-    def between(cls, start_s: float, end_s: float, bins: int) -> Stretch:
-        """Equal bins."""
-        unit_s, unit = next((s, name) for s, name in _UNITS if end_s - start_s >= 2.5 * s or s == 1.0)
-        edges_s = np.linspace(start_s, end_s, bins + 1)
-        return cls(edges_s, (edges_s - start_s) / unit_s, unit)
+from sim.report.over_time import Stretch, arrivals, queue, replicas
 
 
 class Curve(NamedTuple):
@@ -48,54 +24,23 @@ class Curve(NamedTuple):
     values: np.ndarray
 
 
-def arrivals(requests: Columns, stretch: Stretch, has_fleet: bool) -> list[Curve]:
-    """Requests per second, and those sent to the API where there are both."""
-    arrived_s, api = requests["arrived_s"], requests["backend"] == Backend.API
-
-    def per_s(moments_s: np.ndarray) -> np.ndarray:
-        return np.histogram(moments_s, stretch.edges_s)[0] / np.diff(stretch.edges_s)
-
-    found = [Curve("all requests", "line1", per_s(arrived_s))]
-    return [*found, Curve("sent to the API", "line2", per_s(arrived_s[api]))] if has_fleet and api.any() else found
-
-
-def replicas(spans: Columns, stretch: Stretch) -> list[Curve]:
-    """Mean number of replicas in each state that occurs."""
-    found = []
-    for name, states, look in _LOOKS:
-        rows = np.isin(spans["state"], states)
-        values = mean_in_bins(spans["start_s"][rows], spans["end_s"][rows], stretch.edges_s)
-        if values.any():
-            found.append(Curve(name, look, np.maximum(values, 0.0)))
-    return found
-
-
-def waits(requests: Columns, end_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """When the requests of the fleet came and when they were admitted or left, float64[n] each."""
-    fleet = requests["backend"] == Backend.FLEET
-    left_s = np.where(np.isnan(requests["admitted_s"]), requests["finished_s"], requests["admitted_s"])[fleet]
-    left_s = np.nan_to_num(left_s, nan=end_s)
-    return np.minimum(requests["arrived_s"][fleet], left_s), left_s
-
-
-def queue(requests: Columns, stretch: Stretch) -> list[Curve]:
-    """How many requests waited for a replica: on average over each bin, and most at one time."""
-    came_s, left_s = waits(requests, float(stretch.edges_s[-1]))
-    mean = np.maximum(mean_in_bins(came_s, left_s, stretch.edges_s), 0.0)
-    peak = peak_in_bins(came_s, left_s, stretch.edges_s).astype(float)
-    return [Curve("on average", "line1", mean), Curve("most at one time", "line3", peak)]
-
-
 def curves(run: SavedRun, stretch: Stretch, titles: tuple[str, str, str], can_zoom: bool) -> list[Figure]:
     """The figures that a run can show of a stretch: its arrivals, replicas and queue. `titles` are in this order."""
     requests, spans = run.requests, run.spans
     if requests is None:
         return []
     has_fleet = spans is not None and len(spans["state"]) > 0
-    drawn = [_lines(titles[0], "requests/s", arrivals(requests, stretch, has_fleet), stretch, can_zoom)]
+    every, to_api = arrivals(requests, stretch)
+    sent = [Curve("all requests", "line1", every)]
+    if has_fleet and to_api.any():
+        sent.append(Curve("sent to the API", "line2", to_api))
+    drawn = [_lines(titles[0], "requests/s", sent, stretch, can_zoom)]
     if spans is not None and has_fleet:
-        drawn.append(_stacked(titles[1], "replicas", replicas(spans, stretch), stretch, can_zoom))
-        drawn.append(_lines(titles[2], "requests waiting", queue(requests, stretch), stretch, can_zoom))
+        states = [Curve(state.name, state.look, values) for state, values in replicas(spans, stretch)]
+        mean, most = queue(requests, stretch, run.window.end_s)
+        waiting = [Curve("on average", "line1", mean), Curve("most at one time", "line3", most)]
+        drawn.append(_stacked(titles[1], "replicas", states, stretch, can_zoom))
+        drawn.append(_lines(titles[2], "requests waiting", waiting, stretch, can_zoom))
     return drawn
 
 

@@ -9,6 +9,7 @@ from sim.page.model import Cell, Column, Grid, Section, grid
 from sim.page.saved.decision import Decision
 from sim.page.saved.run import SavedRun
 from sim.page.sections.cells import percent_cell
+from sim.report.description_text import length
 
 TITLE = "What this rests on"
 _METRICS = (("throughput", "throughput"), ("ttft", "time to first token"), ("itl", "time between tokens"))
@@ -22,7 +23,9 @@ _BASIS = {
 def of_a_run(run: SavedRun) -> Section:
     """The section of a run."""
     table = errors(run.model_error)
-    return Section("rests-on", TITLE, points=tuple(_told(run)), grids=() if table is None else (table,))
+    hashed = f"hash of the configuration, the program and the files that it read: {run.digest}" if run.digest else ""
+    points = (*told(run.config, run.summary), *filter(None, (hashed,)))
+    return Section("rests-on", TITLE, points=points, grids=() if table is None else (table,))
 
 
 def of_a_decision(found: Decision, run: SavedRun | None) -> Section:
@@ -62,8 +65,8 @@ def errors(error: Mapping[str, Any]) -> Grid | None:
     return grid(f"{error.get('gpu')}: constants {basis}. Errors of the nearest measured servers", columns, rows)
 
 
-def _told(run: SavedRun) -> Iterator[str]:
-    config = run.config
+def told(config: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[str]:
+    """What was served on what, within which SLO, at which prices, over which window, with which seeds."""
     names = {key: _name(config.get(key)) for key in ("model", "gpu")}
     yield "served: " + ", ".join(f"{key} {name}" for key, name in names.items() if name)
     slo = config.get("slo")
@@ -71,13 +74,15 @@ def _told(run: SavedRun) -> Iterator[str]:
         yield "SLO: " + ", ".join(f"{k} = {v}" for k, v in slo.items() if v is not None and "deadline" not in k)
     prices = config.get("prices")
     if isinstance(prices, Mapping):
-        lists = [f"{kind} from {of.get('provider')}, {of.get('as_of')}" for kind, of in
-                 ((kind, prices.get(kind)) for kind in ("gpu", "api")) if isinstance(of, Mapping)]  # fmt: skip
-        yield f"prices: {'; '.join(lists)}"
-    n = run.summary.get("replications") or 1
+        lists = ((kind, prices.get(kind)) for kind in ("gpu", "api"))
+        known = [
+            f"{kind} from {of.get('provider')}, {of.get('as_of')}" for kind, of in lists if isinstance(of, Mapping)
+        ]
+        yield f"prices: {'; '.join(known)}"
+    window_s, n = summary.get("window_s"), summary.get("replications") or 1
+    if isinstance(window_s, int | float):
+        yield f"window: {length(window_s)} after a warm-up of {length(float(config.get('warmup_s') or 0.0))}"
     yield f"seed {config.get('seed')}, {n:g} replication{'' if n == 1 else 's'}"
-    if run.digest:
-        yield f"hash of the configuration, the program and the files that it read: {run.digest}"
 
 
 def _name(group: Any) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sim.page.model import Section
 from sim.page.saved.run import SavedRun
-from sim.page.sections.over_time import Stretch, curves
+from sim.page.sections.over_time import curves
+from sim.report.over_time import Stretch
 
 _BINS = 480
 

@@ -10,10 +10,11 @@ import numpy as np
 from sim.page.model import Cell, Column, Fact, Grid, Section, grid
 from sim.page.saved.run import Columns, SavedRun
 from sim.page.sections.cells import number_cell
-from sim.page.sections.over_time import Stretch, curves, waits
+from sim.page.sections.over_time import curves
 from sim.records import Backend, ReplicaState
 from sim.report.description_text import length
 from sim.report.formatting import number, percent, seconds
+from sim.report.over_time import Stretch, waits
 from sim.units import HOUR_S
 
 _LENGTHS_S = (3600.0, 1800.0, 600.0, 300.0, 60.0)

@@ -126,7 +126,7 @@ def _places(x: float, y: float, width: float, height: float) -> list[Box]:
 
 
 def _harm(box: Box, taken: Sequence[Box], plot: Plot) -> float:
-    inside = (max(box[0], 0.0), max(box[1], plot.top), min(box[2], plot.canvas.width), min(box[3], plot.bottom))
+    inside = (max(box[0], plot.left), max(box[1], plot.top), min(box[2], plot.canvas.width), min(box[3], plot.bottom))
     area = (box[2] - box[0]) * (box[3] - box[1])
     outside = area - max(inside[2] - inside[0], 0.0) * max(inside[3] - inside[1], 0.0)
     hidden = sum(
