@@ -25,6 +25,7 @@ else
 endif
 
 hot-path: .venv/.ok ## compile what every event passes through; a moment if that is done
+	@$(BIN)/python -m compileall -q sim hydra_plugins
 	@$(BIN)/python -m sim.hot_path.build || true
 
 run: hot-path      ## the main job: three traffic shapes on five fleets

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
-from omegaconf import OmegaConf
 
 from sim.errors import REFUSABLE, one_line
-from sim.hydra_door import composed, plain
+from sim.hydra_door import Composer
 from sim.schema import Config, ConfigError
 
 _BARE = re.compile(r"[A-Za-z_][\w./-]*")
@@ -38,8 +37,13 @@ class Composition:
     grid: Mapping[str, str] = field(default_factory=dict)
     """What an experiment sweeps by itself: `value,value` in Hydra's grammar for each key."""
 
-    def changed(self, overrides: Sequence[str], keys: Mapping[str, Any]) -> Composition:
-        """Compose again with these overrides and keys, which replace earlier ones. Raises ConfigError."""
+    def changed(
+        self, overrides: Sequence[str], keys: Mapping[str, Any], composer: Composer | None = None
+    ) -> Composition:
+        """Compose again with these overrides and keys, which replace earlier ones. Raises ConfigError.
+
+        `composer` spares many changes at once a look at every file of conf/ for each.
+        """
         words, parts = dict(self.words), dict(self.parts)
         for word in (
             *overrides,
@@ -56,7 +60,9 @@ class Composition:
                 words = {name: word for name, word in words.items() if not _within(name, key)}
                 parts = {name: other for name, other in parts.items() if not _within(name, key)} | {key: part}
         try:
-            return _composed(words, parts)
+            return _composed(words, parts, composer or Composer())
+        except ConfigError:
+            raise
         except REFUSABLE as error:
             raise ConfigError(one_line(error).removeprefix("error: ")) from None
 
@@ -103,14 +109,10 @@ def with_parts(config: Mapping[str, Any], parts: Mapping[str, Config]) -> dict[s
     return out
 
 
-def _composed(words: Mapping[str, str], parts: Mapping[str, Config]) -> Composition:
-    config = composed(list(words.values()))
-    grid = {str(key): str(value) for key, value in (config.hydra.sweeper.get("params") or {}).items()}
-    OmegaConf.set_struct(config, False)
-    OmegaConf.set_readonly(config, False)
-    for key, part in parts.items():
-        OmegaConf.update(config, key, part.model_dump(mode="json"), merge=False, force_add=True)
-    return Composition(words, parts, plain(config), grid)
+def _composed(words: Mapping[str, str], parts: Mapping[str, Config], composer: Composer) -> Composition:
+    overrides = list(words.values())
+    config = composer.plain(overrides, {key: part.model_dump(mode="json") for key, part in parts.items()})
+    return Composition(words, parts, config, composer.axes(overrides))
 
 
 def _key_of(word: str) -> str:

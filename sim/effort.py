@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,14 +10,16 @@ from sim.schema import ConfigError
 
 MOST_EVENTS = 1e9
 """Of one sort, over all replications: about three hours of one core at 100,000 a second."""
+EACH_CPU_S = 0.08
+"""What a scenario with next to no traffic takes, from its configuration to its files."""
+_BYTES_PER_CALL = 8
+"""The least that a row of a request log takes."""
 _PER_CPU_SECOND, _YEAR_S = 1e5, 365 * 86_400
 
 
 def refuse_endless_work(scenario: Any) -> None:
     """Raise ConfigError, with the time it would take, if a `Scenario` asks for more than `MOST_EVENTS` of one sort."""
-    n_replications = scenario.replications
-    if not isinstance(n_replications, int):  # "auto": as many as the metrics need, up to a cap
-        n_replications = scenario.study.max_replications
+    n_replications = _most_replications(scenario)
     for key, value, n_events, what in _events(scenario):
         total = n_events * n_replications
         if total > MOST_EVENTS:
@@ -27,6 +30,32 @@ def refuse_endless_work(scenario: Any) -> None:
                 f"{key} = {value:g}: asks for {total:.2g} {what}{times}, about {long} of computing; "
                 f"at most {MOST_EVENTS:g} are played"
             )
+
+
+def expected_cpu_s(scenario: Any) -> float | None:
+    """CPU seconds that playing a `Scenario` takes, to within a factor of three; None if only its log can tell.
+
+    At least `EACH_CPU_S`, for reading, checking, pricing and writing.
+    """
+    n_events = sum(number for _, _, number, _ in _events(scenario))
+    for arrivals in [application.arrivals for application in scenario.application_list] or [scenario.arrivals]:
+        if arrivals.ends_by_itself and _tasks_of(arrivals) is None:
+            path = getattr(arrivals, "path", None)
+            if path is None or not os.path.isfile(path):
+                return None
+            n_events += os.path.getsize(path) / _BYTES_PER_CALL
+    return EACH_CPU_S + _most_replications(scenario) * n_events / _PER_CPU_SECOND
+
+
+def _most_replications(scenario: Any) -> int:
+    """Those asked for; with "auto", as many as the metrics need, the cap."""
+    n_replications = scenario.replications
+    return n_replications if isinstance(n_replications, int) else int(scenario.study.max_replications)
+
+
+def _tasks_of(arrivals: Any) -> int | None:
+    """The tasks that a traffic states the number of."""
+    return getattr(arrivals, "exact_tasks", None) or getattr(arrivals, "n_tasks", None)
 
 
 def _events(scenario: Any) -> Iterator[tuple[str, float, float, str]]:
@@ -50,7 +79,7 @@ def _events(scenario: Any) -> Iterator[tuple[str, float, float, str]]:
 
 
 def _traffic(arrivals: Any, tasks: Any, horizon_s: float) -> Iterator[tuple[str, float, float, str]]:
-    n_tasks = getattr(arrivals, "exact_tasks", None) or getattr(arrivals, "n_tasks", None)
+    n_tasks: float | None = _tasks_of(arrivals)
     rate_per_s, n_sources = getattr(arrivals, "rate_per_s", None), getattr(arrivals, "n_sources", 1)
     if n_tasks is not None:
         yield (

@@ -49,8 +49,8 @@ def _condensed(error: BaseException) -> str:
     text = text.removeprefix("ConfigError raised while resolving interpolation: ")
     if isinstance(error, MissingConfigException) or "Could not find '" in text:
         return _missing_option(text)
-    if found := re.search(r"Could not override '([^']+)'", text):
-        return _unknown(found[1])
+    if key := lacked_key(text):
+        return _unknown(key)
     if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return f"{found[1]}: several values need a sweep; add -m"
     if isinstance(error, OverrideParseException):
@@ -59,6 +59,12 @@ def _condensed(error: BaseException) -> str:
         return f"{error.full_key or text}: is required"
     text = re.sub(r"\n\s*(full_key|object_type|reference_type)[:=] ?[^\n]*", "", text)
     return _flat(text.split("\nSee http")[0].split("\nConfig search path")[0])
+
+
+def lacked_key(text: str) -> str | None:
+    """The key that an error of Hydra with this text says a composed configuration lacks; None if it says no such."""
+    found = re.search(r"Could not override '([^']+)'", text)
+    return found[1] if found else None
 
 
 def _missing_option(text: str) -> str:

@@ -42,11 +42,19 @@ class ConfigError(SimError):
     """A configuration breaks a law; the message names key, value and law.
 
     >>> import sim
-    >>> sim.scenario(horizon=5)
+    >>> sim.scenario(horizon_s=-5)
     Traceback (most recent call last):
         ...
-    sim.schema.ConfigError: horizon: is not a known key; did you mean horizon_s?
+    sim.schema.ConfigError: horizon_s = -5: should be greater than 0
     """
+
+
+class LackedKey(ConfigError):
+    """A key that nothing which a configuration has chosen has, such as `scaling.n_replicas` where replicas scale."""
+
+    def __init__(self, key: str, message: str):
+        super().__init__(message)
+        self.key = key
 
 
 class TraceError(SimError):
@@ -95,7 +103,7 @@ class Config(BaseModel):
     So are numbers of more than `LARGEST_NUMBER` and, but for 0, of less than `SMALLEST_NUMBER`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     @model_validator(mode="after")
     def _no_extreme_numbers(self) -> Self:

@@ -22,7 +22,7 @@ YAMLS = sorted(ROOT.glob("conf/**/*.yaml"))
 
 NOUNS = {
     "schema", "units", "randomness", "work", "views", "records", "recorder", "conf_path", "clock", "policy",
-    "hot_path", "_version", "errors", "moment_zero", "printable", "gap_histogram",
+    "hot_path", "_version", "errors", "moment_zero", "printable", "gap_histogram", "distributions",
 }  # fmt: skip
 FLOORS = (
     NOUNS,

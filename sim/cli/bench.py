@@ -2,6 +2,7 @@
 
 Every case and size is played in a process of its own, over the whole ordinary path: simulate, audit, usage, bill,
 metrics. CPU seconds of one core; beside them the rate of bare SimPy timeouts in the same process, which is the wall.
+Sweeps of short scenarios are played on all cores, into an empty folder and once more.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("outputs/bench.json"), help="default: %(default)s")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
-    from sim.study.benchmark import CASES, SIZES, measure, table_of
+    from sim.study.benchmark import CASES, SIZES, SWEEPS, measure, measure_sweep, table_of, table_of_sweeps
     from sim.study.folder import write_json
 
-    cases, sizes = given.case or list(CASES), given.requests or list(SIZES)
-    if unknown := [case for case in cases if case not in CASES]:
-        parser.error(f"--case {unknown[0]}: is not one of {', '.join(CASES)}")
+    asked, sizes = given.case or [*CASES, *SWEEPS], given.requests or list(SIZES)
+    if unknown := [case for case in asked if case not in CASES and case not in SWEEPS]:
+        parser.error(f"--case {unknown[0]}: is not one of {', '.join([*CASES, *SWEEPS])}")
+    cases = [case for case in asked if case in CASES]
     if given.one:
         print(json.dumps(measure(cases[0], sizes[0])))
         return 0
@@ -36,8 +38,10 @@ def main(argv: Sequence[str]) -> int:
         for size in sizes:
             command = [sys.executable, "-m", "sim", "bench", "--one", "--case", case, "--requests", str(size)]
             rows.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
-    write_json(given.out, {"rows": rows})
+    sweeps = [measure_sweep(case) for case in asked if case in SWEEPS]
+    write_json(given.out, {"rows": rows, "sweeps": sweeps})
     from rich.console import Console
 
-    Console(width=120).print(table_of(rows))
+    for table in [table_of(rows)] * bool(rows) + [table_of_sweeps(sweeps)] * bool(sweeps):
+        Console(width=120).print(table)
     return 0

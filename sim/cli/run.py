@@ -7,9 +7,15 @@ folder below `output.dir`.
 from __future__ import annotations
 
 import os
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
+
+_FOR_HYDRA = ("help", "hydra_help", "cfg", "info", "shell_completion")
+"""Flags that ask Hydra for something to read; nothing is simulated."""
+_NO_USE = ("config_name", "config_path", "package", "resolve", "experimental_rerun")
+"""Flags that Hydra's parser takes and that mean nothing to a simulation."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -17,18 +23,53 @@ def main(argv: Sequence[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors reach the caller instead of being printed on the way
     parser = _parser()
     arguments = parser.parse_args(list(argv))
+    if any(getattr(arguments, flag) for flag in _FOR_HYDRA):
+        return _shown_by_hydra(arguments, parser)
+    for flag in _NO_USE:
+        if getattr(arguments, flag):
+            _refuse_flag(f"--{flag.replace('_', '-')}: means nothing without --help or --cfg")
+    if arguments.run and arguments.multirun:
+        _refuse_flag("--run and --multirun: one of the two")
+    return _play(arguments.overrides, arguments.config_dir, arguments.multirun)
+
+
+def _play(words: list[str], config_dir: str | None, is_sweep: bool) -> int:
+    """Play one scenario, or a sweep if it is asked for, by a flag or by the configuration itself."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.types import RunMode
+
+    from sim.hydra_door import Composer, plain
+
+    composer = Composer(Path(config_dir) if config_dir is not None else None)
+    has_axes = any(word.is_sweep_override() for word in OverridesParser.create().parse_overrides(words))
+    config = composer.of_sweep(words) if is_sweep or has_axes else composer.composed(words)
+    if is_sweep or config.hydra.mode == RunMode.MULTIRUN:
+        from sim.study.sweep import run_sweep
+
+        return run_sweep(composer, config, words)
+    if has_axes:
+        config = composer.composed(words)  # This says what several values need.
+    from sim.study.job import run_alone  # This loads the simulator: only after the cheap refusals.
+
+    run_alone(plain(config))
+    return 0
+
+
+def _shown_by_hydra(arguments: Namespace, parser: ArgumentParser) -> int:
     from hydra import version
     from hydra._internal.utils import _run_hydra
 
     from sim.conf_path import conf_dir
     from sim.hydra_door import hydra_door
-    from sim.study.job import job  # This loads the simulator: only after the cheap refusals.
+
+    def nothing(config: Any) -> None:
+        """Plays nothing: Hydra asks for a function even where it is not to call one."""
 
     version.setbase("1.3")  # what `hydra.main(version_base="1.3")` does: no run changes the working directory
     try:
         with hydra_door():
-            _run_hydra(arguments, parser, task_function=job, config_path=str(conf_dir()), config_name="config")
-    except SystemExit as stop:  # a failed scenario of a sweep, or Hydra after its help
+            _run_hydra(arguments, parser, task_function=nothing, config_path=str(conf_dir()), config_name="config")
+    except SystemExit as stop:  # Hydra, after its help
         return int(stop.code or 0)
     return 0
 

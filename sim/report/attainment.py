@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.report.distributions import normal_cdf, normal_density, normal_quantile
+from sim.distributions import normal_cdf, normal_density, normal_quantile
 from sim.report.estimators import CONFIDENCE, Interval, Support, ratio_of_sums, wilson_bounds
 
 MEETS_FROM = 10

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from sim.distributions import normal_cdf
 from sim.report.attainment import Verdict, spending_bounds
-from sim.report.distributions import normal_cdf
 from sim.report.estimators import Interval, mean
 
 SURE = 0.995

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.report.distributions import normal_quantile, student_t_quantile
+from sim.distributions import normal_quantile, student_t_quantile
 
 CONFIDENCE = 0.95
 _ROUNDING = 1e-12

@@ -26,6 +26,8 @@ from sim.report.verdict import failure, is_unresolved, is_yes
 
 DPI = 140
 _TIMELINE_BINS = 240
+_MOST_PANELS = 12
+"""One picture of more cannot be read, and each panel takes a third of a second to draw."""
 PLAIN_TEXT: dict[Any, Any] = {"text.parse_math": False}
 """Users name fleets, pools and scenarios; a name with two dollar signs must not be read as a formula."""
 
@@ -41,13 +43,15 @@ def cost_against_tail_latency(
 ) -> Path:
     """Draw one panel per shape: cost with its 95 % interval against TTFT (`percentile`: p50, p95 or p99), log scale.
 
-    Panels have one scale of cost, unless the dearest of one costs over ten times the dearest of another.
+    At most the first 12 shapes are drawn, and the picture says so. Panels have one scale of cost, unless the dearest of
+    one costs over ten times the dearest of another.
     Filled points meet the SLO, hollow ones do not; an infinite percentile stands in a band of its own on the right.
     `table` as for sim.report.tables.print_comparison. Returns the path.
     """
     key = f"ttft_{percentile}_s"
     ran = table[[not failure(row) and not is_missing(row.get(key)) for _, row in table.iterrows()]]
-    shapes = list(dict.fromkeys(table[shape])) or ["nothing ran"]
+    all_shapes = list(dict.fromkeys(table[shape])) or ["nothing ran"]
+    shapes = all_shapes[:_MOST_PANELS]
     colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(dict.fromkeys(table[fleet]))}
     tops = [_top(ran[ran[shape] == name]) for name in shapes]
     known = [top for top in tops if top > 0]
@@ -68,7 +72,10 @@ def cost_against_tail_latency(
         f"{percentile} time to first token, s (log scale); filled: meets the SLO, grey: not resolved, hollow: does not",
         size=10,
     )
-    FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]  # The layout is final once drawn.
+    if len(all_shapes) > len(shapes):
+        figure.suptitle(f"the first {len(shapes)} of {len(all_shapes)} questions", size=10)
+    FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]
+    figure.set_layout_engine("none")  # The layout is final: labels are placed in it, and saving need not find it again.
     for axes, wanted in zip(panels, labels, strict=True):
         place_labels(axes, wanted)
     return _save(figure, path)

@@ -6,8 +6,12 @@ same process, the rate of bare SimPy timeouts, which is the wall.
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import time
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import simpy
 from rich.table import Table
@@ -30,6 +34,8 @@ CASES = {
     "agents": [*_8B, "tasks=agent"],
     "bursty_scale_to_zero": [*_8B, *_SHORT, "arrivals=bursty", "scaling=scale_to_zero"],
 }
+SWEEPS = {"sweep_500": 500}
+"""Scenarios of each sweep: one-minute runs of a few dozen requests, every one with a seed and a load of its own."""
 _TIMEOUTS = 300_000
 _MEMORY = ("peak_mb", "bytes_per_request")
 
@@ -106,6 +112,34 @@ def _peak_rss_bytes() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux kibibytes
+
+
+def measure_sweep(case: str) -> dict:
+    """One row: play the sweep on all cores in an empty folder, then give the same command again, all done by then."""
+    n = SWEEPS[case]
+    words = ["lengths=fixed", "horizon_s=60", "arrivals.rate_per_s=0.2,0.5", f"seed=range(0,{n // 2})"]
+    row: dict[str, Any] = {"case": case, "scenarios": n}
+    with TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "sim", "-m", *words, f"output.dir={folder}"]
+        for prefix in ("", "again_"):
+            before, start_s = os.times(), time.monotonic()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            after = os.times()
+            cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
+            row |= {f"{prefix}wall_s": round(time.monotonic() - start_s, 1), f"{prefix}cpu_s": round(cpu_s, 1)}
+    return row
+
+
+def table_of_sweeps(rows: list[dict]) -> Table:
+    """The rows of `measure_sweep` for a terminal."""
+    table = Table(title=f"sweeps of short scenarios, all in, on {os.cpu_count()} cores")
+    for column in ("case", "scenarios", "wall s", "CPU s", "CPU ms / scenario", "again: wall s", "CPU s"):
+        table.add_column(column, justify="left" if column == "case" else "right")
+    for r in rows:
+        each_ms = 1000 * r["cpu_s"] / r["scenarios"]
+        cells = (r["scenarios"], r["wall_s"], r["cpu_s"], round(each_ms), r["again_wall_s"], r["again_cpu_s"])
+        table.add_row(r["case"], *map(str, cells))
+    return table
 
 
 def table_of(rows: list[dict]) -> Table:

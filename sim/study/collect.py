@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from sim.measured.model_error import BORROWED
 from sim.printable import printable
 from sim.report.by_application import application_rows
 from sim.schema import ConfigError
-from sim.study.competitors import GIVEN, GROUP, LABEL, labelled, question
+from sim.study.competitors import GIVEN, GROUP, LABEL, labelled, slo_ttft_s
 from sim.study.folder import (
     APPLICATIONS,
     RESULTS,
@@ -177,9 +176,7 @@ def _draw(named: pd.DataFrame, folder: Path) -> None:
     done = named[named["status"] == "ok"]
     if not len(done):
         return
-    asked = [question(folder / name) for name in done["digest"]]
-    slos = [json.loads(text)["slo"] for text in asked if text]
-    limits = {slo.get("ttft_s") for slo in slos if isinstance(slo, dict)}
+    limits = {slo_ttft_s(folder / name) for name in done["digest"]}
     limit = limits.pop() if len(limits) == 1 else None
     path = folder / "cost_against_tail_latency.png"
     figures.cost_against_tail_latency(named, path, slo_ttft_s=limit, shape=GROUP, fleet=LABEL)

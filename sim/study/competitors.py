@@ -7,14 +7,16 @@ own traffic); the varied keys only give names to the questions and the competito
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sim.study.saved import read_config
+from sim.study.saved import read_config, read_row
 
 GROUP, LABEL = "group", "label"
 """Columns added for printing: which scenarios compete with each other, and what each is called among them."""
@@ -24,6 +26,9 @@ QUESTION = ("arrivals", "lengths", "tasks", "applications", "model", "slo", "see
 
 GIVEN = "given_"
 """Prefix of a column for a given key whose own name is that of a figure."""
+
+_LACKS_ALL = "–"
+"""The name of a scenario that lacks every key that others are told apart by."""
 
 _EXACT = 2**53
 """Whole numbers below are floats without loss."""
@@ -54,11 +59,27 @@ def labelled(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 
 def question(folder: Path) -> str | None:
-    """The values of the QUESTION keys of a resolved config as one text; None if there is no readable config."""
+    """The question of a scenario in a folder, as `question_of` its resolved config; None if that cannot be read."""
+    row = read_row(folder)
+    if row is not None and row.question is not None:
+        return row.question
     resolved = read_config(folder)
-    if resolved is None:
-        return None
-    return json.dumps({key: _canonical(resolved.get(key)) for key in QUESTION}, sort_keys=True)
+    return None if resolved is None else question_of(resolved)
+
+
+def slo_ttft_s(folder: Path) -> float | None:
+    """The limit on the time to first token of a scenario in a folder, in s; None without one."""
+    row = read_row(folder)
+    if row is not None and row.question is not None:
+        return row.slo_ttft_s
+    slo = (read_config(folder) or {}).get("slo")
+    return slo.get("ttft_s") if isinstance(slo, dict) else None
+
+
+def question_of(config: Mapping[str, Any]) -> str:
+    """Twelve hex digits that are the same for configurations with the same values of the QUESTION keys."""
+    asked = json.dumps({key: _canonical(config.get(key)) for key in QUESTION}, sort_keys=True)
+    return hashlib.sha256(asked.encode()).hexdigest()[:12]
 
 
 def _canonical(value: Any) -> Any:
@@ -99,18 +120,21 @@ def _n_distinguished(table: pd.DataFrame, keys: list[str], questions: Questions)
 def _names(table: pd.DataFrame, keys: list[str], questions: Questions) -> list[str]:
     """The values of these keys in one text per row: all that occur in its question, or its own if that is unknown."""
     texts_by_key = [_texts(table[key], key, questions) for key in keys]
-    return [", ".join(parts) for parts in zip(*texts_by_key, strict=True)]
+    return [", ".join(filter(None, parts)) or _LACKS_ALL for parts in zip(*texts_by_key, strict=True)]
 
 
 def _texts(values: pd.Series, key: str, questions: Questions) -> list[str]:
     """One text per row for one key: all its values in the row's question, joined by |, or the row's own value."""
     together = {asked: "|".join(own) for asked, own in _values_of(values, questions).items()}
     texts = [_text(value) if asked is None else together[asked] for value, asked in zip(values, questions, strict=True)]
-    return texts if key in ("arrivals", "fleet") else [f"{key.removeprefix(GIVEN)}={text}" for text in texts]
+    prefix = "" if key in ("arrivals", "fleet") else f"{key.removeprefix(GIVEN)}="
+    return [prefix + text if text else "" for text in texts]
 
 
 def _text(value: Any) -> str:
-    """A given value as it was most likely written: 10 rather than 10.0."""
+    """A given value as it was most likely written: 10 rather than 10.0; "" where a scenario lacks the key."""
+    if pd.isna(value):
+        return ""
     return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 

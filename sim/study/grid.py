@@ -6,50 +6,20 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sim.errors import one_line
-from sim.schema import Config, ConfigError
+from sim.schema import ConfigError
 from sim.study.claims import claim
-from sim.study.folder import MANIFEST, ROW, digest, files_named_in, is_finished, require_writable, write_json
-from sim.study.job import PARENT_PID, clean, code_or_unique, failed_row, parsed
+from sim.study.folder import MANIFEST, ROW, is_finished, require_writable, write_json
+from sim.study.job import PARENT_PID, clean, failed_row
+from sim.study.planned import Planned
 from sim.study.progress import progress
 
 _MANY_SEEDS = 3
 
-
-@dataclass(frozen=True)
-class Planned:
-    """One scenario of a sweep. `overrides` are all the arguments that make it; `error` says why it cannot run."""
-
-    overrides: dict[str, str]
-    digest: str
-    output: dict[str, Any]
-    error: str | None
-    config: Mapping[str, Any] = field(default_factory=dict)
-    parts: Mapping[str, Config] = field(default_factory=dict)
-    """Objects in place of configuration, by dotted key."""
-    code: Mapping[str, str] = field(default_factory=dict)
-    """What it runs beside the program (see `policy_code`)."""
-
-
 Launch = Callable[[list[Planned], Path], None]
 """Plays scenarios so that each leaves its row in the folder of the study."""
-
-
-def plan(overrides: dict[str, str], config: Mapping[str, Any], parts: Mapping[str, Config] | None = None) -> Planned:
-    """Check one scenario of a sweep, given as plain data, and name its folder."""
-    error, code = None, {}
-    try:
-        code = code_or_unique(parsed(dict(config), parts))
-        for name in files_named_in(config):
-            if not Path(name).is_file():
-                raise ConfigError(f"{name}: cannot be read: no such file")
-    except ConfigError as refused:
-        error = one_line(refused).removeprefix("error: ")
-    return Planned(overrides, digest(config, code), config["output"], error, config, parts or {}, code)
 
 
 def play_grid(planned: Sequence[Planned], launch: Launch) -> Path:
@@ -145,7 +115,8 @@ def _study_folder(output: dict[str, Any], grid: Sequence[Mapping[str, str]]) -> 
     """The folder that was asked for, or one named after what the grid varies, in whatever order."""
     name = output.get("study")
     if name is None:
-        varied = sorted(key.lstrip("+") for key in grid[0] if len({overrides.get(key) for overrides in grid}) > 1)
+        keys = {key: None for overrides in grid for key in overrides}
+        varied = sorted(key.lstrip("+") for key in keys if len({overrides.get(key) for overrides in grid}) > 1)
         name = re.sub(r"[^\w.]+", "_", "by_" + "_and_".join(varied or ["nothing"])).strip("_")[:80]
     if not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
         raise ConfigError(f"output.study = {name!r}: must be a plain folder name of letters, digits, _, . and -")

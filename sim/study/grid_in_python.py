@@ -6,25 +6,27 @@ import itertools
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import PicklingError
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sim.composition import Composition, value_text
+from sim.hydra_door import Composer
 from sim.scenarios import Scenario
 from sim.schema import Config, ConfigError
 from sim.study.collect import write_table
 from sim.study.enough import confidence_of
 from sim.study.folder import BILL, REPLICATIONS, SUMMARY, USAGE
-from sim.study.grid import Launch, Planned, plan, play_grid
-from sim.study.job import UNIQUE, clean, run_in_sweep
+from sim.study.grid import play_grid
+from sim.study.job import UNIQUE, clean
+from sim.study.planned import Planned, plan, plan_all
 from sim.study.played import Result
 from sim.study.results import read_usages
 from sim.study.saved import read_config, read_figures, read_replications, read_row, readable
 from sim.study.sweep import expand
 from sim.study.table import Table
+from sim.study.workers import ALL_CORES, Workers
 
 _AXES = (list, tuple, range, np.ndarray, pd.Series, pd.Index)
 
@@ -34,7 +36,7 @@ def sweep(
     *,
     study: str | None = None,
     outputs: str | Path | None = None,
-    n_jobs: int = -1,
+    n_jobs: int = ALL_CORES,
     **axes: Any,
 ) -> Table:
     """Play every combination of the given values, in parallel, and return the table. Raises SimError.
@@ -45,7 +47,8 @@ def sweep(
 
     Every scenario has a folder below `outputs`/`study` named after its content, the same as the command line gives it,
     so what is done, here or there, is not done again and an interrupted sweep goes on where it was. A failed scenario
-    is a row that says why (`Table.failed`). `n_jobs` is the number of processes; -1: one per core.
+    is a row that says why (`Table.failed`). `n_jobs` is the number of processes; -1: one per core, or this one
+    alone where all scenarios together take a few seconds.
 
     >>> import sim
     >>> base = sim.scenario("lengths=fixed", horizon_s=60, **{"arrivals.rate_per_s": 0.5})
@@ -53,11 +56,17 @@ def sweep(
     >>> list(table.frame["gpu"]), table.folder.as_posix()
     (['l4', 'l40s'], 'outputs/by_gpu')
     """
-    compositions = [_changed(base.composition, point) for point in _points(base.composition, axes)]
-    planned = [_planned(found, study, outputs) for found in compositions]
+    composer = Composer()
+    where = {key: str(value) for key, value in (("study", study), ("dir", outputs)) if value is not None}
+    output = base.composition.config["output"] | where
+
+    def planned_point(point: dict[str, Any]) -> Planned:
+        return _planned(_changed(base.composition, point, composer), where)
+
+    planned = plan_all(_points(base.composition, axes), planned_point, output)
     if undescribed := {name.removeprefix(UNIQUE) for p in planned for name in p.code if name.startswith(UNIQUE)}:
         print(f"note: played anew each time: a class depends on{', '.join(sorted(undescribed))}", file=sys.stderr)
-    folder = play_grid(planned, _launcher(n_jobs))
+    folder = play_grid(planned, Workers(n_jobs))
     table = Table(folder, list(dict.fromkeys(p.digest for p in planned)))
     write_table(table.frame, folder)
     return table
@@ -124,16 +133,16 @@ class Word(str):
     """A value that is in Hydra's grammar already."""
 
 
-def _changed(composition: Composition, point: Mapping[str, Any]) -> Composition:
+def _changed(composition: Composition, point: Mapping[str, Any], composer: Composer) -> Composition:
     words = [f"{key}={value}" for key, value in point.items() if isinstance(value, Word)]
-    return composition.changed(words, {key: value for key, value in point.items() if not isinstance(value, Word)})
+    keys = {key: value for key, value in point.items() if not isinstance(value, Word)}
+    return composition.changed(words, keys, composer)
 
 
-def _planned(composition: Composition, study: str | None, outputs: str | Path | None) -> Planned:
+def _planned(composition: Composition, where: Mapping[str, str]) -> Planned:
     given = {key: word.partition("=")[2] for key, word in composition.words.items()}
     given |= {key: _label(part) for key, part in composition.parts.items()}
-    where = {"dir": None if outputs is None else str(outputs), "study": study}
-    output = composition.config["output"] | {key: value for key, value in where.items() if value is not None}
+    output = composition.config["output"] | where
     return plan(clean(given), {**composition.config, "output": output}, composition.parts)
 
 
@@ -142,26 +151,3 @@ def _label(part: Config) -> str:
     changed = part.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})
     name = getattr(part, "kind", None) or type(part).__name__
     return f"{name}{value_text(changed)}" if changed else name
-
-
-def _launcher(n_jobs: int) -> Launch:
-    def launch(some: list[Planned], folder: Path) -> None:
-        from joblib import Parallel, delayed
-
-        arguments = [(_with_folder(p, folder), p.overrides, p.parts, p.code) for p in some]
-        if n_jobs != 1 and len(some) > 1:
-            try:
-                Parallel(n_jobs=n_jobs, backend="loky")(delayed(run_in_sweep)(*each) for each in arguments)
-                return
-            except PicklingError as error:
-                cause = error.__cause__ or error
-                print(f"note: played in this process, as an object cannot be sent to another: {cause}", file=sys.stderr)
-        for each in arguments:
-            run_in_sweep(*each)
-
-    return launch
-
-
-def _with_folder(p: Planned, folder: Path) -> dict[str, Any]:
-    where = {"dir": str(folder.parent), "study": folder.name, "folder": p.digest}
-    return {**p.config, "output": {**p.output, **where}}

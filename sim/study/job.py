@@ -16,13 +16,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from sim.composition import with_parts
-from sim.errors import exit_code, one_line
+from sim.errors import one_line
 from sim.hydra_door import plain, refuse_code
 from sim.ledger.prices import old_lists
 from sim.printable import printable
@@ -30,6 +28,7 @@ from sim.report.tables import print_summary
 from sim.scenarios import Scenario, parse
 from sim.schema import Config, ConfigError, SimError
 from sim.study.claims import claim
+from sim.study.competitors import question_of
 from sim.study.folder import (
     ROW,
     all_or_nothing,
@@ -46,19 +45,6 @@ from sim.study.policy_code import Undescribable, code_of
 from sim.study.replicate import replicate
 from sim.study.results import wants_tables, write_result
 from sim.study.steadiness import clock_line
-
-
-def job(cfg: DictConfig) -> None:
-    """What Hydra calls: for a single run here, for a sweep in a worker process."""
-    hydra = HydraConfig.get()
-    try:
-        if hydra.mode == RunMode.MULTIRUN:
-            run_in_sweep(plain_config(cfg), clean(dict(word.partition("=")[::2] for word in hydra.overrides.task)))
-        else:
-            run_alone(plain_config(cfg))
-    except SimError as error:
-        print(one_line(error), file=sys.stderr)
-        raise SystemExit(exit_code(error)) from None
 
 
 def run_alone(config: dict[str, Any]) -> Path:
@@ -91,7 +77,7 @@ def write_finished(
     """Write a finished scenario that is part of no sweep, and its row: all of it or nothing. Raises ConfigError."""
     with claim(folder), all_or_nothing(folder):
         write_result(folder, config, scenario, result, alone)
-        write_json(folder / ROW, _ok_row(name, {}, scenario, result, folder))
+        write_json(folder / ROW, _ok_row(name, {}, config, scenario, result, folder))
 
 
 def run_in_sweep(
@@ -128,7 +114,7 @@ def _leave_row(
         result = replicate(scenario, keep_runs=wants_tables(scenario, alone=False))
         with all_or_nothing(folder):
             write_result(folder, config, scenario, result, alone=False)
-            row = _ok_row(name, overrides, scenario, result, folder)
+            row = _ok_row(name, overrides, config, scenario, result, folder)
     except SimError as error:
         row = failed_row(name, overrides, one_line(error).removeprefix("error: "))
     except Exception as error:
@@ -183,12 +169,15 @@ def failed_row(name: str, overrides: dict[str, str], error: str) -> dict[str, An
     return {"status": "failed", "digest": name, "overrides": overrides, "error": error}
 
 
-def _ok_row(name: str, overrides: dict[str, str], scenario: Scenario, result: Result, folder: Path) -> dict[str, Any]:
+def _ok_row(
+    name: str, overrides: dict[str, str], config: dict[str, Any], scenario: Scenario, result: Result, folder: Path
+) -> dict[str, Any]:
     kept = {k: "inf" if v == math.inf else v for k, v in result.summary.items()}  # JSON has no infinity
     outcome = {"status": "ok", "digest": name, "overrides": overrides, "error": None}
     error = hardware_error(scenario)
     lines = {"hardware": error.lines() if error else [], "notes": list(result.notes)}
-    return outcome | lines | {"files": sizes(folder), "summary": kept}
+    asked = {"question": question_of(config), "slo_ttft_s": scenario.slo.ttft_s}
+    return outcome | lines | asked | {"files": sizes(folder), "summary": kept}
 
 
 PARENT_PID = "LLM_TRAFFIC_SIM_PARENT_PID"

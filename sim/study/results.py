@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
+import yaml
+from omegaconf._utils import get_omega_conf_dumper
 
 from sim.ledger.usage import Usage
 from sim.scenarios import Scenario
@@ -41,7 +42,7 @@ def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, resul
     config.yaml, usage.json (what re-pricing needs) and bill.csv; requests.parquet, spans.parquet and figures for a run
     on its own, or if `output` asks for them.
     """
-    write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(config)))
+    write_text(folder / CONFIG, config_text(config))
     write_usages(folder / USAGE, scenario, result.usages)
     write_bills(folder / BILL, result.bills)
     write_json(folder / REPLICATIONS, result.per_replication)
@@ -58,6 +59,19 @@ def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, resul
     error = hardware_error(scenario)
     beside = clock | ({"model_error": error.as_dict()} if error else {})
     write_json(folder / SUMMARY, result.summary | ({"log": receipts[0]} if receipts else {}) | beside)
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Writes what OmegaConf writes, at a tenth of the time with the C library."""
+
+
+_Dumper.add_representer(str, get_omega_conf_dumper().str_representer)
+
+
+def config_text(config: dict[str, Any]) -> str:
+    """A resolved configuration, plain data, as YAML that `OmegaConf.load` reads."""
+    text: str = yaml.dump(config, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
+    return text
 
 
 def wants_tables(scenario: Scenario, alone: bool) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -54,6 +55,9 @@ class Row(BaseModel):
     notes: list[str] = []
     hardware: list[str] = []
     """What the constants of the least known card rest on, then the model error; [] without a fleet."""
+    question: str | None = None
+    """Scenarios with the same one compete (see `competitors`); None in rows of versions that did not write it."""
+    slo_ttft_s: float | None = None
     summary: Figures = {}
     before: Figures = {}
 
@@ -80,7 +84,18 @@ def read_row(folder: Path) -> Row | None:
 
     Raises ConfigError for one of another form.
     """
-    return checked(_ROW, folder / ROW)
+    path = folder / ROW
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return _row(path, state.st_ino, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=20_000)
+def _row(path: Path, *_state: int) -> Row | None:
+    """Kept, as all that is told of a study is read off its rows. A row is replaced as a whole; its state tells."""
+    return checked(_ROW, path)
 
 
 def read_digests(study: Path) -> list[str]:

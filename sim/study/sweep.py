@@ -1,44 +1,46 @@
-"""A sweep of the command line: Hydra composes the grid and launches it; then one table, a verdict and figures."""
+"""A sweep of the command line: the grid is composed, played and collected into one table, a verdict and figures."""
 
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from sim.errors import INTERRUPTED
+from sim.hydra_door import Composer
 from sim.schema import ConfigError
 from sim.study.collect import collect, write_and_print
-from sim.study.grid import Planned, plan, play_grid
-from sim.study.job import plain_config
+from sim.study.grid import play_grid
+from sim.study.job import clean
+from sim.study.planned import Planned, plan, plan_all
+from sim.study.workers import Workers
 
 
-def run_sweep(
-    loader: Any, config: DictConfig, params: dict[str, str], arguments: list[str], launcher: Launcher
-) -> None:
-    """Run every scenario of the grid once. Prints the table; raises SystemExit(1) if any scenario failed.
+def run_sweep(composer: Composer, config: DictConfig, words: Sequence[str]) -> int:
+    """Play every scenario of the grid once and print the table. Returns the exit code, 1 if any scenario failed.
 
-    `params` are the sweep's own values (of an experiment), overruled by `arguments`. Finished scenarios are
-    skipped, failed ones run again. Raises ConfigError, with nothing written, if no scenario of the grid is valid.
+    `config` is what the words compose to without the values to be varied; it may bring axes of its own, overruled by
+    the words. Finished scenarios are skipped, failed ones run again. Raises ConfigError, with nothing written, if no
+    scenario of the grid is valid.
     """
-    planned = [_composed(loader, config, overrides) for overrides in expand(loader, params, arguments)]
-
-    def launch(some: list[Planned], folder: Path) -> None:
-        launcher.launch([_words(p, folder) for p in some], initial_job_idx=0)
-
+    parsed = OverridesParser.create().parse_overrides(list(words))
+    of_hydra = [word for word, override in zip(words, parsed, strict=True) if override.is_hydra_override()]
+    given = [word for word in words if word not in of_hydra]
+    params = dict(config.hydra.sweeper.get("params") or {})
+    workers = Workers(n_jobs_of(config.hydra.launcher))
+    points = expand(composer.loader(), params, given)
+    output: Any = OmegaConf.to_container(config.output)
+    planned = plan_all(points, lambda point: _planned(composer, point, of_hydra), output)
     try:
-        folder = play_grid(planned, launch)
+        folder = play_grid(planned, workers)
     except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
+        return INTERRUPTED
     table = collect(folder)
     write_and_print(table, folder)
-    if (table["status"] != "ok").any():
-        raise SystemExit(1)
+    return int((table["status"] != "ok").any())
 
 
 def expand(loader: Any, params: dict[str, str], arguments: list[str]) -> list[dict[str, str]]:
@@ -59,12 +61,16 @@ def expand(loader: Any, params: dict[str, str], arguments: list[str]) -> list[di
     return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
 
 
-def _composed(loader: Any, config: DictConfig, overrides: dict[str, str]) -> Planned:
-    composed = loader.load_sweep_config(config, [f"{key}={value}" for key, value in overrides.items()])
-    HydraConfig.instance().set_config(composed)
-    return plan(overrides, plain_config(composed))
+def n_jobs_of(launcher: DictConfig) -> int:
+    """The processes that Hydra's node `launcher` asks for. Raises ConfigError for a launcher of another program."""
+    kind = str(launcher.get("_target_")).rpartition(".")[2]
+    if kind == "BasicLauncher":
+        return 1
+    if kind == "JoblibLauncher":
+        return int(launcher.n_jobs)
+    raise ConfigError(f"hydra/launcher: must be joblib (processes of this machine) or basic (this one), not {kind}")
 
 
-def _words(p: Planned, folder: Path) -> list[str]:
-    words = [f"{key}={value}" for key, value in p.overrides.items() if key.lstrip("+") != "output.study"]
-    return [*words, f"output.study={folder.name}", f"output.folder='{p.digest}'"]  # quoted: 12e456789012 is a number
+def _planned(composer: Composer, point: Mapping[str, str], of_hydra: Sequence[str]) -> Planned:
+    config = composer.plain([*of_hydra, *(f"{key}={value}" for key, value in point.items())])
+    return plan(clean(dict(point)), config)

@@ -110,6 +110,25 @@ def test_what_only_fails_under_way_is_a_row_too_and_runs_again(play, tmp_path):
     assert said.code == 0 and "1 of 2 scenarios are already done" in said.err
 
 
+def test_a_key_that_a_fleet_lacks_does_not_vary_it(play):
+    said = play("-m", *TINY, "scaling.n_replicas=1,2", "fleet=always_on,scale_to_zero", "output.study=unlike")
+    table = pd.read_csv("outputs/unlike/results.csv")
+    assert said.code == 0 and list(table["status"]) == ["ok"] * 3
+    assert [(fleet, n) for fleet, n in zip(table["fleet"], table["scaling.n_replicas"].fillna(0), strict=True)] == [
+        ("always_on", 1), ("scale_to_zero", 0), ("always_on", 2),
+    ]  # fmt: skip
+    assert "nan" not in said.out
+    assert "scaling.n_replica: is not a known key" in play("-m", *TINY, "scaling.n_replica=1,2", "fleet=always_on").line
+
+
+def test_a_member_that_cannot_be_composed_is_a_row(play, tmp_path):
+    (tmp_path / "mine/slo").mkdir(parents=True)
+    (tmp_path / "mine/slo/broken.yaml").write_text("ttft_s: ${nothing.of.this.name}\n")
+    said = play("--config-dir=mine", "-m", *TINY, "slo=chat_2s,broken", "output.study=mixed")
+    table = pd.read_csv("outputs/mixed/results.csv")
+    assert said.code == 1 and list(table["status"]) == ["ok", "failed"] and "nothing" in table["error"][1]
+
+
 def test_an_experiment_sweeps_by_itself_and_gives_way_to_arguments(play):
     said = play(*HERE, "+experiment=shapes_by_fleets", "arrivals=steady", "fleet=api_only,always_on", "horizon_s=3600",
                "arrivals.exact_tasks=5", "replications=1")  # fmt: skip
@@ -240,6 +259,6 @@ def test_ctrl_c_in_a_sweep_keeps_what_is_done(tmp_path):
     def rows():
         return list(tmp_path.glob("outputs/by_horizon_s/*/row.json"))
 
-    err = interrupted(tmp_path, ["-m", f"horizon_s=60,{ENDLESS_S},{ENDLESS_S + 1}"], rows)
-    assert "1 of 3 scenarios are kept" in err
+    err = interrupted(tmp_path, ["-m", f"horizon_s=60,{ENDLESS_S}", "hydra.launcher.n_jobs=2"], rows)
+    assert "1 of 2 scenarios are kept" in err
     assert [json.loads(row.read_text())["status"] for row in rows()] == ["ok"]

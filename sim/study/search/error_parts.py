@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from sim.distributions import student_t_quantile
 from sim.measured.model_error import ModelError
 from sim.report.attainment import Verdict, reaches
-from sim.report.distributions import student_t_quantile
 from sim.study.search.asked import Asked, billed
 from sim.study.search.budget import (
     MEAN_ABSOLUTE_TO_STANDARD,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, field_validator
-from scipy.special import gammaln
 
 from sim.schema import ConfigError, TraceError
 from sim.workload.arrivals.rates import BLOCK, Marked, Rates
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 _MOST_IN_WINDOW = 5_000_000
 _SHAPES = np.geomspace(50.0, 0.05, 600)
-_CVS = np.sqrt(np.expm1(gammaln(1 + 2 / _SHAPES) - 2 * gammaln(1 + 1 / _SHAPES)))
 
 
 class Source(NamedTuple):
@@ -212,4 +210,12 @@ def _gaps(rng: np.random.Generator, n: int, cv: float, is_weibull: bool) -> np.n
 @lru_cache(maxsize=4096)
 def _weibull_shape(cv: float) -> float:
     """The shape of a Weibull law with this coefficient of variation."""
-    return float(np.interp(cv, _CVS, _SHAPES))
+    return float(np.interp(cv, _cvs_of_shapes(), _SHAPES))
+
+
+@cache
+def _cvs_of_shapes() -> np.ndarray:
+    """float64[600]: the coefficient of variation of a Weibull law of each of _SHAPES."""
+    from scipy.special import gammaln
+
+    return np.sqrt(np.expm1(gammaln(1 + 2 / _SHAPES) - 2 * gammaln(1 + 1 / _SHAPES)))

@@ -8,7 +8,6 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
-from scipy.linalg import expm
 
 from sim.workload.arrivals.cox import PoissonOnPath, RatePath
 
@@ -57,6 +56,8 @@ class Mmpp(PoissonOnPath):
         return float(self._shares @ np.array(self.rates_per_s))
 
     def index_of_dispersion(self, window_s: float) -> float:
+        from scipy.linalg import expm
+
         rates, n, mean = np.array(self.rates_per_s), len(self.rates_per_s), self.mean_rate_per_s
         stationary = np.tile(self._shares, (n, 1))
         deviation = np.linalg.inv(stationary - self._generator) - stationary

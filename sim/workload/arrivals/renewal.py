@@ -9,8 +9,6 @@ from typing import Literal
 
 import numpy as np
 from pydantic import Field, model_validator
-from scipy.optimize import brentq
-from scipy.special import gammainc, gammaln
 
 from sim.schema import ConfigError
 from sim.workload.arrivals.base import Arrivals
@@ -115,22 +113,23 @@ class Renewal(Arrivals):
             return math.inf
         if self.gaps == "gamma":
             return 1 / self.cv**2
+        from scipy.optimize import brentq
 
         def excess(shape: float) -> float:
-            return gammaln(1 + 2 / shape) - 2 * gammaln(1 + 1 / shape) - math.log1p(self.cv**2)
+            return _log_gamma(1 + 2 / shape) - 2 * _log_gamma(1 + 1 / shape) - math.log1p(self.cv**2)
 
         return float(brentq(excess, 0.05, 50.0))
 
     @cached_property
     def _scale(self) -> float:
         """So that the mean gap is 1."""
-        return self.cv**2 if self.gaps == "gamma" else math.exp(-gammaln(1 + 1 / self._shape))
+        return self.cv**2 if self.gaps == "gamma" else math.exp(-_log_gamma(1 + 1 / self._shape))
 
     @property
     def _third_central_moment(self) -> float:
         if self.gaps == "gamma":
             return 2 * self.cv**4
-        third = self._scale**3 * math.exp(gammaln(1 + 3 / self._shape))
+        third = self._scale**3 * math.exp(_log_gamma(1 + 3 / self._shape))
         return third - 3 * self.cv**2 - 1
 
     @property
@@ -138,6 +137,8 @@ class Renewal(Arrivals):
         """The distribution function of a gap of mean 1."""
         shape, scale = self._shape, self._scale
         if self.gaps == "gamma":
+            from scipy.special import gammainc
+
             return lambda x: gammainc(shape, x / scale)
         return lambda x: -np.expm1(-((x / scale) ** shape))
 
@@ -151,3 +152,9 @@ class Renewal(Arrivals):
             renewals[i] = (below[i] + earlier) / (1 - halfway[0])
             added[i] = renewals[i] - renewals[i - 1]
         return float(np.trapezoid(renewals, edges_x))
+
+
+def _log_gamma(x: float) -> float:
+    from scipy.special import gammaln
+
+    return float(gammaln(x))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
+
+from sim.distributions import chi_squared_quantile
 
 SCALES_S = (1.0, 10.0, 60.0, 600.0, 3600.0)
 LEAST_WINDOWS = 5
@@ -69,7 +70,7 @@ def dispersions(times_s: np.ndarray, period_s: float) -> tuple[Dispersion, ...]:
         index, windows = index_of_dispersion(times_s, period_s, window_s)
         low = high = None
         if index is not None:
-            low, high = (float(chi2.ppf(p, windows - 1)) / (windows - 1) for p in (0.025, 0.975))
+            low, high = (chi_squared_quantile(p, windows - 1) / (windows - 1) for p in (0.025, 0.975))
         found.append(Dispersion(window_s, windows, index, low, high))
     return tuple(found)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student_t
 
+from sim.distributions import student_t_quantile
 from sim.moment_zero import MomentZero
 from sim.units import DAY_S, HOUR_S, MINUTE_S, WEEK_S
 from sim.workload.description.calls import Calls
@@ -154,7 +154,7 @@ def trend_of(calls: Calls) -> Trend | None:
     mean = float(counts.mean())
     slope = float(x @ counts / (x @ x) / mean)
     left = counts / mean - 1 - slope * x
-    half = float(student_t.ppf(0.975, parts - 2)) * float(np.sqrt(left @ left / (parts - 2) / (x @ x)))
+    half = student_t_quantile(0.975, parts - 2) * float(np.sqrt(left @ left / (parts - 2) / (x @ x)))
     whole = calls.period_s / length_s
     per_day = slope * DAY_S / length_s
     return Trend(part, parts, slope * whole, (slope - half) * whole, (slope + half) * whole, per_day)

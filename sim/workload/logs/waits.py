@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from sim.workload.logs.sessions import Chains, waits_of
 from sim.workload.logs.values import hashed
@@ -38,6 +36,9 @@ def joined(
 ) -> Joined:
     """Tasks out of the calls that each call names (object[n] of tuples of ids) or, where it names none, of sessions:
     then it waits for the one before. Rows come in order of time; `session` 0: none."""
+    from scipy.sparse import coo_array  # imported on use: few logs name calls, and it takes as long as a short run
+    from scipy.sparse.csgraph import connected_components
+
     awaited, n_unknown = _rows_awaited(ids, names, session)
     begins = np.array([row for row, earlier in enumerate(awaited) for _ in earlier], np.int64)
     ends = np.array([before for earlier in awaited for before in earlier], np.int64)

@@ -1,4 +1,4 @@
-"""The normal and Student's t distribution, of scipy.special: the numbers of scipy.stats to the last bit.
+"""The normal, Student's t and chi-squared distributions, of scipy.special: the numbers of scipy.stats to the last bit.
 
 scipy.stats takes longer to load than a short scenario takes to play, so no module that a plain run imports loads it;
 scipy.special is loaded when the first interval is computed, which a single replication does not have.
@@ -41,3 +41,14 @@ def student_t_quantile(probability: float, degrees_of_freedom: int) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees_of_freedom, probability))
+
+
+def chi_squared_quantile(probability: float, degrees_of_freedom: int) -> float:
+    """The value that a number of the chi-squared distribution stays below with this probability.
+
+    >>> round(chi_squared_quantile(0.975, 9), 5)
+    19.02277
+    """
+    from scipy.special import gammaincinv
+
+    return float(2 * gammaincinv(degrees_of_freedom / 2, probability))
