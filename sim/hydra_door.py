@@ -6,6 +6,7 @@ of it, so every configuration is checked as it is composed: parsed and merged, f
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -107,6 +108,13 @@ class Composer:
         """The configuration that a sweep starts from: keys with several values are left as they are without them."""
         chosen = _chosen.__wrapped__(tuple(words), self._further, self._versions, RunMode.MULTIRUN)
         return cast(DictConfig, pickle.loads(chosen.whole))
+
+    def digest(self) -> str:
+        """A digest of the names and texts of all configuration files."""
+        total = hashlib.sha256()
+        for name, _ in self._versions:
+            total.update(name.encode() + b"\0" + Path(name).read_bytes())
+        return total.hexdigest()
 
     def loader(self) -> CheckedLoader:
         """A loader of Hydra for the same folders."""

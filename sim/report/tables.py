@@ -22,6 +22,9 @@ from sim.report.formatting import is_missing, number, percent, seconds, usd
 from sim.report.verdict import UNKNOWN, failure, is_unresolved, is_yes, judgement_in_words, plus_minus, verdicts
 
 PIPED_WIDTH = 140
+MOST_SHOWN = 200
+"""Scenarios of a sweep that the terminal shows: more are not read there, and each takes 7 ms."""
+_MOST_FAILED = 20
 
 _PERCENTILES = ("p50", "p95", "p99")
 _SPREAD = "  p50   p95   p99"
@@ -40,7 +43,7 @@ def print_comparison(
     notes: Sequence[str] = (),
     missing: str = "",
 ) -> None:
-    """Print a sweep: one row per scenario, grouped by `shape`, then a verdict per shape.
+    """Print a sweep: one row per scenario, grouped by `shape`, then a verdict per shape; of many, the first MOST_SHOWN.
 
     `table` has one row per scenario: label columns `shape` and `fleet`, the metrics of sim.report.metrics with their
     `_ci95` half-widths, and `error` (text) for scenarios that failed. `replications`, if given, has the labels,
@@ -49,7 +52,8 @@ def print_comparison(
     verdicts provisional.
     """
     console = console or _console()
-    console.print(comparison(table, shape, fleet))
+    shown = _first(table, shape)
+    console.print(comparison(shown, shape, fleet))
     console.print(
         "busy: % of paid GPU time with a request on it; tok: % of the tokens that time would give saturated; batch: %\n"
         "of the batch filled while busy. Percentiles over all arrivals, ∞ for those never served; SLO also over calls\n"
@@ -58,17 +62,35 @@ def print_comparison(
         style="dim",
         highlight=False,
     )
-    for _, row in table.iterrows():
-        if failure(row):
-            line = printable(f"failed: {row[shape]}, {row[fleet]}: {failure(row)}")
-            console.print(line, style="red", markup=False, highlight=False)
+    if len(shown) < len(table):
+        line = f"the first {len(shown)} of {len(table)} scenarios; results.csv has them all"
+        console.print(line, markup=False, highlight=False)
+    _print_failed(table, shape, fleet, console)
     for note in notes:
         console.print(printable(f"note, {note}"), markup=False, highlight=False)
     if missing:
         console.print(missing, style="yellow", markup=False, highlight=False)
     console.print()
-    for line in verdicts(table, replications, shape, fleet, complete=not missing):
+    judged = table[table[shape].isin(set(shown[shape]))]
+    for line in verdicts(judged, replications, shape, fleet, complete=not missing):
         console.print(printable(line), markup=False, highlight=False)
+
+
+def _first(table: pd.DataFrame, shape: str) -> pd.DataFrame:
+    """The first MOST_SHOWN rows of a table, in the order of its shapes."""
+    order = pd.Series(pd.factorize(table[shape])[0]).argsort(kind="stable")
+    return table.iloc[order[:MOST_SHOWN].sort_values()]
+
+
+def _print_failed(table: pd.DataFrame, shape: str, fleet: str, console: Console) -> None:
+    """A line for each failed scenario, or for the first of many."""
+    rows = table[[shape, fleet, *(["error"] if "error" in table else [])]].to_dict("records")
+    failed = [row for row in rows if failure(row)]
+    lines = [f"failed: {row[shape]}, {row[fleet]}: {failure(row)}" for row in failed[:_MOST_FAILED]]
+    if len(failed) > len(lines):
+        lines.append(f"{len(failed) - len(lines)} more failed: see the column error of results.csv")
+    for line in lines:
+        console.print(printable(line), style="red", markup=False, highlight=False)
 
 
 def _meaning_of_plus_minus(table: pd.DataFrame) -> str:

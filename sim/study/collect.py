@@ -26,8 +26,10 @@ from sim.study.folder import (
     without_formulas,
     write_bytes,
 )
-from sim.study.saved import Row, read_digests, read_replications, read_row, within
+from sim.study.manifest import read_manifest
+from sim.study.saved import Row, read_replications, read_row, within
 
+FIGURE = "cost_against_tail_latency.png"
 _BOOLS = {"true": True, "false": False, "True": True, "False": False}
 
 
@@ -79,7 +81,8 @@ def row_files(folder: Path, names: Sequence[str] | None = None) -> list[Path]:
 
 def scenarios_of(folder: Path) -> list[str]:
     """The digests of all scenarios of a study, played or not; empty if they are not on record."""
-    return read_digests(folder)
+    manifest = read_manifest(folder)
+    return [] if manifest is None else manifest.digests
 
 
 def missing(table: pd.DataFrame, folder: Path) -> str:
@@ -139,22 +142,30 @@ def by_application(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write_table(table: pd.DataFrame, folder: Path) -> None:
-    """results.csv and results.parquet, and with applications applications.csv, each whole or not at all."""
+def write_table(table: pd.DataFrame, folder: Path) -> bool:
+    """results.csv and results.parquet, and with applications applications.csv, each whole or not at all.
+
+    Returns whether the table differs from the one that was there.
+    """
     if len(parts := by_application(table)):
         with replacing(folder / APPLICATIONS) as partial:
             without_formulas(parts).to_csv(partial, index=False)
     with replacing(folder / f"{RESULTS}.csv") as partial:
         without_formulas(table).to_csv(partial, index=False)
-    with replacing(folder / f"{RESULTS}.parquet") as partial:
+    path = folder / f"{RESULTS}.parquet"
+    with replacing(path) as partial:
         table.to_parquet(partial, index=False)
+        return not path.is_file() or path.read_bytes() != partial.read_bytes()
 
 
-def write_and_print(table: pd.DataFrame, folder: Path) -> None:
-    """Write the table and its figures; print the comparison, the verdicts and the failed scenarios."""
+def write_and_print(table: pd.DataFrame, folder: Path, redraw: bool = True) -> None:
+    """Write the table and its figures; print the comparison, the verdicts and the failed scenarios.
+
+    Without `redraw`, figures of the very same table are left as they are.
+    """
     from sim.report import tables
 
-    write_table(table, folder)
+    is_changed = write_table(table, folder)
     named = labelled(table, folder)
     lacking = missing(table, folder)
     borrowed, others = hardware(folder)
@@ -165,7 +176,8 @@ def write_and_print(table: pd.DataFrame, folder: Path) -> None:
     )
     for line in others:
         print(printable(line))
-    _draw(named, folder)
+    if redraw or is_changed or not (folder / FIGURE).is_file():
+        _draw(named, folder)
     n_failed = int((table["status"] != "ok").sum())
     print(printable(f"{len(table)} scenarios, {n_failed} failed -> {folder / RESULTS}.csv"))
 
@@ -178,8 +190,7 @@ def _draw(named: pd.DataFrame, folder: Path) -> None:
         return
     limits = {slo_ttft_s(folder / name) for name in done["digest"]}
     limit = limits.pop() if len(limits) == 1 else None
-    path = folder / "cost_against_tail_latency.png"
-    figures.cost_against_tail_latency(named, path, slo_ttft_s=limit, shape=GROUP, fleet=LABEL)
+    figures.cost_against_tail_latency(named, folder / FIGURE, slo_ttft_s=limit, shape=GROUP, fleet=LABEL)
     for row in done.to_dict("records"):
         drawn = folder / row["digest"] / TIMELINE
         if drawn.is_file() and not drawn.is_symlink():  # A copy, as a digest says nothing to a reader.

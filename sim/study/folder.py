@@ -194,7 +194,7 @@ def digest(config: Mapping[str, Any], code: Mapping[str, str] | None = None) -> 
     content["program"] = program_hash()
     if code:
         content["code"] = dict(code)
-    content["files"] = {name: _files_hash(name) for name in sorted(files_named_in(config))}
+    content["files"] = {name: files_hash(name) for name in sorted(files_named_in(config))}
     return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -225,7 +225,7 @@ def files_named_in(value: Any) -> Iterator[str]:
             yield from files_named_in(inner)
 
 
-def _files_hash(name: str) -> list[str]:
+def files_hash(name: str) -> list[str]:
     """The hash of a file, or of each file of a folder or glob; empty if there is none, which its reader refuses."""
     try:
         return [_file_hash(str(file)) for file in files_of(name)]

@@ -11,8 +11,9 @@ from typing import Any
 
 from sim.schema import ConfigError
 from sim.study.claims import claim
-from sim.study.folder import MANIFEST, ROW, is_finished, require_writable, write_json
+from sim.study.folder import ROW, is_finished, require_writable, write_json
 from sim.study.job import PARENT_PID, clean, failed_row
+from sim.study.manifest import Source, is_done, manifest_of, read_manifest, write_manifest
 from sim.study.planned import Planned
 from sim.study.progress import progress
 
@@ -22,21 +23,42 @@ Launch = Callable[[list[Planned], Path], None]
 """Plays scenarios so that each leaves its row in the folder of the study."""
 
 
-def play_grid(planned: Sequence[Planned], launch: Launch) -> Path:
+def play_grid(planned: Sequence[Planned], launch: Launch, source: Source | None = None) -> Path:
     """Play every scenario once and return the folder of the study. Finished ones are skipped, failed ones run again.
 
+    `source` is all that they were composed of, if that is known: then it is recorded (see `is_done`).
     Raises ConfigError, with nothing written, if no scenario of the grid is valid; KeyboardInterrupt after Ctrl-C, with
     what is done kept.
     """
     unique = list({p.digest: p for p in planned}.values())
     if all(p.error for p in unique):
         raise ConfigError(unique[0].error)
-    folder = _study_folder(unique[0].output, [p.overrides for p in planned])
+    folder = study_folder(unique[0].output, [p.overrides for p in planned])
     require_writable(folder)
-    for hint in hints([p.overrides for p in planned]):
-        print(f"note: {hint}", file=sys.stderr)
-    _run(unique, folder, launch)
+    _tell_hints([p.overrides for p in planned])
+    _run(unique, folder, launch, source)
     return folder
+
+
+def done_already(output: dict[str, Any], grid: Sequence[Mapping[str, str]], source: Source | None) -> Path | None:
+    """The folder of a study whose last sweep had this source and has come to its end; None if there is none."""
+    folder = study_folder(output, grid)
+    manifest = read_manifest(folder)
+    if manifest is None or source is None or not is_done(folder, manifest, source):
+        return None
+    _tell_hints(grid)
+    _tell_kept(len(manifest.digests) - len(manifest.refused), len(manifest.digests), folder)
+    return folder
+
+
+def _tell_hints(grid: Sequence[Mapping[str, str]]) -> None:
+    for hint in hints(grid):
+        print(f"note: {hint}", file=sys.stderr)
+
+
+def _tell_kept(n_kept: int, n_all: int, folder: Path) -> None:
+    if n_kept:
+        print(f"{n_kept} of {n_all} scenarios are already done in {folder}", file=sys.stderr)
 
 
 def hints(grid: Sequence[Mapping[str, str]]) -> list[str]:
@@ -50,15 +72,14 @@ def hints(grid: Sequence[Mapping[str, str]]) -> list[str]:
     ]
 
 
-def _run(planned: list[Planned], folder: Path, launch: Launch) -> None:
+def _run(planned: list[Planned], folder: Path, launch: Launch, source: Source | None) -> None:
     for p in planned:
         if p.error:
             write_json(folder / p.digest / ROW, failed_row(p.digest, clean(p.overrides), p.error))
     pending = [p for p in planned if not p.error and not _finished(folder, p)]
-    write_json(folder / MANIFEST, {"digests": [p.digest for p in planned]})
+    write_manifest(folder, manifest_of(planned, source))
     n_kept = len([p for p in planned if not p.error]) - len(pending)
-    if n_kept:
-        print(f"{n_kept} of {len(planned)} scenarios are already done in {folder}", file=sys.stderr)
+    _tell_kept(n_kept, len(planned), folder)
     if not pending:
         return
     for p in pending:
@@ -111,7 +132,7 @@ def _finished(folder: Path, p: Planned) -> bool:
     return is_finished(folder / p.digest)
 
 
-def _study_folder(output: dict[str, Any], grid: Sequence[Mapping[str, str]]) -> Path:
+def study_folder(output: dict[str, Any], grid: Sequence[Mapping[str, str]]) -> Path:
     """The folder that was asked for, or one named after what the grid varies, in whatever order."""
     name = output.get("study")
     if name is None:

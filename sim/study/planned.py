@@ -34,6 +34,11 @@ class Planned:
     cpu_s: float | None = None
     """What playing it takes, roughly; None if that is not known."""
 
+    @property
+    def files(self) -> list[str]:
+        """The files that its configuration names."""
+        return list(files_named_in(self.config))
+
 
 def plan(overrides: dict[str, str], config: Mapping[str, Any], parts: Mapping[str, Config] | None = None) -> Planned:
     """Check one scenario of a sweep, given as plain data, and name its folder."""

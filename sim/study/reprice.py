@@ -40,6 +40,7 @@ from sim.study.folder import (
     write_text,
 )
 from sim.study.hindsight import KEYS, repriced
+from sim.study.manifest import Manifest, write_manifest
 from sim.study.results import read_usages, write_bills
 from sim.study.saved import BESIDE, DAMAGED, Row, in_short, read_config, read_replications, read_row, within
 
@@ -83,7 +84,7 @@ def reprice_folder(
     for run, outcome in done.items():
         _write(run, folder if run == output else within(folder, run.name), outcome)
     if runs != [output]:
-        write_json(folder / MANIFEST, {"digests": _priced_or_missing(output, runs)})
+        write_manifest(folder, Manifest(digests=_priced_or_missing(output, runs)))
     return folder
 
 

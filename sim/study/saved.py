@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sim.schema import ConfigError
-from sim.study.folder import CONFIG, MANIFEST, REPLICATIONS, ROW, read_json
+from sim.study.folder import CONFIG, REPLICATIONS, ROW, read_json
 
 T = TypeVar("T")
 
@@ -62,19 +61,7 @@ class Row(BaseModel):
     before: Figures = {}
 
 
-def _name_of_a_folder(name: str) -> str:
-    if not re.fullmatch(r"\w+", name):
-        raise ValueError(f"{name!r} is not the name of a scenario's folder")
-    return name
-
-
-class _Manifest(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-    digests: list[Annotated[str, AfterValidator(_name_of_a_folder)]]
-
-
-_ROW, _MANIFEST = TypeAdapter(Row), TypeAdapter(_Manifest)
+_ROW = TypeAdapter(Row)
 _FIGURES: TypeAdapter[dict[str, Any]] = TypeAdapter(Figures)
 _EACH: TypeAdapter[list[dict[str, Any]]] = TypeAdapter(Annotated[list[Figures], Field(min_length=1)])
 
@@ -96,12 +83,6 @@ def read_row(folder: Path) -> Row | None:
 def _row(path: Path, *_state: int) -> Row | None:
     """Kept, as all that is told of a study is read off its rows. A row is replaced as a whole; its state tells."""
     return checked(_ROW, path)
-
-
-def read_digests(study: Path) -> list[str]:
-    """The names of the folders of a study's last sweep; [] if they are not on record. Raises ConfigError."""
-    manifest = checked(_MANIFEST, study / MANIFEST)
-    return [] if manifest is None else manifest.digests
 
 
 def read_replications(folder: Path) -> list[dict[str, Any]] | None:

@@ -13,8 +13,9 @@ from sim.errors import INTERRUPTED
 from sim.hydra_door import Composer
 from sim.schema import ConfigError
 from sim.study.collect import collect, write_and_print
-from sim.study.grid import play_grid
+from sim.study.grid import done_already, play_grid
 from sim.study.job import clean
+from sim.study.manifest import Source
 from sim.study.planned import Planned, plan, plan_all
 from sim.study.workers import Workers
 
@@ -23,8 +24,8 @@ def run_sweep(composer: Composer, config: DictConfig, words: Sequence[str]) -> i
     """Play every scenario of the grid once and print the table. Returns the exit code, 1 if any scenario failed.
 
     `config` is what the words compose to without the values to be varied; it may bring axes of its own, overruled by
-    the words. Finished scenarios are skipped, failed ones run again. Raises ConfigError, with nothing written, if no
-    scenario of the grid is valid.
+    the words. Finished scenarios are skipped, failed ones run again; where all are finished, none is composed. Raises
+    ConfigError, with nothing written, if no scenario of the grid is valid.
     """
     parsed = OverridesParser.create().parse_overrides(list(words))
     of_hydra = [word for word, override in zip(words, parsed, strict=True) if override.is_hydra_override()]
@@ -33,14 +34,24 @@ def run_sweep(composer: Composer, config: DictConfig, words: Sequence[str]) -> i
     workers = Workers(n_jobs_of(config.hydra.launcher))
     points = expand(composer.loader(), params, given)
     output: Any = OmegaConf.to_container(config.output)
-    planned = plan_all(points, lambda point: _planned(composer, point, of_hydra), output)
-    try:
-        folder = play_grid(planned, workers)
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    source = _source(composer, points, of_hydra)
+    folder = done_already(output, [clean(point) for point in points], source)
+    is_new = folder is None
+    if folder is None:
+        planned = plan_all(points, lambda point: _planned(composer, point, of_hydra), output)
+        try:
+            folder = play_grid(planned, workers, source)
+        except KeyboardInterrupt:
+            return INTERRUPTED
     table = collect(folder)
-    write_and_print(table, folder)
+    write_and_print(table, folder, redraw=is_new)
     return int((table["status"] != "ok").any())
+
+
+def _source(composer: Composer, points: list[dict[str, str]], of_hydra: Sequence[str]) -> Source | None:
+    """What these points are composed of; None if files beyond the folders of the composer belong to it."""
+    words = [word for word in of_hydra if not word.lstrip("+").startswith(("hydra/launcher", "hydra.launcher"))]
+    return None if any("searchpath" in word for word in words) else Source(points, words, composer.digest())
 
 
 def expand(loader: Any, params: dict[str, str], arguments: list[str]) -> list[dict[str, str]]:

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
+from sim.hydra_door import Composer
 from sim.schema import ConfigError
-from sim.study.collect import GROUP, LABEL, collect, labelled, missing, notes, write_table
+from sim.study.collect import FIGURE, GROUP, LABEL, collect, labelled, missing, notes, write_table
 from sim.study.folder import CONFIG, MANIFEST, ROW, digest, plain, replacing, require_writable, write_json, write_text
 from tests.unit.cli import HERE, TINY, files_below
 
@@ -203,6 +204,27 @@ def test_the_table_can_be_rebuilt_from_the_rows(play, collect, tmp_path):
     assert said.code == 0 and (tmp_path / "outputs/mine/results.csv").read_text() == before
     assert collect("outputs/nowhere").code == 2
     assert pd.read_parquet(tmp_path / "outputs/mine/results.parquet")["digest"].is_unique
+
+
+def test_a_sweep_that_is_done_is_not_composed_again(play, tmp_path, monkeypatch):
+    """Of ten thousand scenarios that would take a minute. A log, configuration or word that changed is noticed."""
+    log = tmp_path / "log.csv"
+    log.write_text("arrived_s,input_tokens,output_tokens\n" + "".join(f"{i},10,5\n" for i in range(20)))
+    words = ["-m", *HERE, "arrivals=replay", f"arrivals.path={log}", "horizon_s=null", "output.study=mine"]
+    sweep = [*words, "seed=1,2", "engine.max_num_seqs=4,0"]  # no server has a batch of 0
+    monkeypatch.setattr("sim.study.collect._draw", lambda named, folder: (folder / FIGURE).touch())
+    first = play(*sweep)
+    composed = []
+    plain = Composer.plain
+    monkeypatch.setattr(Composer, "plain", lambda self, words: composed.append(words) or plain(self, words))
+    again = play(*sweep)
+    assert (again.code, again.out) == (first.code, first.out) == (1, first.out) and not composed
+    assert "2 of 4 scenarios are already done" in again.err
+    log.write_text(log.read_text() + "30,10,5\n")
+    assert play(*sweep).code == 1 and len(composed) == 4
+    played = json.loads((tmp_path / "outputs/mine/study.json").read_text())["digests"][0]
+    (tmp_path / "outputs/mine" / played / "summary.json").unlink()
+    assert play(*sweep).code == 1 and len(composed) == 8
 
 
 def test_a_sweep_tells_what_a_single_run_would(play, tmp_path):

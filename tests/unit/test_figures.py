@@ -54,6 +54,16 @@ def test_the_table_fits_a_terminal_and_shows_failures():
     assert "∞" in text and "…" not in text and "nan" not in text.lower() and "None" not in text
 
 
+def test_of_many_scenarios_the_first_are_shown_each_question_judged_as_a_whole(monkeypatch):
+    """Nobody reads a table of ten thousand rows, and a verdict that left rivals out would be false."""
+    monkeypatch.setattr(tables, "MOST_SHOWN", 2)
+    monkeypatch.setattr(tables, "_MOST_FAILED", 1)
+    cells = {(shape, fleet): [run(cost)] for shape in "ab" for fleet, cost in (("x", 3), ("y", 2), ("z", 1))}
+    text = printed(*sweep(cells | {("b", "v"): "too hot", ("b", "w"): "too hot"}))
+    assert "the first 2 of 8 scenarios" in text and "failed: b, v: too hot\n1 more failed" in text
+    assert "a: z is the cheapest" in text and "b: " not in text
+
+
 def test_a_table_in_a_pipe_does_not_depend_on_the_terminal(monkeypatch):
     """A narrow window folds a table on the screen; what goes into a file is read elsewhere."""
     monkeypatch.setenv("COLUMNS", "70")
