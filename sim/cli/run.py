@@ -39,14 +39,18 @@ def _play(words: list[str], config_dir: str | None, is_sweep: bool) -> int:
     from hydra.types import RunMode
 
     from sim.hydra_door import Composer, plain
+    from sim.study.shard import split_off
 
+    words, shard = split_off(words)
     composer = Composer(Path(config_dir) if config_dir is not None else None)
     has_axes = any(word.is_sweep_override() for word in OverridesParser.create().parse_overrides(words))
     config = composer.of_sweep(words) if is_sweep or has_axes else composer.composed(words)
     if is_sweep or config.hydra.mode == RunMode.MULTIRUN:
         from sim.study.sweep import run_sweep
 
-        return run_sweep(composer, config, words)
+        return run_sweep(composer, config, words, shard)
+    if shard is not None:
+        _refuse_flag(f"shard={shard}: is a part of a sweep; a sweep has the flag -m")
     if has_axes:
         config = composer.composed(words)  # This says what several values need.
     from sim.study.job import run_alone  # This loads the simulator: only after the cheap refusals.

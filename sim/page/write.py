@@ -9,12 +9,12 @@ from pathlib import Path
 from sim.page.model import Page
 from sim.page.render import html
 from sim.schema import ConfigError
-from sim.study.folder import MANIFEST, ROW, SUMMARY, require_writable, write_text
+from sim.study.folder import MANIFEST, ROW, SHARD_MANIFESTS, SUMMARY, require_writable, write_text
 
 PAGE = "page.html"
 _KINDS = (
     ("decision.json", "decision", "decision.html"), ("description.json", "described", "description.html"),
-    (SUMMARY, "run", PAGE), (MANIFEST, "sweep", PAGE), (f"*/{ROW}", "sweep", PAGE),
+    (SUMMARY, "run", PAGE), (MANIFEST, "sweep", PAGE), (SHARD_MANIFESTS, "sweep", PAGE), (f"*/{ROW}", "sweep", PAGE),
 )  # fmt: skip
 """What a folder holds (a name or a glob), the module of `sim.page` that makes its page, and the file that it gets."""
 

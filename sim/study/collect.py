@@ -26,7 +26,7 @@ from sim.study.folder import (
     without_formulas,
     write_bytes,
 )
-from sim.study.manifest import read_manifest
+from sim.study.manifest import read_manifest, unfinished_shards
 from sim.study.saved import Row, read_replications, read_row, within
 
 FIGURE = "cost_against_tail_latency.png"
@@ -88,10 +88,12 @@ def scenarios_of(folder: Path) -> list[str]:
 def missing(table: pd.DataFrame, folder: Path) -> str:
     """A line on the scenarios of a study that have no row because the sweep was cut short; '' if all have one."""
     listed = scenarios_of(folder)
-    n_missing = len(set(listed) - set(table["digest"]))
-    if not n_missing:
+    lacking = set(listed) - set(table["digest"])
+    if not lacking:
         return ""
-    return f"{n_missing} of {len(listed)} scenarios are missing: the sweep has not come to its end"
+    shards = unfinished_shards(folder, lacking)
+    named = f" (shard {', '.join(map(str, shards))})" if shards else ""
+    return f"{len(lacking)} of {len(listed)} scenarios are missing: the sweep has not come to its end{named}"
 
 
 def notes(folder: Path, names: Sequence[str] | None = None) -> list[str]:

@@ -13,9 +13,10 @@ from sim.schema import ConfigError
 from sim.study.claims import claim
 from sim.study.folder import ROW, is_finished, require_writable, write_json
 from sim.study.job import PARENT_PID, clean, failed_row
-from sim.study.manifest import Source, is_done, manifest_of, read_manifest, write_manifest
+from sim.study.manifest import Source, is_done, manifest_of, read_manifest_of, write_manifest
 from sim.study.planned import Planned
 from sim.study.progress import progress
+from sim.study.shard import Shard
 
 _MANY_SEEDS = 3
 
@@ -23,12 +24,14 @@ Launch = Callable[[list[Planned], Path], None]
 """Plays scenarios so that each leaves its row in the folder of the study."""
 
 
-def play_grid(planned: Sequence[Planned], launch: Launch, source: Source | None = None) -> Path:
+def play_grid(
+    planned: Sequence[Planned], launch: Launch, source: Source | None = None, shard: Shard | None = None
+) -> Path:
     """Play every scenario once and return the folder of the study. Finished ones are skipped, failed ones run again.
 
-    `source` is all that they were composed of, if that is known: then it is recorded (see `is_done`).
-    Raises ConfigError, with nothing written, if no scenario of the grid is valid; KeyboardInterrupt after Ctrl-C, with
-    what is done kept.
+    `source` is all that they were composed of, if that is known: then it is recorded (see `is_done`). With `shard`,
+    only its part is played. Raises ConfigError, with nothing written, if no scenario of the grid is valid;
+    KeyboardInterrupt after Ctrl-C, with what is done kept.
     """
     unique = list({p.digest: p for p in planned}.values())
     if all(p.error for p in unique):
@@ -36,18 +39,24 @@ def play_grid(planned: Sequence[Planned], launch: Launch, source: Source | None 
     folder = study_folder(unique[0].output, [p.overrides for p in planned])
     require_writable(folder)
     _tell_hints([p.overrides for p in planned])
-    _run(unique, folder, launch, source)
+    manifest = manifest_of(unique, source)
+    write_manifest(folder, manifest, shard)
+    own = manifest.own(shard)
+    _run([p for p in unique if p.digest in own], folder, launch)
     return folder
 
 
-def done_already(output: dict[str, Any], grid: Sequence[Mapping[str, str]], source: Source | None) -> Path | None:
-    """The folder of a study whose last sweep had this source and has come to its end; None if there is none."""
+def done_already(
+    output: dict[str, Any], grid: Sequence[Mapping[str, str]], source: Source | None, shard: Shard | None = None
+) -> Path | None:
+    """The folder of a study whose last sweep, or this shard of it, had this source and has come to its end; or None."""
     folder = study_folder(output, grid)
-    manifest = read_manifest(folder)
-    if manifest is None or source is None or not is_done(folder, manifest, source):
+    manifest = read_manifest_of(folder, shard)
+    if manifest is None or source is None or not is_done(folder, manifest, source, shard):
         return None
     _tell_hints(grid)
-    _tell_kept(len(manifest.digests) - len(manifest.refused), len(manifest.digests), folder)
+    own = manifest.own(shard)
+    _tell_kept(len(own - set(manifest.refused)), len(own), folder)
     return folder
 
 
@@ -72,12 +81,11 @@ def hints(grid: Sequence[Mapping[str, str]]) -> list[str]:
     ]
 
 
-def _run(planned: list[Planned], folder: Path, launch: Launch, source: Source | None) -> None:
+def _run(planned: list[Planned], folder: Path, launch: Launch) -> None:
     for p in planned:
         if p.error:
             write_json(folder / p.digest / ROW, failed_row(p.digest, clean(p.overrides), p.error))
     pending = [p for p in planned if not p.error and not _finished(folder, p)]
-    write_manifest(folder, manifest_of(planned, source))
     n_kept = len([p for p in planned if not p.error]) - len(pending)
     _tell_kept(n_kept, len(planned), folder)
     if not pending:

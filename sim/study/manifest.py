@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter
 
-from sim.study.folder import MANIFEST, ROW, files_hash, is_finished, program_hash, write_json
+from sim.schema import ConfigError
+from sim.study.folder import MANIFEST, ROW, SHARD_MANIFESTS, files_hash, is_finished, program_hash, write_json
 from sim.study.planned import Planned
 from sim.study.saved import checked
+from sim.study.shard import Shard
 
 
 def _name_of_a_folder(name: str) -> str:
@@ -39,19 +41,71 @@ class Manifest(BaseModel):
     """The files that their configurations name."""
     made_of: str | None = None
     """The digest of what they were composed of (see `Source`); None if that is not all there is to them."""
+    program: str | None = None
+    """The digest of the program that played them, and of the packages that its numbers depend on."""
+
+    def own(self, shard: Shard | None) -> set[str]:
+        """The folders of a shard's scenarios; those of all without one."""
+        return set(self.digests) if shard is None else shard.own(self.digests)
 
 
 _MANIFEST = TypeAdapter(Manifest)
 
 
 def read_manifest(study: Path) -> Manifest | None:
-    """The record of a study's last sweep; None if there is none. Raises ConfigError for one of another form."""
-    return checked(_MANIFEST, study / MANIFEST)
+    """The record of a study's last sweep, whichever of its shards have begun; None if there is none.
+
+    Raises ConfigError for one of another form, and for shards of different sweeps.
+    """
+    paths = _of_shards(study)
+    shards = [found for path in paths if (found := checked(_MANIFEST, path)) is not None]
+    if not shards:
+        return checked(_MANIFEST, study / MANIFEST)
+    first = shards[0]
+    for path, other in zip(paths, shards, strict=True):
+        if other.digests != first.digests:
+            raise ConfigError(
+                f"{path}: {_difference(first, other)} {paths[0].name}; give the same command to each shard"
+            )
+    return first
 
 
-def write_manifest(study: Path, manifest: Manifest) -> None:
-    """Write the record of a sweep into its folder, in place of an earlier one."""
-    write_json(study / MANIFEST, manifest.model_dump())
+def _difference(first: Manifest, other: Manifest) -> str:
+    if other.program != first.program:
+        return f"is of another version of the program or its packages ({other.program}, not {first.program}) than"
+    return "is of another sweep (other words, configuration files or logs) than"
+
+
+def read_manifest_of(study: Path, shard: Shard | None) -> Manifest | None:
+    """The record that a sweep, or one shard of it, left; None if it left none. Raises ConfigError."""
+    return checked(_MANIFEST, _path(study, shard))
+
+
+def write_manifest(study: Path, manifest: Manifest, shard: Shard | None = None) -> None:
+    """Write the record of a sweep, or of one shard of it, into its folder, in place of all but its other shards'."""
+    path = _path(study, shard)
+    write_json(path, manifest.model_dump())
+    same_number = () if shard is None else study.glob(f"study.*_of_{shard.of}.json")
+    for old in {study / MANIFEST, *_of_shards(study)} - {path, *same_number}:
+        old.unlink(missing_ok=True)
+
+
+def unfinished_shards(study: Path, lacking: Collection[str]) -> list[Shard]:
+    """The shards that these scenarios of a study fall to; [] if it was not played in shards."""
+    manifest, paths = read_manifest(study), _of_shards(study)
+    if manifest is None or not paths:
+        return []
+    of = int(paths[0].stem.rpartition("_")[2])
+    each = (Shard(number, of) for number in range(1, of + 1))
+    return [shard for shard in each if not manifest.own(shard).isdisjoint(lacking)]
+
+
+def _path(study: Path, shard: Shard | None) -> Path:
+    return study / (MANIFEST if shard is None else f"study.{shard.number}_of_{shard.of}.json")
+
+
+def _of_shards(study: Path) -> list[Path]:
+    return sorted(path for path in study.glob(SHARD_MANIFESTS) if re.fullmatch(r"study\.\d+_of_\d+\.json", path.name))
 
 
 @dataclass(frozen=True)
@@ -77,12 +131,12 @@ class Source:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
-def is_done(study: Path, manifest: Manifest, source: Source) -> bool:
-    """Whether a sweep that is on record in its folder had this source and has played everything that can be."""
+def is_done(study: Path, manifest: Manifest, source: Source, shard: Shard | None = None) -> bool:
+    """Whether a sweep on record had this source and has played everything that can be, or its shard has."""
     if manifest.made_of is None or manifest.made_of != source.digest(manifest.files):
         return False
-    refused = set(manifest.refused)
-    return all((study / n / ROW).is_file() if n in refused else is_finished(study / n) for n in manifest.digests)
+    refused, names = set(manifest.refused), manifest.own(shard)
+    return all((study / n / ROW).is_file() if n in refused else is_finished(study / n) for n in names)
 
 
 def manifest_of(planned: Sequence[Planned], source: Source | None) -> Manifest:
@@ -91,4 +145,5 @@ def manifest_of(planned: Sequence[Planned], source: Source | None) -> Manifest:
     files = sorted({name for p in planned for name in p.files})
     has_code = any(p.code for p in planned)  # The code of a user's own classes is not in a source.
     made_of = None if source is None or has_code else source.digest(files)
-    return Manifest(digests=[p.digest for p in planned], refused=refused, files=files, made_of=made_of)
+    names, program = [p.digest for p in planned], program_hash()[:12]
+    return Manifest(digests=names, refused=refused, files=files, made_of=made_of, program=program)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -11,17 +12,22 @@ from omegaconf import DictConfig, OmegaConf
 
 from sim.errors import INTERRUPTED
 from sim.hydra_door import Composer
+from sim.printable import printable
 from sim.schema import ConfigError
 from sim.study.collect import collect, write_and_print
 from sim.study.grid import done_already, play_grid
-from sim.study.job import clean
-from sim.study.manifest import Source
+from sim.study.job import UNIQUE, clean
+from sim.study.manifest import Source, read_manifest_of
 from sim.study.planned import Planned, plan, plan_all
+from sim.study.saved import read_row
+from sim.study.shard import Shard
 from sim.study.workers import Workers
 
 
-def run_sweep(composer: Composer, config: DictConfig, words: Sequence[str]) -> int:
+def run_sweep(composer: Composer, config: DictConfig, words: Sequence[str], shard: Shard | None = None) -> int:
     """Play every scenario of the grid once and print the table. Returns the exit code, 1 if any scenario failed.
+
+    With `shard`, only what falls to it is played, and instead of a table a line is printed.
 
     `config` is what the words compose to without the values to be varied; it may bring axes of its own, overruled by
     the words. Finished scenarios are skipped, failed ones run again; where all are finished, none is composed. Raises
@@ -35,17 +41,40 @@ def run_sweep(composer: Composer, config: DictConfig, words: Sequence[str]) -> i
     points = expand(composer.loader(), params, given)
     output: Any = OmegaConf.to_container(config.output)
     source = _source(composer, points, of_hydra)
-    folder = done_already(output, [clean(point) for point in points], source)
+    folder = done_already(output, [clean(point) for point in points], source, shard)
     is_new = folder is None
     if folder is None:
         planned = plan_all(points, lambda point: _planned(composer, point, of_hydra), output)
+        if shard is not None:
+            _require_same_names(planned)
         try:
-            folder = play_grid(planned, workers, source)
+            folder = play_grid(planned, workers, source, shard)
         except KeyboardInterrupt:
             return INTERRUPTED
+    if shard is not None:
+        return _tell_shard(folder, shard)
     table = collect(folder)
     write_and_print(table, folder, redraw=is_new)
     return int((table["status"] != "ok").any())
+
+
+def _require_same_names(planned: Sequence[Planned]) -> None:
+    """Raise ConfigError for a scenario whose folder has another name on each machine."""
+    for name in (name for p in planned for name in p.code if name.startswith(UNIQUE)):
+        raise ConfigError(
+            f"shard: another machine cannot tell this scenario, as a class depends on{name[len(UNIQUE) :]}"
+        )
+
+
+def _tell_shard(folder: Path, shard: Shard) -> int:
+    """Print how a shard ended. Returns the exit code."""
+    manifest = read_manifest_of(folder, shard)
+    assert manifest is not None  # as written before anything was played
+    own, names = manifest.own(shard), manifest.digests
+    n_failed = sum((row := read_row(folder / name)) is None or row.status != "ok" for name in own)
+    print(f"shard {shard}: {len(own)} of {len(names)} scenarios, {n_failed} failed -> {printable(str(folder))}")
+    print(f"once all shards are done: llm-traffic-sim collect {printable(str(folder))}")
+    return int(n_failed > 0)
 
 
 def _source(composer: Composer, points: list[dict[str, str]], of_hydra: Sequence[str]) -> Source | None:

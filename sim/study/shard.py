@@ -1,0 +1,45 @@
+"""A part of a sweep for one machine of several, told by the names of the scenarios' folders: none asks another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import NamedTuple
+
+from sim.schema import ConfigError
+
+WORD = "shard="
+
+
+class Shard(NamedTuple):
+    """Number `number` of `of`, counted from 1."""
+
+    number: int
+    of: int
+
+    def own(self, names: Collection[str]) -> set[str]:
+        """The shard's part of all names of a sweep, in whatever order they come: every `of`-th of the sorted ones.
+
+        >>> sorted(Shard(1, 2).own(["c", "a", "b"])), Shard(2, 2).own(["a", "b", "c"])
+        (['a', 'c'], {'b'})
+        """
+        return set(sorted(names)[self.number - 1 :: self.of])
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+def split_off(words: list[str]) -> tuple[list[str], Shard | None]:
+    """Words of a command line without `shard=3/64`, and the shard it names. Raises ConfigError."""
+    given = [word.removeprefix(WORD) for word in words if word.startswith(WORD)]
+    if not given:
+        return words, None
+    return [word for word in words if not word.startswith(WORD)], _parsed(given[-1])
+
+
+def _parsed(text: str) -> Shard:
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    shard = Shard(int(found[1]), int(found[2])) if found else None
+    if shard is None or not 1 <= shard.number <= shard.of:
+        raise ConfigError(f"{WORD}{text}: must be {WORD}1/4 to {WORD}4/4 for four machines: counted from 1")
+    return shard
