@@ -39,8 +39,8 @@ def at_hand() -> Mapping[Version, Path]:
 
 def environment(python: Path, folder: Path) -> Path:
     """A virtual environment with the packages of requirements.lock and this checkout; its interpreter's path."""
-    subprocess.run([str(python), "-m", "venv", str(folder)], check=True)
     inside, uv = folder / "bin/python", Path(sys.executable).parent / "uv"
+    subprocess.run([str(uv), "venv", "-q", "-p", str(python), str(folder)], check=True)
     install = [str(uv), "pip", "install", "-q", "-p", str(inside)]
     subprocess.run([*install, "--require-hashes", "-r", str(ROOT / "requirements.lock")], check=True)
     subprocess.run([*install, "--no-deps", "-e", str(ROOT)], check=True)

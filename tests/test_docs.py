@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from docs import build
+from tests.typed import play
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -35,13 +36,11 @@ def blocks(page: Path) -> list[Block]:
 
 
 def run(words: list[str], folder: Path, code: Path) -> str:
-    """Run a command line of a page in a folder with the package at `code`; its output. It must succeed."""
-    if words[0] == "llm-traffic-sim":
-        words = [sys.executable, "-m", "sim", *words[1:]]
-    elif words[0] == "python":
-        words = [sys.executable, *words[1:]]
+    """Run Python in a folder with the package at `code`; its output. It must succeed."""
     environment = os.environ | {"PYTHONPATH": str(code)}
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -81,11 +80,10 @@ def test_a_how_to_adds_files_and_changes_none():
 @pytest.mark.timeout(600)
 def test_what_the_how_tos_add_can_be_typed_passes_its_tests_and_keeps_the_contracts(clone):
     assert all(commands(page) for page in HOW_TO), "a how-to shows how to use what it adds"
-    for words in (words for page in HOW_TO for words in commands(page)):
-        run(words, clone, clone)
+    play([words for page in HOW_TO for words in commands(page)], clone, clone)
     own = {page.stem: [block.file for block in files(page) if block.file.startswith("tests/")] for page in HOW_TO}
     assert all(own.values()), "every how-to shows a test"
-    quick = ["python", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not slow"]
+    quick = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not slow"]
     run([*quick, *(file for tests in own.values() for file in tests)], clone, clone)
     added = [block for page in HOW_TO for block in files(page)]
     kinds = [found[1] for block in added if (found := re.search(r"^kind: (\w+)", block.text, re.MULTILINE))]
@@ -93,13 +91,6 @@ def test_what_the_how_tos_add_can_be_typed_passes_its_tests_and_keeps_the_contra
     asked = run([*quick, "-rp", "tests/contracts", "tests/test_house.py", "-k", asked_of], clone, clone)
     passed = [line for line in asked.splitlines() if line.startswith("PASSED")]
     assert not [kind for kind in kinds if not any(re.search(rf"\b{kind}\b", line) for line in passed)], "asked nothing"
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_the_tutorial_can_be_typed(tmp_path):
-    for words in commands(DOCS / "tutorial.md"):
-        run(words, tmp_path, ROOT)
 
 
 @pytest.mark.parametrize("page", HOW_TO, ids=lambda page: page.stem)
@@ -127,7 +118,7 @@ def test_every_link_leads_somewhere(page):
 
 @pytest.mark.slow
 def test_the_site_builds_and_asks_no_other_host_for_anything(tmp_path):
-    run(["python", "-m", "mkdocs", "build", "-q", "--strict", "-d", str(tmp_path / "site")], ROOT, ROOT)
+    run(["-m", "mkdocs", "build", "-q", "--strict", "-d", str(tmp_path / "site")], ROOT, ROOT)
     pages = list((tmp_path / "site").rglob("*.html"))
     assert len(pages) >= len(PAGES)
     for page in pages:

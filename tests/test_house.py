@@ -10,7 +10,6 @@ import warnings
 from functools import cache
 from pathlib import Path
 
-import pytest
 import yaml
 
 import sim
@@ -47,9 +46,14 @@ def name_of(path: Path) -> str:
 
 
 @cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
 def imports_of(path: Path) -> tuple[str, ...]:
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -75,12 +79,14 @@ def broken_floors(who: str, imported: tuple[str, ...]) -> list[str]:
     return wrong
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_go_down_only(path):
-    parts = path.relative_to(ROOT / "sim").with_suffix("").parts
-    who = "" if parts == ("__init__",) else parts[0]
-    assert who in FLOOR, f"{name_of(path)}: a room without a floor"
-    assert not broken_floors(who, imports_of(path))
+def test_imports_go_down_only():
+    wrong = []
+    for path in MODULES:
+        parts = path.relative_to(ROOT / "sim").with_suffix("").parts
+        who = "" if parts == ("__init__",) else parts[0]
+        found = broken_floors(who, imports_of(path)) if who in FLOOR else ["a room without a floor"]
+        wrong += [f"{name_of(path)}: {what}" for what in found]
+    assert not wrong
 
 
 def test_a_broken_floor_is_seen():
@@ -93,7 +99,7 @@ def test_a_broken_floor_is_seen():
 def modules_imported(path: Path) -> set[str]:
     """The modules of `sim` that a module imports, those for types only, too; a package stands for its `__init__`."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -137,49 +143,56 @@ def test_a_circle_is_seen():
     assert not circles({"a": {"b", "c"}, "b": {"c"}})
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_time_and_tables_stay_in_their_rooms(path):
-    tops = {name.split(".")[0] for name in imports_of(path)}
-    if "simpy" in tops:  # everyone else is handed the world as an argument
-        assert FLOOR[room(dotted(path))] > 1 and "simpy.Environment(" in path.read_text(), (
-            "it makes no world of its own"
-        )
-    if "pandas" in tops:
-        assert name_of(path).startswith(MAY_USE_PANDAS)
+def test_time_and_tables_stay_in_their_rooms():
+    wrong = []
+    for path in MODULES:
+        tops = {name.split(".")[0] for name in imports_of(path)}
+        if "simpy" in tops and not (FLOOR[room(dotted(path))] > 1 and "simpy.Environment(" in path.read_text()):
+            wrong.append(f"{name_of(path)} imports simpy and makes no world of its own: it is to be handed one")
+        if "pandas" in tops and not name_of(path).startswith(MAY_USE_PANDAS):
+            wrong.append(f"{name_of(path)} imports pandas")
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_files_and_functions_stay_small(path):
-    text = path.read_text()
-    n_lines = len(text.splitlines())
-    if n_lines > 300:
-        warnings.warn(f"{name_of(path)} has {n_lines} lines: perhaps it is two ideas", stacklevel=1)
-    assert n_lines <= 450, "this file is two ideas"
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert node.end_lineno - node.lineno + 1 <= 60, f"{node.name} is two ideas"
+def test_files_and_functions_stay_small():
+    wrong = []
+    for path in MODULES:
+        n_lines = len(path.read_text().splitlines())
+        if n_lines > 300:
+            warnings.warn(f"{name_of(path)} has {n_lines} lines: perhaps it is two ideas", stacklevel=1)
+        if n_lines > 450:
+            wrong.append(f"{name_of(path)} has {n_lines} lines: it is two ideas")
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno + 1 > 60:
+                wrong.append(f"{name_of(path)}: {node.name} has over 60 lines: it is two ideas")
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_what_is_public_says_what_it_is(path):
-    tree = ast.parse(path.read_text())
-    if path.read_text().strip():
-        assert ast.get_docstring(tree), "a module without a docstring"
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_") and node.name != "main":
-            assert ast.get_docstring(node), f"{node.name} has no docstring"
+def test_what_is_public_says_what_it_is():
+    wrong = []
+    for path in MODULES:
+        tree = tree_of(path)
+        if tree.body and not ast.get_docstring(tree):
+            wrong.append(f"{name_of(path)}: a module without a docstring")
+        for node in tree.body:
+            public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+            if public and node.name != "main" and not ast.get_docstring(node):
+                wrong.append(f"{name_of(path)}: {node.name} has no docstring")
+    assert not wrong
 
 
 SOURCED = ("gpu", "model", "prices", "overhead")
 SHARED_NUMBER = re.compile(r"^\s*(?:- )?[\w.\-\"']+:\s*[-+.\d][\d_.eE+-]*\s*(#.*)?$")
 
 
-@pytest.mark.parametrize("path", [p for p in YAMLS if p.parent.name in SOURCED], ids=name_of)
-def test_every_external_number_names_its_source(path):
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        found = SHARED_NUMBER.match(line)
-        if found:
-            assert found[1] and len(found[1]) > 5, f"line {number} has no source: {line.strip()}"
+def test_every_external_number_names_its_source():
+    unsourced = []
+    for path in (path for path in YAMLS if path.parent.name in SOURCED):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            found = SHARED_NUMBER.match(line)
+            if found and not (found[1] and len(found[1]) > 5):
+                unsourced.append(f"{name_of(path)}, line {number}: {line.strip()}")
+    assert not unsourced
 
 
 FORBIDDEN = {
@@ -189,15 +202,13 @@ FORBIDDEN = {
 }
 
 
-@pytest.mark.parametrize(
-    "path",
-    [*MODULES, *YAMLS, *(p for p in (ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / "README.md") if p.exists())],
-    ids=name_of,
-)
-def test_nothing_is_tied_to_one_machine(path):
-    for what, pattern in FORBIDDEN.items():
-        found = pattern.search(path.read_text())
-        assert not found, f"{what}: {found[0]}"
+def test_nothing_is_tied_to_one_machine():
+    others = [path for path in (ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / "README.md") if path.exists()]
+    tied = []
+    for path in (*MODULES, *YAMLS, *others):
+        for what, pattern in FORBIDDEN.items():
+            tied += [f"{name_of(path)}: {what}: {found[0]}" for found in pattern.finditer(path.read_text())]
+    assert not tied
 
 
 def test_the_lock_names_no_machine():

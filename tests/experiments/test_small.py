@@ -1,7 +1,6 @@
 """Every experiment answers its question in a small version, by its own command; every README says what was asked."""
 
-import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -24,9 +23,8 @@ def test_a_question_has_a_guess_an_answer_a_picture_and_a_config(question):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("question", PROGRAMS)
-def test_it_answers_in_small(question, tmp_path):
-    words = [sys.executable, "-m", f"experiments.{question}.figures", "--small"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_it_answers_in_small(question, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["figures.py", "--small"])
+    runpy.run_module(f"experiments.{question}.figures", run_name="__main__")  # what `python -m` does
     assert list((tmp_path / "outputs" / f"{question}_small").glob("*.png"))

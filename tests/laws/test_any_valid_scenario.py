@@ -66,7 +66,7 @@ def drawn(rng: np.random.Generator) -> dict[str, Any]:
         arrivals |= {"rate_per_s": rate_per_s, "exact_tasks": one(None, None, 30)}
     if "mean_burst_s" in arrivals:
         arrivals["mean_burst_s"] = 20.0
-    engine = of("engine", *ENGINES) | {"max_num_seqs": one(2, 16, 256), "max_queue": one(None, None, 0, 3)}
+    engine = of("engine", *ENGINES) | {"max_num_seqs": one(2, 8, 24), "max_queue": one(None, None, 0, 3)}
     engine |= {"kv_cache_blocks": one(None, 2000), "prefix_caching": one(True, False)}
     reliability = of("reliability")
     if reliability.get("gpu_mtbf_hours"):
