@@ -237,11 +237,49 @@ def kim_nelson(draw, k, delta, alpha=0.05, n0=10):
     return left[0], played
 
 
-def test_the_race_is_as_often_right_as_kim_and_nelsons_procedure():
-    right, right_kn, n_race, n_kn = 0, 0, 0, 0
+class Simulated:
+    """The world of `kim_nelson` as sim-tools asks for it; counts the replications."""
+
+    def __init__(self, draw):
+        self.draw, self.played = draw, {}
+
+    def register_observer(self, procedure):
+        self.procedure = procedure
+
+    def simulate(self, system):
+        number = self.played.get(system, 0)
+        self.played[system] = number + 1
+        self.procedure.feedback(self, system, self.draw(int(system), number))
+
+
+def test_the_oracle_plays_what_the_procedure_of_sim_tools_plays():
+    """Down to the number of replications, where noise makes it go on beyond the first look. The best comes last: for a
+    pair of which the second has the lower number, sim-tools 1.3.0 takes another pair's variance."""
+    tools = pytest.importorskip(
+        "sim_tools.ovs.indifference_zone", reason="NOT CHECKED: sim-tools is not installed: the extra oracles has it"
+    )
+    went_on = 0
     for seed in range(20):
+        cost = {("x", i): 100.0 + 2.0 * (7 - i) for i in range(8)}
+        world = Drawn(dict.fromkeys(cost, 1.0), cost, seed, noise=0.15)
+
+        def draw(i, r, world=world):
+            return world._sample(("x", i), r).usd
+
+        simulated = Simulated(draw)
+        (found,) = tools.KN(simulated, 8, delta=2.0, alpha=0.05, n_0=10, obj="min").solve()
+        n_after_the_end = 1  # of the one that is left
+        assert kim_nelson(draw, 8, 2.0) == (found, sum(simulated.played.values()) - n_after_the_end)
+        went_on += max(simulated.played.values()) > 11
+    assert went_on >= 15
+
+
+def test_the_race_is_as_often_right_as_kim_and_nelsons_procedure():
+    """With systems alike enough that neither is done at its first look, and for about as many replications."""
+    right, right_kn, n_race, n_kn = 0, 0, 0, 0
+    for seed in range(40):
         cost = {("x", i): 100.0 + 2.0 * i for i in range(8)}
-        world = Drawn(dict.fromkeys(cost, 1.0), cost, seed, noise=0.03)
+        world = Drawn(dict.fromkeys(cost, 1.0), cost, seed, noise=0.2)
         evidence = Evidence(world, 0.99, MOST)
         evidence.reach(dict.fromkeys(cost, 10))
         right += race(list(cost)[::-1], evidence)[0] == ("x", 0)
@@ -249,5 +287,5 @@ def test_the_race_is_as_often_right_as_kim_and_nelsons_procedure():
         found, played = kim_nelson(lambda i, r, world=world: world._sample(("x", i), r).usd, 8, 2.0)
         right_kn += found == 0
         n_kn += played
-    assert right_kn >= 18, "the oracle keeps its promise of 95 %"
-    assert right >= 18 and n_race <= 3 * n_kn
+    assert right_kn >= 37 and n_kn > 1.5 * 40 * 8 * 10, "the oracle keeps its promise of 95 %, and goes on to do so"
+    assert right >= 37 and n_race <= 1.2 * n_kn
