@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import locale
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,9 +37,24 @@ WORLDS = {
                            "OMP_NUM_THREADS": "1", "PYTHONUTF8": "0"}),
 }  # fmt: skip
 
+COMMA = """comment_char %
+escape_char /
+LC_NUMERIC
+decimal_point ","
+thousands_sep "."
+grouping 3;3
+END LC_NUMERIC
+"""
+"""Numbers as in Germany, for machines without a locale of the kind."""
+FRACTIONS = """timestamp,input_tokens,output_tokens
+0.125,900,40
+0.5,1900,60
+1.75,300,500
+"""
+
 
 def written(folder: Path) -> dict[str, bytes]:
-    found = sorted(folder.glob("outputs/mine/*/*"))
+    found = sorted(folder.glob("outputs/mine/**/*"))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found if path.name in FILES}
 
 
@@ -67,3 +84,36 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, monkeypatch):
         there = written(world)
         assert there.keys() == here.keys(), name
         assert [file for file in here if here[file] != there[file]] == [], name
+
+
+@pytest.fixture
+def decimal_commas(tmp_path, monkeypatch):
+    """Call it, and C libraries read and write 1.5 as 1,5 from there on."""
+    if shutil.which("localedef") is None:
+        pytest.skip("NOT CHECKED: a locale with decimal commas cannot be made here: there is no localedef")
+    (tmp_path / "comma.src").write_text(COMMA)
+    make = ["localedef", "-c", "-i", "comma.src", "-f", "ANSI_X3.4-1968", str(tmp_path / "comma")]
+    subprocess.run(make, cwd=tmp_path, capture_output=True)  # exits 1 for what the locale leaves out
+    monkeypatch.setenv("LOCPATH", str(tmp_path))
+    before = locale.setlocale(locale.LC_NUMERIC)
+    yield lambda: locale.setlocale(locale.LC_NUMERIC, "comma")
+    locale.setlocale(locale.LC_NUMERIC, before)
+
+
+def test_a_program_around_it_that_counts_with_commas_changes_no_byte(tmp_path, monkeypatch, decimal_commas):
+    """A notebook or an application may have set its locale."""
+    words = [
+        "arrivals=replay", "arrivals.path=log.csv", "fleet=hybrid_overflow", "output.requests=true",
+        "output.spans=true", "replications=2", "output.dir=outputs/mine",
+    ]  # fmt: skip
+    found = []
+    for name in ("points", "commas"):
+        if name == "commas":
+            decimal_commas()
+            assert f"{1.5:n}" == "1,5"
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "log.csv").write_text(FRACTIONS)
+        monkeypatch.chdir(tmp_path / name)
+        assert main(words) == 0
+        found.append(written(Path()))
+    assert len(found[0]) == len(FILES) and found[0] == found[1]
