@@ -1,149 +1,103 @@
-"""Which tests call which function, and how long each takes: measured once per test file, kept in a file."""
+"""Which tests to try for a mistake: those that call its function, of the test files that speak most of it first.
+
+A test file is measured when it is first of use: played once without any mistake, with a note of what each test calls,
+how long it takes and whether it passes. What was measured is kept in a file and holds until the test file changes.
+"""
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
-import xml.etree.ElementTree as ET
-from collections import defaultdict
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
-
-from coverage import CoverageData
 
 FOLDERS = ("unit", "laws", "theory", "contracts", "reference")
 """Those under tests/ that state reasons. tests/golden is left out: it says only that a number moved."""
-OF_OTHER_ROOMS = {"test_calibrate.py", "test_calibrate_cli.py", "test_hugging_face.py", "test_figures.py"}
-"""Long ones, about rooms without planted mistakes or about pictures."""
-_SPEAKING = 3
-"""Test files to try where it is not known which test calls a function."""
-_BATCH = 3
-"""Test files that one process runs: importing everything takes as long as many tests do."""
+OF_OTHER_ROOMS = {
+    "test_calibrate.py", "test_calibrate_cli.py", "test_hugging_face.py", "test_figures.py", "test_glossary.py",
+    "test_mistakes.py",
+}  # fmt: skip
+"""Long ones, about rooms without planted mistakes, about pictures, about words, or about this program."""
+MOST_MEASURED = 8
+"""Test files that are measured for one mistake, at most."""
 
 
 class ChosenTests:
-    """Tests by the function they call: `{test file: {"hash": …, "tests": {test: [seconds, [function, …]]}}}`."""
+    """Tests by the function they call.
 
-    def __init__(self, root: Path, file: Path):
-        self._root, self._file = root, file
-        self._measured: dict = json.loads(file.read_text()) if file.exists() else {}
+    The file is `{test file: {"hash": …, "tests": [[test, CPU seconds, passed, [function, …]], …]}}`; `measure` plays a
+    test file and returns such tests.
+    """
 
-    def measure(self, only: Sequence[str] = ()) -> None:
-        """Run every test file that is new or has changed since, with coverage. Keeps what it knows after each batch.
+    def __init__(self, tree: Path, file: Path, measure: Callable[[str], list[list]]):
+        self._tree, self._file, self._measure = tree, file, measure
+        known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        self._known = {name: tests for name, tests in known.items() if tests["hash"] == self.hashes.get(name)}
 
-        `only`: names of test files, in the order in which they are run; the others stay as they are known.
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """Of every test file that may be tried."""
+        return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in self._texts.items()}
+
+    @cached_property
+    def _texts(self) -> dict[str, str]:
+        files = [p for folder in FOLDERS for p in sorted((self._tree / "tests" / folder).glob("test_*.py"))]
+        return {
+            str(p.relative_to(self._tree)): p.read_text(encoding="utf-8") for p in files if p.name not in OF_OTHER_ROOMS
+        }
+
+    def batches(self, path: str, function: str) -> Iterator[list[tuple[float, str]]]:
+        """Tests of one file at a time, with the CPU seconds each takes unharmed: those that call the function.
+
+        Files that speak of it come first, as `MOST_MEASURED` allows; then whatever else was measured, quickest first.
+        Last come the other tests of the same files: they may look at a result that another test's call has left.
         """
-        files = [p for folder in FOLDERS for p in sorted((self._root / "tests" / folder).glob("test_*.py"))]
-        files = [p for p in files if p.name not in OF_OTHER_ROOMS]
-        hashes = {str(p.relative_to(self._root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-        self._measured = {name: known for name, known in self._measured.items() if name in hashes}
-        stale = [name for name, content in hashes.items() if self._measured.get(name, {}).get("hash") != content]
-        if only:
-            stale = sorted((name for name in stale if name in only), key=only.index)
-        for begin in range(0, len(stale), _BATCH):
-            names = stale[begin : begin + _BATCH]
-            print(f"measuring {begin + len(names)} of {len(stale)} test files", flush=True)
-            tests = self._run(names)
-            for name in names:
-                mine = {test: known for test, known in tests.items() if test.startswith(f"{name}::")}
-                self._measured[name] = {"hash": hashes[name], "tests": mine}
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._file.write_text(json.dumps(self._measured, indent=0))
-
-    def _run(self, names: list[str]) -> dict[str, tuple[float, list[str]]]:
-        data, report = self._file.with_suffix(".coverage"), self._file.with_suffix(".xml")
-        for old in (data, report):
-            old.unlink(missing_ok=True)
-        words = [
-            "-q", "-m", "not slow", "-p", "no:cacheprovider", *names, "--cov=sim", "--cov-context=test",
-            "--cov-report=", f"--junitxml={report}", "-o", "junit_family=xunit1",
-        ]  # fmt: skip
-        subprocess.run(
-            [sys.executable, "-m", "pytest", *words], cwd=self._root, stdout=subprocess.DEVNULL, check=False,
-            env=os.environ | {"SIM_INTERPRETED": "1", "COVERAGE_FILE": str(data)},
-        )  # fmt: skip
-        cases = ET.parse(report).iter("testcase")
-        seconds = {f"{case.get('file')}::{case.get('name')}": float(case.get("time", 0)) for case in cases}
-        functions = self._functions_by_test(data)
-        return {test: (s, sorted(functions[test])) for test, s in seconds.items() if functions[test]}
-
-    def _functions_by_test(self, file: Path) -> dict[str, set[str]]:
-        called: dict[str, set[str]] = defaultdict(set)
-        data = CoverageData(str(file))
-        data.read()
-        for path in data.measured_files():
-            name = str(Path(path).relative_to(self._root))
-            of_line = functions_by_line((self._root / name).read_text(encoding="utf-8"))
-            for line, contexts in data.contexts_by_lineno(path).items():
-                for context in contexts:
-                    if context and line in of_line:
-                        called[context.partition("|")[0]].add(f"{name}:{of_line[line]}")
-        return called
-
-    def of(self, path: str, function: str, budget_s: float) -> list[str]:
-        """Tests that call a function, the quickest first, as many as `budget_s` seconds hold (one at least).
-
-        What runs at import, outside every function, is tried by the tests that call anything of its class or file.
-        """
-        key = f"{path}:{function}"
-        found = self._calling(lambda called: called == key)
-        if not found:
-            inside = f"{key}." if function else f"{path}:"
-            found = self._calling(lambda called: called.startswith(inside)) or self._calling(
-                lambda called: called.startswith(f"{path}:")
-            )
-        if not found:
-            return self._by_name(path, function)
-        chosen, total_s = [], 0.0
-        for s, test in sorted(found):
-            total_s += s
-            if chosen and total_s > budget_s:
-                break
-            chosen.append(test)
-        return chosen
+        others: list[list[tuple[float, str]]] = []
+        ranked = self._by_name(path, function)[:MOST_MEASURED]
+        for name in (*ranked, *self._rest(ranked)):
+            calling, not_calling = [], []
+            for test in self._tests_of(name):
+                (calling if _calls(test[3], path, function) else not_calling).append(test)
+            if calling:
+                yield _quickest(calling)
+                others.append(_quickest(not_calling))
+        if not others:  # nothing that is known calls it: it may be called in another process
+            others = [_quickest(self._tests_of(name)) for name in ranked[:3]]
+        yield from (batch for batch in others if batch)
 
     def _by_name(self, path: str, function: str) -> list[str]:
-        """Where nothing is measured: the test files that speak most of the module, the class and the function."""
+        """The test files that speak of the module, the class and the function, the shortest of equals first."""
         module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         words = [re.escape(word.strip("_")) for word in (*function.split("."), module.rpartition(".")[2]) if word]
         scores = []
-        for folder in FOLDERS:
-            for file in sorted((self._root / "tests" / folder).glob("test_*.py")):
-                text = file.read_text(encoding="utf-8")
-                score = sum(min(len(re.findall(word, text)), 5) for word in words) + 10 * (f"{module} import" in text)
-                scores.append((-score, len(text), str(file.relative_to(self._root))))
-        return [name for score, _, name in sorted(scores)[:_SPEAKING] if score < 0]  # the shortest of equals first
+        for name, text in self._texts.items():
+            score = sum(min(len(re.findall(word, text)), 5) for word in words)
+            score += 10 * (f"{module} import" in text) + 2 * (module.rpartition(".")[0] in text)
+            scores.append((-score, len(text), name))
+        return [name for score, _, name in sorted(scores) if score < 0]
 
-    def _calling(self, fits) -> list[tuple[float, str]]:
-        return [
-            (s, test)
-            for known in self._measured.values()
-            for test, (s, called) in known["tests"].items()
-            if any(fits(name) for name in called)
-        ]
+    def _rest(self, ranked: list[str]) -> list[str]:
+        """Other test files that were measured for other mistakes, those with the least to run first."""
+        rest = [(sum(test[1] for test in known["tests"]), name) for name, known in self._known.items()]
+        return [name for _, name in sorted(rest) if name not in ranked]
+
+    def _tests_of(self, name: str) -> list[list]:
+        """Tests of a file that pass without any mistake; measured if they are not known."""
+        if name not in self._known:
+            self._known[name] = {"hash": self.hashes[name], "tests": self._measure(name)}
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.write_text(json.dumps(self._known, indent=0), encoding="utf-8")
+        return [test for test in self._known[name]["tests"] if test[2]]
 
 
-@cache
-def functions_by_line(source: str) -> dict[int, str]:
-    """The innermost function around each line of its body, by dotted name; lines outside every function are absent."""
-    of_line: dict[int, str] = {}
+def _calls(called: list[str], path: str, function: str) -> bool:
+    """Whether a test calls the function, or, of what runs at import, anything of its class or file."""
+    key = f"{path}:{function}"
+    inside = f"{key}." if function else key
+    return any(name == key or name.startswith(inside) for name in called)
 
-    def walk(node: ast.AST, scope: tuple[str, ...], is_function: bool) -> None:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                name = (*scope, child.name)
-                if not isinstance(child, ast.ClassDef):
-                    first = child.body[0].lineno
-                    of_line.update(dict.fromkeys(range(first, (child.end_lineno or first) + 1), ".".join(name)))
-                walk(child, name, is_function)
-            else:
-                walk(child, scope, is_function)
 
-    walk(ast.parse(source), (), False)
-    return of_line
+def _quickest(tests: list[list]) -> list[tuple[float, str]]:
+    return sorted((test[1], test[0]) for test in tests)

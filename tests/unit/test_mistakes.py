@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-from tests.mutants.chosen_tests import functions_by_line
+import pytest
+
+from tests.mutants.chosen_tests import ChosenTests
 from tests.mutants.equivalent import EQUIVALENT
+from tests.mutants.in_a_fork import dotted
 from tests.mutants.mistakes import mistakes_in
 
 SOURCE = '''"""Text: 1 + 1 < 3."""
@@ -61,10 +65,52 @@ def test_a_name_stays_when_lines_move():
     assert [m.name for m in moved] == [m.name for m in mistakes_in("queue.py", SOURCE)]
 
 
-def test_tests_are_chosen_by_the_function_around_a_line():
-    of_line = functions_by_line(SOURCE)
-    assert of_line[12] == of_line[15] == "Queue.push" and of_line[18] == "Queue.__repr__"
-    assert 3 not in of_line and 11 not in of_line, "what runs at import is no function's"
+def test_a_function_is_named_alike_where_it_is_written_and_where_it_runs():
+    def inner():
+        return [dotted(frame.f_code.co_qualname) for frame in (sys._getframe(),)]
+
+    assert inner() == ["test_a_function_is_named_alike_where_it_is_written_and_where_it_runs.inner"]
+
+
+@pytest.fixture
+def chosen(tmp_path):
+    """Three test files, of which the second speaks of the queue most; and how often each was measured."""
+    (tmp_path / "tests" / "unit").mkdir(parents=True)
+    for name, text in (("a", "queue"), ("b", "from sim.fleet.queue import Queue  # push"), ("c", "")):
+        (tmp_path / f"tests/unit/test_{name}.py").write_text(text)
+    measured = []
+
+    def measure(name):
+        measured.append(name)
+        tests = [
+            ("slow", 2.0, True, "Queue.push"),
+            ("quick", 0.1, True, "Queue.push"),
+            ("broken", 0.1, False, "Queue.push"),
+        ]
+        tests += [("other", 0.1, True, "Queue.pop")]
+        return [[f"{name}::{test}", s, passed, [f"sim/fleet/queue.py:{called}"]] for test, s, passed, called in tests]
+
+    return ChosenTests(tmp_path, tmp_path / "tests.json", measure), measured
+
+
+def test_tests_that_call_the_function_come_first_and_no_file_is_measured_before_it_is_of_use(chosen):
+    tests, measured = chosen
+    batches = tests.batches("sim/fleet/queue.py", "Queue.push")
+    assert next(batches) == [(0.1, "tests/unit/test_b.py::quick"), (2.0, "tests/unit/test_b.py::slow")]
+    assert measured == ["tests/unit/test_b.py"]
+    assert [test for batch in batches for _, test in batch] == [
+        "tests/unit/test_a.py::quick", "tests/unit/test_a.py::slow", "tests/unit/test_b.py::other",
+        "tests/unit/test_a.py::other",
+    ], "what speaks of something else is left out, and what fails without a mistake, too"  # fmt: skip
+
+
+def test_what_was_measured_is_kept_until_the_test_file_changes(chosen, tmp_path):
+    tests, measured = chosen
+    list(tests.batches("sim/fleet/queue.py", "Queue.push"))
+    (tmp_path / "tests/unit/test_a.py").write_text("queue, changed")
+    again = ChosenTests(tmp_path, tmp_path / "tests.json", tests._measure)
+    list(again.batches("sim/fleet/queue.py", "Queue.push"))
+    assert sorted(measured) == ["tests/unit/test_a.py", "tests/unit/test_a.py", "tests/unit/test_b.py"]
 
 
 def test_what_is_called_equivalent_is_still_there():

@@ -1,0 +1,108 @@
+"""Plants mistakes in the copy, one at a time, and lets tests judge; what was judged is kept, so that one may go on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.mutants.chosen_tests import ChosenTests
+from tests.mutants.in_a_fork import failed
+from tests.mutants.mistakes import Mistake
+
+_STARTS_S = 10.0
+"""CPU seconds that a fork may take to import the project and the tests, on a slow day."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a mistake: the test that failed (or what else ended it), or ""; and how many tests tried.
+
+    `basis`: hash of what the verdict rests on: the module and the test that failed, or the module and all tests.
+    """
+
+    killer: str
+    n_tests: int
+    took_s: float
+    basis: str
+
+
+class Judge:
+    """Judges mistakes by the tests of a copy of the project; `file` keeps the verdicts."""
+
+    def __init__(self, tree: Path, chosen: ChosenTests, file: Path, budget_s: float):
+        self._tree, self._chosen, self._file, self._budget_s = tree, chosen, file, budget_s
+        kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        self._kept = {name: Verdict(**verdict) for name, verdict in kept.items()}
+        self._sound: set[str] = set()
+        self._unsound: set[str] = set()
+
+    def verdict(self, mistake: Mistake) -> Verdict:
+        """The verdict kept for the mistake, if it rests on the same files, or a new one."""
+        kept = self._kept.get(mistake.name)
+        if kept and kept.basis == self._basis(mistake, kept.killer):
+            return kept
+        began_s = time.monotonic()
+        killer, n_tests = self._judged(mistake, kept.killer if kept and "::" in kept.killer else "")
+        verdict = Verdict(killer, n_tests, round(time.monotonic() - began_s, 1), self._basis(mistake, killer))
+        self._kept[mistake.name] = verdict
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        said = {name: asdict(v) for name, v in self._kept.items()}
+        self._file.write_text(json.dumps(said, indent=0), encoding="utf-8")
+        return verdict
+
+    def _basis(self, mistake: Mistake, killer: str) -> str:
+        hashes, test_file = self._chosen.hashes, killer.partition("::")[0]
+        tests = [hashes.get(test_file, "")] if killer else sorted(hashes.values())
+        source = (self._tree / mistake.path).read_text(encoding="utf-8")
+        return hashlib.sha256("".join((source, *tests)).encode()).hexdigest()
+
+    def _judged(self, mistake: Mistake, former_killer: str) -> tuple[str, int]:
+        """The test that failed, or "", and how many were tried. The one that failed formerly is tried first."""
+        tried, left_s = 0, self._budget_s
+        if former_killer and self._fails_only_with(mistake, [former_killer], self._budget_s):
+            return former_killer, 1
+        for batch in self._chosen.batches(mistake.path, mistake.function):
+            tests, most_s = [], 0.0
+            for s, test in batch:
+                if test not in self._unsound and (not tests or most_s + s <= left_s / 2):
+                    tests.append(test)
+                    most_s += s
+            tried += len(tests)
+            killer = self._fails_only_with(mistake, tests, most_s)
+            left_s -= most_s + 0.5
+            if killer or left_s <= 0:
+                return killer, tried
+        return "", tried
+
+    def _fails_only_with(self, mistake: Mistake, tests: list[str], seconds: float) -> str:
+        """The first of the tests that fails with the mistake and, by itself, does not fail without."""
+        while tests:
+            most_s = _STARTS_S + 4 * seconds
+            killer = self._failed_with(mistake, tests, most_s)
+            if killer in self._sound or "::" not in killer:
+                return killer
+            if not failed(self._tree, [[killer]], most_s):
+                self._sound.add(killer)
+                return killer
+            self._unsound.add(killer)
+            tests = [test for test in tests if test != killer]
+        return ""
+
+    def _failed_with(self, mistake: Mistake, tests: list[str], most_s: float) -> str:
+        place = self._tree / mistake.path
+        source = place.read_text(encoding="utf-8")
+        _write(place, mistake.plant(source))
+        try:
+            return failed(self._tree, [tests], most_s)
+        finally:
+            _write(place, source)
+
+
+def _write(place: Path, source: str) -> None:
+    """Write a module, and drop its bytecode: a file of the same size and second would be taken for the old one."""
+    place.write_text(source, encoding="utf-8")
+    for stale in (place.parent / "__pycache__").glob(f"{place.stem}.*.pyc"):
+        stale.unlink()
