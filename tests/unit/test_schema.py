@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 import re
 import sys
 from importlib.metadata import EntryPoint
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
+import sim
 from sim import schema
 from sim.schema import Choice, Config, ConfigError, OneOf, kinds_of, load_plugins, parse_config
 
@@ -204,3 +207,27 @@ def test_a_plugin_that_cannot_be_imported_is_named(installed):
     installed("plugged_broken", "import a_module_that_is_missing")
     with pytest.raises(ConfigError, match="plugin 'extra' of an installed package: cannot be imported: ModuleNotFound"):
         drawing(shape={"kind": "square"})
+
+
+def configs(of=Config):
+    for config in of.__subclasses__():
+        yield config
+        yield from configs(config)
+
+
+def test_a_default_is_a_value_that_a_user_may_give():
+    """Defaults are not validated where they are used: one outside its own bounds would be played."""
+    for module in pkgutil.walk_packages(sim.__path__, "sim."):
+        if not module.name.endswith(("__main__", "hot_path.build")):  # these act when they are imported
+            importlib.import_module(module.name)
+    fields = [
+        (config, name, field)
+        for config in set(configs())
+        if config.__module__.startswith("sim.")
+        for name, field in config.model_fields.items()
+        if not field.is_required() and field.default_factory is None
+    ]
+    assert len(fields) > 500
+    for config, name, field in fields:
+        law = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+        assert TypeAdapter(law).validate_python(field.default) == field.default, f"{config.__name__}.{name}"
