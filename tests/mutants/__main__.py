@@ -33,6 +33,7 @@ ROOMS = ("engine", "fleet", "ledger", "report", "routing", "study", "workload")
 LEFT_OUT = (
     "sim/report/figures.py",
     "sim/report/labels.py",
+    "sim/report/paper_figures.py",
     "sim/study/bench.py",
     "sim/study/benchmark.py",
     "sim/workload/sample_log.py",

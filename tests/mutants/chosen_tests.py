@@ -16,11 +16,11 @@ from pathlib import Path
 FOLDERS = ("unit", "laws", "theory", "contracts", "reference")
 """Those under tests/ that state reasons. tests/golden is left out: it says only that a number moved."""
 OF_OTHER_ROOMS = {
-    "test_calibrate.py", "test_calibrate_cli.py", "test_hugging_face.py", "test_figures.py", "test_glossary.py",
+    "test_calibrate.py", "test_calibrate_cli.py", "test_hugging_face.py", "test_glossary.py",
     "test_mistakes.py",
 }  # fmt: skip
-"""Long ones, about rooms without planted mistakes, about pictures, about words, or about this program."""
-MOST_MEASURED = 8
+"""Long ones, about rooms without planted mistakes, about words, or about this program."""
+MOST_MEASURED = 6
 """Test files that are measured for one mistake, at most."""
 
 
@@ -68,15 +68,17 @@ class ChosenTests:
         yield from (batch for batch in others if batch)
 
     def _by_name(self, path: str, function: str) -> list[str]:
-        """The test files that speak of the module, the class and the function, the shortest of equals first."""
+        """The test files that import the module, or else speak of it and the function; the shortest of equals first."""
         module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         words = [re.escape(word.strip("_")) for word in (*function.split("."), module.rpartition(".")[2]) if word]
         scores = []
         for name, text in self._texts.items():
-            score = sum(min(len(re.findall(word, text)), 5) for word in words)
-            score += 10 * (f"{module} import" in text) + 2 * (module.rpartition(".")[0] in text)
-            scores.append((-score, len(text), name))
-        return [name for score, _, name in sorted(scores) if score < 0]
+            imports = f"{module} import" in text
+            score = sum(min(len(re.findall(word, text)), 5) for word in words) + 2 * (module.rpartition(".")[0] in text)
+            if score:
+                takes_long = name.startswith("tests/theory/")  # statistics
+                scores.append((not imports, takes_long, -score, len(text), name))
+        return [name for *_, name in sorted(scores)]
 
     def _rest(self, ranked: list[str]) -> list[str]:
         """Other test files that were measured for other mistakes, those with the least to run first."""

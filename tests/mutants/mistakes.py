@@ -17,6 +17,8 @@ NAMES = {
     "min": "max", "max": "min", "floor": "ceil", "ceil": "floor", "any": "all", "all": "any",
     "minimum": "maximum", "maximum": "minimum",
 }  # fmt: skip
+_ROUNDING = 1e-6
+"""Numbers below are tolerances against rounding: twice as much of it is none the worse."""
 UNRUN = {"__repr__", "__str__"}  # what people read, not what is computed
 
 
@@ -166,7 +168,8 @@ class Finder(ast.NodeVisitor):
         elif isinstance(value, int):
             self._replace(node, str(value + 1))
         elif isinstance(value, float):
-            self._replace(node, repr(value * 2 if value else 1.0))
+            times = 2 if value >= _ROUNDING else 1e6  # a tolerance is a mistake once it lets something in
+            self._replace(node, repr(value * times if value else 1.0))
 
     def visit_If(self, node: ast.If) -> None:
         self._negated(node.test)

@@ -14,6 +14,7 @@ import sim
 from sim.composition import Composition
 from sim.ledger.prices import Prices
 from sim.page.write import page_of
+from sim.study.search import decide as decides
 from sim.study.search import lab as labs
 from sim.study.search.asked import billed
 from sim.study.search.decide import Decision, decide
@@ -136,6 +137,21 @@ def test_nothing_in_time_is_code_four_and_names_what_would_give(play, tmp_path):
     limits, share, other = json.loads(path.read_text())["relaxations"]
     assert share["what"].startswith("slo.attainment_fraction=0") and limits["usd_per_month"]["mean"] > 0
     assert other["what"] == f"without {' '.join(WORDS)}" and other["words"][0].startswith("gpu=")
+
+
+def test_a_fleet_of_another_card_is_judged_on_seeds_that_its_search_did_not_know(found, monkeypatch):
+    """Otherwise the one that chance favoured in the search would be offered at its lucky cost."""
+    seeds = []
+
+    def looked_for(families, evidence, fresh):
+        seeds.append((evidence.world.seed, fresh.seed))
+        return SimpleNamespace(winner=None)
+
+    monkeypatch.setattr(decides, "search", looked_for)
+    labs_of_both = tuple(Lab(found.question.base, found.folder, 1, is_fresh) for is_fresh in (False, True))
+    assert decides._on_other_cards(found.question, found.portfolio, labs_of_both, None, 10) == []
+    ((known, fresh),) = seeds
+    assert fresh != known == found.lab.seed
 
 
 @pytest.mark.slow

@@ -51,6 +51,11 @@ def test_every_kind_of_mistake_is_made_once_and_in_its_place():
     ]
 
 
+def test_twice_a_number_is_a_mistake_and_twice_a_tolerance_against_rounding_is_none():
+    found = [m.new for m in mistakes_in("a.py", "close = abs(x - 0.5) < 1e-9 * y + 0.0")]
+    assert found == ["+", "1.0", "<=", "0.001", "/", "-", "1.0"]
+
+
 def test_a_planted_mistake_is_the_only_difference():
     for mistake in mistakes_in("queue.py", SOURCE):
         planted = mistake.plant(SOURCE)

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import simpy
 
+from sim.clock import Clock
 from sim.routing.placement.by_load import LeastLoaded
 from sim.routing.placement.scored import CacheAware, PrefixScored
 from sim.routing.placement.spreading import LeastKv, PowerOfTwo, Random, SessionAffinity
+from sim.routing.scraping import Scrape
 from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError, parse_config
 from sim.simulation import simulate
@@ -210,6 +212,25 @@ def test_a_scraper_that_had_nothing_to_see_looks_again_when_a_request_comes():
         assert choose(request(), fleet) is not first
 
     env.run(env.process(traffic()))
+
+
+def test_a_scraper_reads_once_a_period_however_many_requests_use_what_it_read():
+    env, looks = simpy.Environment(), []
+
+    def look():
+        looks.append(env.now)
+        return True
+
+    scrape = Scrape(Clock(env), 10.0, look)
+
+    def traffic():
+        for _ in range(50):
+            scrape.keep_up()
+            yield env.timeout(0.5)
+
+    env.process(traffic())
+    env.run(until=25)
+    assert looks == [0.0, 10.0, 20.0]
 
 
 def test_what_is_cached_is_known_at_once():
