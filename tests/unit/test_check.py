@@ -12,7 +12,7 @@ import sim.study.gate as gate
 from sim.__main__ import main
 from sim.report.attainment import Verdict, look_sizes
 from sim.report.budget import ZONE, judge_budget_at_look
-from sim.scenarios import compose_config
+from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError
 from sim.study.search.evidence import Sample
 
@@ -121,6 +121,15 @@ def test_the_simulator_itself_is_asked_and_says_the_same_again(file, capsys):
     assert [check(file, *words) for _ in range(2)] == [0, 0]
     first, second = capsys.readouterr().out.split("chat.yaml: passes\n")[1:]
     assert first == second
+
+
+def test_it_says_how_much_of_the_world_was_played():
+    """A budget is held in the window that was looked at: a check that names another one promises too much."""
+    played = parse(compose_config("horizon_s=5400", "warmup_s=60"))
+    (line,) = [line for line in gate.rests_on(played) if line.startswith("window")]
+    assert line == "window: 1.5 h, after 60 s, scaled to a month of 730 h"
+    log = played.model_copy(update={"horizon_s": None})
+    assert "window: as long as the log, after 60 s, scaled to a month of 730 h" in gate.rests_on(log)
 
 
 def test_the_config_of_a_run_is_a_scenario_too(file):

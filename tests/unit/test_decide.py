@@ -12,15 +12,17 @@ import pytest
 
 import sim
 from sim.composition import Composition
+from sim.conf_path import conf_dir
 from sim.ledger.prices import Prices
 from sim.page.write import page_of
+from sim.scenarios import compose_config
 from sim.study.search import decide as decides
 from sim.study.search import lab as labs
 from sim.study.search.asked import billed
 from sim.study.search.decide import Decision, decide
 from sim.study.search.evidence import Evidence
 from sim.study.search.lab import Lab
-from sim.study.search.portfolio import portfolio
+from sim.study.search.portfolio import _without_a_price, portfolio
 from sim.study.search.question import question
 from sim.study.search.repriced import price_flips
 from sim.workload.logs.sample_log import write_sample_log
@@ -84,6 +86,10 @@ def test_at_the_price_where_it_flips_both_cost_the_same_and_beyond_it_the_other_
         assert lead_at(flip.value) > 0 and abs(lead_at(flip.flips_at)) < 1e-6 * lead_at(flip.value) + 1e-6
         beyond = flip.flips_at + 0.05 * (flip.flips_at - flip.value)
         assert lead_at(beyond) < 0 < lead_at(flip.flips_at - 0.05 * (flip.flips_at - flip.value))
+        near, far = (abs(end - flip.value) for end in (flip.low, flip.high))
+        assert (
+            near <= abs(flip.flips_at - flip.value) * (1 + 1e-9) <= far * (1 + 2e-9) and min(flip.low, flip.high) >= 0
+        )
         assert flip.how == "priced" and flip.to == second.name
 
 
@@ -152,6 +158,28 @@ def test_a_fleet_of_another_card_is_judged_on_seeds_that_its_search_did_not_know
     assert decides._on_other_cards(found.question, found.portfolio, labs_of_both, None, 10) == []
     ((known, fresh),) = seeds
     assert fresh != known == found.lab.seed
+
+
+def test_a_card_that_can_be_reserved_is_looked_at_as_a_baseline_on_every_list_that_says_so(tmp_path):
+    write_sample_log(str(tmp_path / "my.csv"), 40, 1)
+    words = ["gpu=h100_sxm", "engine.tensor_parallel=1", "engine.weight_dtype=fp8", f"output.dir={tmp_path}"]
+    asked = question(str(tmp_path / "my.csv"), words)
+    families = portfolio(Lab(asked.base, tmp_path, 1), asked.card, asked.load).families
+    floors = {family.name: family.floors_usd[0] for family in families if family.name.startswith("reserved")}
+    for listed in ("reserved_and_spot", "aws_capacity_block_reserved"):
+        usd_per_hour = compose_config(f"prices={listed}").prices.gpu.usd_per_gpu_hour["h100_sxm"]
+        assert floors[f"reserved ({listed}) with the API behind, h100_sxm"] >= 0.99 * 730 * usd_per_hour
+    assert "reserved (reserved_and_spot) with spot and the API behind, h100_sxm" in floors
+
+
+def test_cards_without_a_price_are_named_with_the_words_that_give_them_one(found):
+    prices = {"config": {"prices": found.question.base.config["prices"]}}
+    ((names, why),) = _without_a_price(SimpleNamespace(words={}, **prices))
+    listed = Prices.model_validate(prices["config"]["prices"]).gpu.table
+    cards = {path.stem for path in (conf_dir() / "gpu").glob("*.yaml")}
+    assert set(names.split(", ")) == cards - set(listed) and "l4" in listed
+    assert f".{names.split(', ')[0]}=<USD>" in why
+    assert not list(_without_a_price(SimpleNamespace(words={"gpu": "gpu=l4"}, **prices)))
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from sim.workload.arrivals.steady import Steady
 from sim.workload.arrivals.weekly import Weekly
 from sim.workload.fitting.bursts import fitted_bursts
 from sim.workload.fitting.course import shrunk_course
-from sim.workload.fitting.fitted import fitted_lengths
+from sim.workload.fitting.fitted import fit, fitted_lengths
 from sim.workload.lengths.quantiles import Quantiles
 from sim.workload.spread import Spread
 from tests.agree import assert_agrees, assert_disagrees
@@ -71,6 +71,13 @@ def test_a_course_keeps_what_is_more_than_chance_and_no_more():
     assert kept.var() == pytest.approx((expected / 100).var(), rel=0.1)
     chance = shrunk_course(rng.poisson(100.0, 64), 10.0, lambda window_s: 10.0 * window_s)
     assert chance.std() < 0.07 < kept.std()  # chance alone: 0.1
+
+
+def test_steps_of_a_course_hold_twenty_tasks_or_there_is_none(tmp_path):
+    """Thirty tasks, most of them early, are too few to say that this was more than chance: their rate is steady."""
+    early = [*np.linspace(0, 500, 27).round(3), 600.0, 800.0, 1000.0]
+    log = described_log(str(written(tmp_path, early, input_tokens=100, output_tokens=10)), [])
+    assert isinstance(fit(log.calls()).arrivals, Steady)
 
 
 def test_arrivals_follow_their_course_again_and_again():

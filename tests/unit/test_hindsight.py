@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import sim
 from sim.hardware.least_work import least_work, per_prompt_token_s
 from sim.hardware.step_time.affine import AffineStepTime
-from sim.ledger.replica_path import Jobs, Needs, Terms, _by_levels, _by_lives, cheapest_path
+from sim.ledger.replica_path import Jobs, Needs, Terms, _by_levels, _by_lives, cheapest_path, in_slots
 from sim.records import Window
 from sim.study.hindsight import KEYS
 from tests.proofs import hindsight as worlds
@@ -83,6 +83,20 @@ def test_work_that_one_replica_cannot_do_in_time_needs_four():
     for slack_s, at_once in ((10.0, 4), (3600.0, 1)):
         many = Jobs(released_s, released_s + slack_s, np.full(1200, 0.5), np.ones(1200))
         assert cheapest_path([many], Terms(100.0), Window(-3600, 7200)).start_s == 100.0 * at_once
+
+
+def test_a_slot_needs_the_replicas_for_what_cannot_be_done_outside_it():
+    """250 replica-seconds that may take from 0 to 100 s, and at the fastest 50: three replicas over the whole, none in
+    a half, as the other half could do it all; at the fastest 80 s, 3/8 of it falls into each half."""
+    window = Window(0, 100)
+    whole = in_slots(jobs((0, 100, 50, 250)), window, 100.0)
+    assert (whole.start_s, whole.end_s, whole.replicas) == ([0], [100], [3])
+    assert not len(in_slots(jobs((0, 100, 50, 250)), window, 50.0).replicas)
+    halves = in_slots(jobs((0, 100, 80, 250)), window, 50.0)
+    assert [column.tolist() for column in halves[:3]] == [[0, 50], [50, 100], [2, 2]]
+    assert len(in_slots(jobs((0, 100, 50, 250)), window, 250.0).replicas) == 1, (
+        "a slot longer than the window is the window"
+    )
 
 
 def test_starts_before_the_window_are_free():

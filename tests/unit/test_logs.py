@@ -120,6 +120,17 @@ def test_a_stamp_that_was_never_set_is_refused_until_told(log_of, refused):
     assert "line 29" in refused(year + "2027-02-03 08:00:00,10,5\n")
 
 
+def test_how_far_a_stamp_lies_from_the_rest_is_said_in_the_unit_of_its_size(refused):
+    days = "{},1,1\n2026-02-03 08:00:00,1,1\n2026-02-03 10:30:00,1,1\n2026-02-03 13:00:00,1,1\n"
+    assert "lies 3 days before all other stamps, which span 5 hours" in refused(
+        PLAIN + days.format("2026-01-31 08:00:00")
+    )
+    minutes = "{},1,1\n2026-02-03 08:00:00,1,1\n2026-02-03 08:10:00,1,1\n2026-02-03 08:25:30,1,1\n"
+    assert "lies 37 hours before all other stamps, which span 25.5 minutes" in refused(
+        PLAIN + minutes.format("2026-02-01 19:00:00")
+    )
+
+
 def test_stages_of_a_load_test_may_lie_far_apart(log_of):
     assert len(log_of("arrived_s,input_tokens,output_tokens\n0,1,1\n1,1,1\n100000,1,1\n100001,1,1\n")) == 4
 

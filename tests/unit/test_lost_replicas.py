@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import simpy
 
+from sim.engine.replica import Replica
 from sim.fleet.victims.by_age import Newest, Oldest
 from sim.fleet.victims.by_load import FewestOutstanding, LeastCached, LongestIdle
+from sim.hardware.step_time.affine import AffineStepTime
 from sim.ledger.audit import audit
 from sim.ledger.bill import bill
 from sim.ledger.usage import Usage
 from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError
 from sim.simulation import simulate
-from sim.work import Outcome
+from sim.work import Call, Outcome, Request, Task
+from tests.at_work import start
 from tests.small_fleet import SmallFleet
 
 
@@ -231,6 +237,24 @@ def test_where_spot_is_out_machines_on_demand_stand_in_at_their_own_price():
 def test_machines_on_demand_are_not_had_at_the_price_of_spot():
     with pytest.raises(ConfigError, match="prices.pools.on_demand: is required"):
         parse(on_spot("prices=nebius_spot"))
+
+
+@pytest.mark.parametrize("victim", [LongestIdle(), FewestOutstanding(), LeastCached()], ids=lambda v: v.kind)
+def test_of_equally_busy_replicas_the_newest_goes(victim):
+    """As Kubernetes does: who was added last is taken back first, whatever the order of the offer."""
+    ready = [SimpleNamespace(replica_id=i, n_outstanding=1, prefix_cache_tokens=16) for i in (2, 5, 3)]
+    assert start(victim).choose(ready, []).replica_id == 5
+
+
+def test_what_a_replica_has_cached_is_told_in_tokens():
+    env = simpy.Environment()
+    replica = Replica(
+        env, AffineStepTime(base_s=1.0), kv_blocks=100, max_num_seqs=4, max_num_batched_tokens=1000, block_tokens=16,
+        on_done=lambda request: None,
+    )  # fmt: skip
+    replica.submit(Request(Task(0, 0.0, (Call(64, 5, segments=(("text", 64),)),)), 0, 0.0))
+    env.run()
+    assert replica.prefix_cache_tokens == 64 == replica.cached_tokens((("text", 64),))
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,10 @@ def test_twice_a_number_is_a_mistake_and_twice_a_tolerance_against_rounding_is_n
     assert found == ["+", "1.0", "<=", "0.001", "/", "-", "1.0"]
 
 
+def test_what_only_guards_against_a_programmer_is_left_alone():
+    assert not mistakes_in("a.py", "for x, y in zip(a, b, strict=True):\n    assert x < 3")
+
+
 def test_a_planted_mistake_is_the_only_difference():
     for mistake in mistakes_in("queue.py", SOURCE):
         planted = mistake.plant(SOURCE)

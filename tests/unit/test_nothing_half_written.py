@@ -26,6 +26,7 @@ from sim.study import folder as folders
 from sim.study.claims import claim
 from sim.study.grid import play_grid
 from sim.study.planned import plan
+from sim.study.saved import readable
 from tests.unit.cli import HERE, TINY, files_below
 
 SWEEP = ["-m", *HERE, *TINY, "output.study=mine", "seed=1,2"]
@@ -102,6 +103,29 @@ def test_no_link_in_a_folder_of_results_is_followed(play, collect, reprice, tmp_
     scenario.symlink_to(elsewhere / scenario.name)
     refused = collect("outputs/mine")
     assert refused.code == 2 and f"{scenario.name}: is a link" in refused.line
+
+
+def test_what_was_there_before_a_block_that_failed_stays_and_what_it_made_goes(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for folder, stays in ((tmp_path / "mine", True), (tmp_path / "new" / "inside", False)):
+        with pytest.raises(KeyboardInterrupt), folders.all_or_nothing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "bill.csv").write_text("half of it")
+            raise KeyboardInterrupt
+        assert folder.is_dir() == stays
+    assert not list((tmp_path / "mine").iterdir()) and not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("make", ["link", "folder", "nothing"])
+def test_a_page_reads_no_bill_but_a_file_of_its_own_folder(tmp_path, make):
+    secret, bill = tmp_path / "secret.csv", tmp_path / "bill.csv"
+    secret.write_text("item,usd\n")
+    if make == "link":
+        bill.symlink_to(secret)
+    elif make == "folder":
+        bill.mkdir()
+    with pytest.raises(ConfigError, match="bill.csv: is not a file"):
+        readable("the bill", bill, lambda path: pytest.fail(f"{path} was read"))
 
 
 def test_a_row_of_another_form_is_named(play, collect):

@@ -103,7 +103,7 @@ def test_fractions_are_known_by_name():
 
 def test_a_share_above_all_of_it_is_a_defect():
     audit_fractions({"busy_fraction_of_paid": 1 + 1e-12, "prefix_hit_fraction": None, "usd_total": 7.0})
-    for value in (1.01, -0.01, INF, float("nan")):
+    for value in (1.01, -0.01, 1 + 1e-6, -1e-6, INF, float("nan")):
         with pytest.raises(AuditError, match="pool_spot_batch_fill_fraction"):
             audit_fractions({"requests": 3, "pool_spot_batch_fill_fraction": value})
 

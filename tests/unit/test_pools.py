@@ -248,6 +248,8 @@ def test_later_calls_stay_or_go_further_but_not_back():
     assert goes_to((0, 0, 0), (stay, stay), previous=1) == 1
     assert goes_to((0, 3, 0), (stay, stay), previous=1) == 2
     assert goes_to((0, 0, 0), (back, stay), previous=1) == 0
+    assert goes_to((0, 0, 0), (stay, back), previous=1) == 1, "it spilled by the first rule, which keeps it"
+    assert goes_to((0, 0, 0), (stay, back), previous=2) == 0, "by the second rule, which does not"
     assert goes_to((0, 0, 0), (stay, stay), previous=0) == 0
     assert goes_to((3, 0, 0), (stay, stay), previous=0) == 1
     assert goes_to((0, 0, 0), (stay, stay), previous="api") == 0

@@ -72,6 +72,13 @@ def test_at_the_flip_and_five_per_cent_beyond_another_wins_and_nearer_none_does(
     assert winner_at(flip.flips_at * (1 - 0.05 * outwards)) == contest.incumbent
 
 
+def test_whether_an_answer_holds_is_asked_of_one_replication_and_the_same_one_of_all():
+    """The first makes 30 % more traffic, the second 30 % less: the small fleet has room for 25 % more."""
+    contest = a_contest(Scripted(luck=(0.3, -0.3)), replications=2)
+    assert not contest.holds(lambda config: VOLUME.changes(1.0, config))
+    assert a_contest(Scripted(luck=(-0.1, 0.3)), replications=2).holds(lambda config: VOLUME.changes(1.0, config))
+
+
 def test_replications_that_flip_at_other_values_make_an_interval():
     up, down = played_flips(a_contest(Scripted(luck=(0.0, 0.08, -0.08)), 3), VOLUME, str)
     for flip, (first, last) in ((up, (1.2626 / 1.08, 1.2626 / 0.92)), (down, (0.8333 / 0.92, 0.8333 / 1.08))):

@@ -85,6 +85,15 @@ def test_nodes_in_turn_or_at_random_may_be_cold_ones():
     assert 30 < took_s.count(3.25) < 70, "the node that was left 5 s ago, every second time"
 
 
+@pytest.mark.parametrize("choice", ["random", "in_turn", "warmest"])
+def test_no_node_is_given_a_replica_that_it_has_no_room_for(choice):
+    """Two are ordered at a time, for two nodes with room for one each, which both have been left 5 s ago."""
+    pairs = [size for at_s in range(0, 400, 20) for size in ((at_s, 2), (at_s + 15, 0))]
+    fleet = SmallFleet(0, sizes=pairs, cold_start={"nodes": NODES | {"choice": choice}})
+    took_s = [ready_s - ordered_s for ordered_s, ready_s in starts(fleet.play(400))]
+    assert took_s == [10.0] * 2 + [3.25] * 38
+
+
 def test_what_a_new_start_should_take_follows_the_nodes():
     fleet = SmallFleet(1, sizes=[(10, 0)], cold_start={"nodes": NODES}).fleet
     assert fleet.view.predicted_wait_s == 0.0

@@ -12,7 +12,7 @@ from sim.study.search.family import Family
 from sim.study.search.race import search
 from sim.study.search.variation import Varied
 from sim.study.search.windows import Windowed, Windows
-from sim.units import DAY_S, HOUR_S
+from sim.units import DAY_S, HOUR_S, MINUTE_S
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,15 @@ def test_windows_stand_for_every_hour_and_hold_the_worst(week):
     standard_error = np.std(totals) / len(totals) ** 0.5
     assert abs(np.mean(totals) - true) < 4 * standard_error and np.std(totals) < 0.1 * true
     assert windows.drawn(7) == windows.drawn(7) != windows.drawn(8)
+
+
+def test_a_dense_log_is_cut_finer_but_never_so_fine_that_a_stretch_is_mostly_lead_in():
+    """A stretch of 5,000 calls: of 20,000 an hour a quarter of one; of a million an hour five minutes, not 18 s, for
+    each is played after ten minutes that warm it up."""
+    for per_hour, length_s in ((1_000, HOUR_S), (20_000, HOUR_S / 4), (1_000_000, 5 * MINUTE_S)):
+        arrived_s = np.linspace(0, DAY_S, 1_000, endpoint=False)
+        calls = np.full(1_000, per_hour * 24 / 1_000)
+        assert Windows.of(arrived_s, DAY_S, calls, calls).length_s == pytest.approx(length_s)
 
 
 class ByTheHour:
