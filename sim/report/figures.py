@@ -28,6 +28,8 @@ DPI = 140
 _TIMELINE_BINS = 240
 _MOST_PANELS = 12
 """One picture of more cannot be read, and each panel takes a third of a second to draw."""
+_MOST_NAMED = 40
+"""Of a panel with more points, those on the frontier have names: labels of more cover each other."""
 PLAIN_TEXT: dict[Any, Any] = {"text.parse_math": False}
 """Users name fleets, pools and scenarios; a name with two dollar signs must not be read as a formula."""
 
@@ -45,17 +47,19 @@ def cost_against_tail_latency(
 
     At most the first 12 shapes are drawn, and the picture says so. Panels have one scale of cost, unless the dearest of
     one costs over ten times the dearest of another.
-    Filled points meet the SLO, hollow ones do not; an infinite percentile stands in a band of its own on the right.
+    Filled points meet the SLO, hollow ones do not; an infinite percentile stands in a band of its own on the right. Of
+    more than 40 points in a panel those are named that no other one beats in both cost and TTFT; the rest are dots.
     `table` as for sim.report.tables.print_comparison. Returns the path.
     """
     key = f"ttft_{percentile}_s"
-    ran = table[[not failure(row) and not is_missing(row.get(key)) for _, row in table.iterrows()]]
+    known = table.reindex(columns=["error", key]).to_dict("records")
+    ran = table[[not failure(row) and not is_missing(row[key]) for row in known]]
     all_shapes = list(dict.fromkeys(table[shape])) or ["nothing ran"]
     shapes = all_shapes[:_MOST_PANELS]
     colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(dict.fromkeys(table[fleet]))}
     tops = [_top(ran[ran[shape] == name]) for name in shapes]
-    known = [top for top in tops if top > 0]
-    shared = max(known, default=1.0) <= 10 * min(known, default=1.0)
+    highest = [top for top in tops if top > 0]
+    shared = max(highest, default=1.0) <= 10 * min(highest, default=1.0)
     figure, panels = _panels(len(shapes), shared)
     limits = _latency_limits(ran[key].to_numpy(float) if len(ran) else np.array([]), slo_ttft_s)
     labels = []
@@ -63,15 +67,15 @@ def cost_against_tail_latency(
         _frame(axes, _title(str(name)), limits, slo_ttft_s)
         axes.set_ylim(0, 1.15 * (max(tops) if shared else top) or 1.0)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}" if v >= 10 or v == 0 else number(v)))
-        rows = ran[ran[shape] == name]
+        rows = _named(axes, ran[ran[shape] == name], key, limits)
         labels.append(
             [_point(axes, row, key, limits, colours[row[fleet]], str(row[fleet])) for _, row in rows.iterrows()]
         )
     figure.supylabel("cost of the whole run, USD", size=10)
-    figure.supxlabel(
-        f"{percentile} time to first token, s (log scale); filled: meets the SLO, grey: not resolved, hollow: does not",
-        size=10,
+    says = (
+        f"{percentile} time to first token, s (log scale); filled: meets the SLO, grey: not resolved, hollow: does not"
     )
+    figure.supxlabel(textwrap.fill(says, int(13 * figure.get_figwidth())), size=10)
     if len(all_shapes) > len(shapes):
         figure.suptitle(f"the first {len(shapes)} of {len(all_shapes)} questions", size=10)
     FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]
@@ -83,8 +87,8 @@ def cost_against_tail_latency(
 
 def _top(rows: pd.DataFrame) -> float:
     """The highest finite upper end of an interval of `usd_total`; 0 if there are no rows."""
-    tops = [row["usd_total"] + (row.get("usd_total" + CI_SUFFIX) or 0) for _, row in rows.iterrows()]
-    return max((top for top in tops if np.isfinite(top)), default=0.0)
+    ends = rows.reindex(columns=["usd_total", "usd_total" + CI_SUFFIX]).astype(float).fillna(0.0).sum(axis=1)
+    return float(ends[np.isfinite(ends)].max()) if np.isfinite(ends).any() else 0.0
 
 
 def _panels(n: int, shared: bool, widest: int = 4) -> tuple[Figure, list[Axes]]:
@@ -135,6 +139,21 @@ def _frame(axes: Axes, title: str, limits: tuple[float, float, float], slo_ttft_
             "never\nserved", (np.sqrt(finite * right), 1), xycoords=("data", "axes fraction"), xytext=(0, -2),
             textcoords="offset points", ha="center", va="top", size=8, color=LIMIT,
         )  # fmt: skip
+
+
+def _named(axes: Axes, rows: pd.DataFrame, key: str, limits: tuple[float, float, float]) -> pd.DataFrame:
+    """The rows to be drawn with a name; of many, those on the frontier, while the others are drawn here, as dots."""
+    if len(rows) <= _MOST_NAMED:
+        return rows
+    ordered = rows.sort_values(["usd_total", key], kind="stable")
+    best_s = ordered[key].cummin()
+    frontier = ordered[(ordered[key] == best_s) & (best_s < best_s.shift(fill_value=np.inf))].iloc[:_MOST_NAMED]
+    rest = rows.drop(frontier.index)
+    x = rest[key].where(np.isfinite(rest[key]), np.sqrt(limits[1] * limits[2]))
+    judged = rest.reindex(columns=["meets_slo", "slo_judgement"]).to_dict("records")
+    faces = [LIMIT if is_yes(row["meets_slo"]) else OPEN if is_unresolved(row) else "white" for row in judged]
+    axes.scatter(x, rest["usd_total"], s=12, c=faces, edgecolors=LIMIT, linewidths=0.6, alpha=0.6, zorder=2)
+    return frontier
 
 
 def _point(

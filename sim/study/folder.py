@@ -112,9 +112,12 @@ def write_bytes(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Replace `path` by `value` in one step; NaN and infinity become null, numpy numbers plain ones."""
-    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
+    """Replace `path` by `value` in one step; NaN and infinity become null, numpy numbers plain ones.
+
+    Without `indent` it is one line, for what programs read.
+    """
+    write_text(path, json.dumps(plain(value), indent=indent, allow_nan=False) + "\n")
 
 
 def without_formulas(table: pd.DataFrame) -> pd.DataFrame:

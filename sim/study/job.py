@@ -77,7 +77,7 @@ def write_finished(
     """Write a finished scenario that is part of no sweep, and its row: all of it or nothing. Raises ConfigError."""
     with claim(folder), all_or_nothing(folder):
         write_result(folder, config, scenario, result, alone)
-        write_json(folder / ROW, _ok_row(name, {}, config, scenario, result, folder))
+        write_json(folder / ROW, _ok_row(name, {}, config, scenario, result, folder), indent=None)
 
 
 def run_in_sweep(
@@ -120,7 +120,7 @@ def _leave_row(
     except Exception as error:
         row = failed_row(name, overrides, f"{type(error).__name__}: {' '.join(str(error).split())}")
         write_text(folder / "error.txt", traceback.format_exc())
-    write_json(folder / ROW, row)
+    write_json(folder / ROW, row, indent=None)
 
 
 @cache

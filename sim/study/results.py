@@ -45,7 +45,7 @@ def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, resul
     write_text(folder / CONFIG, config_text(config))
     write_usages(folder / USAGE, scenario, result.usages)
     write_bills(folder / BILL, result.bills)
-    write_json(folder / REPLICATIONS, result.per_replication)
+    write_json(folder / REPLICATIONS, result.per_replication, indent=None)
     if alone or scenario.output.requests:
         _write_parquet(folder / REQUESTS, result.requests)
     if alone or scenario.output.spans:

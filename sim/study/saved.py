@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +32,7 @@ def _figures(value: Any) -> dict[str, Any]:
             figure is None or isinstance(figure, int | float) or figure == "inf" or key.endswith(JUDGEMENT)
         ):
             raise ValueError(f"{key} = {str(figure)[:40]!r}: must be a number, true, false, null or 'inf'")
-    return value
+    return {sys.intern(key): figure for key, figure in value.items()}  # one text for the rows of ten thousand files
 
 
 Figures = Annotated[dict[str, Any], BeforeValidator(_figures)]

@@ -168,6 +168,21 @@ def test_many_panels_stand_in_rows(tmp_path, monkeypatch, cheapest, shared):
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
+def test_of_many_fleets_the_frontier_has_names(tmp_path, monkeypatch):
+    """Placing the names of ten thousand points would take hours, and nobody could read them."""
+    drawn = []
+    monkeypatch.setattr("sim.report.figures._save", lambda figure, path: drawn.append(figure))
+    best = {("steady", "cheap"): [run(50, ttft_s=1.0)], ("steady", "fast"): [run(90, ttft_s=0.1)]}
+    beaten = {("steady", f"fleet {i}"): [run(100 + i, ttft_s=INF if i % 2 else 2.0)] for i in range(50)}
+    cost_against_tail_latency(sweep(beaten | best)[0], tmp_path / "many.png", slo_ttft_s=2.0)
+    (axes,) = drawn[0].axes
+    assert {text.get_text() for text in axes.texts} >= {"cheap", "fast"}
+    assert not any("fleet" in text.get_text() for text in axes.texts)
+    assert sum(len(points.get_offsets()) for points in axes.collections if hasattr(points, "get_sizes")) >= 50
+    label = drawn[0].findobj(lambda text: isinstance(text, Text) and "time to first token" in text.get_text())[0]
+    assert label.get_window_extent().width < drawn[0].bbox.width
+
+
 def test_figures_of_odd_worlds(tmp_path):
     failed, _ = sweep({("steady", "a"): "broken"})
     cost_against_tail_latency(failed.assign(ttft_p99_s=np.nan, usd_total=np.nan), tmp_path / "failed.png")
