@@ -10,12 +10,12 @@ who expects another one by now ignores it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-AFTER_ARRIVALS = 2
+AFTER_ARRIVALS: Final = 2
 """Priority of engine step boundaries: a request that arrives at the very moment of a boundary is seen by it."""
 
-NORMAL = 1
+NORMAL: Final = 1
 
 
 class Wake:
@@ -46,7 +46,7 @@ class _Call(Wake):
         self.arguments = arguments
 
 
-_MAKE_THE_CALL = (lambda call: call.function(*call.arguments),)
+_MAKE_THE_CALL: Final = (lambda call: call.function(*call.arguments),)
 
 
 def call_later(env: Any, delay_s: float, function: Callable[..., Any], *arguments: Any) -> None:

@@ -13,14 +13,15 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
 from math import ceil, log, sqrt
+from typing import Final
 
-_SHORTEST_S = 1e-5
-_RATIO = 1.02
-_LOG_RATIO = log(_RATIO)
+_SHORTEST_S: Final = 1e-5
+_RATIO: Final = 1.02
+_LOG_RATIO: Final = log(_RATIO)
 
-N_BINS = 1163
+N_BINS: Final = 1163
 
-EDGES_S: list[float] = [_SHORTEST_S * _RATIO**i for i in range(N_BINS + 1)]
+EDGES_S: Final[list[float]] = [_SHORTEST_S * _RATIO**i for i in range(N_BINS + 1)]
 
 
 def bin_of(gap_s: float) -> int:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from mypy_extensions import mypyc_attr
@@ -25,7 +25,7 @@ from sim.records import (
 )
 from sim.work import Losses, Request, prefix_tokens, previous_index, returning_tokens_of, shared_prefix_tokens
 
-_CHUNK_ROWS = 1 << 13
+_CHUNK_ROWS: Final = 1 << 13
 _PACKED: dict[type, str] = {
     np.int8: "b",
     np.int16: "h",

@@ -15,6 +15,7 @@ from sim.api.provider import ApiProvider
 from sim.api.server import Api
 from sim.assembly import AnyFleet, new_fleet, new_replica
 from sim.engine.saturation import most_tokens_per_s
+from sim.event_loop import EventLoop
 from sim.hot_path import numbers_explained
 from sim.moment_zero import MONDAY, MomentZero, on_the_clock
 from sim.notes import notes_of
@@ -137,7 +138,7 @@ class _World:
     """The rooms, wired up around one clock."""
 
     def __init__(self, scenario: Scenario, streams: Streams):
-        self.env = env = simpy.Environment()
+        self.env = env = EventLoop()
         self.streams = streams
         self.recorder = Recorder(scenario.warmup_s)
         ingress_s = scenario.engine.request_overhead_s if scenario.has_fleet else 0.0

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 Segment = tuple[Hashable, int]
 """(stream key, tokens): the prompt goes on with the first `tokens` tokens of the stream called `key`.
@@ -133,7 +133,7 @@ class TaskProfile(NamedTuple):
         return max(1.0, means[min(calls_made, len(means) - 1)] - calls_made) if means else 1.0
 
 
-NO_PROFILE = TaskProfile()
+NO_PROFILE: Final = TaskProfile()
 
 
 Graph = tuple[tuple[int, ...], ...]
@@ -204,7 +204,9 @@ class Refusal(IntEnum):
         return Refusal.NONE < self <= Refusal.OVER_RATE_LIMIT
 
 
-_NOT_REFUSED, _FINISHED = Refusal.NONE, Outcome.FINISHED  # looked up once: each lookup costs as much as a call
+# Looking up a member of an enum costs as much as a function call, so these are looked up once.
+_NOT_REFUSED: Final = Refusal.NONE
+_FINISHED: Final = Outcome.FINISHED
 
 
 class PreviousCall(NamedTuple):

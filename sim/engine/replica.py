@@ -10,6 +10,7 @@ batch cuts the leap at the end of the step under way.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
@@ -26,7 +27,11 @@ from sim.gap_histogram import GapHistogram
 from sim.hardware.step_time.protocol import StepTime
 from sim.work import Outcome, Request, Segment, refusal_of
 
-_IDLE, _LEAPING, _MIXED, _DECIDING, _LOADING = range(5)
+_IDLE: Final = 0
+_LEAPING: Final = 1
+_MIXED: Final = 2
+_DECIDING: Final = 3
+_LOADING: Final = 4
 """What a replica does: nothing; a leap; one step with prefill; within one moment, choosing its next step; or waiting
 until the first of its requests is loaded from a KV tier."""
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import simpy
-
 from sim.clock import call_later
 from sim.engine.replica import Replica
+from sim.event_loop import EventLoop
 from sim.work import Outcome, Request, Task
 
 _MEASURED_ROUNDS = 4  # tasks per client that are measured, after one task per client that is not, while the cache fills
@@ -40,7 +39,7 @@ def most_tokens_per_s(
 
 def _tokens_per_s(new_replica: Callable[..., Replica], tasks: Iterator[Task], n_clients: int) -> float:
     """Tokens per second of `n_clients` clients, each of which sends its next call the moment its last one has ended."""
-    env = simpy.Environment()
+    env = EventLoop()
     completed, tokens, since_s = 0, 0, 0.0
 
     def send(task: Task, call_index: int) -> None:

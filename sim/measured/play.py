@@ -15,6 +15,7 @@ import simpy
 
 from sim.clock import call_later
 from sim.engine.assembly import replica_maker
+from sim.event_loop import EventLoop
 from sim.hardware.fits import kv_blocks_of
 from sim.hardware.model import Model
 from sim.ledger.audit import audit
@@ -86,7 +87,7 @@ class _Benchmark:
         engine = server.engine
         self._point = point
         self._ready_s = engine.request_overhead_s
-        self._env = env = simpy.Environment()
+        self._env = env = EventLoop()
         new_replica = replica_maker(env, server.gpu, server.model, engine)
         self._replica = new_replica(prefix_caching=False, on_done=self._done)  # every prompt is unique
         n = point.requests or (_ROUNDS * point.concurrency if point.concurrency else _LEAST)

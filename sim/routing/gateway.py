@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from sim.clock import Clock, call_later
 from sim.recorder import Recorder
@@ -14,7 +14,10 @@ from sim.routing.router import Router
 from sim.work import Backend, Graph, Outcome, PreviousCall, Request, Task, wait_after
 
 # Looking up a member of an enum costs as much as a function call, so these are looked up once.
-_FLEET, _API, _FINISHED, _STOPPED = Backend.FLEET, Backend.API, Outcome.FINISHED, Outcome.STOPPED
+_FLEET: Final = Backend.FLEET
+_API: Final = Backend.API
+_FINISHED: Final = Outcome.FINISHED
+_STOPPED: Final = Outcome.STOPPED
 
 
 class RunView:

@@ -12,6 +12,8 @@ Stores take no time that anything waits for. Blocks can be found in a tier from 
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy_extensions import mypyc_attr
 
 from sim.engine.kv_tiers import Tier
@@ -20,7 +22,8 @@ from sim.engine.sequence import Sequence
 from sim.hardware.step_time.protocol import Chunk
 from sim.work import Request, Segment
 
-_LOADING, _LOADED = 1, 2
+_LOADING: Final = 1
+_LOADED: Final = 2
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from sim.hardware.flags import EngineFlags
 from sim.hardware.gpu import Gpu
@@ -18,15 +19,15 @@ SAMPLER_PASSES: dict[str, float] = {"greedy": 0.3, "random": 1.0, "top_p": 3.0}
 Greedy: an argmax. Random: softmax and noise. Top-p: softmax, noise and a sort.
 """
 
-_UNPACKING_FRACTION = 0.5
+_UNPACKING_FRACTION: Final = 0.5
 """Speed of expert products with 4-bit weights on a GPU without 4-bit units, over that of 16-bit products.
 
 Such weights are unpacked to 16 bits first. From vLLM sweeps of gpt-oss-120b on H100.
 """
 
-_US = 1e-6
-_TFLOP = 1e12
-_ACTIVATION_BYTES = 2
+_US: Final = 1e-6
+_TFLOP: Final = 1e12
+_ACTIVATION_BYTES: Final = 2
 
 
 def _one_shot_bytes(tensor_parallel: int) -> float:
