@@ -1,6 +1,7 @@
 """What Hydra must know before it composes a configuration; it takes that from packages in `hydra_plugins` only.
 
 `hydra/sweeper=grid` is the node of the axes that an experiment brings; `sim.study.sweep` plays them.
+`hydra/launcher=ray` and `hydra/launcher=slurm` are the nodes of `sim.study.launchers`.
 """
 
 from hydra.core.config_store import ConfigStore
@@ -12,4 +13,24 @@ _AS_LONG_AS_IT_LASTS = ("replay", "closed_loop", "ladder", "rate_profile", "clie
 OmegaConf.register_new_resolver(
     "week_or_log", lambda kind: None if kind in _AS_LONG_AS_IT_LASTS else WEEK_S, replace=True
 )
-ConfigStore.instance().store(group="hydra/sweeper", name="grid", node={"params": None}, provider="sim")
+
+_RAY = {
+    "kind": "ray",
+    "address": None,  # of a cluster: auto, HOST:6379 or ray://HOST:10001; None: a Ray of this machine only
+    "n_jobs": -1,  # scenarios at once on this machine, -1: one per core; a cluster plays as many as it has CPUs
+}
+_SLURM = {
+    "kind": "slurm",
+    "cluster": "slurm",  # or local: processes of this machine, to try it
+    "n_jobs": 16,  # jobs of the array; each plays its part of the scenarios
+    "cpus_per_task": 1,  # of each job, and scenarios that it plays at once
+    "timeout_min": 60,  # of each job; what is left when it ends goes to another
+    "mem_gb": None,
+    "partition": None,
+    "account": None,
+    "qos": None,
+}
+_STORE = ConfigStore.instance()
+_STORE.store(group="hydra/sweeper", name="grid", node={"params": None}, provider="sim")
+_STORE.store(group="hydra/launcher", name="ray", node=_RAY, provider="sim")
+_STORE.store(group="hydra/launcher", name="slurm", node=_SLURM, provider="sim")

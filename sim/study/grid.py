@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,13 @@ from sim.schema import ConfigError
 from sim.study.claims import claim
 from sim.study.folder import ROW, is_finished, require_writable, write_json
 from sim.study.job import PARENT_PID, clean, failed_row
+from sim.study.launchers import Launch
 from sim.study.manifest import Source, is_done, manifest_of, read_manifest_of, write_manifest
 from sim.study.planned import Planned
 from sim.study.progress import progress
 from sim.study.shard import Shard
 
 _MANY_SEEDS = 3
-
-Launch = Callable[[list[Planned], Path], None]
-"""Plays scenarios so that each leaves its row in the folder of the study."""
 
 
 def play_grid(
@@ -123,10 +121,12 @@ def _play(pending: list[Planned], folder: Path, launch: Launch) -> None:
 
 
 def _launched(pending: list[Planned], folder: Path, launch: Launch) -> str | None:
-    """Why the launcher gave up; None if it did not."""
+    """Why the launcher gave up; None if it did not. Raises ConfigError for machines that cannot play anything."""
     os.environ[PARENT_PID] = str(os.getpid())
     try:
         launch(pending, folder)
+    except ConfigError:
+        raise
     except Exception as error:
         return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
     return None

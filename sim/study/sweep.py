@@ -17,11 +17,11 @@ from sim.schema import ConfigError
 from sim.study.collect import collect, write_and_print
 from sim.study.grid import done_already, play_grid
 from sim.study.job import UNIQUE, clean
+from sim.study.launchers import launcher_of
 from sim.study.manifest import Source, read_manifest_of
 from sim.study.planned import Planned, plan, plan_all
 from sim.study.saved import read_row
 from sim.study.shard import Shard
-from sim.study.workers import Workers
 
 
 def run_sweep(composer: Composer, config: DictConfig, words: Sequence[str], shard: Shard | None = None) -> int:
@@ -37,7 +37,7 @@ def run_sweep(composer: Composer, config: DictConfig, words: Sequence[str], shar
     of_hydra = [word for word, override in zip(words, parsed, strict=True) if override.is_hydra_override()]
     given = [word for word in words if word not in of_hydra]
     params = dict(config.hydra.sweeper.get("params") or {})
-    workers = Workers(n_jobs_of(config.hydra.launcher))
+    launch = launcher_of(config.hydra.launcher, of_hydra)
     points = expand(composer.loader(), params, given)
     output: Any = OmegaConf.to_container(config.output)
     source = _source(composer, points, of_hydra)
@@ -48,7 +48,7 @@ def run_sweep(composer: Composer, config: DictConfig, words: Sequence[str], shar
         if shard is not None:
             _require_same_names(planned)
         try:
-            folder = play_grid(planned, workers, source, shard)
+            folder = play_grid(planned, launch, source, shard)
         except KeyboardInterrupt:
             return INTERRUPTED
     if shard is not None:
@@ -99,16 +99,6 @@ def expand(loader: Any, params: dict[str, str], arguments: list[str]) -> list[di
         else:
             raise ConfigError(f"{override.input_line}: a sweep needs a list of values or range(...)")
     return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
-
-
-def n_jobs_of(launcher: DictConfig) -> int:
-    """The processes that Hydra's node `launcher` asks for. Raises ConfigError for a launcher of another program."""
-    kind = str(launcher.get("_target_")).rpartition(".")[2]
-    if kind == "BasicLauncher":
-        return 1
-    if kind == "JoblibLauncher":
-        return int(launcher.n_jobs)
-    raise ConfigError(f"hydra/launcher: must be joblib (processes of this machine) or basic (this one), not {kind}")
 
 
 def _planned(composer: Composer, point: Mapping[str, str], of_hydra: Sequence[str]) -> Planned:

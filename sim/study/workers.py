@@ -27,7 +27,7 @@ class Workers:
         """Play them; each leaves its row in the folder of the study. Raises what joblib raises if a worker dies."""
         if self._here is None:  # Decided once: what a dead worker has left is not tried in the process of the sweep.
             self._here = sum(_cpu_s(p) for p in some) < _TINY_CPU_S
-        arguments = [(with_folder(p, folder), p.overrides, p.parts, p.code) for p in sorted(some, key=_cpu_s)[::-1]]
+        arguments = [(with_folder(p, folder), p.overrides, p.parts, p.code) for p in by_length(some)]
         if not self._here:
             from joblib import Parallel, delayed
 
@@ -39,6 +39,11 @@ class Workers:
                 print(f"note: played in this process, as an object cannot be sent to another: {cause}", file=sys.stderr)
         for each in arguments:
             run_in_sweep(*each)
+
+
+def by_length(some: list[Planned]) -> list[Planned]:
+    """Scenarios by what playing them takes, the longest first: what is long and begins last is waited for."""
+    return sorted(some, key=_cpu_s)[::-1]
 
 
 def _cpu_s(p: Planned) -> float:
