@@ -233,7 +233,7 @@ def test_a_decision_among_hundreds_of_fleets_is_light_and_leaves_its_file_in_the
 @pytest.mark.parametrize(
     ("content", "said"),
     [("[]", "decision.json"), ('{"sentence": 3}', "sentence"), ("{", "cannot be read"),
-     ('{"sentence": "x", "flips": [{"usd": 1}]}', "flips.0.key")],
+     ('{"sentence": "x", "flips": [{"value": 1}]}', "flips.0.key")],
 )  # fmt: skip
 def test_a_damaged_decision_is_refused_in_one_line(tmp_path, content, said):
     (tmp_path / "decision.json").write_text(content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
 
 from sim.schema import ConfigError
 from sim.study.saved import checked
@@ -44,8 +44,8 @@ class Flip(_Data):
     key: str
     name: str = ""
     unit: str = ""
-    value: float | None = Field(None, validation_alias=AliasChoices("value", "usd"))
-    flips_at: float | None = Field(None, validation_alias=AliasChoices("flips_at", "flips_at_usd"))
+    value: float | None = None
+    flips_at: float | None = None
     to: str | None = None
     because: str = ""
     change_fraction: float | None = None
