@@ -29,6 +29,7 @@ from sim.study.workers import ALL_CORES, Workers, by_length, with_folder
 ADDRESS = "hydra.launcher.address"
 _PACKAGES = {"ray": "ray", "slurm": "submitit"}
 _RETRIES = 3
+_LISTENS_WITHIN_S = 5.0
 _SLURM_NAMES = ("partition", "account", "qos")
 
 Launch = Callable[[list[Planned], Path], None]
@@ -86,10 +87,23 @@ class OnRay:
             return
         here = {"num_cpus": self._n_jobs or os.cpu_count(), "include_dashboard": False}
         more = here if self._address is None else {}
+        if self._address is not None:
+            _require_listener(self._address)
         try:
             ray.init(address=self._address or "local", log_to_driver=False, logging_level="ERROR", **more)
         except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is an OSError
             raise ConfigError(f"{ADDRESS} = {self._address}: {in_short(error)}") from None
+
+
+def _require_listener(address: str) -> None:
+    """Raise ConfigError if nothing listens at an address HOST:PORT: Ray tries again for ten minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host:  # auto: Ray knows the cluster of this machine by a file
+        return
+    try:
+        socket.create_connection((host, int(port)), _LISTENS_WITHIN_S).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise ConfigError(f"{ADDRESS} = {address}: no Ray cluster listens there ({in_short(error)})") from None
 
 
 class OnSlurm:

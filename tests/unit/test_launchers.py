@@ -64,6 +64,12 @@ def test_ray_loses_nothing_if_a_worker_is_killed(ray, play, tmp_path, monkeypatc
     assert "3 of 3 scenarios are already done" in play(*SWEEP, *HERE).err and table(tmp_path) == on_ray
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:port"])
+def test_a_cluster_that_is_not_there_is_told_at_once(ray, play, tmp_path, address):
+    said = play(*SWEEP, "hydra/launcher=ray", f"hydra.launcher.address='{address}'")
+    assert said.code == 2 and "no Ray cluster listens there" in said.err
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("cores", [1, 2])
