@@ -207,7 +207,7 @@ def wilson_bounds(hits: int, trials: int, confidence: float = CONFIDENCE) -> tup
 
 
 def _numbers(values: Sequence[float | None]) -> np.ndarray:
-    found = np.array([value for value in values if value is not None], float)
+    found = np.array(values, float)  # None becomes NaN
     return found[~np.isnan(found)]
 
 

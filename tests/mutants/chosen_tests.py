@@ -20,6 +20,8 @@ OF_OTHER_ROOMS = {
     "test_mistakes.py",
 }  # fmt: skip
 """Long ones, about rooms without planted mistakes, about words, or about this program."""
+EXAMPLES = "tests/unit/test_face.py"
+"""Runs the examples in docstrings, of a module each, and names none of them."""
 MOST_MEASURED = 6
 """Test files that are measured for one mistake, at most."""
 
@@ -55,7 +57,7 @@ class ChosenTests:
         Last come the other tests of the same files: they may look at a result that another test's call has left.
         """
         others: list[list[tuple[float, str]]] = []
-        ranked = self._by_name(path, function)[:MOST_MEASURED]
+        ranked = self._by_name(path, function)
         for name in (*ranked, *self._rest(ranked)):
             calling, not_calling = [], []
             for test in self._tests_of(name):
@@ -78,7 +80,8 @@ class ChosenTests:
             if score:
                 takes_long = name.startswith("tests/theory/")  # statistics
                 scores.append((not imports, takes_long, -score, len(text), name))
-        return [name for *_, name in sorted(scores)]
+        found = [name for *_, name in sorted(scores)][:MOST_MEASURED]
+        return list(dict.fromkeys((*found, EXAMPLES))) if EXAMPLES in self._texts else found
 
     def _rest(self, ranked: list[str]) -> list[str]:
         """Other test files that were measured for other mistakes, those with the least to run first."""

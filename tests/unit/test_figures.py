@@ -1,6 +1,7 @@
 """What people look at: the curves are exact, the labels legible, the table and its verdicts honest."""
 
 import io
+import re
 import sys
 
 import numpy as np
@@ -54,6 +55,15 @@ def test_the_table_fits_a_terminal_and_shows_failures():
     assert "∞" in text and "…" not in text and "nan" not in text.lower() and "None" not in text
 
 
+def test_figures_stand_one_under_the_other_by_their_last_digit_and_names_by_their_first_letter():
+    text = printed(sweep({("steady", fleet): [run(cost)] for fleet, cost in (("a", 5.0), ("long_name", 12_345.0))})[0])
+    small, large = (
+        next(line for line in text.splitlines() if re.search(rf"\b{name}\b", line)) for name in ("a", "long_name")
+    )
+    assert re.search(r"\ba\b", small).start() == large.index("long_name")
+    assert re.search(r"\$5.00", small).end() == re.search(r"\$12,345", large).end()
+
+
 def test_of_many_scenarios_the_first_are_shown_each_question_judged_as_a_whole(monkeypatch):
     """Nobody reads a table of ten thousand rows, and a verdict that left rivals out would be false."""
     monkeypatch.setattr(tables, "MOST_SHOWN", 2)
@@ -87,6 +97,8 @@ def test_a_single_run_reads_well_with_and_without_intervals():
         text = console.file.getvalue()
         assert "steady on [two] GPUs" in text and "the SLO" in text and "TTFT p99, s" in text
         assert ("±" in text) == ("replications" in summary)
+        figures = [line for line in text.splitlines() if re.search(r"TTFT p\d\d", line)]
+        assert len(figures) > 1 and "\n".join(figures) in text, "nothing stands between two figures of one kind"
     said = " ".join(text.split())
     assert "may meet the SLO or not: 99.5 % of calls attain it (NOT resolved: 99.4 to 99.6 % by 3 replications" in said
 
