@@ -167,8 +167,19 @@ def test_a_flash_crowd_brings_as_many_more_tasks_as_its_shape_holds():
     times = times_of(crowd, 1, 20_000.0)
     assert np.sum((times >= 1060) & (times < 1660)) == pytest.approx(0.5 * 8 * 600, rel=0.1)
     assert np.sum(times < 1000) == pytest.approx(500, rel=0.2)
-    dense = FlashCrowd(process=Steady(rate_per_s=100.0), begins_s=15.0, peak_factor=2.0, decay_s=300.0)
-    assert np.sum(times_of(dense, 1, 20.0) < 1) == pytest.approx(100, rel=0.4), "it goes on from the first second"
+
+
+@pytest.mark.parametrize("every_s", [None, 407.0])
+def test_a_sudden_crowd_begins_when_it_says_and_not_before(every_s):
+    dense = FlashCrowd(process=Steady(rate_per_s=100.0), begins_s=5.0, peak_factor=3.0, decay_s=300.0, every_s=every_s)
+    times = times_of(dense, 1, 413.0)
+    assert np.sum(times < 1) == pytest.approx(100, rel=0.4), "there are tasks from the first second on"
+    assert np.sum(times < 5) == pytest.approx(500, rel=0.2)
+    assert np.sum((times >= 5) & (times < 6)) == pytest.approx(300, rel=0.25)
+    if every_s is not None:
+        before = np.sum((times >= 407) & (times < 412))
+        assert before == pytest.approx(5 * 100 * (1 + 2 * math.exp(-404 / 300)), rel=0.2)
+        assert np.sum((times >= 412) & (times < 413)) > before / 5 + 100
 
 
 def test_crowds_that_overlap_add_up():

@@ -80,10 +80,13 @@ class FlashCrowd(TimeChange):
         return (self.peak_factor - 1) * (rise + held - self.decay_s * np.expm1(-decaying / self.decay_s))
 
     def _edges(self, horizon_s: float) -> Iterator[np.ndarray]:
-        """Steps of a twentieth of the quickest change, at most a minute."""
+        """Steps of a twentieth of the quickest change, at most a minute. Crowds begin at edges: a sudden one jumps."""
         quickest_s = min(part for part in (self.rise_s, self.decay_s) if part > 0)
-        step_s, begin_s = min(quickest_s / _STEPS, MINUTE_S), 0.0
+        step_s = min(quickest_s / _STEPS, MINUTE_S)
+        if self.every_s is not None:
+            step_s = self.every_s / math.ceil(self.every_s / step_s)
+        begin_s = -(-self.begins_s % step_s)
         while begin_s < horizon_s:
-            edges = np.minimum(begin_s + np.arange(_CHUNK + 1) * step_s, horizon_s)
+            edges = np.clip(begin_s + np.arange(_CHUNK + 1) * step_s, 0.0, horizon_s)
             yield edges[: np.searchsorted(edges, horizon_s) + 1]
             begin_s = float(edges[-1])
