@@ -70,7 +70,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--mutants", type=int, default=100, help="how many mistakes to plant")
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     parser.add_argument("--rooms", nargs="*", default=ROOMS, help="folders of sim/")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of tests, per mistake, as they take unharmed")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of tests, per mistake, as they take unharmed")
     parser.add_argument("--minutes", type=float, default=60.0, help="stop after so long, and report")
     parser.add_argument("--named", help="instead of a sample, all mistakes whose name contains this")
     return parser.parse_args()

@@ -20,10 +20,8 @@ OF_OTHER_ROOMS = {
     "test_mistakes.py",
 }  # fmt: skip
 """Long ones, about rooms without planted mistakes, about words, or about this program."""
-EXAMPLES = "tests/unit/test_face.py"
-"""Runs the examples in docstrings, of a module each, and names none of them."""
-MOST_MEASURED = 6
-"""Test files that are measured for one mistake, at most."""
+SPEAKING = 6
+"""Test files that are tried first: those that speak most of a function."""
 
 
 class ChosenTests:
@@ -53,12 +51,14 @@ class ChosenTests:
     def batches(self, path: str, function: str) -> Iterator[list[tuple[float, str]]]:
         """Tests of one file at a time, with the CPU seconds each takes unharmed: those that call the function.
 
-        Files that speak of it come first, as `MOST_MEASURED` allows; then whatever else was measured, quickest first.
-        Last come the other tests of the same files: they may look at a result that another test's call has left.
+        Files that speak most of it come first, then those that were measured, the shortest first, then all others. Last
+        come the other tests of the same files: they may look at a result that another test's call has left.
         """
         others: list[list[tuple[float, str]]] = []
         ranked = self._by_name(path, function)
-        for name in (*ranked, *self._rest(ranked)):
+        first = ranked[:SPEAKING]
+        known = [name for name in self._known_shortest_first() if name not in first]
+        for name in dict.fromkeys((*first, *known, *ranked)):
             calling, not_calling = [], []
             for test in self._tests_of(name):
                 (calling if _calls(test[3], path, function) else not_calling).append(test)
@@ -67,7 +67,7 @@ class ChosenTests:
                 others.append(_quickest(not_calling))
         if not others and function:  # a constant of a class, or what only another process calls
             yield from self.batches(path, "")
-            others = [_quickest(self._tests_of(name)) for name in ranked[:3]]
+            others = [_quickest(self._tests_of(name)) for name in first]
         yield from (batch for batch in others if batch)
 
     def _by_name(self, path: str, function: str) -> list[str]:
@@ -77,17 +77,14 @@ class ChosenTests:
         scores = []
         for name, text in self._texts.items():
             imports = f"{module} import" in text
+            calls = bool(function) and f"{function.rpartition('.')[2]}(" in text
             score = sum(min(len(re.findall(word, text)), 5) for word in words) + 2 * (module.rpartition(".")[0] in text)
-            if score:
-                takes_long = name.startswith("tests/theory/")  # statistics
-                scores.append((not imports, takes_long, -score, len(text), name))
-        found = [name for *_, name in sorted(scores)][:MOST_MEASURED]
-        return list(dict.fromkeys((*found, EXAMPLES))) if EXAMPLES in self._texts else found
+            takes_long = name.startswith("tests/theory/")  # statistics
+            scores.append((not (imports and calls), not imports, takes_long, -score, len(text), name))
+        return [name for *_, name in sorted(scores)]
 
-    def _rest(self, ranked: list[str]) -> list[str]:
-        """Other test files that were measured for other mistakes, those with the least to run first."""
-        rest = [(sum(test[1] for test in known["tests"]), name) for name, known in self._known.items()]
-        return [name for _, name in sorted(rest) if name not in ranked]
+    def _known_shortest_first(self) -> list[str]:
+        return sorted(self._known, key=lambda name: sum(test[1] for test in self._known[name]["tests"]))
 
     def _tests_of(self, name: str) -> list[list]:
         """Tests of a file that pass without any mistake; measured if they are not known."""

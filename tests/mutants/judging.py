@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from dataclasses import asdict, dataclass
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 from tests.mutants.chosen_tests import ChosenTests
@@ -14,6 +15,8 @@ from tests.mutants.mistakes import Mistake
 
 _STARTS_S = 10.0
 """CPU seconds that a fork may take to import the project and the tests, on a slow day."""
+_TRIED_ALONE, _TRIED_TOGETHER = 3, 8
+"""Test files that have a fork to themselves, because one of them is likely to notice; and how many share one then."""
 
 
 @dataclass(frozen=True)
@@ -62,43 +65,53 @@ class Judge:
     def _judged(self, mistake: Mistake, former_killer: str) -> tuple[str, int]:
         """The test that failed, or "", and how many were tried. The one that failed formerly is tried first."""
         tried, left_s = 0, self._budget_s
-        if former_killer and self._fails_only_with(mistake, [former_killer], self._budget_s):
+        if former_killer and self._fails_only_with(mistake, [[former_killer]], self._budget_s):
             return former_killer, 1
-        for batch in self._chosen.batches(mistake.path, mistake.function):
-            tests, most_s = [], 0.0
-            for s, test in batch:
-                if test not in self._unsound and (not tests or most_s + s <= left_s / 2):
-                    tests.append(test)
-                    most_s += s
-            tried += len(tests)
-            killer = self._fails_only_with(mistake, tests, most_s)
-            left_s -= most_s + 0.5
-            if killer or left_s <= 0:
+        batches = self._chosen.batches(mistake.path, mistake.function)
+        for size in chain(repeat(1, _TRIED_ALONE), repeat(_TRIED_TOGETHER)):
+            group, most_s = [], 0.0
+            for batch in islice(batches, size):
+                tests, batch_s = _affordable(batch, (left_s - most_s) / 2)
+                group.append(tests)
+                most_s += batch_s
+            tried += sum(map(len, group))
+            killer = self._fails_only_with(mistake, group, most_s)
+            left_s -= most_s
+            if killer or left_s <= 0 or not group:
                 return killer, tried
-        return "", tried
+        raise AssertionError("the sizes never end")
 
-    def _fails_only_with(self, mistake: Mistake, tests: list[str], seconds: float) -> str:
+    def _fails_only_with(self, mistake: Mistake, batches: list[list[str]], seconds: float) -> str:
         """The first of the tests that fails with the mistake and, by itself, does not fail without."""
-        while tests:
-            most_s = _STARTS_S + 4 * seconds
-            killer = self._failed_with(mistake, tests, most_s)
+        most_s = _STARTS_S + 4 * seconds + len(batches)
+        while batches := [left for batch in batches if (left := [t for t in batch if t not in self._unsound])]:
+            killer = self._failed_with(mistake, batches, most_s)
             if killer in self._sound or "::" not in killer:
                 return killer
             if not failed(self._tree, [[killer]], most_s):
                 self._sound.add(killer)
                 return killer
             self._unsound.add(killer)
-            tests = [test for test in tests if test != killer]
         return ""
 
-    def _failed_with(self, mistake: Mistake, tests: list[str], most_s: float) -> str:
+    def _failed_with(self, mistake: Mistake, batches: list[list[str]], most_s: float) -> str:
         place = self._tree / mistake.path
         source = place.read_text(encoding="utf-8")
         _write(place, mistake.plant(source))
         try:
-            return failed(self._tree, [tests], most_s)
+            return failed(self._tree, batches, most_s)
         finally:
             _write(place, source)
+
+
+def _affordable(batch: list[tuple[float, str]], most_s: float) -> tuple[list[str], float]:
+    """The first tests of a batch, one at least, as many as `most_s` CPU seconds hold; and the seconds they take."""
+    tests, total_s = [], 0.0
+    for s, test in batch:
+        if not tests or total_s + s <= most_s:
+            tests.append(test)
+            total_s += s
+    return tests, total_s
 
 
 def _write(place: Path, source: str) -> None:

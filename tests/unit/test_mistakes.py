@@ -108,9 +108,10 @@ def test_tests_that_call_the_function_come_first_and_no_file_is_measured_before_
     assert next(batches) == [(0.1, "tests/unit/test_b.py::quick"), (2.0, "tests/unit/test_b.py::slow")]
     assert measured == ["tests/unit/test_b.py"]
     assert [test for batch in batches for _, test in batch] == [
-        "tests/unit/test_a.py::quick", "tests/unit/test_a.py::slow", "tests/unit/test_b.py::other",
-        "tests/unit/test_a.py::other",
-    ], "what speaks of something else is left out, and what fails without a mistake, too"  # fmt: skip
+        f"tests/unit/test_{test}" for test in (
+            "a.py::quick", "a.py::slow", "c.py::quick", "c.py::slow", "b.py::other", "a.py::other", "c.py::other",
+        )
+    ], "what fails without a mistake is left out"  # fmt: skip
 
 
 def test_what_was_measured_is_kept_until_the_test_file_changes(chosen, tmp_path):
@@ -119,7 +120,7 @@ def test_what_was_measured_is_kept_until_the_test_file_changes(chosen, tmp_path)
     (tmp_path / "tests/unit/test_a.py").write_text("queue, changed")
     again = ChosenTests(tmp_path, tmp_path / "tests.json", tests._measure)
     list(again.batches("sim/fleet/queue.py", "Queue.push"))
-    assert sorted(measured) == ["tests/unit/test_a.py", "tests/unit/test_a.py", "tests/unit/test_b.py"]
+    assert sorted(measured) == [f"tests/unit/test_{name}.py" for name in "aabc"]
 
 
 def test_what_is_called_equivalent_is_still_there():
