@@ -101,6 +101,21 @@ def test_a_held_text_is_not_evicted():
     assert memory.available_blocks == 3
 
 
+def test_of_two_copies_computed_at_once_the_one_that_is_gone_gives_way_to_the_longer():
+    """Both began before either had computed anything. The shorter is done, and its four blocks are idle, when the other
+    has computed the same four and two more: six blocks are held, and the four of the first are free again."""
+    memory = KvMemory(20, 4)
+    short, long = (memory.hold(memory.find((("text", tokens),), tokens)[0]) for tokens in (16, 24))
+    memory.available_blocks -= 4 + 6
+    assert memory.publish(short, 16, False) == 4
+    memory.let_go(short)
+    assert (memory.available_blocks, memory.evictable_blocks) == (20 - 6, 4)
+    assert memory.publish(long, 24, False) == 6
+    assert (memory.available_blocks, memory.evictable_blocks, memory.resident_blocks) == (20 - 6, 0, 6)
+    memory.let_go(long)
+    assert (memory.available_blocks, memory.evictable_blocks) == (20, 6)
+
+
 def test_a_prompt_within_a_longer_text_holds_no_more_than_it_reads():
     memory = KvMemory(10, 4)
     served(memory, (("manual", 32),), 32)

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import re
 from pathlib import Path
 
 import numpy as np
@@ -218,6 +219,7 @@ def test_the_text_fits_a_terminal_and_the_page_needs_nothing_else(tmp_path, caps
     assert main(["describe", str(path)]) == 0
     printed = capsys.readouterr().out
     assert max(map(len, printed.replace(str(path), "").splitlines())) <= 80 and "Burstiness" in printed
+    assert re.search(r"^ *busiest .*\n *minute .*\n *hour +\S", printed, re.M), "both have a row: this log is of days"
     folder = tmp_path / "outputs" / "described" / "a<b>&"
     assert sorted(file.name for file in folder.iterdir()) == ["description.html", "description.json"]
     page = (folder / "description.html").read_text()
