@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import re
 from pathlib import Path
 
 import numpy as np
