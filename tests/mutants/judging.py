@@ -23,7 +23,8 @@ _TRIED_ALONE, _TRIED_TOGETHER = 3, 8
 class Verdict:
     """What became of a mistake: the test that failed (or what else ended it), or ""; and how many tests tried.
 
-    `basis`: hash of what the verdict rests on: the module and the test that failed, or the module and all tests.
+    `basis`: hash of what the verdict rests on: the module and the test that failed; for one that lives the module, all
+    tests, and this program.
     """
 
     killer: str
@@ -58,7 +59,9 @@ class Judge:
 
     def _basis(self, mistake: Mistake, killer: str) -> str:
         hashes, test_file = self._chosen.hashes, killer.partition("::")[0]
-        tests = [hashes.get(test_file, "")] if killer else sorted(hashes.values())
+        tests = (
+            [hashes.get(test_file, "")] if killer else [*sorted(hashes.values()), *_own_sources(), str(self._budget_s)]
+        )
         source = (self._tree / mistake.path).read_text(encoding="utf-8")
         return hashlib.sha256("".join((source, *tests)).encode()).hexdigest()
 
@@ -83,7 +86,7 @@ class Judge:
 
     def _fails_only_with(self, mistake: Mistake, batches: list[list[str]], seconds: float) -> str:
         """The first of the tests that fails with the mistake and, by itself, does not fail without."""
-        most_s = _STARTS_S + 4 * seconds + len(batches)
+        most_s = _STARTS_S + 2 * seconds + len(batches)  # they were measured while calls were traced
         while batches := [left for batch in batches if (left := [t for t in batch if t not in self._unsound])]:
             killer = self._failed_with(mistake, batches, most_s)
             if killer in self._sound or "::" not in killer:
@@ -102,6 +105,11 @@ class Judge:
             return failed(self._tree, batches, most_s)
         finally:
             _write(place, source)
+
+
+def _own_sources() -> list[str]:
+    """How tests are chosen and mistakes judged: a mistake that lives may not live by other rules."""
+    return [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
 
 
 def _affordable(batch: list[tuple[float, str]], most_s: float) -> tuple[list[str], float]:
