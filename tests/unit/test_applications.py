@@ -202,6 +202,23 @@ def test_busy_time_is_divided_by_the_seconds_on_a_replica(played, scenario):
     assert found["application_agents_usd"] == pytest.approx(share * total)
 
 
+def test_the_clock_is_that_of_the_log_among_them_and_logs_of_other_days_do_not_go_together(config, tmp_path):
+    """Prices by the hour are those of the day on which the log was written, whatever arrives beside it."""
+    logs = {}
+    for day in (14, 15):
+        path = tmp_path / f"{day}.csv"
+        path.write_text(
+            f"timestamp,input_tokens,output_tokens\n2024-05-{day} 07:30:00,9,9\n2024-05-{day} 07:40:00,9,9\n"
+        )
+        logs[day] = {"arrivals": {"kind": "replay", "path": str(path)}}
+    assert with_applications(config, chat=CHAT, agents=AGENTS).workload.moment_zero is None
+    mixed = with_applications(config, chat=CHAT, office=logs[15])
+    assert mixed.workload.moment_zero.shown == "Wed 2024-05-15 07:30 UTC"
+    apart = with_applications(config, one=logs[14], other=logs[15])
+    with pytest.raises(ConfigError, match="begin at different moments: one Tue 2024-05-14 07:30 UTC, other Wed"):
+        assert apart.workload.moment_zero
+
+
 def test_what_cannot_be_one_of_several_is_refused_in_one_line(config):
     with pytest.raises(ConfigError, match="applications.b.arrivals.kind = closed_loop: tasks that wait for others"):
         with_applications(config, a=CHAT, b={"arrivals": {"kind": "closed_loop", "n_clients": 3}})
