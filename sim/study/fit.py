@@ -20,6 +20,7 @@ from sim.workload.description.dispersion import Dispersion
 from sim.workload.description.token_lengths import Lengths, lengths_of
 from sim.workload.fitting.fitted import Fitted, fit
 from sim.workload.fitting.imitated import imitated
+from sim.workload.fitting.path import LEAST_SILENT, silent_fraction, wait_p95
 
 _LEAST_DRAWS, _MOST_DRAWS, _DRAWN_REQUESTS = 8, 64, 200_000
 """A fit is drawn so often, more often the shorter the log: one draw of bursty traffic says little."""
@@ -67,7 +68,9 @@ class FittedLog:
             verdict = "" if d.is_met else "not met" + (f": {d.why}" if d.why else "")
             rows.append((d.name, number(d.log), number(d.fit), f"{100 * d.relative:+.1f} %", target, verdict))
         sentences = (
-            f"The fit is the mean of {self.draws} draws as long as the log.",
+            f"The fit is the mean of {self.draws} draws as long as the log. Queues: seconds that 95 % wait at most, "
+            "where one after the other is served, as long as its tokens say, and 70 % of the time is busy. Silent "
+            "time: fraction of the log in silences of over a minute.",
             *map(_sentence, self.fitted.notes),
         )
         return Section("Log and fit", sentences, tuple(rows))
@@ -119,15 +122,33 @@ def fit_log(options: DescribedLog, draws: int | None = None) -> FittedLog:
     fitted = fit(calls)
     if draws is None:
         draws = int(np.clip(_DRAWN_REQUESTS // len(calls), _LEAST_DRAWS, _MOST_DRAWS))
-    cards, inputs, outputs = [], [], []
+    cards, inputs, outputs, waits = [], [], [], []
     for seed in range(1, draws + 1):
         drawn = imitated(fitted, seed)
         cards.append(card_of(drawn, with_reuse=False))
         inputs.append(drawn.input_tokens)
         outputs.append(drawn.output_tokens)
+        waits.append(_waits(drawn))
     log = card_of(calls, with_reuse=False)
     tokens = lengths_of(np.concatenate(inputs), np.concatenate(outputs))
-    return FittedLog(options, calls, fitted, (*_of_arrivals(log, cards), *_of_lengths(log.lengths, tokens)), draws)
+    distances = (*_of_arrivals(log, cards), *_of_waits(_waits(calls), waits), *_of_lengths(log.lengths, tokens))
+    return FittedLog(options, calls, fitted, distances, draws)
+
+
+def _waits(calls: Calls) -> dict[str, float]:
+    """Figures of queues: they have what dispersion does not show, such as long prompts that come together."""
+    times_s, period_s = calls.begins_s, calls.tasks_period_s
+    found = {"silent time": silent_fraction(times_s, period_s)}
+    if calls.has_sessions:
+        return found | {"queue of sessions": wait_p95(times_s, np.ones(len(times_s)), period_s)}
+    work = {"queue of prompts": calls.input_tokens, "queue of answers": calls.output_tokens}
+    return found | {name: wait_p95(times_s, tokens, period_s) for name, tokens in work.items()}
+
+
+def _of_waits(log: dict[str, float], drawn: Sequence[dict[str, float]]) -> Iterator[Distance]:
+    for name, value in log.items():
+        if name != "silent time" or value >= LEAST_SILENT:
+            yield Distance(name, value, float(np.mean([each[name] for each in drawn])), _DISPERSION)
 
 
 def _of_arrivals(log: Card, drawn: Sequence[Card]) -> Iterator[Distance]:

@@ -217,9 +217,10 @@ class Workload:
         """
         tasks, rng, lengths_rng = self._drawn_tasks, streams.generator("tasks"), streams.generator("lengths")
         quantiles_rng = streams.generator("api_quantiles") if api else None
+        lengths = None if self.lengths is None else self.lengths.in_order() if waits else self.lengths
         first_id = 0
         for size in _block_sizes(tasks.largest_block):
-            drawn = tasks.draw(rng, lengths_rng, self.lengths, size)
+            drawn = tasks.draw(rng, lengths_rng, lengths, size)
             if not waits:
                 drawn = drawn._replace(wait_s=None)
             quantiles = None if quantiles_rng is None else _quantiles(quantiles_rng, len(drawn.input_tokens))

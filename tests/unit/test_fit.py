@@ -19,6 +19,7 @@ from sim.workload.arrivals.weekly import Weekly
 from sim.workload.fitting.bursts import fitted_bursts
 from sim.workload.fitting.course import shrunk_course
 from sim.workload.fitting.fitted import fit, fitted_lengths
+from sim.workload.fitting.path import is_like, path_of_rate, silent_fraction, wait_p95
 from sim.workload.lengths.quantiles import Quantiles
 from sim.workload.spread import Spread
 from tests.agree import assert_agrees, assert_disagrees
@@ -90,6 +91,13 @@ def test_arrivals_follow_their_course_again_and_again():
 
 
 def test_a_course_without_a_rate_is_refused():
+    unequal = Course(step_s=(100.0, 300.0), relative_rates=(3.0, 1.0), process=Steady(rate_per_s=2.0))
+    assert (unequal.period_s, unequal.mean_rate_per_s) == (400.0, 2.0)
+    each = np.array([counts(moments(unequal, 800.0, seed), 100.0, 800.0) for seed in range(200)])
+    for window, expected in enumerate((400, 133, 133, 133) * 2):
+        assert_agrees(each[:, window], expected, within=0.05)
+    with pytest.raises(ConfigError, match="step_s has 2 numbers, relative_rates 1: must be as many, or one step_s"):
+        parse_config(Course, {"step_s": [1, 2], "relative_rates": [1], "process": {"kind": "steady", "rate_per_s": 1}})
     with pytest.raises(ConfigError, match="relative_rates must be >= 0 and not all 0"):
         parse_config(Course, {"step_s": 1, "relative_rates": [0, 0], "process": {"kind": "steady", "rate_per_s": 1}})
 
@@ -149,15 +157,63 @@ def test_a_log_of_weeks_has_a_weekly_profile_at_its_own_hours(tmp_path):
     assert np.mean(hours[9:18]) > 7 * np.mean(hours[0:9]) and np.mean(hours[120:]) < 0.3
 
 
+def test_prompts_that_come_together_do_so_in_the_fit():
+    """Long prompts in the second half of an hour fill a queue that the same prompts in any order do not."""
+    rng = np.random.default_rng(1)
+    inputs = np.concatenate((rng.lognormal(5, 0.5, 2000), rng.lognormal(7, 0.5, 2000))).astype(int) + 1
+    outputs = rng.integers(10, 100, 4000)
+    fitted = fitted_lengths(inputs, outputs)
+    in_order = fitted.in_order()
+    first, second = (in_order.draw(np.random.default_rng(seed), 2000)[0].mean() for seed in (1, 2))
+    assert first == pytest.approx(inputs[:2000].mean(), rel=0.2)
+    assert second == pytest.approx(inputs[2000:].mean(), rel=0.2) and second > 6 * first
+    at_any_moment = fitted.draw(np.random.default_rng(1), 40_000)[0]
+    assert at_any_moment[:20_000].mean() == pytest.approx(at_any_moment[20_000:].mean(), rel=0.1)
+    assert at_any_moment.mean() == pytest.approx(fitted.mean_input_tokens, rel=0.03)
+    mixed = rng.permutation(4000)
+    assert not fitted_lengths(inputs[mixed], outputs[mixed]).course
+
+
+def test_a_course_of_lengths_follows_the_order_of_calls_whatever_blocks_they_are_drawn_in():
+    keys = {"at": [0, 1], "input_tokens": [1, 9], "output_tokens": [[1, 1], [5, 5]], "calls_per_stretch": 10}
+    lengths = parse_config(Quantiles, {"kind": "quantiles", "course": [[1, 0], [0, 1]]} | keys)
+    in_order = lengths.in_order()
+    outputs = np.concatenate([in_order.draw(np.random.default_rng(1), n)[1] for n in (7, 8, 15)])
+    assert outputs.tolist() == [1] * 10 + [5] * 10 + [1] * 10
+    assert (lengths.mean_input_tokens, lengths.mean_output_tokens) == (5.0, 3.0)
+    with pytest.raises(ConfigError, match="each stretch must have 2 shares >= 0 that add up to 1"):
+        parse_config(Quantiles, {"kind": "quantiles", "course": [[0.5, 0.4]]} | keys)
+
+
+def test_silences_that_no_process_of_bursts_makes_are_kept_where_they_were():
+    """Replicas that scale to zero start cold after a silence of minutes, so a fit must have as many of them."""
+    rng = np.random.default_rng(1)
+    begins, n = [0.0, 400.0, 500.0, 1100.0, 1300.0], 160
+    times = np.sort(np.concatenate([begin + 40 * rng.random(n) for begin in begins]))
+    path = path_of_rate(times, 1500.0)
+    drawn = moments(path, 1500.0)
+    assert silent_fraction(drawn, 1500.0) == pytest.approx(silent_fraction(times, 1500.0), rel=0.05)
+    assert path.mean_rate_per_s == pytest.approx(len(times) / 1500) and len(path.relative_rates) < 20
+    assert wait_p95(drawn, np.ones(len(drawn)), 1500.0) == pytest.approx(
+        wait_p95(times, np.ones(len(times)), 1500.0), rel=0.15
+    )
+    assert not is_like(Steady(rate_per_s=path.mean_rate_per_s), times, 1500.0)
+    steady = moments(Steady(rate_per_s=3.0), 1500.0)
+    assert is_like(Steady(rate_per_s=3.0), steady, 1500.0)
+
+
+def test_the_wait_in_a_queue_is_the_work_ahead():
+    """Ten calls at once, of which each takes a tenth of 70 % of the time: the last one waits for nine."""
+    assert wait_p95(np.zeros(10), np.ones(10), 100.0) == pytest.approx(np.quantile(7.0 * np.arange(10), 0.95))
+    assert wait_p95(np.arange(0, 100.0, 10.0), np.ones(10), 100.0) == 0
+
+
 KNOWN = {
     "azure_2023_code.csv": (22, set()),
-    "azure_2023_conv.csv": (2, set()),
-    "mooncake_synthetic.jsonl": (8, set()),
+    "azure_2023_conv.csv": (2, {"queue of prompts", "queue of answers"}),
+    "mooncake_synthetic.jsonl": (8, {"queue of prompts"}),
     "llmservingsim/workload_mixed.jsonl": (64, {"dispersion at 10 s"}),  # 6 windows
-    "claude_code/sessions_llmservingsim.jsonl": (
-        24,
-        {"input tokens, p50", "calls per session", "sessions/s", "dispersion at 10 min"},
-    ),
+    "claude_code/sessions_llmservingsim.jsonl": (24, {"calls per session", "sessions/s", "dispersion at 10 min"}),
 }
 """Of real logs: draws, and the figures that are further away than they should be."""
 
@@ -194,14 +250,18 @@ def test_sessions_are_fitted_as_agent_loops(tmp_path):
     rng, rows = np.random.default_rng(1), []
     for session in range(150):
         second, context = session * 20.0, 500 + int(rng.integers(100))
-        for _ in range(int(rng.integers(2, 9))):
+        for call in range(int(rng.integers(2, 9))):
             rows.append((second, context, 30, session))
-            second, context = second + 2 + rng.exponential(10.0), context + 30 + int(rng.integers(50, 150))
+            added = -40 if call > 1 and rng.random() < 0.2 else int(rng.integers(50, 150)) + 900 * (call == 0)
+            second, context = second + 2 + rng.exponential(10.0), context + 30 + added
     rows.sort()
     times_s, inputs, outputs, sessions = zip(*rows, strict=True)
     path = written(tmp_path, times_s, input_tokens=inputs, output_tokens=outputs, session_id=sessions)
     found = fit_log(described_log(str(path), []), draws=20)
-    assert found.fitted.tasks.kind == "agent_loop" and "lengths" not in found.fitted.groups
+    tasks = found.fitted.tasks
+    assert tasks.kind == "agent_loop" and "lengths" not in found.fitted.groups
+    assert tasks.early_input_tokens[0].median > 900 > tasks.early_input_tokens[1].median  # the first answer adds most
+    assert 0.05 < tasks.rewritten_fraction < 0.2 and 0.9 < tasks.rewritten_size.median < 1
     far = {
         d.name: d.relative for d in found.distances if d.name.startswith(("input", "output", "calls")) and not d.is_met
     }
@@ -220,15 +280,27 @@ def test_a_handful_of_requests_is_no_traffic(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "words", [("fleet=always_on",), ("fleet=hybrid_overflow",), ("fleet=scale_to_zero",)], ids=lambda words: words[0]
+    ("name", "fleet", "replications"),
+    [
+        ("azure_2023_conv.csv", "always_on", 2),
+        ("azure_2023_conv.csv", "hybrid_overflow", 2),
+        ("azure_2023_code.csv", "scale_to_zero", 12),  # its silences, and the bursts that end them
+        ("mooncake_synthetic.jsonl", "scale_to_zero", 4),  # prompts that grow longer
+        ("llmservingsim/workload_mixed.jsonl", "always_on", 24),  # long prompts that have short answers
+    ],
 )
-def test_a_fleet_serves_the_fit_as_it_serves_the_log(words):
-    """Time to first token and cost of a replayed hour of chat and of its fit, within 15 % of each other."""
-    path = TRACES / "azure_2023_conv.csv"
+def test_a_fleet_serves_the_fit_as_it_serves_the_log(name, fleet, replications):
+    """Time to first token and cost of a replayed log and of its fit, within 15 % of each other."""
+    path = TRACES / name
     if not path.exists():
         pytest.skip(f"REAL LOG ABSENT: {path}")
-    card, hour = ("gpu=h100_sxm", "model=llama_3_1_8b", *words), fit_log(described_log(str(path), []), draws=1).fitted
-    replayed = sim.replicate(sim.scenario("arrivals=replay", f"arrivals.path={path}", *card), replications=1)
-    played = sim.replicate(sim.scenario(*card, horizon_s=hour.horizon_s, **hour.groups), replications=2)
+    card = ("gpu=h100_sxm", "model=llama_3_1_8b", f"fleet={fleet}")
+    fitted = fit_log(described_log(str(path), []), draws=1).fitted
+    replay, fit = (
+        sim.scenario("arrivals=replay", f"arrivals.path={path}", *card),
+        sim.scenario(*card, horizon_s=fitted.horizon_s, **fitted.groups),
+    )
+    replayed = sim.replicate(replay, replications=12 if fleet == "scale_to_zero" else 1)
+    played = sim.replicate(fit, replications=replications)
     for metric in ("ttft_p95_s", "usd_total"):
         assert played[metric].mean == pytest.approx(replayed[metric].mean, rel=0.15), metric

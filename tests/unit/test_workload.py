@@ -113,6 +113,17 @@ def test_compaction_starts_the_context_anew():
     assert [call.segments[1][0] for call in calls] == [3, 3, (3, 1), (3, 2)]
 
 
+def test_a_context_grows_fastest_at_its_beginning_and_a_rewritten_prompt_shares_nothing():
+    """A coding agent reads its files first; where an old tool result is dropped, the cache before it is lost."""
+    grown = AGENT | {"calls_per_task": 4, "early_input_tokens": [5000, 1000]}
+    calls = all_tasks(Workload(Steady(rate_per_s=1.0), None, AgentLoop.model_validate(grown)), 20.0)[3].calls
+    assert [call.input_tokens for call in calls] == [7300, 12_599, 13_898, 14_428]
+    rewritten = grown | {"rewritten_fraction": 1.0, "rewritten_size": 0.9, "calls_per_task": 2}
+    calls = all_tasks(Workload(Steady(rate_per_s=1.0), None, AgentLoop.model_validate(rewritten)), 20.0)[3].calls
+    assert [call.input_tokens for call in calls] == [7300, round(0.9 * 7599)]
+    assert [call.segments[1][0] for call in calls] == [3, (3, 1)]
+
+
 def test_an_answer_has_to_fit_into_the_context_beside_its_prompt():
     """An engine counts both against max_model_len: a third prompt of 8360 fits, but not with 299 tokens of answer."""
     limits = {"max_context_tokens": 8400, "summary_tokens": 100, "calls_per_task": 3}

@@ -97,7 +97,8 @@ def _calls(options: DescribedLog) -> Calls:
         shifts = np.random.default_rng(0).random(len(begins_s)) * spread_s
         arrived_s = arrived_s + np.repeat(shifts, np.diff(offsets))
         begins_s = begins_s + shifts
-        notes.append(f"time stamps come in ticks of {spread_s:g} s: spread evenly over that long")
+        how = f"as a replay does with arrivals.dequantize_s={spread_s:g}"
+        notes.append(f"time stamps come in ticks of {spread_s:g} s: spread evenly over that long, {how}")
     order = np.argsort(arrived_s, kind="stable")
     zero = None
     if log.begins_at is not None:

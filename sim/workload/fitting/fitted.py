@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import chi2_contingency
 
 from sim.schema import TraceError
 from sim.units import DAY_S, WEEK_S
@@ -18,6 +19,7 @@ from sim.workload.description.calls import Calls
 from sim.workload.description.rates import Minutes
 from sim.workload.fitting.bursts import fitted_bursts
 from sim.workload.fitting.course import LEVELS, shrunk_course
+from sim.workload.fitting.path import is_like, path_of_rate
 from sim.workload.fitting.sessions import fitted_sessions
 from sim.workload.lengths.quantiles import Quantiles
 from sim.workload.tasks.base import Tasks
@@ -26,8 +28,11 @@ from sim.workload.tasks.single_call import SingleCall
 LEAST_TASKS = 20
 _LEAST_IN_STEP = 20
 _LEAST_FOR_BURSTS = 200
-_LEAST_IN_ROW = 200
+_LEAST_IN_ROW = 50
 _MOST_ROWS = 10
+_LEAST_IN_STRETCH = 100
+_MOST_STRETCHES = 64
+_BY_CHANCE = 1e-3
 _COMMON = 0.9
 _AT = (*(round(0.01 * i, 2) for i in range(99)), *(round(0.99 + 0.001 * i, 3) for i in range(11)))
 
@@ -58,13 +63,13 @@ def fit(calls: Calls) -> Fitted:
     if len(calls.begins_s) < LEAST_TASKS:
         what = "sessions" if calls.has_sessions else "requests"
         raise TraceError(f"{calls.log.path}: has {len(calls.begins_s)} {what}: a fit needs {LEAST_TASKS} or more")
-    notes = []
+    notes = list(calls.notes)
     tasks: Tasks
     if calls.has_sessions:
         tasks = fitted_sessions(calls)
         notes.append(
-            "calls, gaps and tokens of a session are drawn independently; prompts that begin anew within a session are "
-            "not imitated"
+            "calls, gaps and tokens of a session are drawn independently, but for new input, which depends on the "
+            "number of the call"
         )
     else:
         tasks = SingleCall(shared_prefix_tokens=_common_prefix_tokens(calls))
@@ -75,7 +80,17 @@ def fit(calls: Calls) -> Fitted:
     arrivals, on_the_clock = fitted_arrivals(calls)
     zero = calls.zero if on_the_clock else None
     starts_at = None if zero is None else f"{zero.local(0.0):%Y-%m-%dT%H:%M:%S} {zero.zone_name}"
+    if isinstance(arrivals, Course) and isinstance(arrivals.step_s, tuple):
+        notes.append(
+            "no process of bursts waits and falls silent as the log does: each draw has the bursts and silences of the "
+            "log at their own moments, and draws differ less than other hours would"
+        )
     lengths = fitted_lengths(calls.input_tokens, calls.output_tokens)
+    if lengths.course and tasks.uses_lengths:
+        notes.append(
+            f"the mix of prompts changes along the log, and every {lengths.calls_per_stretch} calls it does so in the "
+            "fit"
+        )
     return Fitted(arrivals, lengths, tasks, starts_at, calls.tasks_period_s, tuple(notes))
 
 
@@ -83,7 +98,8 @@ def fitted_arrivals(calls: Calls) -> tuple[Arrivals, bool]:
     """(arrivals of tasks, whether they follow the hours of the scenario's moment zero).
 
     A week or more has the profile of its 168 hours, two days or more that of 24 hours, and a shorter record its course
-    in up to 64 steps. Inside it, bursts (see `fitted_bursts`).
+    in up to 64 steps. Inside it, bursts (see `fitted_bursts`). A short record that has other waits and silences than
+    these (see `is_like`) keeps the path of its rate.
     """
     times_s, period_s = calls.begins_s, calls.tasks_period_s
     rate = len(times_s) / period_s
@@ -101,9 +117,11 @@ def fitted_arrivals(calls: Calls) -> tuple[Arrivals, bool]:
     if bursts is not None:
         process = bursts
         course = shrunk_course(counts, step_s, lambda w: rate * w * process.index_of_dispersion(w))
-    if np.ptp(course) < 1e-9:
-        return bursts or steady, False
-    return _course(course, step_s, bursts or steady), False
+    flat = np.ptp(course) < 1e-9
+    found = bursts or steady if flat else _course(course, step_s, bursts or steady)
+    if len(times_s) >= _LEAST_FOR_BURSTS and not is_like(found, times_s, period_s):
+        found = path_of_rate(times_s, period_s)
+    return found, False
 
 
 def _course(rates: np.ndarray, step_s: float, process: Arrivals) -> Course:
@@ -133,11 +151,40 @@ def _bursts(times_s: np.ndarray, period_s: float, envelope: Course | Weekly) -> 
 
 
 def fitted_lengths(input_tokens: np.ndarray, output_tokens: np.ndarray) -> Quantiles:
-    """Quantiles of both, those of the output by up to ten equal parts of the input."""
-    order = np.argsort(input_tokens, kind="stable")
-    parts = int(np.clip(len(order) // _LEAST_IN_ROW, 1, _MOST_ROWS))
-    rows = [_quantiles(output_tokens[part]) for part in np.array_split(order, parts)]
-    return Quantiles(at=_AT, input_tokens=_quantiles(input_tokens), output_tokens=tuple(rows))
+    """Quantiles of both, those of the output by up to ten equal parts of the input, and the course of these parts.
+
+    int64[n] each, in order of arrival.
+    """
+    order, n = np.argsort(input_tokens, kind="stable"), len(input_tokens)
+    parts = np.array_split(order, int(np.clip(n // _LEAST_IN_ROW, 1, _MOST_ROWS)))
+    rows = tuple(_quantiles(output_tokens[part]) for part in parts)
+    fitted = Quantiles(at=_AT, input_tokens=_quantiles(input_tokens), output_tokens=rows)
+    part_of = np.empty(n, np.int64)
+    for i, part in enumerate(parts):
+        part_of[part] = i
+    size = max(_LEAST_IN_STRETCH, -(-n // _MOST_STRETCHES))
+    course = _course_of_parts(part_of, len(parts), size)
+    return fitted if course is None else fitted.model_copy(update={"course": course, "calls_per_stretch": size})
+
+
+def _course_of_parts(part_of: np.ndarray, n_parts: int, size: int) -> tuple[tuple[float, ...], ...] | None:
+    """Shares of the parts in each stretch of `size` calls; None where chance alone explains how they differ.
+
+    All differences from the mean are reduced by one factor, so that their sum of squares (chi squared) is what is
+    measured less what chance brings.
+    """
+    stretches = round(len(part_of) / size)
+    if stretches < 2 or n_parts < 2:
+        return None
+    stretch = np.minimum(np.arange(len(part_of)) // size, stretches - 1)
+    counts = np.bincount(stretch * n_parts + part_of, minlength=stretches * n_parts).reshape(stretches, n_parts)
+    found = chi2_contingency(counts)
+    if found.pvalue > _BY_CHANCE:
+        return None
+    mean, shares = counts.sum(axis=0) / counts.sum(), counts / counts.sum(axis=1, keepdims=True)
+    shares = np.round(mean + np.sqrt(1 - found.dof / found.statistic) * (shares - mean), 4)
+    shares[np.arange(stretches), shares.argmax(axis=1)] += 1 - shares.sum(axis=1)
+    return tuple(tuple(np.round(row, 4).tolist()) for row in shares)
 
 
 def _quantiles(values: np.ndarray) -> tuple[float, ...]:

@@ -46,6 +46,11 @@ class Lengths(Choice):
     def mean_output_tokens(self) -> float:
         """Mean of the output tokens that `draw` returns."""
 
+    def in_order(self) -> Lengths:
+        """What draws the calls of a workload one after the other: itself, or where lengths change in the course of the
+        calls, a copy that goes on at each `draw` where it stopped."""
+        return self
+
     @abstractmethod
     def draw(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Input and output tokens of n calls, int64, shape (n,) each."""
