@@ -10,6 +10,7 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sim.measured.described_server import measured_on, server_described
@@ -234,6 +235,141 @@ def test_other_tools_count_failures_under_other_names(content, path, read):
     assert results.points[0].measured.output_tokens_per_s is None
 
 
+# --- requests one by one -------------------------------------------------------------------------------------------
+
+
+def eight_clients(n=64):
+    """(began, first token, ended, input, output) of requests of eight clients, each sent when one is answered."""
+    return [
+        (2.0 * (i // 8) + 0.001 * (i % 8), 0.04, 2.0 * (i // 8) + 0.001 * (i % 8) + 1.99, 500, 196) for i in range(n)
+    ]
+
+
+def at_a_rate(n=60):
+    gaps = np.random.default_rng(1).exponential(0.5, n)
+    return [(t, 0.04, t + 0.535, 500, 100) for t in np.cumsum(gaps).tolist()]
+
+
+def by_aiperf(requests, error=None, phase="profiling", turn=0):
+    return [
+        {
+            "metadata": {"request_start_ns": 1.79e18 + 1e9 * began, "benchmark_phase": phase, "turn_index": turn},
+            "metrics": {
+                "time_to_first_token": {"value": 1000 * ttft, "unit": "ms"},
+                "request_latency": {"value": 1000 * (ended - began), "unit": "ms"},
+                "input_sequence_length": {"value": prompt, "unit": "tokens"},
+                "output_sequence_length": {"value": answer, "unit": "tokens"},
+            },
+            "error": error,
+        }
+        for began, ttft, ended, prompt, answer in requests
+    ]
+
+
+def by_inference_perf(requests, stage=0, error=None, late_s=0.0):
+    return [
+        {
+            "stage_id": stage, "scheduled_time": 77.0 + began - late_s, "start_time": 77.0 + began,
+            "end_time": 77.0 + ended, "error": error,
+            "info": {
+                "request_metrics": {"input_tokens": prompt},
+                "response_metrics": {"output_tokens": answer, "output_token_times": [77.0 + began + ttft]},
+            },
+        }
+        for began, ttft, ended, prompt, answer in requests
+    ]  # fmt: skip
+
+
+def by_llmperf(requests, error=None):
+    return [
+        {
+            "error_code": error, "error_msg": "", "inter_token_latency_s": 0.01, "ttft_s": ttft,
+            "end_to_end_latency_s": ended - began, "request_output_throughput_token_per_s": 98.0,
+            "number_total_tokens": prompt + answer, "number_output_tokens": answer, "number_input_tokens": prompt,
+        }
+        for began, ttft, ended, prompt, answer in requests
+    ]  # fmt: skip
+
+
+def lines(rows):
+    return "\n".join(map(json.dumps, rows))
+
+
+@pytest.mark.parametrize(
+    "content", [lines(by_aiperf(eight_clients())), by_inference_perf(eight_clients())], ids=["aiperf", "inference_perf"]
+)
+def test_clients_are_told_by_the_requests_that_are_always_inside(content, read):
+    (point,) = read(content).points
+    assert (point.concurrency, point.rate_per_s, point.requests) == (8, None, 64)
+    assert point.measured == pytest.approx((0.040, 0.01, 64 * 196 / 15.997), rel=1e-3)
+    assert point.lengths is not None and set(point.lengths) == {(500, 196)}
+
+
+@pytest.mark.parametrize(
+    "content", [lines(by_aiperf(at_a_rate())), by_inference_perf(at_a_rate())], ids=["aiperf", "inference_perf"]
+)
+def test_requests_that_do_not_wait_for_one_another_come_at_a_rate(content, read):
+    (point,) = read(content).points
+    assert point.concurrency is None and point.burstiness == 1.0
+    assert point.rate_per_s == pytest.approx(59 / np.ptp([began for began, *_ in at_a_rate()]))
+    assert point.measured[:2] == pytest.approx((0.040, 0.005), rel=1e-3)
+
+
+def test_requests_at_even_gaps_have_no_burstiness(read):
+    even = [(0.25 * i, 0.04, 0.25 * i + 0.04 + 0.002 * (i % 7 + 1), 500, 2) for i in range(40)]
+    (point,) = read(by_inference_perf(even)).points
+    assert (point.rate_per_s, point.burstiness) == (pytest.approx(4.0), None)
+
+
+def test_each_stage_of_a_file_of_requests_is_a_point(read):
+    stages = [*by_inference_perf(at_a_rate()), *by_inference_perf(eight_clients(), stage=1)]
+    points = read(stages).points
+    assert [point.source.rpartition(", ")[2] for point in points] == ["stage 0", "stage 1"]
+    late = [*stages, *by_inference_perf(at_a_rate(), stage=2, late_s=0.1)]
+    results = read(late)
+    assert len(results.points) == 2 and "the client sent its requests later" in results.notes[0]
+
+
+def test_llmperf_says_its_clients_in_the_summary_beside_the_requests(read, tmp_path):
+    name = tmp_path / "run_individual_responses.json"
+    name.write_text(json.dumps(by_llmperf(eight_clients())))
+    with pytest.raises(TraceError, match="it is in the \\*_summary.json of the same run, which must lie beside it"):
+        read_results([str(name)])
+    (tmp_path / "run_summary.json").write_text(json.dumps(LLMPERF))
+    (point,) = read_results([str(name)]).points
+    assert (point.concurrency, point.facts.model) == (LLMPERF["num_concurrent_requests"], LLAMA)
+    assert point.measured[:2] == pytest.approx((0.040, 1.95 / 195))
+    both = read_results([str(name), str(tmp_path / "run_summary.json")])
+    assert len(both.points) == 1 and "the run is read from its requests" in both.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        (by_aiperf(at_a_rate()), by_aiperf(at_a_rate(15), error={"code": 500})),
+        (by_inference_perf(at_a_rate()), by_inference_perf(at_a_rate(15), error={"error_type": "timeout"})),
+    ],
+    ids=["aiperf", "inference_perf"],
+)
+def test_requests_that_failed_are_counted_and_left_out(good, bad, read):
+    results = read(lines(good + bad))
+    assert "15 of 75 requests failed (20.0%)" in results.notes[0] and results.points[0].requests == 60
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (lines(by_aiperf(at_a_rate(), turn=1)), "later turns of a conversation find their prompts cached"),
+        (lines(by_aiperf(at_a_rate(), phase="warmup")), "no request succeeded"),
+        (by_inference_perf([(0.001 * i, 0.04, 9.0, 500, 100) for i in range(40)]), "sent at once"),
+        (by_inference_perf(at_a_rate(), error={"error_type": "timeout"}), "no request succeeded"),
+    ],
+)
+def test_requests_that_are_no_steady_load_are_left_out(content, why, read):
+    with pytest.raises(TraceError, match=why):
+        read(content)
+
+
 # --- what the file says of its server -----------------------------------------------------------------------------
 
 
@@ -267,8 +403,7 @@ def test_a_model_is_found_by_the_path_it_was_loaded_from(path, read):
         ({"conc": 4, "scenario_type": "agentic-coding", "request_metrics": {}}, "an agentic scenario replays sessions"),
         (AIPERF | {"was_cancelled": True}, "the run was cancelled"),
         (INFERENCE_PERF | {"load_summary": {"count": 60}}, "its stages are several loads"),
-        ({"chunk": 1, "stage_id": 0, "scheduled_time": 1.0}, "holds requests one by one"),
-        ({"number_total_tokens": 9, "request_output_throughput_token_per_s": 1.0}, "holds requests one by one"),
+        ([{"number_total_tokens": 9, "request_output_throughput_token_per_s": 1.0}], "states no number of clients"),
         (AIPERF | {"time_to_first_token": {"unit": "fortnight", "avg": 1}}, "'fortnight' is not one of"),
         (AIPERF | {"input_config": {}}, "input_config.loadgen.concurrency': is missing"),
         (GENAI_CSV, "does not say how many clients there were"),

@@ -1,9 +1,12 @@
-"""AIPerf and genai-perf results: `profile_export_aiperf.json` or `profile_export_genai_perf.json`.
+"""AIPerf and genai-perf results: `profile_export_aiperf.json` or `profile_export_genai_perf.json`; AIPerf's requests.
 
 One block `{unit, avg, ...}` for each metric: `time_to_first_token`, `inter_token_latency`, `request_latency`,
 `input_sequence_length`, `output_sequence_length`, `output_token_throughput`, `request_count`, `error_request_count`.
 The unit of a block is obeyed. The load is in `input_config`: `loadgen.concurrency` or `loadgen.request_rate` of
 AIPerf, `perf_analyzer.stimulus` of genai-perf.
+
+`profile_export.jsonl` has a request in each line: `metadata` with `request_start_ns`, `request_end_ns` and
+`benchmark_phase`, of which only `profiling` counts, `metrics` of `{value, unit}`, and `error`.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sim.measured.points import AT_ONCE, Figures, Load, Point, ServerFacts, positive, whole
+from sim.measured.points import AT_ONCE, Figures, Load, Point, ServerFacts, positive, usable, whole
+from sim.measured.readers.one_by_one import OneRequest, point_of
 from sim.measured.readers.reader import Document, Results, ResultsReader
 from sim.measured.readers.served_model import served_model
 from sim.schema import TraceError
@@ -25,23 +29,29 @@ _UNUSED = ("loadgen.request_rate_mode", "loadgen.benchmark_duration", "loadgen.w
 
 
 class AiPerf(ResultsReader):
-    """One profile of AIPerf, or of genai-perf, whose JSON has the same blocks."""
+    """One profile of AIPerf, or of genai-perf, whose JSON has the same blocks; or AIPerf's requests one by one."""
 
     format = "AIPerf or genai-perf (time_to_first_token, input_sequence_length, ...)"
 
     def recognises(self, document: Document) -> bool:
         content = document.content
+        if isinstance(content, list):
+            return bool(content) and self.is_request(content[0])
         if not isinstance(content, dict):
             return False
-        has_blocks = isinstance(content.get("time_to_first_token"), dict) and any(m in content for m in _METRICS)
+        return isinstance(content.get("time_to_first_token"), dict) and any(m in content for m in _METRICS)
+
+    def is_request(self, content: Any) -> bool:
         return (
-            has_blocks or {"metadata", "metrics"} <= content.keys() and "benchmark_phase" in _dict(content["metadata"])
+            isinstance(content, dict)
+            and {"metadata", "metrics"} <= content.keys()
+            and "benchmark_phase" in _dict(content["metadata"])
         )
 
     def read(self, document: Document) -> Results:
+        if isinstance(document.content, list):
+            return _of_requests(document)
         results, profile = Results(), document.content
-        if "metrics" in profile and "time_to_first_token" not in profile:
-            raise TraceError(f"{document.place}: holds requests one by one; read profile_export_aiperf.json beside it")
         config = _dict(profile.get("input_config"))
         model = served_model(_models(config))
         results.model_ids += [model] if model else []
@@ -123,3 +133,46 @@ def _load(place: str, config: dict[str, Any]) -> Load | str:
     if clients:
         return Load(whole(clients, f"{place}, key 'loadgen.concurrency'"))
     raise TraceError(f"{place}, key 'input_config.loadgen.concurrency': is missing, as is a request rate")
+
+
+def _of_requests(document: Document) -> Results:
+    """The point of the requests of the profiling phase."""
+    results, place = Results(), document.place
+    rows = [(i, row) for i, row in enumerate(document.content, 1) if _phase(row) == "profiling"]
+    if any(within(row, "metadata.turn_index") for _, row in rows):
+        results.leave_out(place, "left out, later turns of a conversation find their prompts cached: no single load")
+        return results
+    answered = [(i, row) for i, row in rows if not row.get("error") and not within(row, "metadata.was_cancelled")]
+    requests, odd = usable(place, len(answered), lambda k: _request(*answered[k]))
+    results.notes += odd
+    point = point_of(place, document.path, requests, ServerFacts())
+    if isinstance(point, str):
+        results.leave_out(place, point)
+    else:
+        results.add_point(point, len(rows) - len(answered))
+    return results
+
+
+def _phase(row: Any) -> Any:
+    return within(row, "metadata.benchmark_phase")
+
+
+def _request(line: int, row: dict[str, Any]) -> OneRequest:
+    place = f"line {line}"
+
+    def value(metric: str) -> Any:
+        return within(row, f"metrics.{metric}.value")
+
+    def seconds(metric: str) -> float:
+        unit = str(within(row, f"metrics.{metric}.unit") or "ms").lower()
+        if unit not in SECONDS:
+            raise TraceError(f"{place}, key 'metrics.{metric}.unit': {unit!r} is not one of {', '.join(SECONDS)}")
+        return positive(value(metric), f"{place}, key 'metrics.{metric}.value'") * SECONDS[unit]
+
+    start_ns = positive(within(row, "metadata.request_start_ns"), f"{place}, key 'metadata.request_start_ns'")
+    tokens = (
+        whole(value(f"{side}_sequence_length"), f"{place}, key 'metrics.{side}_sequence_length.value'")
+        for side in ("input", "output")
+    )
+    began_s = start_ns * 1e-9
+    return OneRequest(began_s, seconds("time_to_first_token"), began_s + seconds("request_latency"), *tokens)

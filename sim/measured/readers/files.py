@@ -10,6 +10,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
+from sim.measured.readers.llmperf import summary_beside
 from sim.measured.readers.plain_csv import PlainCsv
 from sim.measured.readers.reader import Document, Results, ResultsReader
 from sim.schema import TraceError
@@ -17,9 +18,13 @@ from sim.schema import TraceError
 
 def read_results(paths: Iterable[str]) -> Results:
     """Operating points and measured runs of result files. Raises TraceError naming file, row and column."""
-    results = Results()
+    results, paths = Results(), list(paths)
+    summaries = {beside for path in paths if (beside := summary_beside(path)) != path}
     for path in paths:
-        for document in _documents(path, _text(path)):
+        if path in summaries:
+            results.notes.append(f"{path}: the run is read from its requests, in the file beside it")
+            continue
+        for document in _together(path, list(_documents(path, _text(path)))):
             reader = _reader_of(document)
             found = reader.read(document)
             results.add(found)
@@ -36,6 +41,13 @@ def result_readers() -> tuple[ResultsReader, ...]:
     modules = [import_module(f"{package}.{found.name}") for found in iter_modules([str(Path(__file__).parent)])]
     found = [value for module in modules for value in vars(module).values() if _is_reader_of(value, module.__name__)]
     return tuple(reader() for reader in found)
+
+
+def _together(path: str, documents: list[Document]) -> list[Document]:
+    """The documents, or one of them all where each is a request of a run."""
+    if any(reader.is_request(documents[0].content) for reader in result_readers() if documents):
+        return [Document(path, path, [document.content for document in documents])]
+    return documents
 
 
 def _is_reader_of(value: Any, module: str) -> bool:

@@ -104,7 +104,7 @@ class Document(NamedTuple):
 
     path: str
     place: str  # the file and the place in it, for messages
-    content: Any  # parsed JSON; of a file that is no JSON, its text
+    content: Any  # parsed JSON; of a file that is no JSON, its text; of one request after the other, all of them
 
 
 class ResultsReader(ABC):
@@ -119,6 +119,10 @@ class ResultsReader(ABC):
     @abstractmethod
     def recognises(self, document: Document) -> bool:
         """Whether the document is of this format, from its keys or columns alone; never raises."""
+
+    def is_request(self, content: Any) -> bool:
+        """Whether parsed JSON is one request: then all of its file are one document, whose content is their list."""
+        return False
 
     @abstractmethod
     def read(self, document: Document) -> Results:
