@@ -37,6 +37,7 @@ def replica_maker(
         scheduling_policy=engine.scheduling_policy,
         capacity_policy=engine.capacity_policy,
         chunked_prefill=engine.chunked_prefill,
+        scheduler_reserve_full_isl=engine.scheduler_reserve_full_isl,
         max_queue=engine.max_queue,
         decode_tokens=engine.tokens_per_decode,
         max_model_len=max_context_tokens(model, engine),

@@ -67,6 +67,7 @@ class Replica:
         scheduling_policy: str = "fcfs",
         capacity_policy: str = "max_utilization",
         chunked_prefill: bool = True,
+        scheduler_reserve_full_isl: bool = False,
         max_queue: int | None = None,
         decode_tokens: int = 1,
         decodes_only: bool = False,
@@ -89,6 +90,7 @@ class Replica:
             chunked_prefill,
         )  # fmt: skip
         self._batch.gaps = TokenGaps(gap_histogram or GapHistogram())
+        self._batch.admits_whole_prompts = scheduler_reserve_full_isl
         self._tiered = self._with_tiers(kv_tiers)
         self._fcfs = self._batch.fcfs
         self._most_outstanding = None if max_queue is None else max_num_seqs + max_queue
@@ -98,8 +100,7 @@ class Replica:
         self._block_tokens, self._decode_tokens = block_tokens, decode_tokens
         self._max_num_seqs, self._budget_tokens = max_num_seqs, max_num_batched_tokens
         self._prefix_caching, self._async_scheduling, self._env = prefix_caching, async_scheduling, env
-        self._decode_s, self._step_s = step_time.decode_s, step_time.step_s
-        self._context_s = step_time.context_s
+        self._decode_s, self._step_s, self._context_s = step_time.decode_s, step_time.step_s, step_time.context_s
         self._on_done, self._on_busy, self._on_idle = on_done, on_busy, on_idle
         self.n_outstanding = 0
         self._mode = _IDLE

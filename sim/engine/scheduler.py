@@ -61,6 +61,8 @@ class Scheduler:
         self._prefix_caching = prefix_caching
         self._decode_tokens = decode_tokens
         self._chunked_prefill = chunked_prefill
+        # Whether a sequence is admitted only if its whole prompt has room now, although it is computed in chunks.
+        self.admits_whole_prompts = False
         # Heap of (end_step, entry, sequence); the running number `entry` breaks ties, since sequences have no order. An
         # entry that a preemption has left behind is one whose end_step is no longer that of its sequence.
         self._end_heap: list[tuple] = [(inf, 0, None)]
@@ -178,6 +180,9 @@ class Scheduler:
 
     def has_room(self, sequence: Sequence) -> bool:
         """Whether a waiting sequence has the KV memory to be admitted, so that it waits for its turn only."""
+        return self._has_room_for_prompt(sequence)
+
+    def _has_room_for_prompt(self, sequence: Sequence) -> bool:
         return sequence.prompt_tokens <= self.memory.available_blocks * self._block_tokens
 
     def steps_to_next_change(self) -> int:
@@ -264,13 +269,16 @@ class Scheduler:
         Returns 0, and changes nothing, where `_compute` does; `idle` blocks become held and so are no longer available.
         """
         if not sequence.segments or not self._prefix_caching:
+            if self.admits_whole_prompts and not self._has_room_for_prompt(sequence):
+                return 0
             return self._compute(sequence, budget, chunks)
         memory, size = self.memory, self._block_tokens
         holds, hit, idle = memory.find(sequence.segments, sequence.prompt_tokens)
         past = hit * size
         reach = min(sequence.prompt_tokens, past + budget)
         is_cut = reach < sequence.prompt_tokens
-        if is_cut and not self._chunked_prefill or -(-reach // size) - hit > memory.available_blocks - idle:
+        needed = sequence.prompt_tokens if self.admits_whole_prompts else reach
+        if is_cut and not self._chunked_prefill or -(-needed // size) - hit > memory.available_blocks - idle:
             return 0
         sequence.holds = memory.hold(holds)
         sequence.shared_blocks = hit

@@ -46,6 +46,10 @@ class EngineFlags(Config):
         description="a long prompt is prefilled in several steps; if false, input + output of a request must be <= "
         "max_num_batched_tokens",
     )
+    scheduler_reserve_full_isl: bool = Field(
+        False,
+        description="a request is admitted only if its whole prompt has KV blocks now, though it is computed in chunks",
+    )
     max_model_len: int | None = Field(
         None,
         gt=0,

@@ -158,6 +158,7 @@ class SteppingEngine:
         decodes_only: bool = False,
         capacity_policy: str = "max_utilization",
         chunked_prefill: bool = True,
+        scheduler_reserve_full_isl: bool = False,
         kv_tiers: Iterable[tuple[int, float, float]] = (),
     ):
         self.step_time = step_time
@@ -167,6 +168,7 @@ class SteppingEngine:
         self.decodes_only = decodes_only
         self.never_evicts = capacity_policy == "guaranteed_no_evict"
         self.chunked_prefill = chunked_prefill
+        self.admits_whole_prompts = scheduler_reserve_full_isl
         self.total_blocks = kv_blocks
         self.capacity_tokens = kv_blocks * block_tokens
         if not chunked_prefill:
@@ -347,6 +349,9 @@ class SteppingEngine:
                 self.load(s, cached, parts, now)
                 continue
             if self.blocks_for(past + new) - len(cached) > len(self.pool.queue) - idle:
+                break
+            if self.admits_whole_prompts and self.blocks_for(len(s.tokens)) - len(cached) > len(self.pool.queue) - idle:
+                self.seen["only its first chunk has room"] += 1
                 break
             if past + new < len(s.tokens) and not self.chunked_prefill:
                 self.seen["does not fit the step"] += 1

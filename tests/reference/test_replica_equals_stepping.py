@@ -9,7 +9,7 @@ What looks inside the replica, or makes it wrong on purpose, needs it interprete
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -116,6 +116,7 @@ def test_where_content_is_held_twice_hardly_anything_differs(search):
         "requests preempted twice", "not ready", "overtaken", "preempted within the batch",
         "preempted though scheduled", "refused for the queue", "handed over", "does not fit the step",
         "would not fit in the end", "ABORTED", "STOPPED", "loads", "no room to load", "gaps", "gaps over a preemption",
+        "only its first chunk has room",
         *(pytest.param(event, marks=interpreted_only) for event in ("leaps", "cut leaps")),
     ],
 )  # fmt: skip
@@ -127,6 +128,19 @@ def test_no_sequence_is_preempted_that_has_room_for_its_whole_answer(search):
     never = [seed for seed in search.truth if world_of(seed).engine.get("capacity_policy") == "guaranteed_no_evict"]
     assert len(never) > 50
     assert not any(request.preemptions for seed in never for request in search.truth[seed].values())
+
+
+def test_whole_prompts_are_admitted_by_priority_too():
+    """Apart from the search: with so few preemptions it would be blind to what they do within a batch."""
+    n_waited = 0
+    for world in map(draw_world, range(100)):
+        if "scheduling_policy" in world.engine:
+            world = replace(world, engine=world.engine | {"scheduler_reserve_full_isl": True})
+            truth, engine = play_stepping(world)
+            played, *_ = play_replica(world)
+            n_waited += engine.seen["only its first chunk has room"] > 0
+            assert engine.pool.copies or not differences(truth, played)
+    assert n_waited > 5
 
 
 def slow_by_a_millionth(monkeypatch):
@@ -268,6 +282,15 @@ def time_out_of_the_batch_is_no_gap(monkeypatch):
     monkeypatch.setattr(Scheduler, "_end_gap", lambda self, sequence, now: None)
 
 
+def a_first_chunk_is_enough_to_be_admitted(monkeypatch):
+    init = Replica.__init__
+
+    def wrong(self, *args, scheduler_reserve_full_isl=False, **options):
+        init(self, *args, **options)
+
+    monkeypatch.setattr(Replica, "__init__", wrong)
+
+
 def prompts_are_cut_all_the_same(monkeypatch):
     init = Scheduler.__init__
     monkeypatch.setattr(Scheduler, "__init__", lambda self, *args: init(self, *args[:6], True))
@@ -294,6 +317,7 @@ def queue_longer_by_one(monkeypatch):
         time_out_of_the_batch_is_no_gap, an_aborted_sequence_stays_for_the_leap,
         what_an_aborted_sequence_generated_is_lost, a_stopped_answer_is_all_that_is_reserved, loads_take_no_time,
         loads_do_not_share_the_link, a_tier_larger_by_one_block, loading_takes_blocks_of_what_it_loads_only,
+        a_first_chunk_is_enough_to_be_admitted,
     ],
 )  # fmt: skip
 def test_a_wrong_replica_is_caught(search, mutate, monkeypatch):

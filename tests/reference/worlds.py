@@ -114,6 +114,8 @@ def draw_world(seed: int) -> World:
         read_tokens = {call: int(rng.integers(1, scale + 1)) for call in calls if rng.random() < share}
     if rng.random() < 0.2 and "decodes_only" not in engine:
         timeout_s = float(rng.choice([0.25, 1.0, 4.0]))
+    if rng.random() < 0.3 and "scheduling_policy" not in engine:
+        engine["scheduler_reserve_full_isl"] = True
     return World(tasks, step_time, engine, patience_s, timeout_s, read_tokens, gaps_from_s)
 
 

@@ -30,7 +30,8 @@ class DecodeScheduler(Scheduler):
             sequence.computed_tokens = past
             sequence.prompt_tokens, sequence.left_tokens = past + 1, sequence.left_tokens - 1
             sequence.last_token_s = request.first_token_s
-        return self._compute(sequence, budget, chunks)
+            return self._compute(sequence, budget, chunks)
+        return super()._admit(sequence, budget, chunks)
 
     def _stamp_return(self, sequence: Sequence, cached_tokens: int, now: float) -> None:
         """Stamp the first admission here, which follows that on the prefill replica, or a return after preemption."""
