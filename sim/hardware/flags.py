@@ -50,6 +50,12 @@ class EngineFlags(Config):
         False,
         description="a request is admitted only if its whole prompt has KV blocks now, though it is computed in chunks",
     )
+    max_cudagraph_capture_size: int | None = Field(
+        None,
+        gt=0,
+        description="steps of up to so many tokens compute as many as the next CUDA graph has: 1, 2, 4, multiples of 8 "
+        "up to 256, of 16 above; None: no padding",
+    )
     max_model_len: int | None = Field(
         None,
         gt=0,

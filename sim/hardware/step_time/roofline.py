@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
@@ -40,6 +41,19 @@ def _one_shot_bytes(tensor_parallel: int) -> float:
     return 512 * 1024 if tensor_parallel <= 4 else 256 * 1024
 
 
+def graph_sizes(engine: EngineFlags) -> list[int]:
+    """Tokens of the steps for which vLLM captures a CUDA graph (vllm/config/vllm.py of 0.15 to 0.24); [] for none.
+
+    >>> graph_sizes(EngineFlags(max_num_seqs=12, max_cudagraph_capture_size=512))
+    [1, 2, 4, 8, 16, 24]
+    """
+    if engine.max_cudagraph_capture_size is None:
+        return []
+    of_sequences = 2 * engine.max_num_seqs * engine.tokens_per_decode
+    most = min(of_sequences, engine.max_cudagraph_capture_size, engine.max_num_batched_tokens)
+    return [tokens for tokens in (1, 2, 4, *range(8, 256, 8), *range(256, most + 1, 16)) if tokens <= most]
+
+
 class Roofline:
     """Seconds per step of one tensor-parallel group whose GPUs all do the same: the sum of what a GPU does in turn:
 
@@ -61,6 +75,10 @@ class Roofline:
     quantisation are left out; the group lies within one node.
 
     `decode_tokens`: tokens that a decode step computes, and samples, of every sequence; more than one to verify drafts.
+
+    A step that runs as a CUDA graph computes the tokens of the next captured size in linear layers, element-wise work
+    and all-reduces (`graph_sizes`). Nothing else is padded: KV reads and samples are of real tokens only, and experts
+    are taken to be.
     """
 
     # In the names of attributes, a pair is one new token attending to one token in KV memory, over all layers; a capped
@@ -68,12 +86,13 @@ class Roofline:
     __slots__ = (
         "context_s", "_decode_s_by_n", "_tokens_s_by_n", "_head_s_by_rows", "_row_s", "_sequence_s", "_fixed_s",
         "_pair_s", "_capped_pair_s", "_cap_tokens", "_past_s", "_capped_token_s", "_model", "_norm", "_gemm",
-        "_experts", "_lm_head", "_token_s", "_two_shot_s", "_one_shot_tokens", "_decode_tokens",
+        "_experts", "_lm_head", "_token_s", "_two_shot_s", "_one_shot_tokens", "_decode_tokens", "_graph_sizes",
     )  # fmt: skip
 
     def __init__(self, gpu: Gpu, model: Model, engine: EngineFlags, decode_tokens: int = 1):
         self._model = model
         self._decode_tokens = decode_tokens
+        self._graph_sizes = graph_sizes(engine)
         self._norm = gpu.overlap_norm
         self._tokens_s_by_n: dict[int, float] = {}
         self._head_s_by_rows: dict[int, float] = {}
@@ -181,11 +200,14 @@ class Roofline:
         """Seconds that depend only on the number of tokens in the step; kept for the next step of as many tokens."""
         flop_s, read_s = self._gemm
         expert_flop_s, expert_read_s = self._experts
-        dense = self._join(flop_s * n, read_s)
-        total = self._fixed_s + dense + self._token_s * n
+        sizes, padded = self._graph_sizes, n
+        if sizes and 0 < n <= sizes[-1]:
+            padded = sizes[bisect_left(sizes, n)]
+        dense = self._join(flop_s * padded, read_s)
+        total = self._fixed_s + dense + self._token_s * padded
         if expert_read_s:
             total += self._join(expert_flop_s * n, expert_read_s * self._model.expected_distinct_experts(n))
-        if n >= self._one_shot_tokens:
+        if padded >= self._one_shot_tokens:
             total += self._two_shot_s
         self._tokens_s_by_n[n] = total
         return total
