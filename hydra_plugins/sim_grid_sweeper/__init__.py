@@ -4,15 +4,28 @@
 `hydra/launcher=ray` and `hydra/launcher=slurm` are the nodes of `sim.study.launchers`.
 """
 
+from typing import Any
+
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from sim.hardware.gpu import is_large_for_vllm
 from sim.units import WEEK_S
 
 _AS_LONG_AS_IT_LASTS = ("replay", "closed_loop", "ladder", "rate_profile", "client_mix")
 OmegaConf.register_new_resolver(
     "week_or_log", lambda kind: None if kind in _AS_LONG_AS_IT_LASTS else WEEK_S, replace=True
 )
+
+
+def _by_card(large: Any, other: Any, *, _parent_: Any, _root_: Any) -> Any:
+    """Of two defaults of vLLM the one for the card that an engine runs on: its pool's own, or the scenario's."""
+    around = _parent_._get_parent()
+    gpu = (around.get("gpu") if around is not None else None) or _root_.gpu
+    return large if is_large_for_vllm(gpu.name, gpu.memory_gb) else other
+
+
+OmegaConf.register_new_resolver("by_card", _by_card, replace=True)
 
 _RAY = {
     "kind": "ray",

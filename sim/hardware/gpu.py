@@ -102,6 +102,15 @@ class Gpu(Config):
         return self
 
 
+def is_large_for_vllm(gpu_name: str, memory_gb: float) -> bool:
+    """Whether vLLM starts with its larger defaults on this card: 70 GB or more, A100 apart (vllm/engine/arg_utils.py).
+
+    >>> [is_large_for_vllm(*card) for card in (("h100_sxm", 80), ("a100_80gb_sxm", 80), ("l40s", 48))]
+    [True, False, False]
+    """
+    return memory_gb >= 70 and not gpu_name.startswith("a100")
+
+
 def gpu_named(gpu: str | Gpu) -> Gpu:
     """The GPU of conf/gpu/<name>.yaml; a Gpu is returned as it is. Raises ConfigError for an unknown name."""
     return gpu if isinstance(gpu, Gpu) else parse_config(Gpu, conf_entry("gpu", gpu))

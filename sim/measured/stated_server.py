@@ -8,7 +8,7 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 
 from sim.hardware.engine import Engine
-from sim.hardware.gpu import Gpu, gpu_named
+from sim.hardware.gpu import Gpu, gpu_named, is_large_for_vllm
 from sim.hardware.model import Model, model_named
 from sim.hardware.names import gpu_file, model_file, names_context
 from sim.measured.number_formats import checkpoint, kv_format
@@ -22,7 +22,8 @@ _FLAGS = (
     "max_num_seqs", "max_num_batched_tokens", "max_model_len", "gpu_memory_utilization", "kv_cache_blocks",
     "chunked_prefill", "prefix_caching", "async_scheduling", "request_overhead_s", "sampler",
 )  # fmt: skip
-_LARGE_CARD, _OTHER_CARD = (8192, 1024), (2048, 256)  # tokens of a step, sequences; recalled, not re-fetched
+_LARGE_CARD, _OTHER_CARD = (8192, 1024), (2048, 256)  # tokens of a step, sequences: as in conf/engine/vllm_0_15.yaml
+_BY_CARD = ("vllm", "vllm_0_15", "vllm_0_19", "vllm_0_24")  # files in conf/engine to which these defaults belong
 
 
 class _Parts(Config):
@@ -42,8 +43,8 @@ def server_stated(run: ServerStated, play: Play, *, engine: str = "vllm", own_sa
     model, weight_dtype = checkpoint(run, _model(run.model, play.unknown_model))
     context = flags.max_model_len or names_context(run.model) or 0
     model = model.model_copy(update={"max_context_tokens": max(context, model.max_context_tokens)})
-    options = _engine_options(engine)
-    options |= _server_defaults(gpu, flags, model.max_context_tokens) if engine == "vllm" else {}
+    options = _engine_options(engine, gpu)
+    options |= _server_defaults(gpu, flags, model.max_context_tokens) if engine in _BY_CARD else {}
     options |= {"sampler": model.default_sampler} if own_sampler else {}
     options |= {k: getattr(flags, k) for k in _FLAGS if getattr(flags, k) is not None}
     options["block_tokens"] = flags.block_size or options["block_tokens"]
@@ -57,8 +58,11 @@ def _composed(engine: str) -> Any:
     return compose_config(f"engine={engine}").engine
 
 
-def _engine_options(engine: str) -> dict[str, Any]:
-    return cast(dict[str, Any], OmegaConf.to_container(_composed(engine), resolve=True))
+def _engine_options(engine: str, gpu: Gpu) -> dict[str, Any]:
+    card = {"name": gpu.name, "memory_gb": gpu.memory_gb}  # what an engine's defaults may depend on
+    around = OmegaConf.create({"engine": OmegaConf.to_container(_composed(engine)), "gpu": card})
+    options = OmegaConf.to_container(around, resolve=True)
+    return cast(dict[str, dict[str, Any]], options)["engine"]
 
 
 def _model(hugging_face_id: str, unknown: Model | None) -> Model:
@@ -75,8 +79,7 @@ def _server_defaults(gpu: Gpu, flags: FlagsStated, context_tokens: int) -> dict[
 
     A step has room for the longest prompt where prompts are not cut (recalled, not re-fetched).
     """
-    large = gpu.memory_gb >= 70 and not gpu.name.startswith("a100")
-    tokens, sequences = _LARGE_CARD if large else _OTHER_CARD
+    tokens, sequences = _LARGE_CARD if is_large_for_vllm(gpu.name, gpu.memory_gb) else _OTHER_CARD
     if flags.chunked_prefill is False:
         tokens = max(tokens, context_tokens)
     return {

@@ -11,6 +11,7 @@ import yaml
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter
 
+import hydra_plugins.sim_grid_sweeper  # noqa: F401  (what a configuration may call)
 from sim.schema import Choice, OneOf, kinds_of
 from sim.workload.logs.sample_log import write_sample_log
 
@@ -34,6 +35,12 @@ def raw(path: Path) -> dict[str, Any]:
         part = keys if name == "_self_" else raw(files(path.parent.name)[name])
         merged = OmegaConf.merge(merged, part)
     return OmegaConf.to_container(OmegaConf.create(merged))
+
+
+def engine_options(name: str, gpu: str = "h100_sxm") -> dict[str, Any]:
+    """The keys of an engine file on a card, of which some of its numbers may depend."""
+    around = {"engine": raw(files("engine")[name]), "gpu": raw(files("gpu")[gpu])}
+    return OmegaConf.to_container(OmegaConf.create(around), resolve=True)["engine"]
 
 
 def example(cls: type[Choice]) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from sim.hardware.model import model_named
 from sim.hardware.step_time.affine import AffineModel, AffineStepTime
 from sim.hardware.step_time.model import StepTimeModel
 from sim.schema import ConfigError, kinds_of, parse_config
-from tests.contracts.found import CONFIG_DIRS, example, files, raw
+from tests.contracts.found import CONFIG_DIRS, engine_options, example, files
 
 GPUS = sorted(path.stem for path in (CONFIG_DIRS[0] / "gpu").glob("*.yaml"))
 MODELS = sorted(
     path.stem for path in (CONFIG_DIRS[0] / "model").glob("*.yaml") if path.stem != "hugging_face"
 )  # that one reads a file of the user's
-ENGINES = {name: parse_config(Engine, raw(path)) for name, path in files("engine").items()}
+ENGINES = {name: parse_config(Engine, engine_options(name)) for name in files("engine")}
 """The engine files, and an engine for each kind of step time that none of them shows."""
 SHOWN = {engine.step_time.kind for engine in ENGINES.values()}
 for kind, cls in kinds_of(StepTimeModel).items():
