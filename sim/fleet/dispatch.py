@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from sim.engine.replica import Replica
+from sim.fleet.offer import Offer
 from sim.views import ReplicaView
 from sim.work import Request
 
@@ -19,20 +19,22 @@ class Dispatch:
     def __init__(self, choose: Callable[[Request, Sequence[ReplicaView]], ReplicaView], max_per_replica: float):
         self._choose: Callable[..., Any] = choose
         self._max_per_replica = max_per_replica
-        self.open: list[Replica] = []  # by replica_id
+        self.open = Offer()
 
     def has_room(self, replica: Replica) -> bool:
         return replica.n_outstanding < self._max_per_replica
 
     def offer(self, replica: Replica) -> None:
-        """Let newcomers go to a ready replica, as long as it has room."""
-        if self.has_room(replica) and replica not in self.open:
-            insort(self.open, replica, key=lambda r: r.replica_id)
+        """Let newcomers go to a ready replica, as long as it has room; called again whenever its load has changed."""
+        if self.has_room(replica):
+            self.open.add(replica)
+            if self.open.is_indexed:
+                self.open.changed(replica)
 
     def withhold(self, replica: Replica | None) -> None:
         """Send nothing more to a replica."""
-        if replica in self.open:
-            self.open.remove(replica)
+        if replica is not None:
+            self.open.drop(replica)
 
     def send(self, request: Request) -> bool:
         """Hand a request to a replica with room; False if there is none."""
@@ -41,8 +43,10 @@ class Dispatch:
             return False
         replica: Replica = candidates[0] if len(candidates) == 1 else self._choose(request, candidates)
         replica.submit(request)
-        if replica.n_outstanding >= self._max_per_replica and replica in candidates:
-            candidates.remove(replica)
+        if replica.n_outstanding >= self._max_per_replica:
+            candidates.drop(replica)
+        elif candidates.is_indexed:
+            candidates.changed(replica)
         return True
 
     def placed(self, request: Request) -> ReplicaView | None:

@@ -156,7 +156,8 @@ class Fleet:
 
     def _replica_done(self, request: Request) -> None:
         self._demand.leave(request)
-        if len(self._dispatch.open) < len(self._roster.ready) or self._queue:
+        open_replicas = self._dispatch.open
+        if open_replicas.is_indexed or len(open_replicas) < len(self._roster.ready) or self._queue:
             member = self._roster.members.get(request.replica_id)
             if member is not None:
                 self._refill(member)

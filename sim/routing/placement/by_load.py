@@ -25,7 +25,13 @@ class LoadBased(Placement):
 
 
 def least_loaded(replicas: Sequence[ReplicaView]) -> ReplicaView:
-    """The replica with the fewest requests; ties go to the first, which has the lowest replica_id."""
+    """The replica with the fewest requests; ties go to the first, which has the lowest replica_id.
+
+    A fleet's offer knows it without a look at every replica (see `sim.fleet.offer`).
+    """
+    from_index = getattr(replicas, "least_loaded", None)
+    if from_index is not None:
+        return from_index()
     least = replicas[0]
     fewest = least.n_outstanding
     for replica in replicas:
