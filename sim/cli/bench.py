@@ -2,7 +2,7 @@
 
 Every case and size is played in a process of its own, over the whole ordinary path: simulate, audit, usage, bill,
 metrics. CPU seconds of one core; beside them the rate of bare SimPy timeouts in the same process, which is the wall.
-Sweeps of short scenarios are played on all cores, into an empty folder and once more.
+Sweeps of short scenarios are played on all cores, into an empty folder and once more, and a large one is collected.
 """
 
 from __future__ import annotations
@@ -13,35 +13,62 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure, print the table and write it as JSON."""
+    """Measure, print the tables and write them as JSON."""
     parser = argparse.ArgumentParser(prog="llm-traffic-sim bench", description=__doc__)
     parser.add_argument("--case", action="append", metavar="CASE", help="only this case (may be repeated)")
     parser.add_argument("--requests", type=int, action="append", metavar="N", help="only this size (may be repeated)")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="the log that the case mooncake replays")
     parser.add_argument("--out", type=Path, default=Path("outputs/bench.json"), help="default: %(default)s")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
-    from sim.study.benchmark import CASES, SIZES, SWEEPS, measure, measure_sweep, table_of, table_of_sweeps
+    from sim.study.benchmark import CASES, LOGS, SIZES, measure, table_of
+    from sim.study.benchmark_sweeps import (
+        COLLECTS,
+        SWEEPS,
+        measure_collect,
+        measure_sweep,
+        table_of_collects,
+        table_of_sweeps,
+    )
     from sim.study.folder import write_json
 
-    asked, sizes = given.case or [*CASES, *SWEEPS], given.requests or list(SIZES)
-    if unknown := [case for case in asked if case not in CASES and case not in SWEEPS]:
-        parser.error(f"--case {unknown[0]}: is not one of {', '.join([*CASES, *SWEEPS])}")
-    cases = [case for case in asked if case in CASES]
+    known = [*CASES, *LOGS, *SWEEPS, *COLLECTS]
+    asked, sizes = given.case or known, given.requests or list(SIZES)
+    if unknown := [case for case in asked if case not in known]:
+        parser.error(f"--case {unknown[0]}: is not one of {', '.join(known)}")
     if given.one:
-        print(json.dumps(measure(cases[0], sizes[0])))
+        print(json.dumps(measure(asked[0], sizes[0], given.log)))
         return 0
-    rows = []
-    for case in cases:
-        for size in sizes:
-            command = [sys.executable, "-m", "sim", "bench", "--one", "--case", case, "--requests", str(size)]
-            rows.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
+    rows = [_in_a_process("--case", case, "--requests", str(n)) for case in asked if case in CASES for n in sizes]
+    rows += [_in_a_process("--case", case, "--log", str(given.log)) for case in _with_log(asked, given.log)]
     sweeps = [measure_sweep(case) for case in asked if case in SWEEPS]
-    write_json(given.out, {"rows": rows, "sweeps": sweeps})
+    collects = [measure_collect(case) for case in asked if case in COLLECTS]
+    write_json(given.out, {"rows": rows, "sweeps": sweeps, "collects": collects})
     from rich.console import Console
 
-    for table in [table_of(rows)] * bool(rows) + [table_of_sweeps(sweeps)] * bool(sweeps):
-        Console(width=120).print(table)
+    for table, some in ((table_of, rows), (table_of_sweeps, sweeps), (table_of_collects, collects)):
+        if some:
+            Console(width=120).print(table(some))
     return 0
+
+
+def _in_a_process(*words: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "sim", "bench", "--one", *words]
+    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return found
+
+
+def _with_log(asked: list[str], log: Path | None) -> list[str]:
+    """The cases that replay a log, if it is there; a line on each that does not find its own."""
+    from sim.study.benchmark import LOGS, WHERE
+
+    cases = [case for case in asked if case in LOGS]
+    if log is not None and log.is_file():
+        return cases
+    for case in cases:
+        print(f"{case}: not measured: --log names its log ({WHERE[case]})", file=sys.stderr)
+    return []

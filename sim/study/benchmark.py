@@ -6,12 +6,9 @@ same process, the rate of bare SimPy timeouts, which is the wall.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import time
-from tempfile import TemporaryDirectory
-from typing import Any
+from pathlib import Path
 
 import simpy
 from rich.table import Table
@@ -31,11 +28,18 @@ _SHORT = ["lengths=fixed", "lengths.input_tokens=512", "lengths.output_tokens=25
 CASES = {
     "one_replica": [*_8B, *_SHORT],
     "eight_replicas": [*_8B, *_SHORT, "scaling.n_replicas=8"],
+    "replicas_1000": [*_8B, *_SHORT, "scaling.n_replicas=1000"],
     "agents": [*_8B, "tasks=agent"],
     "bursty_scale_to_zero": [*_8B, *_SHORT, "arrivals=bursty", "scaling=scale_to_zero"],
 }
-SWEEPS = {"sweep_500": 500}
-"""Scenarios of each sweep: one-minute runs of a few dozen requests, every one with a seed and a load of its own."""
+LOGS = {
+    "mooncake": [
+        *_8B, "arrivals=replay", "placement=round_robin", "scaling.n_replicas=8", "engine.kv_cache_blocks=16384",
+        "engine.block_tokens=64", "engine.max_num_batched_tokens=8192", "queue.max_requests_per_replica=100000",
+    ],
+}  # fmt: skip
+"""Cases that replay a log of one size: Mooncake's conversation trace on eight replicas with prefix caches."""
+WHERE = {"mooncake": "github.com/kvcache-ai/Mooncake, FAST25-release/traces/conversation_trace.jsonl"}
 _TIMEOUTS = 300_000
 _MEMORY = ("peak_mb", "bytes_per_request")
 
@@ -51,6 +55,11 @@ def scenario_of(case: str, n_requests: int) -> Scenario:
     tasks = round(n_requests / calls)
     traffic = [f"arrivals.rate_per_s={rate_per_s}", f"arrivals.exact_tasks={tasks}", f"horizon_s={tasks / rate_per_s}"]
     return parse(compose_config(*CASES[case], *traffic))
+
+
+def scenario_of_log(case: str, log: Path) -> Scenario:
+    """A case that replays a log."""
+    return parse(compose_config(*LOGS[case], f"arrivals.path={log}"))
 
 
 def _calls_and_tokens(workload: Workload, n_tasks: int = 2000) -> tuple[float, float]:
@@ -76,10 +85,13 @@ def simpy_timeouts_per_cpu_s() -> float:
     return _TIMEOUTS / (time.process_time() - start)
 
 
-def measure(case: str, n_requests: int) -> dict:
-    """One row: play the case once and count everything from config to summary."""
-    play(scenario_of(case, 1000))  # imports, caches, the saturated rate
-    scenario = scenario_of(case, n_requests)
+def measure(case: str, n_requests: int, log: Path | None = None) -> dict:
+    """One row: play the case once and count everything from config to summary; `log` is the one that a case replays.
+
+    Raises ConfigError, and TraceError, for a log that cannot be replayed.
+    """
+    play(scenario_of("one_replica" if log else case, 1000))  # imports, caches, the saturated rate
+    scenario = scenario_of(case, n_requests) if log is None else scenario_of_log(case, log)
     simpy_rate = simpy_timeouts_per_cpu_s()
     before_bytes = _peak_rss_bytes()
     start = time.process_time()
@@ -112,34 +124,6 @@ def _peak_rss_bytes() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux kibibytes
-
-
-def measure_sweep(case: str) -> dict:
-    """One row: play the sweep on all cores in an empty folder, then give the same command again, all done by then."""
-    n = SWEEPS[case]
-    words = ["lengths=fixed", "horizon_s=60", "arrivals.rate_per_s=0.2,0.5", f"seed=range(0,{n // 2})"]
-    row: dict[str, Any] = {"case": case, "scenarios": n}
-    with TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "sim", "-m", *words, f"output.dir={folder}"]
-        for prefix in ("", "again_"):
-            before, start_s = os.times(), time.monotonic()
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            after = os.times()
-            cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
-            row |= {f"{prefix}wall_s": round(time.monotonic() - start_s, 1), f"{prefix}cpu_s": round(cpu_s, 1)}
-    return row
-
-
-def table_of_sweeps(rows: list[dict]) -> Table:
-    """The rows of `measure_sweep` for a terminal."""
-    table = Table(title=f"sweeps of short scenarios, all in, on {os.cpu_count()} cores")
-    for column in ("case", "scenarios", "wall s", "CPU s", "CPU ms / scenario", "again: wall s", "CPU s"):
-        table.add_column(column, justify="left" if column == "case" else "right")
-    for r in rows:
-        each_ms = 1000 * r["cpu_s"] / r["scenarios"]
-        cells = (r["scenarios"], r["wall_s"], r["cpu_s"], round(each_ms), r["again_wall_s"], r["again_cpu_s"])
-        table.add_row(r["case"], *map(str, cells))
-    return table
 
 
 def table_of(rows: list[dict]) -> Table:

@@ -1,0 +1,113 @@
+"""How long many short scenarios take, all in: to play, to find all done, and to collect (`llm-traffic-sim bench`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.table import Table
+
+from sim.study.folder import ROW
+from sim.study.manifest import Manifest, read_manifest, write_manifest
+
+SWEEPS = {"sweep_500": 500}
+"""Scenarios of each sweep: one-minute runs of a few dozen requests, every one with a seed and a load of its own."""
+COLLECTS = {"collect_10000": 10_000}
+"""Scenarios of each folder that is collected: twenty such runs, copied."""
+_PLAYED = 20
+
+
+def measure_sweep(case: str) -> dict:
+    """One row: play the sweep on all cores in an empty folder, then give the same command again, all done by then."""
+    row: dict[str, Any] = {"case": case, "scenarios": SWEEPS[case]}
+    with TemporaryDirectory() as folder:
+        for prefix in ("", "again_"):
+            row |= {f"{prefix}{key}": value for key, value in _timed(*_sweep(SWEEPS[case], folder)).items()}
+    return row
+
+
+def measure_collect(case: str) -> dict:
+    """One row: collect a folder of copies. Its folder on disk counts as the sum of the sizes of all files."""
+    n = COLLECTS[case]
+    with TemporaryDirectory() as folder:
+        _timed(*_sweep(_PLAYED, folder))
+        study = Path(folder) / "few"
+        copies = _copies(study, Path(folder) / "many", n)
+        size_bytes = sum(path.stat().st_size for path in copies.glob("*/*"))
+        row = {"case": case, "scenarios": n} | _timed("collect", str(copies))
+        return row | {"peak_mb": _peak_mb_of_children(), "kb_each": round(size_bytes / n / 1000, 1)}
+
+
+def _sweep(n: int, folder: str) -> list[str]:
+    words = ["lengths=fixed", "horizon_s=60", "arrivals.rate_per_s=0.2,0.5", f"seed=range(0,{n // 2})"]
+    return ["-m", *words, f"output.dir={folder}", "output.study=few"]
+
+
+def _copies(study: Path, into: Path, n: int) -> Path:
+    """`n` copies of the scenarios of a study, each a question of its own."""
+    manifest = read_manifest(study)
+    assert manifest is not None  # as just played
+    names = [f"{number:012x}" for number in range(n)]
+    for number, name in enumerate(names):
+        shutil.copytree(study / manifest.digests[number % len(manifest.digests)], into / name)
+        row = json.loads((into / name / ROW).read_text())
+        overrides = row["overrides"] | {"seed": str(number)}
+        (into / name / ROW).write_text(json.dumps(row | {"digest": name, "question": name, "overrides": overrides}))
+    write_manifest(into, Manifest(digests=names))
+    return into
+
+
+def _timed(*words: str) -> dict[str, float]:
+    before, start_s = os.times(), time.monotonic()
+    command = [sys.executable, "-m", "sim", *words]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    after = os.times()
+    cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
+    return {"wall_s": round(time.monotonic() - start_s, 1), "cpu_s": round(cpu_s, 1)}
+
+
+def _peak_mb_of_children() -> int | None:
+    """Most memory that a process started from here has had, by which collecting surpasses playing; None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return round((peak if sys.platform == "darwin" else peak * 1024) / 1e6)
+
+
+def table_of_sweeps(rows: list[dict]) -> Table:
+    """The rows of `measure_sweep` for a terminal."""
+    table = _table(f"sweeps of short scenarios, all in, on {os.cpu_count()} cores")
+    for column in ("wall s", "CPU s", "CPU ms / scenario", "again: wall s", "CPU s"):
+        table.add_column(column, justify="right")
+    for r in rows:
+        each_ms = 1000 * r["cpu_s"] / r["scenarios"]
+        cells = (r["scenarios"], r["wall_s"], r["cpu_s"], round(each_ms), r["again_wall_s"], r["again_cpu_s"])
+        table.add_row(r["case"], *map(str, cells))
+    return table
+
+
+def table_of_collects(rows: list[dict]) -> Table:
+    """The rows of `measure_collect` for a terminal."""
+    table = _table("one table of many scenarios")
+    for column in ("wall s", "CPU s", "peak MB", "kB / scenario"):
+        table.add_column(column, justify="right")
+    for r in rows:
+        cells = (r["scenarios"], r["wall_s"], r["cpu_s"], r["peak_mb"] or "-", r["kb_each"])
+        table.add_row(r["case"], *map(str, cells))
+    return table
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title)
+    table.add_column("case")
+    table.add_column("scenarios", justify="right")
+    return table
