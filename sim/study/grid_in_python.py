@@ -23,7 +23,7 @@ from sim.study.job import UNIQUE, clean
 from sim.study.planned import Planned, plan, plan_all
 from sim.study.played import Result
 from sim.study.results import read_usages
-from sim.study.saved import read_config, read_figures, read_replications, read_row, readable
+from sim.study.saved import read_config, read_figures, read_model_error, read_replications, read_row, readable
 from sim.study.sweep import expand
 from sim.study.table import Table
 from sim.study.workers import ALL_CORES, Workers
@@ -101,7 +101,10 @@ def _load_run(folder: Path) -> Result:
     summary = {key: float("inf") if kept.get(key) == "inf" else value for key, value in summary.items()}
     config, notes = read_config(folder) or {}, () if row is None else tuple(row.notes)
     name, confidence = str(config.get("name", folder.name)), confidence_of(config.get("replications", 1))
-    return Result(summary, each, usages, bills, [], notes, name, (), confidence, folder)
+    return Result(
+        summary, each, usages, bills, [], notes, name, (), confidence, folder,
+        model_error=read_model_error(folder / SUMMARY), hardware=() if row is None else tuple(row.hardware),
+    )  # fmt: skip
 
 
 def _bills(path: Path) -> list[pd.DataFrame]:

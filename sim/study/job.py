@@ -174,8 +174,7 @@ def _ok_row(
 ) -> dict[str, Any]:
     kept = {k: "inf" if v == math.inf else v for k, v in result.summary.items()}  # JSON has no infinity
     outcome = {"status": "ok", "digest": name, "overrides": overrides, "error": None}
-    error = hardware_error(scenario)
-    lines = {"hardware": error.lines() if error else [], "notes": list(result.notes)}
+    lines = {"hardware": list(result.hardware), "notes": list(result.notes)}
     asked = {"question": question_of(config), "slo_ttft_s": scenario.slo.ttft_s}
     return outcome | lines | asked | {"files": sizes(folder), "summary": kept}
 

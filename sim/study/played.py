@@ -105,6 +105,12 @@ class Result:
     """The nominal confidence of the intervals, so that they cover 95 %: above 0.95 after replications="auto"."""
     folder: Path | None = field(default=None)
     """The folder that the result was read from; None if it was played in this process."""
+    model_error: dict[str, Any] | None = None
+    """How far the figures of measured servers have been from simulated ones on the nearest card, model and engine, as
+    summary.json has it: mean absolute relative errors `throughput`, `ttft` and `itl`, `gpu`, `basis` (what the card's
+    constants rest on) and `measured_on`. No number of replications makes it smaller. None without a fleet."""
+    hardware: tuple[str, ...] = ()
+    """`model_error` in words, a line each."""
 
     @property
     def moment_zero(self) -> MomentZero:
@@ -164,7 +170,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         return _as_html(f"{self.name}, replications: {len(self.per_replication)}",
-                        headline_table(self.summary), self.notes)  # fmt: skip
+                        headline_table(self.summary), (*self.hardware, *self.notes))  # fmt: skip
 
 
 def requests_table(facts: Facts) -> pd.DataFrame:

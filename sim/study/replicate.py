@@ -12,6 +12,7 @@ from sim.report.metrics import summarize
 from sim.scenarios import Scenario
 from sim.simulation import simulate as play
 from sim.study.enough import Enough, few_requests
+from sim.study.hardware_error import hardware_error
 from sim.study.hindsight import KEYS, hindsight
 from sim.study.played import PlayedRun, Result
 from sim.study.steadiness import Steadiness
@@ -76,9 +77,10 @@ def replicate(
             if on_progress is not None:
                 on_progress(number + 1, size)
     notes |= dict.fromkeys([*steadiness.notes(), *few_requests(summaries), *enough.reasons()])
+    error = hardware_error(scenario)
     return Result(
         enough.row(summaries), summaries, usages, bills, runs, tuple(notes), scenario.name, receipts_of(scenario),
-        enough.confidence,
+        enough.confidence, model_error=error and error.as_dict(), hardware=tuple(error.lines() if error else ()),
     )  # fmt: skip
 
 

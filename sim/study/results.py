@@ -27,7 +27,6 @@ from sim.study.folder import (
     write_json,
     write_text,
 )
-from sim.study.hardware_error import hardware_error
 from sim.study.played import Result
 from sim.study.replicate import priced_names
 from sim.study.saved import DAMAGED
@@ -56,8 +55,7 @@ def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, resul
         figures.write_run(folder, scenario, result)
     clock = {"moment_zero": str(result.moment_zero)} if clock_line(scenario, result.moment_zero) else {}
     receipts = [receipt.as_dict() for receipt in result.receipts]
-    error = hardware_error(scenario)
-    beside = clock | ({"model_error": error.as_dict()} if error else {})
+    beside = clock | ({"model_error": result.model_error} if result.model_error else {})
     write_json(folder / SUMMARY, result.summary | ({"log": receipts[0]} if receipts else {}) | beside)
 
 

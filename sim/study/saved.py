@@ -64,6 +64,7 @@ class Row(BaseModel):
 
 _ROW = TypeAdapter(Row)
 _FIGURES: TypeAdapter[dict[str, Any]] = TypeAdapter(Figures)
+_MODEL_ERROR: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, float | str | dict[str, str]])
 _EACH: TypeAdapter[list[dict[str, Any]]] = TypeAdapter(Annotated[list[Figures], Field(min_length=1)])
 
 
@@ -97,6 +98,13 @@ def read_figures(path: Path) -> dict[str, Any] | None:
     if isinstance(content, dict):
         content = {key: value for key, value in content.items() if key not in BESIDE}
     return None if content is None else _valid(_FIGURES, content, path)
+
+
+def read_model_error(path: Path) -> dict[str, Any] | None:
+    """The `model_error` of a summary; None if it has none. Raises ConfigError for one of another form."""
+    content = read_json(path)
+    error = content.get("model_error") if isinstance(content, dict) else None
+    return None if error is None else _valid(_MODEL_ERROR, error, path)
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+import sim
 from sim.hardware.engine import Engine
 from sim.hardware.gpu import gpu_named
 from sim.hardware.model import model_named
@@ -85,3 +86,14 @@ def test_a_borrowed_card_is_named_in_the_first_line_and_the_error_is_written_dow
     (summary,) = tmp_path.glob("runs/*/summary.json")
     error = json.loads(summary.read_text())["model_error"]
     assert error["basis"] == "borrowed" and error["ttft"] > 0 and set(error["measured_on"]) >= {"ttft", "itl"}
+
+
+def test_a_result_has_the_error_in_python_and_when_it_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base = sim.scenario("lengths=fixed", "gpu=a100_80gb_sxm", horizon_s=60, **{"arrivals.rate_per_s": 0.5})
+    table = sim.sweep(base, gpu=["a100_80gb_sxm"], study="one", n_jobs=1)
+    played, loaded = sim.replicate(base), sim.load(table.folder / table.frame["digest"][0])
+    assert played.model_error["ttft"] > 0 and played.model_error["gpu"] == "a100_80gb_sxm"
+    assert loaded.model_error == played.model_error and loaded.hardware == played.hardware
+    assert "model error" in played._repr_html_()
+    assert sim.replicate(base.replace("fleet=api_only", "model=llama_3_3_70b")).model_error is None
