@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path, PureWindowsPath
@@ -113,7 +113,8 @@ class Composer:
         """A digest of the names and texts of all configuration files."""
         total = hashlib.sha256()
         for name, _ in self._versions:
-            total.update(name.encode() + b"\0" + Path(name).read_bytes())
+            with suppress(OSError):  # Hydra refuses what it cannot read, if it needs it.
+                total.update(name.encode() + b"\0" + Path(name).read_bytes())
         return total.hexdigest()
 
     def loader(self) -> CheckedLoader:

@@ -57,16 +57,14 @@ def read_manifest(study: Path) -> Manifest | None:
 
     Raises ConfigError for one of another form, and for shards of different sweeps.
     """
-    paths = _of_shards(study)
-    shards = [found for path in paths if (found := checked(_MANIFEST, path)) is not None]
+    shards = {path: found for path in _of_shards(study) if (found := checked(_MANIFEST, path)) is not None}
     if not shards:
         return checked(_MANIFEST, study / MANIFEST)
-    first = shards[0]
-    for path, other in zip(paths, shards, strict=True):
+    first_path, first = next(iter(shards.items()))
+    for path, other in shards.items():
         if other.digests != first.digests:
-            raise ConfigError(
-                f"{path}: {_difference(first, other)} {paths[0].name}; give the same command to each shard"
-            )
+            law = f"{_difference(first, other)} {first_path.name}"
+            raise ConfigError(f"{path}: {law}; give the same command to each shard")
     return first
 
 

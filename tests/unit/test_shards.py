@@ -47,6 +47,14 @@ def test_shards_of_unlike_versions_are_not_merged(play, collect, tmp_path):
         assert said.code == 2 and words in said.line and "study.1_of_2.json" in said.line
 
 
+def test_a_manifest_that_cannot_be_read_counts_as_none(play, collect, tmp_path):
+    for shard in ("1/2", "2/2"):
+        play(*SWEEP, f"shard={shard}")
+    whole = collect(STUDY).out
+    (tmp_path / STUDY / "study.1_of_2.json").write_text("{")
+    assert collect(STUDY).out == whole
+
+
 def test_a_sweep_on_one_machine_takes_the_place_of_shards_and_the_other_way_round(play, tmp_path):
     def records():
         return [name for name in files_below(tmp_path / STUDY) if name.startswith("study")]
