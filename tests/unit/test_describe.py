@@ -189,6 +189,21 @@ def test_a_window_is_a_part_of_the_log(tmp_path):
     assert sim.describe(path, "start_s=20", "duration_s=30").card.requests == 30
 
 
+def test_a_long_log_is_not_held_twice(tmp_path):
+    """A week of a large service has 27 million rows: each copy of a column is 0.2 GB."""
+    path = str(log_of(tmp_path, np.arange(100.0)))
+    in_order = described_log(path, [])
+    calls = in_order.calls()
+    held = (
+        (calls.arrived_s, "arrived_s"),
+        (calls.input_tokens, "input_tokens"),
+        (calls.output_tokens, "output_tokens"),
+    )
+    assert all(np.shares_memory(column, getattr(in_order.log, name)) for column, name in held)
+    part = described_log(path, ["start_s=50"]).calls()
+    assert part.arrived_s[0] == 0 and len(part) == 50
+
+
 def test_words_may_be_those_of_a_replay():
     told = described_log("x.csv", ["arrivals.columns.input=[a,b]", "time.unit=ms"])
     assert (told.columns.input, told.time.unit) == (["a", "b"], "ms")

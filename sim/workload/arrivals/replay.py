@@ -273,14 +273,15 @@ def _excerpt(
     low, high = np.searchsorted(begun, [start_s, end_s])
     if low == high:
         raise TraceError(f"{log.path}: no request arrives from {start_s:g} s to {min(end_s, log.span_s):g} s")
-    arrived_s = begun[low:high] - start_s
+    arrived_s = begun[low:high] - start_s if start_s else begun[low:high]  # long logs are not held twice
     rows = rows[offsets[low] : offsets[high]]
     last_call_s = log.arrived_s[rows].max() - start_s
     mean_gap_s = arrived_s[-1] / max(high - low - 1, 1)
     period_s = max(last_call_s + max(mean_gap_s, spread_s), 1e-3)
     if duration_s is not None and (high < len(begun) or duration_s < period_s):
         period_s = max(duration_s, arrived_s[-1] + spread_s)
-    excerpt = Excerpt(log, arrived_s, rows, offsets[low : high + 1] - offsets[low], float(period_s))
+    offsets = offsets[low : high + 1] - offsets[low] if low else offsets[: high + 1]
+    excerpt = Excerpt(log, arrived_s, rows, offsets, float(period_s))
     if to_last_midnight:  # a last day that is nearly whole is played as a whole one
         excerpt = replace(excerpt, period_s=max(excerpt.period_s, float(_days(excerpt, start_s).edges_s[-1])))
     return excerpt

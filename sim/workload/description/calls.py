@@ -83,7 +83,9 @@ def _calls(options: DescribedLog) -> Calls:
     log, spread_s, notes = options.log, options.spread_s, []
     excerpt = options.replay().excerpt
     rows, offsets = excerpt.rows, excerpt.offsets
-    arrived_s = log.arrived_s[rows] - options.start_s
+    arrived_s = _picked(log.arrived_s, rows)
+    if options.start_s:
+        arrived_s = arrived_s - options.start_s
     begins_s = excerpt.arrived_s
     period_s = excerpt.period_s
     if log.task_ids is not None and (unstamped := _without_stamps(log, rows, offsets, arrived_s)).any():
@@ -99,16 +101,28 @@ def _calls(options: DescribedLog) -> Calls:
         begins_s = begins_s + shifts
         how = f"as a replay does with arrivals.dequantize_s={spread_s:g}"
         notes.append(f"time stamps come in ticks of {spread_s:g} s: spread evenly over that long, {how}")
-    order = np.argsort(arrived_s, kind="stable")
+    order = None if _ascends(arrived_s) else np.argsort(arrived_s, kind="stable")
     zero = None
     if log.begins_at is not None:
         zero = MomentZero(log.begins_at + timedelta(seconds=options.start_s), log.zone_name)
-    in_time = rows[order]
+    in_time = rows if order is None else rows[order]
     return Calls(
-        log=log, period_s=period_s, tasks_period_s=excerpt.period_s, arrived_s=arrived_s[order],
-        input_tokens=log.input_tokens[in_time], output_tokens=log.output_tokens[in_time], rows=in_time,
-        begins_s=np.sort(begins_s), task_rows=rows, offsets=offsets, zero=zero, notes=tuple(notes),
+        log=log, period_s=period_s, tasks_period_s=excerpt.period_s,
+        arrived_s=arrived_s if order is None else arrived_s[order],
+        input_tokens=_picked(log.input_tokens, in_time), output_tokens=_picked(log.output_tokens, in_time),
+        rows=in_time, begins_s=begins_s if _ascends(begins_s) else np.sort(begins_s), task_rows=rows, offsets=offsets,
+        zero=zero, notes=tuple(notes),
     )  # fmt: skip
+
+
+def _picked(column: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The column at some rows, or itself where these are all of them in order: long logs are not held twice."""
+    is_whole = len(rows) == len(column) and rows[0] == 0 and rows[-1] == len(rows) - 1 and _ascends(rows)
+    return column if is_whole else column[rows]
+
+
+def _ascends(values: np.ndarray) -> bool:
+    return bool((values[1:] >= values[:-1]).all())
 
 
 def _without_stamps(log: RequestLog, rows: np.ndarray, offsets: np.ndarray, arrived_s: np.ndarray) -> np.ndarray:
