@@ -156,8 +156,8 @@ def test_a_spreadsheet_finds_no_formula(tmp_path):
 def test_what_was_removed_while_it_was_written_is_no_finished_scenario(play, monkeypatch):
     write, gone = folders.write_json, []
 
-    def removed_once(path, value):
-        write(path, value)
+    def removed_once(path, value, **form):
+        write(path, value, **form)
         if path.name == "summary.json" and not gone:
             gone.append(path.parent)
             shutil.rmtree(path.parent)
