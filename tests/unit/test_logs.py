@@ -162,6 +162,28 @@ def test_dates_of_other_shapes(log_of, refused):
     assert log.span_s == 7.0 and log.begins_at.month == 2
 
 
+@pytest.mark.parametrize(
+    ("dates", "formats"),
+    [
+        (("03/02/2026 08:00:00", "04/02/2026 08:00:07"), ["%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S"]),
+        (("2/28/26 8:00 PM", "3/1/26 9:00 AM"), ["%m/%d/%y %I:%M %p"]),
+        (("28.02.2026", "01.03.2026"), ["%d.%m.%Y"]),
+    ],
+)
+def test_a_date_that_has_no_year_first_is_refused_with_the_words_that_read_it(log_of, refused, dates, formats):
+    """American and European exports put month and day in either order; one day beyond the twelfth tells which."""
+    text = PLAIN + "".join(f"{date},1,1\n" for date in dates)
+    assert [f for f in formats if f"\"arrivals.time.format='{f}'\"" in refused(text)] == formats
+    assert refused(text).count("time.format") == len(formats)
+    assert len(log_of(text, time={"format": formats[0]})) == 2
+
+
+def test_client_files_of_servegen_are_no_requests(tmp_path):
+    (tmp_path / "chunk-7-trace.csv").write_text("0,1.5,1.2,Gamma,0.7,1\n600,0,0,,0,0\n")
+    with pytest.raises(TraceError, match="rates, not requests: arrivals=client_mix"):
+        read_log(str(tmp_path / "chunk-7-trace.csv"))
+
+
 def test_a_moment_of_the_far_future_is_none(refused):
     assert "is no moment before the year 5138" in refused(PLAIN + f"{10**25},1,1\n")
 

@@ -84,6 +84,11 @@ def _missing(role: str, understood: Understood, table: Table, shown: str) -> Non
     free = [name for name in table.names if name not in taken]
     column = nearest([*names, role], free) or (free[0] if len(free) == 1 else None)
     where = f"{shown}, {table.place} 1" if table.place != "entry" else f"{shown}, entry 1"
+    if re.search(r"chunk-\w+-(trace\.csv|dataset\.json)", shown):
+        raise TraceError(
+            f"{shown}: is one of ServeGen's client files: rates, not requests: arrivals=client_mix "
+            "arrivals.path=FOLDER plays all of a folder"
+        )
     law = f"column {names[0]!r}: is missing; found {_shown(table.names)}"
     if all(re.fullmatch(r"[\d.:\-+TZ ]+", name) for name in table.names):
         law += " (has the file no header line?)"

@@ -14,6 +14,10 @@ from sim.schema import TraceError
 
 MOST_TOKENS = 2**31
 _ZONED = r"(?:[zZ]|UTC|GMT|[+-]\d\d:?\d\d|[+-]\d\d)$"
+_DAY_OR_MONTH_FIRST = (
+    r"^(?P<first>\d{1,2})(?P<mark>[./-])(?P<second>\d{1,2})[./-](?P<year>\d{4}|\d{2})"
+    r"(?:(?P<gap>,? |T)\d{1,2}:\d{2}(?P<seconds>:\d{2})?(?P<parts>[.]\d+)?(?P<noon> ?[AaPp][Mm])?)?$"
+)
 _GROUPED = {sign: re.escape(sign) for sign in ".,'_ "}
 
 
@@ -137,6 +141,23 @@ def is_dated(values: pd.Series) -> bool:
     return not np.isfinite(numbers(filled.iloc[:100])).any()
 
 
+def likely_formats(texts: pd.Series) -> list[str]:
+    """How dates such as 03/02/2026 08:00 may be meant: with the day first, the month first, or either of them.
+
+    >>> likely_formats(pd.Series(["03/02/2026 08:00:05", "28/02/2026 09:00:00"]))
+    ['%d/%m/%Y %H:%M:%S']
+    """
+    found = texts.str.extract(_DAY_OR_MONTH_FIRST)
+    if found["first"].isna().any():
+        return []
+    one = found.fillna("").iloc[0]
+    hour, noon = ("%I", f"{one.noon[:-2]}%p") if one.noon else ("%H", "")
+    clock = f"{one.gap}{hour}:%M{':%S' if one.seconds else ''}{'.%f' if one.parts else ''}{noon}" if one.gap else ""
+    end = f"{one.mark}{'%Y' if len(one.year) == 4 else '%y'}{clock}"
+    orders = [("%d", "%m", found["second"]), ("%m", "%d", found["first"])]
+    return [f"{a}{one.mark}{b}{end}" for a, b, months in orders if months.astype(int).max() <= 12]
+
+
 class Dates:
     """Reads dates and times as nanoseconds since 1970 (UTC), and remembers whether they named their zone."""
 
@@ -171,8 +192,9 @@ class Dates:
         stamps = pd.to_datetime(text, format=how, utc=True, errors="coerce")
         hint = "is not a date and time" + (f" as {self.format}" if self.format else " (ISO 8601)")
         bad = stamps.isna().to_numpy() & ~missing
-        if bad.any() and self.format is None and re.match(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}", str(text[bad].iloc[0])):
-            how = "\"arrivals.time.format='%d.%m.%Y %H:%M:%S'\""  # as a shell and Hydra take it
+        likely = likely_formats(text[bad]) if bad.any() and self.format is None else []
+        if likely:
+            how = " or ".join(f"\"arrivals.time.format='{each}'\"" for each in likely)  # as a shell and Hydra take it
             hint = f"is not a date and time that can be read for sure; say how: {how}"
         place.refuse(column, values, bad, hint)
         return stamps
