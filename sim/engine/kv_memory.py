@@ -77,6 +77,7 @@ class KvMemory:
         self.block_tokens = block_tokens
         self.available_blocks = total_blocks
         self.evictable_blocks = 0
+        self.blank_first = False  # whether freed blocks without content are reused before those with
         self._streams: dict[Hashable, Stream] = {}
         self._idle: OrderedDict[_Run, None] = OrderedDict()  # least recently used first
 
@@ -99,6 +100,15 @@ class KvMemory:
         else:
             last.blocks += n_blocks
         self.evictable_blocks += n_blocks
+
+    def release_blank(self, n_blocks: int) -> None:
+        """Free blocks that are not full, or not computed."""
+        if not self.blank_first:
+            self.release(n_blocks)
+            return
+        if self.evictable_blocks > self.available_blocks:
+            self.evict_taken()  # What was taken before they were free has not been one of them.
+        self.available_blocks += n_blocks
 
     def resident(self, segments: tuple[Segment, ...], prompt_tokens: int) -> int:
         """How many leading blocks of a prompt are resident; the block of its last token never counts (see `find`)."""

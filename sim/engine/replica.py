@@ -68,6 +68,7 @@ class Replica:
         capacity_policy: str = "max_utilization",
         chunked_prefill: bool = True,
         scheduler_reserve_full_isl: bool = False,
+        blank_blocks_first: bool = False,
         max_queue: int | None = None,
         decode_tokens: int = 1,
         decodes_only: bool = False,
@@ -91,6 +92,7 @@ class Replica:
         )  # fmt: skip
         self._batch.gaps = TokenGaps(gap_histogram or GapHistogram())
         self._batch.admits_whole_prompts = scheduler_reserve_full_isl
+        self._batch.memory.blank_first = blank_blocks_first
         self._tiered = self._with_tiers(kv_tiers)
         self._fcfs = self._batch.fcfs
         self._most_outstanding = None if max_queue is None else max_num_seqs + max_queue
@@ -102,13 +104,11 @@ class Replica:
         self._prefix_caching, self._async_scheduling, self._env = prefix_caching, async_scheduling, env
         self._decode_s, self._step_s, self._context_s = step_time.decode_s, step_time.step_s, step_time.context_s
         self._on_done, self._on_busy, self._on_idle = on_done, on_busy, on_idle
-        self.n_outstanding = 0
-        self._mode = _IDLE
+        self.n_outstanding, self._mode = 0, _IDLE
         self._schedule = env.schedule
         self._wake_callbacks = (self._boundary,)
         self._wake = Wake(self._boundary)
-        self._ends_s = 0.0  # time of the next boundary, at which the batch may change
-        self._steps = 0  # number of steps that end at the next boundary
+        self._ends_s, self._steps = 0.0, 0  # time of the next boundary, when the batch may change, and steps until then
         self._leaving: list[Sequence] = []  # running sequences whose client went away during the present step
         self._no_arrival_cuts = False  # whether no arrival from now on can change the present leap
         # The present step or leap: its start, the seconds of its first step, by how many each exceeds the one before.

@@ -379,6 +379,9 @@ class Scheduler:
         del self.running[sequence]
         memory = self.memory
         own_blocks = -(-tokens // self._block_tokens) - sequence.shared_blocks
+        if memory.blank_first and tokens % self._block_tokens:
+            memory.release_blank(1)
+            own_blocks -= 1
         if sequence.holds is None:
             memory.release(own_blocks)
             return

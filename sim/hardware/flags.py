@@ -50,6 +50,11 @@ class EngineFlags(Config):
         False,
         description="a request is admitted only if its whole prompt has KV blocks now, though it is computed in chunks",
     )
+    blank_blocks_first: bool = Field(
+        False,
+        description="freed KV blocks without content are reused before those that a prompt may find; if false, in the "
+        "order in which they were freed",
+    )
     max_cudagraph_capture_size: int | None = Field(
         None,
         gt=0,

@@ -27,10 +27,12 @@ class Block:
 class BlockPool:
     """All blocks of an engine. Unreferenced ones queue for reuse, least recently used first, with their content."""
 
-    def __init__(self, n_blocks: int):
+    def __init__(self, n_blocks: int, blank_first: bool):
+        self.blank_first = blank_first
         self.queue = OrderedDict((Block(), None) for _ in range(n_blocks))
         self.by_hash: dict[int, dict[Block, None]] = {}  # blocks of equal content, the oldest first
         self.evictions = 0
+        self.reordered = 0  # blank blocks that are reused before others with content
         self.copies = 0  # blocks that got a content some other block has already
 
     def allocate(self) -> Block:
@@ -55,11 +57,17 @@ class BlockPool:
         same[block] = None
 
     def free(self, blocks: list[Block]) -> None:
-        """Give up one reference to each, the last block first, so that it is evicted before what it was built on."""
+        """Give up one reference to each, the last block first, so that it is evicted before what it was built on.
+
+        With `blank_first` those without content are reused before all others.
+        """
         for block in reversed(blocks):
             block.references -= 1
             if block.references == 0:
                 self.queue[block] = None
+                if self.blank_first and block.hash is None:
+                    self.queue.move_to_end(block, last=False)
+                    self.reordered += any(other.hash is not None for other in self.queue)
 
     def _forget(self, block: Block) -> None:
         self.evictions += 1
@@ -159,6 +167,7 @@ class SteppingEngine:
         capacity_policy: str = "max_utilization",
         chunked_prefill: bool = True,
         scheduler_reserve_full_isl: bool = False,
+        blank_blocks_first: bool = False,
         kv_tiers: Iterable[tuple[int, float, float]] = (),
     ):
         self.step_time = step_time
@@ -179,7 +188,7 @@ class SteppingEngine:
         self.prefix_caching = prefix_caching and not decodes_only
         self.async_scheduling = async_scheduling
         self.step_number = 0  # of the step under way or last done
-        self.pool = BlockPool(kv_blocks)
+        self.pool = BlockPool(kv_blocks, blank_blocks_first)
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self.leaving: list[Sequence] = []  # running ones whose clients went away, in that order

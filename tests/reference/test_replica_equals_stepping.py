@@ -91,6 +91,7 @@ def search() -> Search:
         found.seen["gaps"] += sum(histogram.counts)
         found.seen["gaps over a preemption"] += sum(r.preemptions > 0 for r in truth.values() if r.longest_gap_s)
         found.seen["evictions"] += engine.pool.evictions
+        found.seen["blank blocks before others"] += engine.pool.reordered
         found.seen["requests preempted twice"] += sum(request.preemptions > 1 for request in truth.values())
     return found
 
@@ -116,7 +117,7 @@ def test_where_content_is_held_twice_hardly_anything_differs(search):
         "requests preempted twice", "not ready", "overtaken", "preempted within the batch",
         "preempted though scheduled", "refused for the queue", "handed over", "does not fit the step",
         "would not fit in the end", "ABORTED", "STOPPED", "loads", "no room to load", "gaps", "gaps over a preemption",
-        "only its first chunk has room",
+        "only its first chunk has room", "blank blocks before others",
         *(pytest.param(event, marks=interpreted_only) for event in ("leaps", "cut leaps")),
     ],
 )  # fmt: skip
@@ -135,7 +136,8 @@ def test_whole_prompts_are_admitted_by_priority_too():
     n_waited = 0
     for world in map(draw_world, range(100)):
         if "scheduling_policy" in world.engine:
-            world = replace(world, engine=world.engine | {"scheduler_reserve_full_isl": True})
+            rules = {"scheduler_reserve_full_isl": True, "blank_blocks_first": True}
+            world = replace(world, engine=world.engine | rules)
             truth, engine = play_stepping(world)
             played, *_ = play_replica(world)
             n_waited += engine.seen["only its first chunk has room"] > 0
@@ -291,6 +293,15 @@ def a_first_chunk_is_enough_to_be_admitted(monkeypatch):
     monkeypatch.setattr(Replica, "__init__", wrong)
 
 
+def blank_blocks_queue_like_others(monkeypatch):
+    init = Replica.__init__
+
+    def wrong(self, *args, blank_blocks_first=False, **options):
+        init(self, *args, **options)
+
+    monkeypatch.setattr(Replica, "__init__", wrong)
+
+
 def prompts_are_cut_all_the_same(monkeypatch):
     init = Scheduler.__init__
     monkeypatch.setattr(Scheduler, "__init__", lambda self, *args: init(self, *args[:6], True))
@@ -317,7 +328,7 @@ def queue_longer_by_one(monkeypatch):
         time_out_of_the_batch_is_no_gap, an_aborted_sequence_stays_for_the_leap,
         what_an_aborted_sequence_generated_is_lost, a_stopped_answer_is_all_that_is_reserved, loads_take_no_time,
         loads_do_not_share_the_link, a_tier_larger_by_one_block, loading_takes_blocks_of_what_it_loads_only,
-        a_first_chunk_is_enough_to_be_admitted,
+        a_first_chunk_is_enough_to_be_admitted, blank_blocks_queue_like_others,
     ],
 )  # fmt: skip
 def test_a_wrong_replica_is_caught(search, mutate, monkeypatch):

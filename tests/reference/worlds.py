@@ -116,6 +116,8 @@ def draw_world(seed: int) -> World:
         timeout_s = float(rng.choice([0.25, 1.0, 4.0]))
     if rng.random() < 0.3 and "scheduling_policy" not in engine:
         engine["scheduler_reserve_full_isl"] = True
+    if rng.random() < 0.3 and "scheduling_policy" not in engine:
+        engine["blank_blocks_first"] = True
     return World(tasks, step_time, engine, patience_s, timeout_s, read_tokens, gaps_from_s)
 
 

@@ -39,6 +39,7 @@ def test_the_newest_takes_more_of_the_memory_and_waits_for_whole_prompts():
     engines = [sim.scenario(f"engine={version}").engine for version in VERSIONS]
     assert [engine.gpu_memory_utilization for engine in engines] == [0.9, 0.9, 0.92]
     assert [engine.scheduler_reserve_full_isl for engine in engines] == [False, True, True]
+    assert [engine.blank_blocks_first for engine in engines] == [False, False, True]
 
 
 def test_graphs_are_captured_up_to_twice_the_sequences_and_no_further_than_the_flag():
@@ -85,3 +86,13 @@ def test_a_prompt_that_has_no_room_as_a_whole_waits_or_is_thrown_out_again(prefi
     waits, hurries = second(scheduler_reserve_full_isl=True), second()
     assert (waits.admitted_s, waits.first_token_s, waits.preemptions) == (8.0, 11.0, 0)  # 8, 8 and 4 tokens of prompt
     assert hurries.admitted_s == 1.0 and hurries.preemptions > 0
+
+
+def test_a_half_filled_block_goes_before_a_prompt_that_may_come_back():
+    """Three blocks: a text, two that nobody can find. The last of these was used later, and yet is reused first."""
+    text = Call(5, 1, segments=(("text", 4),))
+    tasks = [Task(0, 0.0, (text,)), Task(1, 10.0, (Call(3, 1),)), Task(2, 20.0, (Call(6, 1),)), Task(3, 30.0, (text,))]
+    memory = {"kv_blocks": 3, "block_tokens": 4, "max_num_seqs": 4, "max_num_batched_tokens": 8}
+    for blank_first, hit in ((False, 0), (True, 4)):
+        world = World(tasks, ProbeStepTime(1.0, 0, 0, 0, 0, 0), memory | {"blank_blocks_first": blank_first})
+        assert [play(world)[0][3, 0].cached_input_tokens for play in (play_stepping, play_replica)] == [hit, hit]

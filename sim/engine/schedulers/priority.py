@@ -63,7 +63,7 @@ class PriorityScheduler(Scheduler):
         while not self._compute(partial, budget, chunks):
             victim = self._victim()
             if victim is not partial and victim.slot == self.step % self._block_tokens:
-                self.memory.release(1)  # The block that `schedule` has given the victim for this step.
+                self.memory.release_blank(1)  # The block that `schedule` has given the victim for this step.
             self._preempt(victim, now)
             if victim is partial:
                 return False

@@ -6,6 +6,9 @@ go on meanwhile, and it takes no place in the batch. Once all has arrived it is 
 rest of its prompt is computed.
 
 Stores take no time that anything waits for. Blocks can be found in a tier from the end of the step that computed them.
+
+Known limit: where blank blocks are reused first and a sequence is preempted that holds blocks for what is left of its
+prompt, vLLM has evicted all idle blocks by then; here some may stay.
 """
 
 # Compiled: every event passes through this module (see sim.hot_path).
@@ -176,7 +179,7 @@ class TieredScheduler(Scheduler):
         if sequence.load_state:
             memory, holds = self.memory, sequence.holds
             assert holds is not None
-            memory.release(-(-sequence.prompt_tokens // self._block_tokens) - sequence.shared_blocks)
+            memory.release_blank(-(-sequence.prompt_tokens // self._block_tokens) - sequence.shared_blocks)
             memory.let_go(holds)
             sequence.holds, sequence.shared_blocks, sequence.reserved_blocks, sequence.load_state = None, 0, 0, 0
         return True
@@ -184,6 +187,6 @@ class TieredScheduler(Scheduler):
     def _free(self, sequence: Sequence, tokens: int) -> None:
         """Free as `Scheduler` does, and what was reserved for the rest of the prompt."""
         if sequence.reserved_blocks:
-            self.memory.release(sequence.reserved_blocks)
+            self.memory.release_blank(sequence.reserved_blocks)
             sequence.reserved_blocks = 0
         super()._free(sequence, tokens)
