@@ -52,16 +52,19 @@ def main() -> None:
     for name in LOADED:
         import_module(name)
     until_s = time.monotonic() + 60 * words.minutes
-    verdicts: list[tuple[Mistake, Verdict]] = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         tree = _copy_to(Path(folder).resolve() / "tree")
         chosen = ChosenTests(tree, _KEPT / "tests.json", lambda name: _measure(tree, name))
         judge = Judge(tree, chosen, _KEPT / "verdicts.json", words.seconds)
-        for mistake in mistakes:
-            if time.monotonic() > until_s:
+        while True:
+            verdicts = []
+            for mistake in mistakes:
+                if time.monotonic() > until_s:
+                    break
+                verdicts.append((mistake, judge.verdict(mistake)))
+                _tell(len(verdicts), *verdicts[-1])
+            if not judge.drop_unsound([verdict for _, verdict in verdicts]):
                 break
-            verdicts.append((mistake, judge.verdict(mistake)))
-            _tell(len(verdicts), *verdicts[-1])
     report(verdicts, len(mistakes))
 
 

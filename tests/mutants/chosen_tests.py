@@ -20,6 +20,8 @@ OF_OTHER_ROOMS = {
     "test_mistakes.py",
 }  # fmt: skip
 """Long ones, about rooms without planted mistakes, about words, or about this program."""
+TAKES_LONG = "tests/theory/"
+"""Statistics: measured only if they are among those that speak most of a function."""
 SPEAKING = 6
 """Test files that are tried first: those that speak most of a function."""
 
@@ -51,14 +53,15 @@ class ChosenTests:
     def batches(self, path: str, function: str) -> Iterator[list[tuple[float, str]]]:
         """Tests of one file at a time, with the CPU seconds each takes unharmed: those that call the function.
 
-        Files that speak most of it come first, then those that were measured, the shortest first, then all others. Last
-        come the other tests of the same files: they may look at a result that another test's call has left.
+        Files that speak most of it come first, then those that were measured, the shortest first, then all others but
+        statistics. Last come the other tests of the same files: they may look at what another test's call has left.
         """
         others: list[list[tuple[float, str]]] = []
         ranked = self._by_name(path, function)
         first = ranked[:SPEAKING]
         known = [name for name in self._known_shortest_first() if name not in first]
-        for name in dict.fromkeys((*first, *known, *ranked)):
+        unknown = (name for name in ranked if not name.startswith(TAKES_LONG))
+        for name in dict.fromkeys((*first, *known, *unknown)):
             calling, not_calling = [], []
             for test in self._tests_of(name):
                 (calling if _calls(test[3], path, function) else not_calling).append(test)
@@ -79,8 +82,7 @@ class ChosenTests:
             imports = f"{module} import" in text
             calls = bool(function) and f"{function.rpartition('.')[2]}(" in text
             score = sum(min(len(re.findall(word, text)), 5) for word in words) + 2 * (module.rpartition(".")[0] in text)
-            takes_long = name.startswith("tests/theory/")  # statistics
-            scores.append((not (imports and calls), not imports, takes_long, -score, len(text), name))
+            scores.append((not (imports and calls), not imports, name.startswith(TAKES_LONG), -score, len(text), name))
         return [name for *_, name in sorted(scores)]
 
     def _known_shortest_first(self) -> list[str]:

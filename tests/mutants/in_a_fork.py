@@ -24,8 +24,8 @@ _OWN_NAMES = ("tests", "sim", "conf", "examples", "experiments")
 class _Listener:
     """Notes each test that ran as a line `[test, seconds, passed, [function, …]]`, and files that do not import."""
 
-    def __init__(self, tree: Path, said: Path, traces: bool, most_s: float):
-        self.has_failed = False
+    def __init__(self, tree: Path, said: Path, traces: bool, most_s: float, goes_on: bool = False):
+        self.has_failed, self.goes_on = False, goes_on
         self._inside = f"{tree}/sim/"
         self._from = len(str(tree)) + 1
         self._said = said.open("a", encoding="utf-8")
@@ -85,6 +85,13 @@ def failed(tree: Path, batches: list[list[str]], most_s: float) -> str:
     return next((name for name, _, passed, _ in told if not passed), "" if ended else "no end")
 
 
+def failing(tree: Path, batches: list[list[str]]) -> list[str]:
+    """All tests that fail, of batches of tests that are run in turn."""
+    most_s = 3600.0
+    told, _ = _in_a_fork(tree, batches, most_s, lambda said: _Listener(tree, said, False, most_s, goes_on=True))
+    return [name for name, _, passed, _ in told if not passed]
+
+
 def _in_a_fork(tree: Path, batches, most_s: float, listener: Callable[[Path], _Listener]) -> tuple[list, bool]:
     """What the listener told, and whether the fork came to its end."""
     said = tree.parent / "said.jsonl"
@@ -133,5 +140,5 @@ def _run_all(batches: list[list[str]], heard: _Listener) -> None:
                 heard.tell(f"pytest ended with {code}", 0.0, False, [])
         except BaseException as error:
             heard.tell(type(error).__name__, 0.0, False, [])
-        if heard.has_failed:
+        if heard.has_failed and not heard.goes_on:
             return

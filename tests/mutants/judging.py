@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain, islice, repeat
+from itertools import chain, groupby, islice, repeat
 from pathlib import Path
 
 from tests.mutants.chosen_tests import ChosenTests
-from tests.mutants.in_a_fork import failed
+from tests.mutants.in_a_fork import failed, failing
 from tests.mutants.mistakes import Mistake
 
 _STARTS_S = 10.0
@@ -40,7 +41,6 @@ class Judge:
         self._tree, self._chosen, self._file, self._budget_s = tree, chosen, file, budget_s
         kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         self._kept = {name: Verdict(**verdict) for name, verdict in kept.items()}
-        self._sound: set[str] = set()
         self._unsound: set[str] = set()
 
     def verdict(self, mistake: Mistake) -> Verdict:
@@ -68,7 +68,7 @@ class Judge:
     def _judged(self, mistake: Mistake, former_killer: str) -> tuple[str, int]:
         """The test that failed, or "", and how many were tried. The one that failed formerly is tried first."""
         tried, left_s = 0, self._budget_s
-        if former_killer and self._fails_only_with(mistake, [[former_killer]], self._budget_s):
+        if former_killer and self._fails(mistake, [[former_killer]], self._budget_s):
             return former_killer, 1
         batches = self._chosen.batches(mistake.path, mistake.function)
         for size in chain(repeat(1, _TRIED_ALONE), repeat(_TRIED_TOGETHER)):
@@ -78,24 +78,25 @@ class Judge:
                 group.append(tests)
                 most_s += batch_s
             tried += sum(map(len, group))
-            killer = self._fails_only_with(mistake, group, most_s)
+            killer = self._fails(mistake, group, most_s)
             left_s -= most_s
             if killer or left_s <= 0 or not group:
                 return killer, tried
         raise AssertionError("the sizes never end")
 
-    def _fails_only_with(self, mistake: Mistake, batches: list[list[str]], seconds: float) -> str:
-        """The first of the tests that fails with the mistake and, by itself, does not fail without."""
+    def _fails(self, mistake: Mistake, batches: list[list[str]], seconds: float) -> str:
+        """The first of the tests that fails with the mistake; or what else ended them, or ""."""
+        batches = [left for batch in batches if (left := [test for test in batch if test not in self._unsound])]
         most_s = _STARTS_S + 2 * seconds + len(batches)  # they were measured while calls were traced
-        while batches := [left for batch in batches if (left := [t for t in batch if t not in self._unsound])]:
-            killer = self._failed_with(mistake, batches, most_s)
-            if killer in self._sound or "::" not in killer:
-                return killer
-            if not failed(self._tree, [[killer]], most_s):
-                self._sound.add(killer)
-                return killer
-            self._unsound.add(killer)
-        return ""
+        return self._failed_with(mistake, batches, most_s) if batches else ""
+
+    def drop_unsound(self, verdicts: Sequence[Verdict]) -> bool:
+        """Whether some of the tests that failed do so without a mistake, too. They say nothing: their verdicts go."""
+        killers = sorted({verdict.killer for verdict in verdicts if "::" in verdict.killer} - self._unsound)
+        by_file = [list(tests) for _, tests in groupby(killers, key=lambda test: test.partition("::")[0])]
+        self._unsound |= (unsound := set(failing(self._tree, by_file)))
+        self._kept = {name: verdict for name, verdict in self._kept.items() if verdict.killer not in unsound}
+        return bool(unsound)
 
     def _failed_with(self, mistake: Mistake, batches: list[list[str]], most_s: float) -> str:
         place = self._tree / mistake.path

@@ -8,6 +8,7 @@ import pytest
 from sim.ledger.bill import bill, bill_by_application, bill_by_hour, money
 from sim.ledger.prices import Prices
 from sim.ledger.usage import Usage
+from sim.ledger.usage_tables import ApiService
 from sim.recorder import Recorder
 from sim.records import API_EXTRA_COLUMNS
 from sim.report.metrics import summarize
@@ -49,6 +50,7 @@ def test_the_copy_that_lost_a_hedge_is_billed_on_lines_of_its_own():
     book.api(3700, 3702, 3703, input_tokens=1000, cached_input_tokens=0, output_tokens=70, cache_write_tokens=300)
     lost = dict(is_hedged=1, lost_input_tokens=1000, lost_cached_input_tokens=250, lost_output_tokens=7)
     facts, usage, lines = priced(book, extras((1, lost | {"lost_cache_write_tokens": 100})))
+    assert usage.api["service"].tolist().count(ApiService.STANDARD) == 2
     assert lines["usd"].to_dict() == pytest.approx(
         {
             "api input": 700 * 10e-6, "api cached input": 400 * 1e-6, "api cache write": 900 * 20e-6,
