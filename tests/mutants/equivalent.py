@@ -31,4 +31,7 @@ EQUIVALENT: dict[str, str] = {
     "sim/study/results.py: _write_parquet: `table.to_parquet(partial, index=False)`: False -> True": (
         "Of a plain row number pandas writes no column either way."
     ),
+    "sim/engine/kv_tiers.py: Tier.resident: `return self.memory.find(segments, prompt_tokens)[1]`: 1 -> 2": (
+        "In a tier nothing is held: of the blocks that are found all are idle."
+    ),
 }

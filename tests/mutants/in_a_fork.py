@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from inspect import CO_OPTIMIZED
 from pathlib import Path
 from types import CodeType, FrameType
 
@@ -51,9 +52,10 @@ class _Listener:
 
     def pytest_runtest_logfinish(self, nodeid, location) -> None:
         sys.settrace(None)
-        inside = [code for code in self._called if code.co_filename.startswith(self._inside)]
-        functions = sorted({f"{c.co_filename[self._from :]}:{dotted(c.co_qualname)}" for c in inside})
-        self.tell(nodeid, time.process_time() - self._began_s, self._passed, functions)
+        functions = [code for code in self._called if code.co_flags & CO_OPTIMIZED]  # class bodies run at import
+        inside = [code for code in functions if code.co_filename.startswith(self._inside)]
+        names = sorted({f"{c.co_filename[self._from :]}:{dotted(c.co_qualname)}" for c in inside})
+        self.tell(nodeid, time.process_time() - self._began_s, self._passed, names)
 
     def pytest_runtest_protocol(self, item, nextitem) -> None:
         if time.process_time() > self._until_s:

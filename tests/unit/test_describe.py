@@ -10,6 +10,7 @@ import pytest
 
 import sim
 from sim.__main__ import main
+from sim.report.description_text import length
 from sim.study.describe import described_log
 from sim.workload.arrivals.bursty import Bursty
 from sim.workload.description import reuse
@@ -239,6 +240,13 @@ def test_the_text_fits_a_terminal_and_the_page_needs_nothing_else(tmp_path, caps
     page = (folder / "description.html").read_text()
     assert len(page) < 1_000_000 and "a&lt;b&gt;&amp;.csv" in page and "a<b>" not in page
     assert "NaN" not in (folder / "description.json").read_text()
+
+
+def test_a_length_of_time_is_told_in_its_usual_unit():
+    """Windows are named so, and nobody says 0.0208 h for 75 s, nor 1.5 d for 36 h."""
+    assert [length(s) for s in (1, 59, 60, 75, 3599, 3600, 9000, 129_600, 172_800, 1_209_600)] == [
+        "1 s", "59 s", "1 min", "1.25 min", "60 min", "1 h", "2.5 h", "36 h", "2 d", "14 d",
+    ]  # fmt: skip
 
 
 def test_json_is_all_that_is_printed_where_it_is_asked_for(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """`fit` makes traffic like a log: what it was fitted to comes out of it again, and what was not there stays away."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from sim.workload.arrivals.bursty import Bursty
 from sim.workload.arrivals.course import Course
 from sim.workload.arrivals.steady import Steady
 from sim.workload.arrivals.weekly import Weekly
-from sim.workload.fitting.bursts import fitted_bursts
+from sim.workload.fitting.bursts import _forward_backward, fitted_bursts
 from sim.workload.fitting.course import shrunk_course
 from sim.workload.fitting.fitted import fit, fitted_lengths
 from sim.workload.fitting.path import is_like, path_of_rate, silent_fraction, wait_p95
@@ -56,6 +57,22 @@ def test_an_on_off_source_is_found_again():
     assert quiet < 0.1 and burst == pytest.approx(12.0, rel=0.1)
     for window_s in (1.0, 10.0, 60.0):
         assert found.index_of_dispersion(window_s) == pytest.approx(ON_OFF.index_of_dispersion(window_s), rel=0.15)
+
+
+def test_what_a_hidden_state_was_is_judged_by_all_that_came_before_and_after():
+    """Against the sum over all paths of two states through four windows (Rabiner, A tutorial on hidden Markov models,
+    1989): the share of a path is its start, times its moves, times the chances of what was counted."""
+    rng = np.random.default_rng(1)
+    chances, moves, shares = rng.random((1, 4, 2)), np.array([[0.9, 0.1], [0.3, 0.7]]), np.array([0.6, 0.4])
+    found = np.zeros((4, 2))
+    for path in itertools.product((0, 1), repeat=4):
+        weight = shares[path[0]] * np.prod([moves[a, b] for a, b in itertools.pairwise(path)])
+        weight *= np.prod([chances[0, i, state] for i, state in enumerate(path)])
+        for i, state in enumerate(path):
+            found[i, state] += weight
+    occupied, moved, scales = _forward_backward(chances, moves, shares)
+    assert occupied[0] == pytest.approx(found / found[0].sum())
+    assert np.prod(scales) == pytest.approx(found[0].sum()) and moved.sum() == pytest.approx(3)
 
 
 def test_no_burst_is_found_where_there_is_none():

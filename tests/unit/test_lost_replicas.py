@@ -9,14 +9,17 @@ import pytest
 import simpy
 
 from sim.engine.replica import Replica
+from sim.fleet.supply.hazards import Hazards
+from sim.fleet.supply.reliability import Reliability
 from sim.fleet.victims.by_age import Newest, Oldest
 from sim.fleet.victims.by_load import FewestOutstanding, LeastCached, LongestIdle
 from sim.hardware.step_time.affine import AffineStepTime
 from sim.ledger.audit import audit
 from sim.ledger.bill import bill
 from sim.ledger.usage import Usage
+from sim.randomness import Streams
 from sim.scenarios import compose_config, parse
-from sim.schema import ConfigError
+from sim.schema import ConfigError, parse_config
 from sim.simulation import simulate
 from sim.work import Call, Outcome, Request, Task
 from tests.at_work import start
@@ -213,6 +216,17 @@ def on_spot(*words):
         "reliability.spot.zone_event_fraction=1", "reliability.spot.zone_hit_fraction=1",
         "reliability.spot.mean_lifetime_s=2000", "reliability.spot.zone_outage_s=1000", "horizon_s=20000", *words,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("has_fallback", "refused", "on_demand"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_who_is_refused_a_spot_machine_takes_one_on_demand_though_a_zone_is_open(has_fallback, refused, on_demand):
+    """A zone that is open may still have no machine of the kind: a refusal is no outage."""
+    spot = dict(mean_lifetime_s=2000, notice_s=30, n_zones=2, zone_event_fraction=0.5, zone_hit_fraction=0.5)
+    rules = parse_config(Reliability, {"spot": spot | {"on_demand_fallback": has_fallback}})
+    hazards = Hazards(simpy.Environment(), rules, 1, Streams(0), fail=lambda lost: None, warn=lambda lost: None)
+    assert hazards.assign_zone("a replica", refused=refused) is on_demand
 
 
 def test_where_spot_is_out_machines_on_demand_stand_in_at_their_own_price():

@@ -10,6 +10,9 @@ import pytest
 import simpy
 
 from sim.clock import Clock
+from sim.engine.replica import Replica
+from sim.fleet.dispatch import Dispatch
+from sim.hardware.step_time.affine import AffineStepTime
 from sim.routing.placement.by_load import LeastLoaded
 from sim.routing.placement.scored import CacheAware, PrefixScored
 from sim.routing.placement.spreading import LeastKv, PowerOfTwo, Random, SessionAffinity
@@ -231,6 +234,26 @@ def test_a_scraper_reads_once_a_period_however_many_requests_use_what_it_read():
     env.process(traffic())
     env.run(until=25)
     assert looks == [0.0, 10.0, 20.0]
+
+
+def test_no_replica_is_sent_more_requests_than_it_may_hold():
+    """Two each for two: the fifth waits, until one of them has room again."""
+    env, ended = simpy.Environment(), []
+    options = dict(kv_blocks=100, max_num_seqs=8, max_num_batched_tokens=1000, on_done=ended.append)
+    first, second = (Replica(env, AffineStepTime(base_s=1.0), replica_id=number, **options) for number in (0, 1))
+    dispatch = Dispatch(lambda request, offered: min(offered, key=lambda r: (r.n_outstanding, r.replica_id)), 2)
+    for one in (second, first):
+        dispatch.offer(one)
+    assert [dispatch.send(request()) for _ in range(5)] == [True] * 4 + [False]
+    assert first.n_outstanding == second.n_outstanding == 2 and not dispatch.open
+    env.run()
+    dispatch.offer(first)
+    assert len(ended) == 4 and dispatch.placed(request()) is first
+    assert [dispatch.send(request()) for _ in range(3)] == [True, True, False]
+    dispatch.offer(second)
+    dispatch.withhold(second)
+    dispatch.withhold(first)
+    assert not dispatch.send(request())
 
 
 def test_what_is_cached_is_known_at_once():
