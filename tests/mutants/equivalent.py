@@ -34,4 +34,8 @@ EQUIVALENT: dict[str, str] = {
     "sim/engine/kv_tiers.py: Tier.resident: `return self.memory.find(segments, prompt_tokens)[1]`: 1 -> 2": (
         "In a tier nothing is held: of the blocks that are found all are idle."
     ),
+    "sim/engine/replica.py: Replica.cached_tokens: "
+    "`return self._batch.memory.resident(segments, total + 1) * self._block_tokens`: 1 -> 2": (
+        "A prompt longer by one more token finds no more blocks than its text has."
+    ),
 }
