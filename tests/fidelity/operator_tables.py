@@ -57,7 +57,7 @@ COPIES = {
     "a100_40gb_sxm": ("a100_80gb_sxm", _A100),
     "a100_80gb_pcie": ("a100_80gb_sxm", _A100[:6]),
     "a100_40gb_pcie": ("a100_80gb_sxm", _A100[:6]),
-    "a10g": ("a100_80gb_sxm", _A100[:6]),
+    "a10g": ("a100_80gb_sxm", _A100[1:6]),  # all but gemm_efficiency, which is of published ratios
 }
 """Files that take some constants from the file of a relative whose operators were measured."""
 _PCIE = ("l40s", "rtx_pro_6000")
