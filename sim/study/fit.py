@@ -24,6 +24,8 @@ from sim.workload.fitting.path import LEAST_SILENT, silent_fraction, wait_p95
 
 _LEAST_DRAWS, _MOST_DRAWS, _DRAWN_REQUESTS = 8, 64, 200_000
 """A fit is drawn so often, more often the shorter the log: one draw of bursty traffic says little."""
+_MOST_LENGTHS = 4_000_000
+"""Of calls in all draws together, whose token lengths are compared."""
 _RATE, _DISPERSION, _LENGTHS = 0.02, 0.25, 0.05
 _FEW_WINDOWS = 20
 
@@ -123,11 +125,12 @@ def fit_log(options: DescribedLog, draws: int | None = None) -> FittedLog:
     if draws is None:
         draws = int(np.clip(_DRAWN_REQUESTS // len(calls), _LEAST_DRAWS, _MOST_DRAWS))
     cards, inputs, outputs, waits = [], [], [], []
+    every = max(1, draws * len(calls) // _MOST_LENGTHS)
     for seed in range(1, draws + 1):
         drawn = imitated(fitted, seed)
         cards.append(card_of(drawn, with_reuse=False))
-        inputs.append(drawn.input_tokens)
-        outputs.append(drawn.output_tokens)
+        inputs.append(drawn.input_tokens[::every].copy())
+        outputs.append(drawn.output_tokens[::every].copy())
         waits.append(_waits(drawn))
     log = card_of(calls, with_reuse=False)
     tokens = lengths_of(np.concatenate(inputs), np.concatenate(outputs))

@@ -174,6 +174,17 @@ def test_a_log_of_weeks_has_a_weekly_profile_at_its_own_hours(tmp_path):
     assert np.mean(hours[9:18]) > 7 * np.mean(hours[0:9]) and np.mean(hours[120:]) < 0.3
 
 
+def test_a_long_tail_is_no_heavier_in_the_fit():
+    """Of 300,000 calls the longest is far from the rest: a straight line to it would make queues of prompts."""
+    rng = np.random.default_rng(1)
+    inputs, outputs = (rng.lognormal(6, 1.2, 300_000).astype(int) + 1 for _ in range(2))
+    fitted = fitted_lengths(inputs, outputs)
+    drawn = fitted.draw(np.random.default_rng(2), 300_000)
+    for tokens, found in zip((inputs, outputs), drawn, strict=True):
+        assert found.mean() == pytest.approx(tokens.mean(), rel=0.01)
+        assert (found.astype(float) ** 2).mean() == pytest.approx((tokens.astype(float) ** 2).mean(), rel=0.15)
+
+
 def test_prompts_that_come_together_do_so_in_the_fit():
     """Long prompts in the second half of an hour fill a queue that the same prompts in any order do not."""
     rng = np.random.default_rng(1)

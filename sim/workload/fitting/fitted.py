@@ -34,7 +34,10 @@ _LEAST_IN_STRETCH = 100
 _MOST_STRETCHES = 64
 _BY_CHANCE = 1e-3
 _COMMON = 0.9
-_AT = (*(round(0.01 * i, 2) for i in range(99)), *(round(0.99 + 0.001 * i, 3) for i in range(11)))
+_AT = (*(round(0.01 * i, 2) for i in range(99)), *(round(0.99 + 0.001 * i, 3) for i in range(10)))
+_FAR = (0.9995, 0.9999, 0.99995, 0.99999, 0.999995, 0.999999)
+"""Where a log has calls beyond these. Between quantiles numbers are interpolated: from the last thousandth straight to
+the longest call they would make a long tail heavier than it is."""
 
 
 @dataclass(frozen=True)
@@ -157,8 +160,9 @@ def fitted_lengths(input_tokens: np.ndarray, output_tokens: np.ndarray) -> Quant
     """
     order, n = np.argsort(input_tokens, kind="stable"), len(input_tokens)
     parts = np.array_split(order, int(np.clip(n // _LEAST_IN_ROW, 1, _MOST_ROWS)))
-    rows = tuple(_quantiles(output_tokens[part]) for part in parts)
-    fitted = Quantiles(at=_AT, input_tokens=_quantiles(input_tokens), output_tokens=rows)
+    at = (*_AT, *(level for level in _FAR if (1 - level) * n >= 1), 1.0)
+    rows = tuple(_quantiles(output_tokens[part], at) for part in parts)
+    fitted = Quantiles(at=at, input_tokens=_quantiles(input_tokens, at), output_tokens=rows)
     part_of = np.empty(n, np.int64)
     for i, part in enumerate(parts):
         part_of[part] = i
@@ -187,8 +191,8 @@ def _course_of_parts(part_of: np.ndarray, n_parts: int, size: int) -> tuple[tupl
     return tuple(tuple(np.round(row, 4).tolist()) for row in shares)
 
 
-def _quantiles(values: np.ndarray) -> tuple[float, ...]:
-    return tuple(np.quantile(values, _AT, method="inverted_cdf").tolist())
+def _quantiles(values: np.ndarray, at: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(np.quantile(values, at, method="inverted_cdf").tolist())
 
 
 def _common_prefix_tokens(calls: Calls) -> int:

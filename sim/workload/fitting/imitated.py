@@ -2,46 +2,52 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from collections.abc import Iterator
 
 import numpy as np
 
 from sim.randomness import Streams
-from sim.work import Task
 from sim.workload.description.calls import Calls
 from sim.workload.fitting.fitted import Fitted
 from sim.workload.logs.log import RequestLog
-from sim.workload.workload import Workload
+from sim.workload.tasks.base import Drawn
 
 
 def imitated(fitted: Fitted, seed: int) -> Calls:
     """The calls of one draw, as long as the log. Later calls of a session follow after its waits, served at once."""
-    workload = Workload(fitted.arrivals, fitted.lengths, fitted.tasks)
-    tasks = list(chain.from_iterable(workload.task_blocks(Streams(seed), fitted.horizon_s)))
-    begins_s = np.array([task.arrived_s for task in tasks])
-    counts = np.array([len(task.calls) for task in tasks])
-    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-    has_sessions = fitted.tasks.mean_calls_per_task > 1
-    log, wait_s = _as_log(tasks, counts, has_sessions), _waits(tasks)
-    waited = np.cumsum(wait_s)
-    arrived_s = log.arrived_s + waited - np.repeat(waited[offsets[:-1]], counts)
-    order = np.argsort(arrived_s, kind="stable")
+    streams = Streams(seed)
+    moments = fitted.arrivals.times(streams.generator("arrivals"), fitted.horizon_s)
+    begins_s = np.concatenate([*moments, np.empty(0)])
+    drawn = list(_drawn(fitted, streams, len(begins_s)))
+    input_tokens, output_tokens = (np.concatenate([each[side] for each in drawn]) for side in (1, 2))
+    rows, period_s = np.arange(len(input_tokens)), fitted.horizon_s
+    arrived_s, offsets, task_ids, wait_s, order = begins_s, np.arange(len(begins_s) + 1), None, None, rows
+    if fitted.tasks.mean_calls_per_task > 1:
+        counts = np.concatenate([np.diff(each.offsets) for each in drawn])
+        offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+        task_ids = np.repeat(np.arange(len(counts)), counts)
+        wait_s = np.concatenate([np.zeros(len(e.input_tokens)) if e.wait_s is None else e.wait_s for e in drawn])
+        waited = np.cumsum(wait_s)
+        arrived_s = begins_s[task_ids] + waited - waited[offsets[:-1]][task_ids]
+        order = np.argsort(arrived_s, kind="stable")
+        period_s = max(period_s, float(arrived_s.max()) + 1e-3)
+    log = RequestLog(
+        path="", sha256="", arrived_s=arrived_s if task_ids is None else begins_s[task_ids], input_tokens=input_tokens,
+        output_tokens=output_tokens, lines=rows, task_ids=task_ids, wait_s=wait_s,
+    )  # fmt: skip
+    in_order = task_ids is None
     return Calls(
-        log=log, period_s=max(fitted.horizon_s, float(arrived_s.max()) + 1e-3), tasks_period_s=fitted.horizon_s,
-        arrived_s=arrived_s[order], input_tokens=log.input_tokens[order], output_tokens=log.output_tokens[order],
-        rows=order, begins_s=begins_s, task_rows=np.arange(len(order)), offsets=offsets, zero=None, notes=(),
+        log=log, period_s=period_s, tasks_period_s=fitted.horizon_s,
+        arrived_s=arrived_s if in_order else arrived_s[order],
+        input_tokens=input_tokens if in_order else input_tokens[order],
+        output_tokens=output_tokens if in_order else output_tokens[order],
+        rows=order, begins_s=begins_s, task_rows=rows, offsets=offsets, zero=None, notes=(),
     )  # fmt: skip
 
 
-def _as_log(tasks: list[Task], counts: np.ndarray, has_sessions: bool) -> RequestLog:
-    calls = [call for task in tasks for call in task.calls]
-    return RequestLog(
-        path="", sha256="", arrived_s=np.repeat([task.arrived_s for task in tasks], counts),
-        input_tokens=np.array([call.input_tokens for call in calls]),
-        output_tokens=np.array([call.output_tokens for call in calls]), lines=np.arange(1, len(calls) + 1),
-        task_ids=np.repeat(np.arange(len(tasks)), counts) if has_sessions else None, wait_s=_waits(tasks),
-    )  # fmt: skip
-
-
-def _waits(tasks: list[Task]) -> np.ndarray:
-    return np.array([call.wait_s for task in tasks for call in task.calls])
+def _drawn(fitted: Fitted, streams: Streams, n: int) -> Iterator[Drawn]:
+    """The first n tasks, block by block, as columns: calls of their own would take twenty times the memory."""
+    tasks, lengths = fitted.tasks, fitted.lengths.in_order()
+    rng, lengths_rng = streams.generator("tasks"), streams.generator("lengths")
+    for first in range(0, n, tasks.largest_block):
+        yield tasks.draw(rng, lengths_rng, lengths, min(tasks.largest_block, n - first))
