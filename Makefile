@@ -3,7 +3,8 @@ UV := uv==0.13.8
 PY ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+# A file stays on one worker, so that what its tests share is made once; in the order of the files, as the longest come early.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: help hot-path run decide check test coverage test-pythons docs bench fidelity operator-tables another-simulator proofs mutants lock
 

@@ -61,7 +61,7 @@ def clone(tmp_path_factory):
     """A copy of the repository to which the files of every how-to page are added."""
     folder = tmp_path_factory.mktemp("clone")
     for name in ("sim", "conf", "tests", "hydra_plugins"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name)  # with the compiled files, which are as new as their sources
     for name in ("pyproject.toml", "Makefile", "requirements.lock", "README.md"):
         shutil.copy(ROOT / name, folder)
     for block in (block for page in HOW_TO for block in files(page)):
