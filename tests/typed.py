@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ def _forked(words: list[str]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     sys.path[0] = os.getcwd()  # as `python -m` has it, in place of the folder of this file
-
+    for name in ("sim.cli.run", "sim.report.figures", "sim.study.job", "rich.console", "PIL.PngImagePlugin"):
+        import_module(name)
     for line in sys.stdin:
         print(json.dumps(_played(json.loads(line))), flush=True)
