@@ -1,4 +1,4 @@
-"""SimPy's environment, with its two busiest methods written out so that they can be compiled."""
+"""SimPy's environment, with the loop over its events written out so that it can be compiled."""
 
 # Compiled: every event passes through this module (see sim.hot_path).
 
@@ -21,7 +21,7 @@ _BEFORE_ALL = EventPriority(-1)
 class EventLoop(simpy.Environment):
     """A `simpy.Environment` in which events happen as in SimPy's own: by moment, then priority, then order of schedule.
 
-    Only `schedule` and `run` are written anew, with the steps of `simpy.Environment.step` inside `run`.
+    Only `run` is written anew, with the work of `simpy.Environment.step` inside it.
     """
 
     def run(self, until: Any = None) -> Any:

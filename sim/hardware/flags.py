@@ -58,8 +58,8 @@ class EngineFlags(Config):
     max_cudagraph_capture_size: int | None = Field(
         None,
         gt=0,
-        description="steps of up to so many tokens compute as many as the next CUDA graph has: 1, 2, 4, multiples of 8 "
-        "up to 256, of 16 above; None: no padding",
+        description="largest step, in tokens, that runs as a CUDA graph and is padded to the next captured size: "
+        "1, 2, 4, multiples of 8 up to 256, multiples of 16 above; None: no padding",
     )
     max_model_len: int | None = Field(
         None,
