@@ -1,6 +1,5 @@
 """Workload: one stream of tasks from arrivals, lengths and tasks, the same tasks whatever the traffic's shape."""
 
-import time
 from itertools import islice
 from pathlib import Path
 
@@ -256,14 +255,3 @@ def test_coarse_real_time_stamps_are_remarked_on_until_spread():
         pytest.skip(f"REAL LOG ABSENT: {path}")
     assert "ticks of 3 s" in Workload(Replay(path=str(path))).notes[0]
     assert Workload(Replay(path=str(path), dequantize_s=3.0)).notes == ()
-
-
-def test_tasks_of_one_call_are_drawn_quickly():
-    workload = Workload(Steady(rate_per_s=10.0), CHAT, SingleCall())
-    all_tasks(workload, 1000.0)
-    best = np.inf
-    for _ in range(3):
-        began = time.process_time()
-        n = sum(len(block) for block in workload.task_blocks(Streams(1), 10_000.0))
-        best = min(best, (time.process_time() - began) / n)
-    assert best < 5e-6  # about 0.8e-6 on a free core; room for a busy one
