@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import chain, repeat
@@ -19,6 +19,7 @@ from sim.workload.arrivals.rates import Rates
 from sim.workload.arrivals.replay import Arrived, Replay
 from sim.workload.lengths.base import Lengths
 from sim.workload.lengths.empirical import Empirical
+from sim.workload.logs.compacted import compacted_tasks
 from sim.workload.logs.recorded_calls import (
     applications_of,
     calls_per_task,
@@ -141,7 +142,11 @@ class Workload:
         """
         if self.is_recorded:
             replay = self._replay
-            return {"log": replay.log.sha256, "start_s": replay.start_s, "duration_s": replay.duration_s}
+            longer = {"more_calls_per_user", "longer_contexts", "longer_answers"}
+            return {
+                "log": replay.log.sha256, "start_s": replay.start_s, "duration_s": replay.duration_s,
+                "scale": replay.scale.model_dump(include=longer), "compaction": replay.compaction.model_dump(),
+            }  # fmt: skip
         lengths = self.lengths
         if self.has_rates:
             found = {
@@ -230,7 +235,7 @@ class Workload:
 
     def _recorded(self, streams: Streams, horizon_s: float, api: bool) -> Iterator[tuple]:
         """Blocks of columns of the tasks of a log: moments, priorities, calls, applications, profiles and graphs."""
-        excerpt, first_id = self._replay.excerpt, 0
+        excerpt, compaction, first_id = self._replay.excerpt, self._replay.compaction, 0
         graphs = graphs_of(excerpt) if excerpt.log.awaited is not None else None
         n_calls = calls_per_task(excerpt)
         counts, times = np.unique(n_calls, return_counts=True)
@@ -240,7 +245,10 @@ class Workload:
         for block in self._replay.arrived(streams.generator("arrivals"), horizon_s):
             n_drawn = int(n_calls[block.tasks].sum())
             quantiles = None if quantiles_rng is None else _quantiles(quantiles_rng, n_drawn)
-            calls = recorded_calls(excerpt, block, first_id, quantiles)
+            calls: Iterable = recorded_calls(excerpt, block, first_id, quantiles)
+            of_block: Iterable = repeat(None) if graphs is None else map(graphs.__getitem__, block.tasks.tolist())
+            if compaction.at_tokens is not None:
+                calls, of_block = compacted_tasks(compaction, first_id, calls, of_block)
             numbers = applications_of(excerpt, block)
             applications = repeat(0) if numbers is None else numbers.tolist()
             of_tasks = repeat(profiles[0]) if numbers is None else map(profiles.__getitem__, applications)
@@ -250,7 +258,7 @@ class Workload:
                 calls,
                 applications,
                 of_tasks,
-                (repeat(None) if graphs is None else map(graphs.__getitem__, block.tasks.tolist())),
+                of_block,
             )
             first_id += len(block.tasks)
 
@@ -282,13 +290,16 @@ class Workload:
 
     def _recorded_again_and_again(self) -> Iterator[Iterator[tuple[Call, ...]]]:
         """Endless blocks of the calls of the log's tasks; each repetition of the log shares no prefix with another."""
-        excerpt, first_id, copy = self._replay.excerpt, 0, 0
+        excerpt, compaction, first_id, copy = self._replay.excerpt, self._replay.compaction, 0, 0
         n = len(excerpt.arrived_s)
         while True:
             for begin in range(0, n, _LARGEST_BLOCK):
                 tasks = np.arange(begin, min(begin + _LARGEST_BLOCK, n))
                 block = Arrived(np.zeros(len(tasks)), tasks, np.full(len(tasks), copy))
-                yield recorded_calls(excerpt, block, first_id, waits=False)
+                calls = recorded_calls(excerpt, block, first_id, waits=False)
+                if compaction.at_tokens is not None:
+                    calls = iter(compacted_tasks(compaction, first_id, calls, repeat(None))[0])
+                yield calls
                 first_id += len(tasks)
             copy += 1
 

@@ -15,6 +15,7 @@ from pydantic import Field
 from sim.moment_zero import MomentZero
 from sim.schema import TraceError
 from sim.workload.arrivals.base import Arrivals
+from sim.workload.arrivals.compaction import Compaction
 from sim.workload.arrivals.days import Days
 from sim.workload.arrivals.scale import Scale
 from sim.workload.arrivals.sharpened import sharpened
@@ -60,11 +61,12 @@ class Replay(Arrivals, LogOptions):
     """Arrivals from a request log (formats: `sim.workload.logs`). Moment 0 is `start_s` after the log's first row.
 
     A task is a row, or all rows of one task id; it is in the excerpt if its first call is. `scale` grows or shrinks the
-    log (see Scale). A replay is the same in every replication, which then tests nothing; with `bootstrap: days` each
-    replication plays days of the log drawn with replacement, sessions whole and at their time of day, working days for
-    working days and weekends for weekends where the log has two or more of each. A day that is drawn twice is played
-    the second time by other users, who share no prefix with the first. `bootstrap: blocks` does the same with blocks of
-    `block_s`, for a log of less than two days: what it says holds for hours like those of the log.
+    log (see Scale), `compaction` shortens the contexts of its sessions (see Compaction). A replay is the same in every
+    replication, which then tests nothing; with `bootstrap: days` each replication plays days of the log drawn with
+    replacement, sessions whole and at their time of day, working days for working days and weekends for weekends where
+    the log has two or more of each. A day that is drawn twice is played the second time by other users, who share no
+    prefix with the first. `bootstrap: blocks` does the same with blocks of `block_s`, for a log of less than two days:
+    what it says holds for hours like those of the log.
 
     `dequantize_s` spreads each task uniformly over that long after its time stamp (3 for Mooncake's conversation log).
     `loop` repeats the excerpt until the horizon, each time for different users; without it nothing arrives after its
@@ -77,6 +79,7 @@ class Replay(Arrivals, LogOptions):
     start_s: float = Field(0.0, ge=0, description="seconds of the log to skip")
     duration_s: float | None = Field(None, gt=0, description="seconds of the log to replay; null: to its end")
     scale: Scale = Scale()
+    compaction: Compaction = Compaction()
     bootstrap: Literal["none", "days", "blocks"] = Field(
         "none",
         description="days: each replication plays days of the log drawn anew; blocks: blocks of block_s; none: all "
@@ -112,6 +115,11 @@ class Replay(Arrivals, LogOptions):
             raise TraceError(
                 f"{log.path}: arrivals.scale.more_calls_per_user = {self.scale.more_calls_per_user:g} needs sessions; "
                 "arrivals.columns.session=... says which column names them; arrivals.scale.more_users needs none"
+            )
+        if self.compaction.at_tokens is not None and log.task_ids is None:
+            raise TraceError(
+                f"{log.path}: arrivals.compaction.at_tokens = {self.compaction.at_tokens} needs sessions; "
+                "arrivals.columns.session=... says which column names them"
             )
         to_last_midnight = self.bootstrap != "blocks" and self._plays_days
         excerpt = _excerpt(log, self.start_s, self.duration_s, self.dequantize_s, to_last_midnight)
@@ -224,6 +232,12 @@ class Replay(Arrivals, LogOptions):
         """What is played in place of the log as recorded, one sentence each, for its receipt."""
         days = self.days if self._plays_days else None
         found = list(self.scale.receipt_lines("a random time" if days is None else "whole days"))
+        if (at_tokens := self.compaction.at_tokens) is not None:
+            found.append(
+                f"compaction.at_tokens = {at_tokens:,}: a call over it is preceded by a summary of "
+                f"{self.compaction.summary_tokens:,} tokens, with which its context begins anew after the session's "
+                "first prompt; keeps moments, answers and what each call adds; changes prompts, and adds the summaries"
+            )
         if self.bootstrap == "blocks":
             assert days is not None, "blocks need no days"
             length = f"{len(days)} blocks of {days.edges_s[1]:.0f} s"

@@ -46,6 +46,7 @@ class Receipt:
     block_tokens: int | None
     assumed: tuple[str, ...]
     played: tuple[str, ...] = ()  # in place of the log as recorded
+    users: int | None = None  # that it names; None: it names none
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -76,6 +77,8 @@ class Receipt:
             lines.append(
                 f"  {self.sessions:,} sessions, {self.calls_in_sessions:,} calls in them, {self.tasks:,} tasks{gaps}"
             )
+        if self.users is not None:
+            lines.append(f"  {self.users:,} users")
         if self.models:
             shown = [f"{name} {count:,}" for name, count in list(self.models.items())[:8]]
             lines.append("  models: " + ", ".join(shown) + (", ..." if len(self.models) > 8 else ""))
@@ -109,6 +112,7 @@ def receipt_of(
         codes, counts = np.unique(numbers["model"][numbers["model"] >= 0], return_counts=True)
         names = rows.names["model"]
         models = {names[code]: int(n) for code, n in sorted(zip(codes, counts, strict=True), key=lambda pair: -pair[1])}
+    users = np.unique(numbers["user"][numbers["user"] >= 0]) if "user" in numbers else ()
     in_sessions = None if chains is None else int(chains.n_calls)
     return Receipt(
         path=options.path, preset=understood.preset.name, title=understood.preset.title,
@@ -123,6 +127,7 @@ def receipt_of(
         cached_are=cached_are, sessions=None if chains is None else chains.n_sessions, calls_in_sessions=in_sessions,
         tasks=len(rows) if chains is None else int(chains.task_ids.max()) + 1,
         gaps=() if chains is None else chains.gap_kinds, models=models, block_tokens=block_tokens, assumed=assumed,
+        users=len(users) or None,
     )  # fmt: skip
 
 
