@@ -1,4 +1,4 @@
-"""The fleet that a scenario describes, built of its rooms: hardware, engine, supply, scaling and placement."""
+"""What a scenario describes, built of its rooms: the fleet of hardware, engine, supply, scaling and placement."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from itertools import count
 from math import inf
 from typing import Any
 
+from sim.api.provider import ApiProvider
 from sim.engine.assembly import replica_maker
 from sim.engine.replica import Replica
 from sim.fleet.disaggregation import DisaggregatedFleet
@@ -18,10 +19,15 @@ from sim.fleet.supply.hazards import Hazards
 from sim.fleet.supply.supply import Supply
 from sim.hardware.capacity import requests_per_s
 from sim.hardware.fits import kv_blocks_of, weight_bytes_per_gpu
+from sim.ledger.request_prices import RequestPrices
+from sim.moment_zero import MomentZero
 from sim.randomness import Streams
 from sim.recorder import Recorder
 from sim.records import FIRST_POOL
+from sim.routing.budget import Budget
+from sim.routing.router import Router
 from sim.scenarios import Scenario
+from sim.schema import each_part
 from sim.work import Refusal, Request
 
 AnyFleet = Fleet | PooledFleet | DisaggregatedFleet
@@ -89,6 +95,19 @@ def new_fleet(
         },
         on_done=on_done,
     )
+
+
+def at_the_bills_prices(scenario: Scenario, moment_zero: MomentZero) -> Router:
+    """The router of a run: its budget in dollars counts at the bill's prices, the only ones that act on a run."""
+    api = scenario.api
+    if not isinstance(api, ApiProvider):
+        return scenario.routing
+    prices = RequestPrices(
+        scenario.prices.api, scenario.model.name, moment_zero,
+        has_cache=api.prompt_cache is not None, copies=1 if api.hedge is None else 2,
+    )  # fmt: skip
+    found: Router = each_part(scenario.routing, lambda part: part.at(prices) if isinstance(part, Budget) else part)
+    return found
 
 
 def _pool(

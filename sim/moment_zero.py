@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from difflib import get_close_matches
 from functools import cache, cached_property
 from importlib.resources import files
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from pydantic import PrivateAttr
 
-from sim.schema import Config
+from sim.schema import Config, each_part
 from sim.units import DAY_S
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -220,21 +220,4 @@ class OnTheClock(Config):
 
 def on_the_clock(config: ConfigT, moment_zero: MomentZero) -> ConfigT:
     """The same config, in which every part that reads the clock has this moment zero. What reads none is not copied."""
-    return _told(config, moment_zero)
-
-
-def _told(value: Any, moment_zero: MomentZero) -> Any:
-    if isinstance(value, Config):
-        parts = {name: getattr(value, name) for name in type(value).model_fields}
-        new = {name: _told(part, moment_zero) for name, part in parts.items()}
-        changed = {name: part for name, part in new.items() if part is not parts[name]}
-        if changed:
-            value = value.model_copy(update=changed)
-        return value.starting(moment_zero) if isinstance(value, OnTheClock) else value
-    if isinstance(value, dict):
-        new = {key: _told(part, moment_zero) for key, part in value.items()}
-        return new if any(new[key] is not part for key, part in value.items()) else value
-    if isinstance(value, tuple | list):
-        items = [_told(part, moment_zero) for part in value]
-        return type(value)(items) if any(now is not old for now, old in zip(items, value, strict=True)) else value
-    return value
+    return each_part(config, lambda part: part.starting(moment_zero) if isinstance(part, OnTheClock) else part)

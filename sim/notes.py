@@ -1,14 +1,11 @@
-"""What a reader of a run's results should know: what was cut short, what never fit, a budget at other prices."""
+"""What a reader of a run's results should know: what was cut short, what never fit, what adds nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isclose
 
 from sim.hardware.fits import kv_blocks_of, weight_bytes_per_gpu
-from sim.ledger.tariffs.rates import TokenRates
 from sim.records import Facts, Refusal
-from sim.routing.budget import Budget
 from sim.scenarios import Scenario
 
 
@@ -21,7 +18,6 @@ def notes_of(scenario: Scenario, facts: Facts, tasks_running: int) -> Iterator[s
     for reason in Refusal:
         if reason.is_final and (n := int((reasons == reason).sum())):
             yield f"{n} of {len(reasons)} requests were refused, as they never fit: {_what_is_over(reason, scenario)}"
-    yield from _budget_at_other_prices(scenario)
     yield from _impatient_scaler(scenario)
     yield from _tiers_without_use(scenario)
 
@@ -69,33 +65,3 @@ def _what_is_over(reason: Refusal, scenario: Scenario) -> str:
         most = {pool.engine.max_num_batched_tokens + 1 for pool in pools if not pool.engine.chunked_prefill}
         what = "the {} tokens of one step (engine.max_num_batched_tokens, with engine.chunked_prefill=false)"
     return f"longer than {what.format(' or '.join(map(str, sorted(most))))}"
-
-
-def _budget_at_other_prices(scenario: Scenario) -> Iterator[str]:
-    """A budget counts at prices of its own: where the bill's are others, its cap is not one on the bill."""
-    budget = getattr(scenario.routing, "budget", None)
-    if not isinstance(budget, Budget) or not scenario.has_api:
-        return
-    tariff, rates = scenario.prices.api, scenario.prices.api.rates(scenario.model.name)
-    varies = rates.context_tiers or any(rate.multiplier != 1 for rate in tariff.timed)  # batch work is only cheaper
-    if varies or not _alike(budget, rates):
-        own, billed = (f"${p.usd_per_mtok_input:g} and ${p.usd_per_mtok_output:g}" for p in (budget, rates))
-        yield (
-            f"routing.budget of ${budget.usd:g} per {budget.per} counts at its own prices, {own} per Mtok of input and "
-            f"output; the bill has those of prices.api, from {billed}, and may be another sum"
-        )
-
-
-def _alike(budget: Budget, rates: TokenRates) -> bool:
-    """Whether the budget and the bill have one price for every kind of token, and the bill no other."""
-    plain = rates.usd_per_mtok_input
-    written, read = rates.usd_per_mtok_cache_write, rates.usd_per_mtok_cached_input
-    own_read = budget.usd_per_mtok_cached_input
-    pairs = (
-        (budget.usd_per_mtok_input, plain),
-        (budget.usd_per_mtok_input, plain if written is None else written),
-        (budget.usd_per_mtok_input if own_read is None else own_read, plain if read is None else read),
-        (budget.usd_per_mtok_output, rates.usd_per_mtok_output),
-        (0.0, rates.usd_per_request),
-    )
-    return all(isclose(own, billed, rel_tol=1e-9) for own, billed in pairs)

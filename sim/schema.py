@@ -6,7 +6,7 @@ says `kind: bursty` and the subclass whose `kind` is "bursty" is built. No confi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
@@ -115,6 +115,22 @@ class Config(BaseModel):
         if errors:
             raise ValidationError.from_exception_data(type(self).__name__, errors)
         return self
+
+
+def each_part(value: Any, change: Callable[[Config], Config]) -> Any:
+    """A config with `change` applied to it and to all that it holds, from the inside out. What stays is not copied."""
+    if isinstance(value, Config):
+        parts = {name: getattr(value, name) for name in type(value).model_fields}
+        new = {name: each_part(part, change) for name, part in parts.items()}
+        changed = {name: part for name, part in new.items() if part is not parts[name]}
+        return change(value.model_copy(update=changed) if changed else value)
+    if isinstance(value, dict):
+        new = {key: each_part(part, change) for key, part in value.items()}
+        return new if any(new[key] is not part for key, part in value.items()) else value
+    if isinstance(value, tuple | list):
+        items = [each_part(part, change) for part in value]
+        return type(value)(items) if any(now is not old for now, old in zip(items, value, strict=True)) else value
+    return value
 
 
 def _numbers(pairs: Iterable[tuple[tuple[Any, ...], Any]]) -> Iterator[tuple[tuple[Any, ...], float]]:

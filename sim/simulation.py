@@ -13,7 +13,7 @@ import simpy
 
 from sim.api.provider import ApiProvider
 from sim.api.server import Api
-from sim.assembly import AnyFleet, new_fleet, new_replica
+from sim.assembly import AnyFleet, at_the_bills_prices, new_fleet, new_replica
 from sim.engine.saturation import most_tokens_per_s
 from sim.event_loop import EventLoop
 from sim.hot_path import numbers_explained
@@ -60,7 +60,7 @@ def simulate(scenario: Scenario, seed: int | None = None, replication: int = 0, 
         scenario = on_the_clock(scenario, moment_zero)
         workload = scenario.workload
     horizon_s = scenario.horizon_s or workload.default_horizon_s
-    world = _World(scenario, Streams(seed, replication))
+    world = _World(scenario, Streams(seed, replication), moment_zero)
     if horizon_s is not None:
         _refuse_endless_warmup(scenario, horizon_s)
     all_ended = world.attach(workload, horizon_s)
@@ -137,12 +137,13 @@ def _no_cycle_collection() -> Iterator[None]:
 class _World:
     """The rooms, wired up around one clock."""
 
-    def __init__(self, scenario: Scenario, streams: Streams):
+    def __init__(self, scenario: Scenario, streams: Streams, moment_zero: MomentZero):
         self.env = env = EventLoop()
         self.streams = streams
         self.recorder = Recorder(scenario.warmup_s)
+        routing = at_the_bills_prices(scenario, moment_zero)
         ingress_s = scenario.engine.request_overhead_s if scenario.has_fleet else 0.0
-        self.gateway = Gateway(env, scenario.routing, streams.generator("routing"), self.recorder, ingress_s)
+        self.gateway = Gateway(env, routing, streams.generator("routing"), self.recorder, ingress_s)
         queue = scenario.queue
         if queue.client_timeout_s is not None or queue.stopped_fraction:
             self.gateway.clients = Clients(

@@ -16,8 +16,10 @@ LIFE_COLUMNS = {
     "pool": np.int64,
 }  # fmt: skip
 GPU_COLUMNS = {"hour": np.int64, "pool": np.int64, "state": np.int64, "after_window": np.int64, "replica_s": np.float64}
-_TOKENS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens")
-API_COLUMNS = dict.fromkeys(("hour", "application", "context_over_tokens", "service", "requests", *_TOKENS), np.int64)
+API_TOKENS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens")
+API_COLUMNS = dict.fromkeys(
+    ("hour", "application", "context_over_tokens", "service", "requests", *API_TOKENS), np.int64
+)
 FLEET_COLUMNS = {
     "pool": np.int64, "application": np.int64, "requests": np.int64, "input_tokens": np.int64,
     "cached_input_tokens": np.int64, "output_tokens": np.int64, "resident_s": np.float64,
@@ -105,7 +107,7 @@ def api_rows(requests: Columns, rows: np.ndarray, extras: Columns, past_s: float
     `past_s`: seconds from the full hour of UTC to second 0. A copy that lost a hedge is counted as one more request.
     """
     edges = np.array((0, *CONTEXT_EDGES_TOKENS))
-    table = {name: requests[name][rows].astype(np.int64) for name in ("application", *_TOKENS) if name in requests}
+    table = {name: requests[name][rows].astype(np.int64) for name in ("application", *API_TOKENS) if name in requests}
     table["hour"] = ((requests["arrived_s"][rows] + past_s) // HOUR_S).astype(np.int64)
     table["context_over_tokens"] = edges[np.maximum(np.searchsorted(edges, table["input_tokens"]) - 1, 0)]
     table["requests"] = np.ones(len(table["hour"]), np.int64)
@@ -116,7 +118,7 @@ def api_rows(requests: Columns, rows: np.ndarray, extras: Columns, past_s: float
         table["service"][place[extras["request_row"][extras["is_batch"] == 1]]] = ApiService.BATCH
         extras = {name: column[extras["is_hedged"] == 1] for name, column in extras.items()}
         lost = {name: column[place[extras["request_row"]]] for name, column in table.items()}
-        lost |= {name: extras[f"lost_{name}"].astype(np.int64) for name in _TOKENS}
+        lost |= {name: extras[f"lost_{name}"].astype(np.int64) for name in API_TOKENS}
         lost["service"] = np.full(len(lost["hour"]), ApiService.LOST_HEDGE, np.int64)
         table = {name: np.concatenate([column, lost[name]]) for name, column in table.items()}
     return _summed(table, API_COLUMNS, by=4)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import floor
-from typing import Literal
+from typing import Any, Literal, Protocol, Self
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr, model_validator
 
 from sim.clock import Clock
 from sim.moment_zero import OnTheClock
-from sim.units import HOUR_S, MTOK
+from sim.units import HOUR_S
 from sim.work import Outcome, Request
 
 _BILLED = (Outcome.FINISHED, Outcome.STOPPED, Outcome.ABORTED)
@@ -17,19 +18,49 @@ _ROUNDING = 1e-9
 """Fraction of a cap by which sums may exceed it, because sums of prices are rounded."""
 
 
-class Budget(OnTheClock):
-    """The most USD that may be spent at the API per hour or day of the scenario's clock, at these prices.
+class RequestPrices(Protocol):
+    """What the bill says of single requests at the API, in USD."""
 
-    A request counts in the period in which it is sent: with its prompt and `output_tokens_reserved` while it is in
-    service, with its real cost once it has ended. The cap holds if no answer is longer than the reserve.
+    def usd(self, request: Request) -> float:
+        """Cost of an answered request."""
+
+    def most_usd(self, request: Request, output_tokens: int) -> float:
+        """The most that a request costs if its answer has at most `output_tokens`."""
+
+
+class Budget(OnTheClock):
+    """The most USD that the API's part of the bill may grow by per hour or day of the scenario's clock.
+
+    It counts at the bill's prices, `prices.api`. A request counts in the period in which it is sent: with the most that
+    its prompt and `output_tokens_reserved` can cost while it is in service, with its real cost once it has ended. The
+    cap holds if no answer is longer than the reserve.
     """
 
-    usd: float = Field(gt=0, description="largest spending per period")
+    usd: float = Field(gt=0, description="largest spending per period, at the prices of prices.api")
     per: Literal["hour", "day"] = Field(description="length of the period")
-    usd_per_mtok_input: float = Field(ge=0, description="price of input tokens")
-    usd_per_mtok_cached_input: float | None = Field(None, ge=0, description="null: as much as other input")
-    usd_per_mtok_output: float = Field(ge=0, description="price of output tokens")
     output_tokens_reserved: int = Field(ge=0, description="output counted while in service, e.g. max_tokens")
+
+    _prices: RequestPrices | None = PrivateAttr(None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_prices_of_its_own(cls, data: Any) -> Any:
+        for key in data if isinstance(data, Mapping) else ():
+            if str(key).startswith("usd_per_mtok"):
+                raise ValueError(f"{key}: a budget counts at the bill's prices; leave it out, and set prices.api.{key}")
+        return data
+
+    @property
+    def prices(self) -> RequestPrices:
+        """The bill's prices, which a run gives it before it begins."""
+        assert self._prices is not None, "a run gives a budget the bill's prices before it begins"
+        return self._prices
+
+    def at(self, prices: RequestPrices) -> Self:
+        """A copy for a run whose bill has these prices."""
+        copy = self.model_copy()
+        copy._prices = prices
+        return copy
 
     def period_end_s(self, now_s: float) -> float:
         """The second at which the present period ends: the next full hour, or midnight, of the scenario's clock."""
@@ -38,12 +69,6 @@ class Budget(OnTheClock):
             return clock.next_midnight_s(now_s)
         past_s = clock.week_s % HOUR_S
         return (floor((now_s + past_s) / HOUR_S) + 1) * HOUR_S - past_s
-
-    def cost_usd(self, input_tokens: int, cached_tokens: int, output_tokens: int) -> float:
-        """USD of a request with these tokens; `input_tokens` include the cached ones."""
-        read = self.usd_per_mtok_input if self.usd_per_mtok_cached_input is None else self.usd_per_mtok_cached_input
-        plain = (input_tokens - cached_tokens) * self.usd_per_mtok_input
-        return (plain + cached_tokens * read + output_tokens * self.usd_per_mtok_output) / MTOK
 
 
 class Spending:
@@ -61,7 +86,7 @@ class Spending:
         """Reserve what the request may cost. Returns False, without a change, if that would exceed the cap."""
         budget = self._budget
         period = self._present_period()
-        usd = budget.cost_usd(request.input_tokens, 0, budget.output_tokens_reserved)
+        usd = budget.prices.most_usd(request, budget.output_tokens_reserved)
         if self._usd + usd > budget.usd * (1 + _ROUNDING):
             return False
         self._usd += usd
@@ -75,9 +100,7 @@ class Spending:
             return
         self._usd -= entry[1]
         if request.outcome in _BILLED:
-            self._usd += self._budget.cost_usd(
-                request.input_tokens, request.cached_input_tokens, request.output_tokens
-            )  # fmt: skip
+            self._usd += self._budget.prices.usd(request)
 
     def _present_period(self) -> int:
         """The number of the present period; a new period begins with nothing spent."""

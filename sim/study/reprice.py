@@ -186,6 +186,11 @@ def _with_prices(run: Path, named: dict[str, Any], asked: _Request) -> dict[str,
 def _priced(run: Path, config: dict[str, Any], by: Sequence[str]) -> dict[str, Any]:
     prices = parse_config(_Priced, {"prices": config["prices"]}).prices
     own = parse_config(_Priced, {"prices": (read_config(run) or config)["prices"]}).prices
+    if prices.api != own.api and _has_budget(config.get("routing")):
+        raise ConfigError(
+            "prices.api: routing.budget was kept at the run's own prices, at others it would have sent other requests "
+            "to the API; run it again with these prices, or change those of the GPUs alone"
+        )
     gpu, model, usages = read_usages(run / USAGE)
     each = read_replications(run)
     if each is None or len(each) != len(usages):
@@ -204,6 +209,13 @@ def _priced(run: Path, config: dict[str, Any], by: Sequence[str]) -> dict[str, A
     money_keys = {name for key in (*figures[0], *KEYS) for name in (key, key + CI_SUFFIX)}
     after = {key: value for key, value in pooled.items() if key in money_keys}
     return {"config": config, "bills": bills, "each": merged, "after": after, "parts": parts}
+
+
+def _has_budget(routing: Any) -> bool:
+    """Whether a router, or one within it, spends dollars at the API up to a limit."""
+    if not isinstance(routing, dict):
+        return False
+    return isinstance(routing.get("budget"), dict) or any(_has_budget(part) for part in routing.values())
 
 
 def _write(run: Path, folder: Path, outcome: dict[str, Any] | ConfigError) -> None:

@@ -1,7 +1,9 @@
 """Every price list, with every overhead, keeps the contracts that GpuPlan, ApiTariff and Overhead state."""
 
+import dataclasses
 import math
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,8 +13,10 @@ from sim.ledger.overheads.overheads import Overhead
 from sim.ledger.plans.base import GpuPlan
 from sim.ledger.plans.committed import CommittedPlan
 from sim.ledger.prices import Prices
+from sim.ledger.request_prices import RequestPrices
 from sim.ledger.tariffs.base import ApiTariff
 from sim.ledger.usage import Usage
+from sim.records import Backend, Outcome
 from sim.report.slo import Slo
 from sim.schema import ConfigError, kinds_of, parse_config
 from tests.contracts.found import example, files, raw
@@ -92,6 +96,26 @@ def test_overhead_is_a_pure_function_that_adds_up_and_grows_with_the_rent(prices
         line.usd for half, rent in zip(halves, (30.0, 70.0), strict=True) for line in prices.overhead.lines(half, rent)
     )
     assert apart == pytest.approx(sum(line.usd for line in lines))
+
+
+def test_requests_priced_one_by_one_add_up_to_the_lines(name):
+    """Over all hours of the day and prompts of up to 600,000 tokens, some of each kind."""
+    tariff, requests = read(name).api, {key: column[::20].copy() for key, column in DAY.requests.items()}
+    model = names(read(name))[1]
+    requests["input_tokens"] *= 300
+    requests["cached_input_tokens"][::3] = requests["input_tokens"][::3] // 2
+    requests["cache_write_tokens"][::2] = requests["input_tokens"][::2] // 3
+    requests["backend"][:] = Backend.API
+    prices = RequestPrices(tariff, model, DAY.moment_zero)
+    by_row = zip(*(column.tolist() for column in requests.values()), strict=True)
+    rows = [SimpleNamespace(api_extra=None, **dict(zip(requests, row, strict=True))) for row in by_row]
+    usage = Usage.from_facts(dataclasses.replace(DAY, requests=requests))
+    served = [row for row in rows if row.outcome == Outcome.FINISHED]
+    assert len(served) == usage.api["requests"].sum() > 100
+    each = [prices.usd(row) for row in served]
+    assert math.fsum(each) == pytest.approx(sum(line.usd for line in tariff.lines(usage, model)), rel=1e-9)
+    most = RequestPrices(tariff, model, DAY.moment_zero, has_cache=True)
+    assert all(one <= most.most_usd(row, row.output_tokens) * (1 + 1e-9) for one, row in zip(each, served, strict=True))
 
 
 def test_items_are_named_by_what_they_belong_to(prices):

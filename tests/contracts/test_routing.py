@@ -12,6 +12,8 @@ import pytest
 import simpy
 from omegaconf import DictConfig, open_dict
 
+from sim.assembly import at_the_bills_prices
+from sim.moment_zero import MONDAY
 from sim.records import Backend
 from sim.routing.placement.by_load import LoadBased
 from sim.routing.placement.placement import Placement
@@ -133,7 +135,8 @@ def policy_of(group: str, name: str) -> Router | Placement:
     config = whole_config().copy()
     with open_dict(config):
         config[group] = keys
-    return getattr(parse(config), group)
+    scenario = parse(config)
+    return at_the_bills_prices(scenario, MONDAY) if group == "routing" else scenario.placement
 
 
 @pytest.fixture(params=ROUTING)

@@ -127,9 +127,7 @@ def test_limits_outages_and_budgets_go_by_the_local_hour():
     assert limits.next_change_s(0.0) == 1800.0
     down = OutageClock(Outages(schedule=({"starts_at": "2026-03-02T06:00", "duration_s": 60},)).starting(clock), None)
     assert [down.is_down(now_s) for now_s in (1799.0, 1800.0, 1859.0, 1860.0)] == [False, True, True, False]
-    day = Budget(usd=1, per="day", usd_per_mtok_input=1, usd_per_mtok_output=1, output_tokens_reserved=1).starting(
-        clock
-    )
+    day = Budget(usd=1, per="day", output_tokens_reserved=1).starting(clock)
     assert day.period_end_s(0.0) == 18.5 * HOUR_S
     assert day.model_copy(update={"per": "hour"}).period_end_s(1800.0) == 5400.0
 

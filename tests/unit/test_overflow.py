@@ -11,6 +11,11 @@ import simpy
 from sim.engine.replica import Replica
 from sim.hardware.step_time.affine import AffineStepTime
 from sim.ledger.audit import audit
+from sim.ledger.bill import bill
+from sim.ledger.request_prices import RequestPrices
+from sim.ledger.tariffs.flat import TokenTariff
+from sim.ledger.usage import Usage
+from sim.moment_zero import MONDAY
 from sim.records import Backend
 from sim.routing.budget import Budget
 from sim.routing.by_task import ByTask
@@ -19,7 +24,7 @@ from sim.routing.overflow import Overflow
 from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError, parse_config
 from sim.simulation import simulate
-from sim.work import Call, Outcome, PreviousCall, Request, Task, TaskProfile
+from sim.work import ApiExtra, Call, Outcome, PreviousCall, Request, Task, TaskProfile
 from tests.at_work import start
 from tests.unit.test_placements import Shown
 
@@ -110,7 +115,13 @@ def test_a_router_with_old_metrics_overflows_too_late_and_too_long():
 
 # --- a spending cap -------------------------------------------------------------------------------------
 
-PENNY = dict(usd_per_mtok_input=10.0, usd_per_mtok_output=20.0)  # 1000 in and 500 out: 0.01 + 0.01 USD
+PENNY = TokenTariff(
+    provider="Penny", as_of="2026-01", usd_per_mtok_input=10, usd_per_mtok_cached_input=1, usd_per_mtok_output=20
+)  # 1000 in and 500 out: 0.01 + 0.01 USD
+
+
+def budget_of(usd, per):
+    return Budget(usd=usd, per=per, output_tokens_reserved=500).at(RequestPrices(PENNY, "any model", MONDAY))
 
 
 def finished(made, cached=0, output=250, outcome=Outcome.FINISHED):
@@ -120,8 +131,7 @@ def finished(made, cached=0, output=250, outcome=Outcome.FINISHED):
 
 def test_the_budget_reserves_settles_and_is_new_every_hour():
     env, full = simpy.Environment(), system(n_waiting=99)
-    budget = Budget(usd=0.05, per="hour", output_tokens_reserved=500, usd_per_mtok_cached_input=1.0, **PENNY)
-    router = start(Overflow(queue_per_replica=5, budget=budget), env)
+    router = start(Overflow(queue_per_replica=5, budget=budget_of(0.05, "hour")), env)
     first, second, third = request(), request(), request()
     assert [router.choose(r, full) for r in (first, second, third)] == [API, API, FLEET], "0.02, 0.04, not 0.06"
     router.settled(finished(first))  # 0.01 + 0.005 in place of 0.02: 0.035 in all
@@ -138,8 +148,7 @@ def test_the_budget_reserves_settles_and_is_new_every_hour():
 
 
 def test_a_spent_budget_takes_even_moved_tasks_and_refused_requests_back():
-    budget = Budget(usd=0.02, per="day", output_tokens_reserved=500, **PENNY)
-    router = start(Overflow(when_cold=True, on_refusal=True, budget=budget))
+    router = start(Overflow(when_cold=True, on_refusal=True, budget=budget_of(0.02, "day")))
     cold = system(n_ready=0)
     assert router.choose(request(), cold) is API
     assert router.choose(request(call_index=1, backend=API), cold) is FLEET
@@ -154,9 +163,10 @@ def test_no_hour_of_a_run_costs_more_than_the_cap():
     ]  # fmt: skip
     scenario = parse(compose_config(*words))
     requests = simulate(scenario, measure_peak=False).facts.requests
-    budget = scenario.routing.budget
+    budget, rates = scenario.routing.budget, scenario.prices.api.rates("llama_3_1_8b")
     bought = requests["backend"] == API
-    usd = (requests["input_tokens"] + requests["output_tokens"]) * budget.usd_per_mtok_input / 1e6
+    usd = requests["input_tokens"] * rates.usd_per_mtok_input + requests["output_tokens"] * rates.usd_per_mtok_output
+    usd = usd / 1e6
     hour = requests["arrived_s"] // 3600
     for i in range(2):
         assert 0.9 * budget.usd < usd[bought & (hour == i)].sum() <= budget.usd
@@ -331,12 +341,43 @@ def test_a_router_is_told_what_its_tasks_are_like():
     assert np.isin(by_calls["call_index"], range(12)).all()
 
 
-def test_a_budget_says_when_the_bill_has_other_prices():
-    """$5 and $25 per Mtok on the bill against $0.88 of the budget: a cap of $5 an hour is none on the bill."""
-    base = ["routing=overflow_within_budget", "api=ideal", "horizon_s=60", "prices=claude_opus_5_cache_write"]
-    alike = ["usd_per_mtok_input=6.25", "usd_per_mtok_cached_input=0.5", "usd_per_mtok_output=25"]
-    notes = simulate(parse(compose_config(*base)), measure_peak=False).notes
-    assert any("budget of $5 per hour counts at its own prices, $0.88 and $0.88" in note for note in notes)
-    prices = ["prices.api.usd_per_mtok_input=6.25", *(f"routing.budget.{word}" for word in alike)]
-    notes = simulate(parse(compose_config(*base, *prices)), measure_peak=False).notes
-    assert not any("budget" in note for note in notes)
+def test_the_bill_keeps_within_the_budget_at_the_users_own_prices(tmp_path):
+    """300 requests at once, each hour for two hours, and $0.05 an hour. By the bill's prices a request of 1,000 and 100
+    tokens costs 0.75 cents, so that six an hour overflow; at twice the prices three, and at the hour's double six and
+    three."""
+    log = "arrived_s,input_tokens,output_tokens\n" + "0,1000,100\n" * 300 + "3600,1000,100\n" * 300
+    (tmp_path / "burst.csv").write_text(log)
+    base = [
+        "arrivals=replay", f"arrivals.path={tmp_path / 'burst.csv'}", "gpu=l40s", "engine.max_num_seqs=4", "api=ideal",
+        "prices=claude_opus_5_cache_write", "routing=overflow_within_budget", "routing.budget.usd=0.05",
+        "routing.budget.output_tokens_reserved=100",
+    ]  # fmt: skip
+    twice = ["prices.api.usd_per_mtok_input=10", "prices.api.usd_per_mtok_output=50"]
+    from_one = ["+prices.api.timed=[{from_hour:1,to_hour:24,multiplier:2}]"]
+    for words, bought, cents in (([], [6, 6], 9.0), (twice, [3, 3], 9.0), (from_one, [6, 3], 9.0)):
+        scenario = parse(compose_config(*base, *words))
+        facts = simulate(scenario, measure_peak=False).facts
+        at_api = facts.requests["arrived_s"][facts.requests["backend"] == API]
+        assert [(at_api == second).sum() for second in (0, 3600)] == bought
+        lines = bill(Usage.from_facts(facts), scenario.prices, "l40s", scenario.model.name).set_index("item")["usd"]
+        assert 100 * lines.filter(like="api").sum() == pytest.approx(cents)
+
+
+def test_a_hedged_request_reserves_both_of_its_copies_and_pays_for_them():
+    prices = RequestPrices(PENNY, "any model", MONDAY, copies=2)
+    asked = request()
+    assert prices.most_usd(asked, 500) == pytest.approx(0.04)
+    finished(asked).api_extra = extra = ApiExtra()
+    extra.is_hedged, extra.lost_input_tokens, extra.lost_output_tokens = 1, 1000, 50
+    assert prices.usd(asked) == pytest.approx(0.015 + 0.011)
+
+
+def test_a_prompt_that_a_cache_may_write_reserves_the_price_of_that():
+    dear = PENNY.model_copy(update={"usd_per_mtok_cache_write": 12.5})
+    most = [RequestPrices(dear, "any model", MONDAY, has_cache=held).most_usd(request(), 0) for held in (False, True)]
+    assert most == pytest.approx([0.01, 0.0125])
+
+
+def test_a_budget_has_no_prices_of_its_own():
+    with pytest.raises(ConfigError, match="usd_per_mtok_output: a budget counts at the bill's prices.*set prices.api"):
+        parse(compose_config("routing=overflow_within_budget", "api=ideal", "+routing.budget.usd_per_mtok_output=0.9"))

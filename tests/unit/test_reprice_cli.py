@@ -133,6 +133,14 @@ def test_what_a_list_cannot_price_is_a_failed_row(play, reprice, tmp_path):
     assert list(table["status"]) == ["ok", "failed"]
 
 
+def test_a_budget_kept_at_one_price_of_tokens_is_not_read_at_another(play, reprice, tmp_path):
+    assert play(*TINY, "fleet=hybrid_overflow", "routing=overflow_within_budget").code == 0
+    (folder,) = (tmp_path / "outputs/runs").iterdir()
+    said = reprice(str(folder), "+prices.api.batch_multiplier=0.5")
+    assert said.code == 2 and "prices.api: routing.budget was kept at the run's own prices" in said.line
+    assert reprice(str(folder), "prices.gpu.usd_per_gpu_hour.h100_sxm=5.38").code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

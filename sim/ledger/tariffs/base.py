@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from sim.ledger.lines import API_REQUESTS, Line
 from sim.ledger.tariffs.hours import TimedRate
 from sim.ledger.tariffs.rates import Rates, TokenRates
 from sim.ledger.usage import Usage
-from sim.ledger.usage_tables import ApiService
+from sim.ledger.usage_tables import API_TOKENS, ApiService
 from sim.moment_zero import zone_of
 from sim.schema import Choice
 from sim.units import MTOK
@@ -44,6 +44,7 @@ class ApiTariff(Choice):
        items "api input" and "api output", which `Rates.items` makes.
     4. The quantities of the lines in Mtok add up to all input and output tokens that the API finished.
     5. The lines of two adjoining windows add up to those of both together, and so do those of single applications.
+    6. `request_usd` of all requests adds up to the lines.
 
     A file of conf/prices shows each kind, because only a list with prices can be billed.
 
@@ -92,7 +93,7 @@ class ApiTariff(Choice):
         if rates.context_tiers or self.timed:
             usage.require_detail("prices.api by context or hour")
         for label, rows, tier_rates, multiplier in self._charged_alike(usage, rates):
-            for item, tokens, usd in tier_rates.items({name: column[rows] for name, column in usage.api.items()}):
+            for item, tokens, usd in tier_rates.items({name: int(usage.api[name][rows].sum()) for name in API_TOKENS}):
                 mtok = tokens / MTOK
                 lines.append(Line(self.provider, item + label, mtok, "Mtok", mtok * usd * multiplier))
         if rates.usd_per_request:
@@ -114,8 +115,25 @@ class ApiTariff(Choice):
             over = tiers[t - 1] if t else 0
             label = _LABEL_OF_SERVICE[s] + (f", prompts over {over} tokens" if over else "")
             label += f", {self.timed[i].label(self.time_zone)}" if i >= 0 else ""
-            multiplier = self.batch_multiplier * (self.timed[i].multiplier if i >= 0 else 1.0)
-            multiplier *= self.batch_tier_multiplier if s == ApiService.BATCH else 1.0
             rows = (service == s) & (tier == t) & (timed == i)
-            found.append(_ChargedAlike(label, rows, rates.at(over), multiplier))
+            found.append(_ChargedAlike(label, rows, rates.at(over), self._multiplier(ApiService(s), i)))
         return found
+
+    def request_usd(
+        self, model_name: str | None, tokens: Mapping[str, int], service: ApiService, hour_of_week: int
+    ) -> float:
+        """What one request adds to the bill, in USD: for a budget that is kept while requests come.
+
+        `tokens`: its input, cached, written and output tokens, named as the columns of a Usage's `api`.
+        `hour_of_week`: of its arrival, counted from Monday 00:00 in `time_zone`.
+        """
+        rates = self.rates(model_name)
+        items = rates.at(tokens["input_tokens"] - 1).items(tokens)
+        timed = next((i for i, rate in enumerate(self.timed) if rate.covers(np.array(hour_of_week))), -1)
+        usd = sum(n * usd_per_mtok for _, n, usd_per_mtok in items) / MTOK
+        return usd * self._multiplier(service, timed) + rates.usd_per_request
+
+    def _multiplier(self, service: ApiService, timed: int) -> float:
+        """Price / list price of a service in the hours of an entry of `timed`; -1: of none."""
+        multiplier = self.batch_multiplier * (self.timed[timed].multiplier if timed >= 0 else 1.0)
+        return multiplier * (self.batch_tier_multiplier if service == ApiService.BATCH else 1.0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
+
 from pydantic import Field, field_validator
 
 from sim.ledger.lines import API_CACHE_WRITE, API_CACHED_INPUT, API_INPUT, API_OUTPUT, Usd
@@ -22,9 +23,9 @@ class Rates(Config):
         description="for input written to the cache, that is all input not read from it; null: as much as input",
     )
 
-    def items(self, api: dict[str, np.ndarray]) -> list[tuple[str, int, float]]:
-        """(item, tokens, USD per million tokens) for the rows `api` of a Usage's `api`: int64[n] columns, in tokens."""
-        total = {name: int(api[name].sum()) for name in api}
+    def items(self, total: Mapping[str, int]) -> list[tuple[str, int, float]]:
+        """(item, tokens, USD per million tokens) of so many input, cached, written and output tokens, named as the
+        columns of a Usage's `api`."""
         cached, written = total["cached_input_tokens"], total["cache_write_tokens"]
         plain = self.usd_per_mtok_input
         read = plain if self.usd_per_mtok_cached_input is None else self.usd_per_mtok_cached_input
