@@ -296,6 +296,24 @@ def test_sessions_are_fitted_as_agent_loops(tmp_path):
     assert all(abs(apart) < 0.08 for apart in far.values()), far
 
 
+@pytest.mark.parametrize(("blocks", "left_out"), [("document", True), ("system prompt", False), ("none", False)])
+def test_reuse_between_prompts_is_said_to_be_left_out(blocks, left_out, tmp_path):
+    """50 documents of 2,048 tokens, all asked about once, then all again: half of all tokens were there before."""
+    rows = []
+    for i in range(100):
+        ids = {"document": [4 * (i % 50) + k for k in range(4)], "system prompt": [0, 1, 2, 3], "none": None}[blocks]
+        row = {"timestamp": 1000 * i, "input_length": 2048, "output_length": 10}
+        rows.append(json.dumps(row | ({} if ids is None else {"hash_ids": ids})))
+    (tmp_path / "log.jsonl").write_text("\n".join(rows))
+    fitted = fit(described_log(str(tmp_path / "log.jsonl"), []).calls())
+    said = [note for note in fitted.notes if "prefix reuse" in note]
+    assert len(said) == left_out and fitted.tasks.shared_prefix_tokens == 2048 * (blocks == "system prompt")
+    if left_out:
+        assert (
+            "50.0 % were in an earlier prompt, of the fit's 0.0 %, which shows where a prefix cache holds " in said[0]
+        )
+
+
 def test_a_handful_of_requests_is_no_traffic(tmp_path):
     few, enough = (
         described_log(str(written(tmp_path, np.arange(float(n)), f"{n}.csv", input_tokens=100, output_tokens=10)), [])

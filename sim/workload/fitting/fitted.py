@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from sim.workload.arrivals.steady import Steady
 from sim.workload.arrivals.weekly import Weekly
 from sim.workload.description.calls import Calls
 from sim.workload.description.rates import Minutes
+from sim.workload.description.reuse import reuse_of
 from sim.workload.fitting.bursts import fitted_bursts
 from sim.workload.fitting.course import LEVELS, shrunk_course
 from sim.workload.fitting.path import is_like, path_of_rate
@@ -34,6 +36,8 @@ _LEAST_IN_STRETCH = 100
 _MOST_STRETCHES = 64
 _BY_CHANCE = 1e-3
 _COMMON = 0.9
+_LITTLE, _SEEN = 0.01, 0.05
+"""Fractions of all prompt tokens: reuse that is left out in silence, and what a cache must hold for it to be seen."""
 _AT = (*(round(0.01 * i, 2) for i in range(99)), *(round(0.99 + 0.001 * i, 3) for i in range(10)))
 _FAR = (0.9995, 0.9999, 0.99995, 0.99999, 0.999995, 0.999999)
 """Where a log has calls beyond these. Between quantiles numbers are interpolated: from the last thousandth straight to
@@ -76,8 +80,7 @@ def fit(calls: Calls) -> Fitted:
         )
     else:
         tasks = SingleCall(shared_prefix_tokens=_common_prefix_tokens(calls))
-        if calls.log.hash_ids is not None:
-            notes.append("of the prefix reuse only the text that nearly all prompts begin with is imitated")
+        notes += _reuse_left_out(calls, tasks.shared_prefix_tokens)
     if calls.log.applications is not None:
         notes.append("applications are not told apart")
     arrivals, on_the_clock = fitted_arrivals(calls)
@@ -193,6 +196,23 @@ def _course_of_parts(part_of: np.ndarray, n_parts: int, size: int) -> tuple[tupl
 
 def _quantiles(values: np.ndarray, at: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(np.quantile(values, at, method="inverted_cdf").tolist())
+
+
+def _reuse_left_out(calls: Calls, common_tokens: int) -> Iterator[str]:
+    """What is said of reuse between prompts of different tasks, which no kind of task draws, if the log has any."""
+    log = reuse_of(calls)
+    if log is None:
+        return
+    of_fit = float(np.minimum(calls.input_tokens, common_tokens).sum() / calls.input_tokens.sum())
+    if log.hit_fraction - of_fit < _LITTLE:
+        return
+    sizes = [at.memory_tokens for at in log.by_memory if at.hit_fraction - of_fit > _SEEN]
+    seen_tokens = min(sizes, default=log.distinct_tokens)
+    yield (
+        "of the prefix reuse only the text that nearly all prompts begin with is imitated: of the prompt tokens "
+        f"{100 * log.hit_fraction:.1f} % were in an earlier prompt, of the fit's {100 * of_fit:.1f} %, which shows "
+        f"where a prefix cache holds {seen_tokens:,} tokens or more"
+    )
 
 
 def _common_prefix_tokens(calls: Calls) -> int:
