@@ -102,11 +102,20 @@ def kv_blocks(
 
 
 def _refuse_uneven_split(model: Model, engine: EngineFlags) -> None:
-    """Raise ConfigError if the attention heads cannot be divided evenly among the GPUs of the group."""
+    """Raise ConfigError if heads or whole experts cannot be divided evenly among the GPUs of the group."""
     if model.heads % engine.tensor_parallel:
         raise ConfigError(
             f"engine.tensor_parallel = {engine.tensor_parallel}: must divide the {model.heads} attention heads of"
             f" model {model.name}"
+        )
+    if not engine.expert_parallel:
+        return
+    if not model.experts:
+        raise ConfigError(f"engine.expert_parallel = true: needs a model with experts, and {model.name} has none")
+    if model.experts % engine.tensor_parallel:
+        raise ConfigError(
+            f"engine.tensor_parallel = {engine.tensor_parallel}: must divide the {model.experts} experts of model"
+            f" {model.name}, as engine.expert_parallel = true keeps them whole"
         )
 
 

@@ -17,6 +17,17 @@ class EngineFlags(Config):
     max_num_seqs: int = Field(256, gt=0, description="cap on running sequences")
     max_num_batched_tokens: int = Field(2048, gt=0, description="token budget of one step")
     tensor_parallel: int = Field(1, gt=0, description="GPUs of one replica")
+    expert_parallel: bool = Field(
+        False,
+        description="the GPUs of a replica keep whole routed experts, E / tensor_parallel each, in place of a slice of "
+        "every one",
+    )
+    expert_imbalance: float = Field(
+        1.0,
+        ge=1,
+        description="with expert_parallel, tokens of the fullest GPU over those of even routing: 1 if experts are "
+        "equally popular or balanced",
+    )
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="share of device memory the engine may take")
     activation_reserve_gb: float = Field(1.25, ge=0, description="per GPU: activations, graphs, context")
     block_tokens: int = Field(16, gt=0, description="tokens of one KV block")
@@ -86,6 +97,15 @@ class EngineFlags(Config):
             raise ValueError(
                 f"max_num_batched_tokens = {self.max_num_batched_tokens} must be >= max_num_seqs = {self.max_num_seqs}"
                 f"{f' x {tokens} tokens' if tokens > 1 else ''}: every running sequence needs a part of a step's budget"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _imbalance_is_of_whole_experts(self) -> EngineFlags:
+        if self.expert_imbalance > 1 and not self.expert_parallel:
+            raise ValueError(
+                f"expert_imbalance = {self.expert_imbalance:g}: needs expert_parallel = true: GPUs that have a "
+                "slice of every expert each all do the same"
             )
         return self
 

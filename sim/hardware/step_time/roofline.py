@@ -12,18 +12,13 @@ from typing import Final
 from sim.hardware.flags import EngineFlags
 from sim.hardware.gpu import Gpu
 from sim.hardware.model import BYTES_PER_PARAM, Model
+from sim.hardware.step_time.experts import Experts, joined_s
 from sim.units import GB
 
 SAMPLER_PASSES: dict[str, float] = {"greedy": 0.3, "random": 1.0, "top_p": 3.0}
 """Memory traffic of a sampler over that of the random one. Estimates, from what each does with the logits.
 
 Greedy: an argmax. Random: softmax and noise. Top-p: softmax, noise and a sort.
-"""
-
-_UNPACKING_FRACTION: Final = 0.5
-"""Speed of expert products with 4-bit weights on a GPU without 4-bit units, over that of 16-bit products.
-
-Such weights are unpacked to 16 bits first. From vLLM sweeps of gpt-oss-120b on H100.
 """
 
 _US: Final = 1e-6
@@ -58,7 +53,7 @@ class Roofline:
     """Seconds per step of one tensor-parallel group whose GPUs all do the same: the sum of what a GPU does in turn:
 
         linear layers   [ (FLOP / (peak m))^p + (weight bytes / (bandwidth b))^p ]^(1/p), joined smoothly
-        experts         the same norm of FLOP / (peak m_e) and bytes of the expected distinct experts / (bandwidth b)
+        experts         the same norm of FLOP / (peak m_e) and bytes of distinct experts / (bandwidth b): see `Experts`
         LM head         the same norm, for sampled rows only; and the sampler's passes over the logits
         KV read         bytes / (bandwidth k), or the attention FLOP where those take longer (MLA)
         prefill         attention FLOP / (peak m_a), causal
@@ -85,12 +80,11 @@ class Roofline:
     # layer is one that reads at most `_cap_tokens` tokens of a sequence, by a sliding window or by `sparse_top_k`.
     __slots__ = (
         "context_s", "_decode_s_by_n", "_tokens_s_by_n", "_head_s_by_rows", "_row_s", "_sequence_s", "_fixed_s",
-        "_pair_s", "_capped_pair_s", "_cap_tokens", "_past_s", "_capped_token_s", "_model", "_norm", "_gemm",
+        "_pair_s", "_capped_pair_s", "_cap_tokens", "_past_s", "_capped_token_s", "_norm", "_gemm",
         "_experts", "_lm_head", "_token_s", "_two_shot_s", "_one_shot_tokens", "_decode_tokens", "_graph_sizes",
     )  # fmt: skip
 
     def __init__(self, gpu: Gpu, model: Model, engine: EngineFlags, decode_tokens: int = 1):
-        self._model = model
         self._decode_tokens = decode_tokens
         self._graph_sizes = graph_sizes(engine)
         self._norm = gpu.overlap_norm
@@ -104,17 +98,14 @@ class Roofline:
     def _linear_terms(self, gpu: Gpu, model: Model, engine: EngineFlags) -> None:
         """Set (compute seconds per token, weight read seconds per step) of all linear layers.
 
-        Of the experts, the first is per token and the second per distinct expert; of the LM head, the first is per
-        sampled row.
+        Of the LM head, the first is per sampled row.
         """
         tp = engine.tensor_parallel
         attention_dtype = model.attention_dtype_under(engine.weight_dtype)
         mlp_dtype = model.mlp_dtype_under(engine.weight_dtype)
-        expert_dtype = model.expert_dtype_under(engine.weight_dtype)
         read_bytes_per_s = gpu.memory_bandwidth_gb_per_s * GB * gpu.weight_read_efficiency
-        attention_flops_per_s, mlp_flops_per_s, expert_flops_per_s, head_flops_per_s = [
-            gpu.gemm_flops_per_s(dtype) * engine.gemm_fraction
-            for dtype in (attention_dtype, mlp_dtype, expert_dtype, "bf16")
+        attention_flops_per_s, mlp_flops_per_s, head_flops_per_s = [
+            gpu.gemm_flops_per_s(dtype) * engine.gemm_fraction for dtype in (attention_dtype, mlp_dtype, "bf16")
         ]
         attention_params, mlp_params = model.attention_params / tp, model.mlp_params / tp
         weight_bytes = attention_params * BYTES_PER_PARAM[attention_dtype] + mlp_params * BYTES_PER_PARAM[mlp_dtype]
@@ -122,14 +113,7 @@ class Roofline:
             2 * attention_params / attention_flops_per_s + 2 * mlp_params / mlp_flops_per_s,
             weight_bytes / read_bytes_per_s,
         )
-        expert_params = model.n_moe_layers * model.params_per_expert / tp
-        unpacked = expert_dtype in ("mxfp4", "nvfp4") and not gpu.fp4_dense_tflops
-        gemm_fraction, read_fraction = gpu.expert_fractions(expert_dtype)
-        expert_flops_per_s *= gemm_fraction * (_UNPACKING_FRACTION if unpacked else 1.0)
-        self._experts = (
-            2 * expert_params * model.experts_per_token / expert_flops_per_s,
-            expert_params * BYTES_PER_PARAM[expert_dtype] / (read_bytes_per_s * read_fraction),
-        )
+        self._experts = Experts(gpu, model, engine) if model.experts else None
         head_params = model.head_params / tp
         self._lm_head = (
             2 * head_params / head_flops_per_s,
@@ -191,22 +175,16 @@ class Roofline:
         self._sequence_s = gpu.per_sequence_us * _US
         self._row_s = model.vocab * gpu.sampling_bytes_per_logit * SAMPLER_PASSES[engine.sampler] / elementwise
 
-    def _join(self, compute_s: float, read_s: float) -> float:
-        """Seconds of computing and reading that overlap in part: the p-norm of the two."""
-        joined_s: float = (compute_s**self._norm + read_s**self._norm) ** (1 / self._norm)
-        return joined_s
-
     def _tokens_s(self, n: int) -> float:
         """Seconds that depend only on the number of tokens in the step; kept for the next step of as many tokens."""
         flop_s, read_s = self._gemm
-        expert_flop_s, expert_read_s = self._experts
         sizes, padded = self._graph_sizes, n
         if sizes and 0 < n <= sizes[-1]:
             padded = sizes[bisect_left(sizes, n)]
-        dense = self._join(flop_s * padded, read_s)
+        dense = joined_s(flop_s * padded, read_s, self._norm)
         total = self._fixed_s + dense + self._token_s * padded
-        if expert_read_s:
-            total += self._join(expert_flop_s * n, expert_read_s * self._model.expected_distinct_experts(n))
+        if self._experts is not None:
+            total += self._experts.seconds(n)
         if padded >= self._one_shot_tokens:
             total += self._two_shot_s
         self._tokens_s_by_n[n] = total
@@ -215,7 +193,8 @@ class Roofline:
     def _head_s(self, rows: int) -> float:
         """Seconds of LM head and sampling of `rows` tokens; kept for the next step of as many rows."""
         flop_s, read_s = self._lm_head
-        self._head_s_by_rows[rows] = total = self._join(flop_s * rows, read_s) + self._row_s * rows if rows else 0.0
+        total = joined_s(flop_s * rows, read_s, self._norm) + self._row_s * rows if rows else 0.0
+        self._head_s_by_rows[rows] = total
         return total
 
     def _decode_step_s(self, n: int) -> float:
