@@ -49,8 +49,9 @@ class Replica:
     `kv_blocks`: KV blocks of `block_tokens` tokens. `max_num_batched_tokens`: token budget of one step, of which a
     decoding sequence takes `decode_tokens`. `decodes_only`: requests arrive with their first token, computed elsewhere
     (see sim.engine.schedulers.decode_only). `new_scheduler`: a class derived from `Scheduler`, in place of the one that
-    the two policies name. `kv_tiers`: makes the tiers behind the KV memory. `gap_histogram` takes the gaps between
-    tokens (see sim.engine.token_gaps). The other options are explained in `EngineFlags`.
+    the two policies name. `n_ranks`: batches, each with the limits given here; this class plays one, and
+    `sim.engine.lockstep` several. `kv_tiers`: makes the tiers behind the KV memory. `gap_histogram` takes the gaps
+    between tokens (see sim.engine.token_gaps). The other options are explained in `EngineFlags`.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Replica:
         max_queue: int | None = None,
         decode_tokens: int = 1,
         decodes_only: bool = False,
+        n_ranks: int = 1,
         max_model_len: int | None = None,
         replica_id: int = 0,
         pool: int = 0,
@@ -86,16 +88,21 @@ class Replica:
         policy = "decodes_only" if decodes_only else scheduling_policy
         named_scheduler = TieredScheduler if kv_tiers is not None else SCHEDULERS[policy, capacity_policy]
         prefix_caching = prefix_caching and not decodes_only
-        self._batch = (new_scheduler or named_scheduler)(
-            kv_blocks, max_num_seqs, max_num_batched_tokens, block_tokens, prefix_caching, decode_tokens,
-            chunked_prefill,
-        )  # fmt: skip
-        self._batch.gaps = TokenGaps(gap_histogram or GapHistogram())
-        self._batch.admits_whole_prompts = scheduler_reserve_full_isl
-        self._batch.memory.blank_first = blank_blocks_first
+        gap_histogram = gap_histogram or GapHistogram()
+        self._ranks: list[Scheduler] = []
+        for _ in range(n_ranks):
+            batch = (new_scheduler or named_scheduler)(
+                kv_blocks, max_num_seqs, max_num_batched_tokens, block_tokens, prefix_caching, decode_tokens,
+                chunked_prefill,
+            )  # fmt: skip
+            batch.gaps = TokenGaps(gap_histogram)
+            batch.admits_whole_prompts = scheduler_reserve_full_isl
+            batch.memory.blank_first = blank_blocks_first
+            self._ranks.append(batch)
+        self._batch = self._ranks[0]
         self._tiered = self._with_tiers(kv_tiers)
         self._fcfs = self._batch.fcfs
-        self._most_outstanding = None if max_queue is None else max_num_seqs + max_queue
+        self._most_outstanding = None if max_queue is None else n_ranks * max_num_seqs + max_queue
         step_tokens = None if chunked_prefill else max_num_batched_tokens
         self._limits = token_limits(kv_blocks * block_tokens, max_model_len, step_tokens)
         self._capacity_tokens = min(self._limits.values())

@@ -143,6 +143,31 @@ def draw_tiered_world(seed: int) -> World:
     return replace(world, engine=engine, patience_s=float(rng.choice([0.125, inf])))
 
 
+@dataclass(frozen=True)
+class ProbeLockstep:
+    """A step time of several ranks: what each does by itself, and what the tokens of all take together."""
+
+    own: ProbeStepTime | SpeculativeStepTime
+    per_sequence_s: float
+    per_token_s: float
+
+    def shared_s(self, n_decode: int, prompt_tokens: int) -> float:
+        return self.per_sequence_s * n_decode + self.per_token_s * prompt_tokens
+
+
+def draw_lockstep_world(seed: int) -> World:
+    """A world whose engine has several attention ranks."""
+    world, rng = draw_world(seed), np.random.default_rng([seed, 2])
+    on_the_beat = all((task.arrived_s * 1024).is_integer() for task in world.tasks)
+    together_s = rng.integers(0, 3, 2) / 1024 if on_the_beat else rng.random(2) * (2e-3, 2e-4)
+    own = world.step_time
+    if not isinstance(own, SpeculativeStepTime) and rng.random() < 0.5:  # few with long contexts, overtaken by many
+        own = ProbeStepTime(*(vars(own) | {"per_sequence_s": 0.0, "context_s": 4 / 1024}).values())
+    engine = world.engine | {"n_ranks": int(rng.choice([1, 2, 3, 5]))}
+    engine["max_num_seqs"] = min(engine["max_num_seqs"], int(rng.choice([2, 4, 64])))
+    return replace(world, step_time=ProbeLockstep(own, *together_s.tolist()), engine=engine)
+
+
 def new_request(world: World, task: Task, index: int, at_s: float) -> Request:
     """A request as it comes to the engine of this world."""
     request = Request(task, index, at_s)
@@ -228,10 +253,12 @@ def chain(texts: TextBook, i: int) -> tuple[Call, ...]:
 Played = dict[tuple[int, int], Request]
 
 
-def play_stepping(world: World) -> tuple[Played, SteppingEngine]:
+def play_stepping(
+    world: World, build: Callable[..., SteppingEngine] = SteppingEngine
+) -> tuple[Played, SteppingEngine]:
     """The world as the plain engine plays it."""
     played: Played = {}
-    engine = SteppingEngine(world.step_time, **world.engine)
+    engine = build(world.step_time, **world.engine)
 
     def on_done(request: Request):
         played[request.task.task_id, request.call_index] = request

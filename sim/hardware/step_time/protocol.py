@@ -32,3 +32,21 @@ class StepTime(Protocol):
 
         Without chunks it equals `decode_s(n_decode) + context_s * context_tokens` exactly.
         """
+
+
+class LockstepTime(Protocol):
+    """Seconds of one step of a replica of several attention ranks, which wait for one another in every layer.
+
+    A step takes the longest `own` time of a rank with work, and `shared_s` besides. A rank without work computes one
+    dummy token, which is the shortest that a rank can do.
+    """
+
+    own: StepTime
+    """What a rank computes by itself, as a function of its own batch."""
+
+    def shared_s(self, n_decode: int, prompt_tokens: int) -> float:
+        """What all ranks compute together: the routed experts of all their tokens.
+
+        `n_decode` sequences decode, those of dummy tokens among them; `prompt_tokens` are new tokens of prompts. >= 0,
+        and non-decreasing in both. Seconds.
+        """
