@@ -43,9 +43,10 @@ def _recorded_replica(env: Any, scenario: Scenario, recorder: Recorder) -> parti
 
 
 def requests_per_s_on_paper(scenario: Scenario, input_tokens: float, output_tokens: float, itl_s: float) -> float:
-    """What one replica of the scenario serves of such requests, from its step times (`sim/hardware/capacity.py`)."""
+    """What one replica of the scenario serves of such requests: its step times say it (`sim/hardware/capacity.py`), or
+    the workers of its host."""
     engine = scenario.engine
-    return requests_per_s(
+    on_the_gpus = requests_per_s(
         engine.step_time.build(scenario.gpu, scenario.model, engine),
         input_tokens=input_tokens,
         output_tokens=output_tokens,
@@ -54,6 +55,9 @@ def requests_per_s_on_paper(scenario: Scenario, input_tokens: float, output_toke
         max_num_batched_tokens=engine.max_num_batched_tokens,
         kv_tokens=kv_blocks_of(scenario.gpu, scenario.model, engine) * engine.block_tokens,
     )
+    if engine.host is None:
+        return on_the_gpus
+    return min(on_the_gpus, engine.host.requests_per_s(input_tokens, output_tokens))
 
 
 def new_fleet(

@@ -258,6 +258,8 @@ class Scenario(Config):
                 raise ValueError("disaggregation: needs engine.capacity_policy = max_utilization")
             if self.reliability.takes_replicas:
                 raise ValueError("disaggregation: needs reliability without failures and spot")
+            if self.engine.host is not None:
+                raise ValueError("engine.host: is not modelled with disaggregation; leave one of them null")
         return self
 
     @model_validator(mode="after")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
+from sim.engine.hosted import HostedReplica
 from sim.engine.kv_tiers import Tier
 from sim.engine.replica import Replica
 from sim.hardware.engine import Engine
@@ -24,8 +25,11 @@ def replica_maker(
 
     Call it with `on_done` and any other keyword of `Replica` that the engine does not determine.
     """
+    new: Callable[..., Replica] = Replica
+    if engine.host is not None and engine.host.tokenizer_us_per_token:
+        new = partial(HostedReplica, host=engine.host)
     return partial(
-        Replica,
+        new,
         env,
         engine.step_time.build(gpu, model, engine),
         kv_blocks=kv_blocks_of(gpu, model, engine),

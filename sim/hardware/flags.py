@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from sim.hardware.host import HostTime
 from sim.hardware.model import Dtype, Model, Sampler
 from sim.hardware.speculation import Speculation
 from sim.schema import Config
@@ -83,6 +84,7 @@ class EngineFlags(Config):
         description="most requests on a replica beyond max_num_seqs, further ones are refused; None: no limit",
     )
     request_overhead_s: float = Field(0.0, ge=0, description="HTTP and tokenising, once per request")
+    host: HostTime | None = Field(None, description="None: prompts and answers take no host time by their tokens")
     speculative: Speculation | None = Field(None, description="None: every step yields one token of a sequence")
 
     @property

@@ -271,6 +271,18 @@ def _pool_of_replicas(spans: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndar
     return replicas, spans["pool"][first]
 
 
+def _not_cut_short(busy: Stretches, facts: Facts) -> Stretches:
+    """The stretches but those that end with the loss of their replica: requests that had not begun on it (on its host,
+    or on their way from a KV tier) are on record where they were sent next."""
+    if not facts.replicas_lost:
+        return busy
+    spans = facts.spans
+    replicas, where = np.unique(spans["replica_id"], return_inverse=True)
+    last_s = np.zeros(len(replicas))
+    np.maximum.at(last_s, where, spans["end_s"])
+    return busy.take(busy.end_s < last_s[np.searchsorted(replicas, busy.group)])
+
+
 def _busy_means_requests_are_present(facts: Facts, served: Stretches) -> None:
     spans = facts.spans
     all_spans = Stretches(spans["replica_id"].astype(np.int64), spans["start_s"], spans["end_s"])
@@ -286,7 +298,7 @@ def _busy_means_requests_are_present(facts: Facts, served: Stretches) -> None:
     # A request may wait inside its replica before admission. Facts do not hold when it reached the replica, but that
     # was never before its arrival, so the arrival bounds the time in which it can have kept the replica busy.
     present, _ = residences(facts, since="arrived_s")
-    empty = uncovered(busy, present, TOLERANCE_S)
+    empty = uncovered(_not_cut_short(busy, facts), present, TOLERANCE_S)
     if len(empty):
         group, start_s, end_s = (column[empty[0]] for column in busy)
         _fail(

@@ -11,6 +11,8 @@ simulator.
 
 from __future__ import annotations
 
+from math import inf
+
 from sim.hardware.fits import kv_blocks_of
 from sim.measured.points import Figures, Point
 from sim.measured.server import Server
@@ -62,7 +64,10 @@ class Balance:
         engine, steps = self._engine, max(point.output_tokens - 1, 0.0)
         mean_context = point.input_tokens + point.output_tokens / 2
         slots = max(1.0, min(engine.max_num_seqs, self._kv_tokens / mean_context))
-        ready_s, clients = engine.request_overhead_s, point.concurrency
+        ready_s, most_per_s, clients = engine.request_overhead_s, inf, point.concurrency
+        if engine.host is not None:
+            ready_s += engine.host.prompt_token_s * point.input_tokens
+            most_per_s = engine.host.requests_per_s(point.input_tokens, point.output_tokens)
         n, busy = (min(clients, slots), 1 - 1 / clients) if clients else (1.0, 1.0)
         step_s, rate, inside_s = self._decode_s(n, n * mean_context), 0.0, 0.0
         for _ in range(_ROUNDS):
@@ -71,9 +76,9 @@ class Balance:
             begin_s = busy * (0.5 + engine.async_scheduling) * step_s + prompt_s + (decode_s if n >= 1 else 0.0)
             inside_s = begin_s + steps * step_s
             if clients:
-                rate = min(clients / (ready_s + inside_s), slots / inside_s)
+                rate = min(clients / (ready_s + inside_s), slots / inside_s, most_per_s)
             elif point.rate_per_s:
-                rate = min(point.rate_per_s, slots / inside_s)
+                rate = min(point.rate_per_s, slots / inside_s, most_per_s)
                 busy = min(1.0, rate * inside_s)
             per_step = rate * step_s
             fits = (engine.max_num_batched_tokens - n * engine.tokens_per_decode) / point.input_tokens

@@ -169,7 +169,9 @@ class SteppingEngine:
         scheduler_reserve_full_isl: bool = False,
         blank_blocks_first: bool = False,
         kv_tiers: Iterable[tuple[int, float, float]] = (),
+        host: tuple[float, int] = (0.0, 1),
     ):
+        """`host`: seconds that a token of a prompt takes, and the number of tokenizers."""
         self.step_time = step_time
         self.by_priority = scheduling_policy == "priority"
         self.max_outstanding = inf if max_queue is None else max_num_seqs + max_queue
@@ -194,6 +196,9 @@ class SteppingEngine:
         self.leaving: list[Sequence] = []  # running ones whose clients went away, in that order
         self.numbers: dict[tuple, int] = {}
         self.tiers = [TierStore(*tier) for tier in kv_tiers]
+        self.prompt_token_s, n_tokenizers = host
+        self.tokenizers_free_s = [0.0] * n_tokenizers
+        self.tokenizing: list[Request] = []  # before the engine has them
         self.coming: list[tuple] = []  # heap of (moment, ticket, what it is about, method to call then)
         self.ticket = count()
         self.seen: Counter[str] = Counter()
@@ -249,8 +254,27 @@ class SteppingEngine:
             done(self.finish_step(step, now))
 
     def arrive(self, request: Request, now: float) -> list[Request]:
+        """Give a request to the tokenizer that is free first, which does one prompt after the other."""
+        if not self.prompt_token_s:
+            return self.enter(request, now)
+        free_s = self.tokenizers_free_s
+        worker = free_s.index(min(free_s))
+        self.seen["waited for a tokenizer"] += free_s[worker] > now
+        free_s[worker] = max(now, free_s[worker]) + self.prompt_token_s * request.input_tokens
+        self.tokenizing.append(request)
+        heapq.heappush(self.coming, (free_s[worker], next(self.ticket), request, self.tokenized))
+        return []
+
+    def tokenized(self, request: Request, now: float) -> list[Request]:
+        if request not in self.tokenizing:
+            self.seen["gone while tokenized"] += 1
+            return []
+        self.tokenizing.remove(request)
+        return self.enter(request, now)
+
+    def enter(self, request: Request, now: float) -> list[Request]:
         """Queue a request; returned if it is refused, because it could never fit or there are too many."""
-        full = len(self.waiting) + len(self.running) >= self.max_outstanding
+        full = len(self.waiting) + len(self.running) + len(self.tokenizing) >= self.max_outstanding
         if full or request.input_tokens + request.output_tokens - 1 > self.capacity_tokens:
             request.end(Outcome.REFUSED, now)
             self.seen["refused for the queue"] += full
@@ -269,8 +293,10 @@ class SteppingEngine:
         """Take back a request that has not begun; returned if so."""
         if request.admitted_s is not None or request.outcome is not None:
             return []
-        s = next(s for s in self.waiting if s.request is request)
-        self.remove_waiting(s)
+        if request in self.tokenizing:
+            self.tokenizing.remove(request)
+        else:
+            self.remove_waiting(next(s for s in self.waiting if s.request is request))
         request.end(Outcome.ABANDONED, now)
         return [request]
 

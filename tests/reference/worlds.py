@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import accumulate, count
 from math import inf
 
@@ -11,9 +12,11 @@ import numpy as np
 import simpy
 
 from sim.clock import call_later
+from sim.engine.hosted import HostedReplica
 from sim.engine.kv_tiers import Tier
 from sim.engine.replica import Replica
 from sim.gap_histogram import EDGES_S, GapHistogram
+from sim.hardware.host import HostTime
 from sim.hardware.speculation import Speculation
 from sim.hardware.step_time.speculative import SpeculativeStepTime
 from sim.work import Call, Outcome, Request, Task
@@ -168,6 +171,14 @@ def draw_lockstep_world(seed: int) -> World:
     return replace(world, step_time=ProbeLockstep(own, *together_s.tolist()), engine=engine)
 
 
+def draw_hosted_world(seed: int) -> World:
+    """A world in which prompts are tokenized first: about as fast as the engine takes them, or faster."""
+    world = next(w for s in count() if "decodes_only" not in (w := draw_world(seed + 100_000 * s)).engine)
+    rng = np.random.default_rng([seed, 2])
+    token_s = float(rng.choice([1, 2, 8]) / 1024 / rng.choice([1, 7]))
+    return replace(world, engine=world.engine | {"host": (token_s, int(rng.choice([1, 1, 2, 5])))})
+
+
 def new_request(world: World, task: Task, index: int, at_s: float) -> Request:
     """A request as it comes to the engine of this world."""
     request = Request(task, index, at_s)
@@ -253,9 +264,7 @@ def chain(texts: TextBook, i: int) -> tuple[Call, ...]:
 Played = dict[tuple[int, int], Request]
 
 
-def play_stepping(
-    world: World, build: Callable[..., SteppingEngine] = SteppingEngine
-) -> tuple[Played, SteppingEngine]:
+def play_stepping(world: World, build: Callable[..., SteppingEngine] = SteppingEngine) -> tuple[Played, SteppingEngine]:
     """The world as the plain engine plays it."""
     played: Played = {}
     engine = build(world.step_time, **world.engine)
@@ -311,6 +320,8 @@ def play_replica(world: World, build: Callable[..., Replica] = Replica) -> tuple
     if tiers := options.pop("kv_tiers", ()):
         size = options["block_tokens"]
         options["kv_tiers"] = lambda: [Tier(i, n, size, *speed) for i, (n, *speed) in enumerate(tiers)]
+    if host := options.pop("host", None):
+        build = partial(HostedReplica, host=HostTime(tokenizer_us_per_token=1e6 * host[0], tokenizer_workers=host[1]))
     replica = build(env, world.step_time, on_done=on_done, gap_histogram=gap_histogram, **options)
     for task in world.tasks:
         call_later(env, task.arrived_s, arrive, task, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sim.hardware.flags import EngineFlags
 from sim.hardware.gpu import Gpu
 from sim.hardware.model import Model
+from sim.hardware.step_time.detokenized import DetokenizedStepTime
 from sim.hardware.step_time.protocol import StepTime
 from sim.hardware.step_time.speculative import SpeculativeStepTime
 from sim.schema import Choice
@@ -14,7 +15,7 @@ class StepTimeModel(Choice):
     """A way to get step times for a GPU, a model and an engine.
 
     The contract of every kind, asked of each kind and each file of conf/engine by tests/contracts/test_step_time.py.
-    A kind defines `plain`; `build` adds speculative decoding. Of the StepTime that `build` returns:
+    A kind defines `plain`; `build` adds speculative decoding and detokenizers. Of the StepTime that `build` returns:
 
     1. `decode_s(n)` is > 0 for n >= 0 and does not fall as n grows. `context_s` is >= 0.
     2. `step_s(n, context, chunks)` does not fall if n, the context, the new or past tokens of a chunk, or the number of
@@ -39,9 +40,14 @@ class StepTimeModel(Choice):
         raise NotImplementedError
 
     def build(self, gpu: Gpu, model: Model, engine: EngineFlags) -> StepTime:
-        """The step time of this engine, with speculative decoding if `engine.speculative` is set."""
-        plain = self.plain(gpu, model, engine)
-        if engine.speculative is None:
-            return plain
-        verifying = self.plain(gpu, model, engine, engine.tokens_per_decode)
-        return SpeculativeStepTime(plain, verifying, engine.speculative)
+        """The step time of this engine, with speculative decoding and detokenizers where `engine` has them.
+
+        Under speculation, too, a step counts as one token of every sequence.
+        """
+        found = self.plain(gpu, model, engine)
+        if engine.speculative is not None:
+            verifying = self.plain(gpu, model, engine, engine.tokens_per_decode)
+            found = SpeculativeStepTime(found, verifying, engine.speculative)
+        if engine.host is not None and engine.host.answer_token_s:
+            found = DetokenizedStepTime(found, engine.host.answer_token_s)
+        return found
