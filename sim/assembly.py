@@ -54,6 +54,7 @@ def requests_per_s_on_paper(scenario: Scenario, input_tokens: float, output_toke
         max_num_seqs=engine.max_num_seqs,
         max_num_batched_tokens=engine.max_num_batched_tokens,
         kv_tokens=kv_blocks_of(scenario.gpu, scenario.model, engine) * engine.block_tokens,
+        prefill_first=engine.prefill_first is not None,
     )
     if engine.host is None:
         return on_the_gpus

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sim.hardware.fits import kv_blocks_of, weight_bytes_per_gpu
+from sim.hardware.fits import kv_blocks_of, most_request_tokens, weight_bytes_per_gpu
 from sim.records import Facts, Refusal
 from sim.scenarios import Scenario
 
@@ -59,7 +59,7 @@ def _what_is_over(reason: Refusal, scenario: Scenario) -> str:
         what = f"{scenario.model.name}'s {{}} tokens"
         what += " (engine.max_model_len)" if scenario.engine.max_model_len else ""
     elif reason is Refusal.OVER_KV_MEMORY:
-        most = {kv_blocks_of(pool.gpu, pool.model, pool.engine) * pool.engine.block_tokens + 1 for pool in pools}
+        most = {most_request_tokens(pool.gpu, pool.model, pool.engine) for pool in pools}
         what = "the {} tokens of a replica's KV memory"
     else:
         most = {pool.engine.max_num_batched_tokens + 1 for pool in pools if not pool.engine.chunked_prefill}

@@ -256,6 +256,8 @@ class Scenario(Config):
                 raise ValueError("disaggregation: needs engine.scheduling_policy = fcfs")
             if self.engine.capacity_policy != "max_utilization":
                 raise ValueError("disaggregation: needs engine.capacity_policy = max_utilization")
+            if self.engine.prefill_first is not None:
+                raise ValueError("disaggregation: needs engine.prefill_first = null")
             if self.reliability.takes_replicas:
                 raise ValueError("disaggregation: needs reliability without failures and spot")
             if self.engine.host is not None:
@@ -265,6 +267,8 @@ class Scenario(Config):
     @model_validator(mode="after")
     def _tiers_have_an_engine_for_them(self) -> Scenario:
         for engine in (pool.engine for _, pool, _ in self.pool_list) if self.kv_tiers else ():
+            if engine.prefill_first is not None:
+                raise ValueError("kv_tiers: need engine.prefill_first = null")
             options = {"prefix_caching": True, "chunked_prefill": True, "scheduling_policy": "fcfs"}
             for name, value in (options | {"capacity_policy": "max_utilization"}).items():
                 if getattr(engine, name) != value:

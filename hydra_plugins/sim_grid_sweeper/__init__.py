@@ -18,14 +18,28 @@ OmegaConf.register_new_resolver(
 )
 
 
+def _card(parent: Any, root: Any) -> Any:
+    """The card that an engine runs on: its pool's own, or the scenario's."""
+    around = parent._get_parent()
+    return (around.get("gpu") if around is not None else None) or root.gpu
+
+
 def _by_card(large: Any, other: Any, *, _parent_: Any, _root_: Any) -> Any:
-    """Of two defaults of vLLM the one for the card that an engine runs on: its pool's own, or the scenario's."""
-    around = _parent_._get_parent()
-    gpu = (around.get("gpu") if around is not None else None) or _root_.gpu
+    """Of two defaults of vLLM the one for the card."""
+    gpu = _card(_parent_, _root_)
     return large if is_large_for_vllm(gpu.name, gpu.memory_gb) else other
 
 
+def _by_memory(*limits_and_defaults: Any, _parent_: Any, _root_: Any) -> Any:
+    """The default after the first limit, in GB, that the card's memory is below; the last one if there is none."""
+    memory_gb = _card(_parent_, _root_).memory_gb
+    *pairs, largest = limits_and_defaults
+    below = [value for limit_gb, value in zip(pairs[::2], pairs[1::2], strict=True) if memory_gb < limit_gb]
+    return below[0] if below else largest
+
+
 OmegaConf.register_new_resolver("by_card", _by_card, replace=True)
+OmegaConf.register_new_resolver("by_memory", _by_memory, replace=True)
 
 _RAY = {
     "kind": "ray",

@@ -43,6 +43,7 @@ def replica_maker(
         chunked_prefill=engine.chunked_prefill,
         scheduler_reserve_full_isl=engine.scheduler_reserve_full_isl,
         blank_blocks_first=engine.blank_blocks_first,
+        prefill_first=engine.prefill_first,
         max_queue=engine.max_queue,
         decode_tokens=engine.tokens_per_decode,
         max_model_len=max_context_tokens(model, engine),

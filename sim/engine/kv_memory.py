@@ -223,6 +223,40 @@ class KvMemory:
         hold.blocks = blocks
         return moved_blocks
 
+    def share(self, holds: list[Hold], computed_tokens: int, open_ended: bool) -> int:
+        """Make the computed blocks of a sequence resident, as `publish`; of equal blocks only one remains.
+
+        A block whose content is resident already is freed, and the sequence holds the resident one instead. Returns how
+        many of its own blocks the sequence has given up to streams, either way.
+        """
+        if self.evictable_blocks > self.available_blocks:
+            self.evict_taken()
+        computed_blocks, moved_blocks = computed_tokens // self.block_tokens, 0
+        if open_ended:
+            holds[-1].end = computed_blocks
+        for hold in holds:
+            stream, before = hold.stream, hold.blocks
+            blocks = min(hold.end, computed_blocks) - hold.begin
+            if blocks <= before:
+                continue
+            moved_blocks += blocks - before
+            extents = stream.extents
+            extents[before] -= 1
+            if not extents[before]:
+                del extents[before]
+            extents[blocks] = extents.get(blocks, 0) + 1
+            hold.blocks = blocks
+            copies = min(blocks, stream.resident_blocks) - before
+            if blocks > stream.held_blocks:
+                idle = min(blocks, stream.resident_blocks) - stream.held_blocks
+                if idle > 0:
+                    self._take_back(stream, idle)
+                stream.held_blocks = blocks
+                stream.resident_blocks = max(blocks, stream.resident_blocks)
+            if copies > 0:
+                self.release_blank(copies)
+        return moved_blocks
+
     def _take_back(self, stream: Stream, n_blocks: int) -> None:
         """Take the first `n_blocks` idle blocks of a stream out of the queue of evictions, to hold them again."""
         self.evictable_blocks -= n_blocks

@@ -34,7 +34,9 @@ def leftovers(batch: Scheduler, now: float, step_began_s: float) -> list[Leftove
         generated = sequence.generated_before
         computed, last_token_s = sequence.computed_tokens, sequence.last_token_s
         if sequence.end_step is not None:
-            request, last_token_s = sequence.request, step_began_s
+            request, standstill = sequence.request, batch.gaps.standstill
+            if last_token_s is None:  # otherwise its first token was its last, and no step has decoded it since
+                last_token_s = step_began_s if standstill is None else standstill.since_s
             computed = sequence.decoded_tokens(batch.step)
             generated += computed - sequence.prompt_tokens + 1
             longest_s = batch.gaps.longest_since(sequence.first_decode_step)

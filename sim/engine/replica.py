@@ -19,11 +19,13 @@ from sim.engine.kv_tiers import Tier
 from sim.engine.leap import leap_s, steps_begun
 from sim.engine.leftovers import Leftover, leftovers
 from sim.engine.scheduler import Scheduler
-from sim.engine.schedulers.choice import SCHEDULERS, token_limits
+from sim.engine.schedulers.choice import SCHEDULERS, policy_of, token_limits
+from sim.engine.schedulers.prefill_first import PrefillFirstScheduler
 from sim.engine.schedulers.tiered import TieredScheduler
 from sim.engine.sequence import Sequence
 from sim.engine.token_gaps import TokenGaps
 from sim.gap_histogram import GapHistogram
+from sim.hardware.prefill_first import PrefillFirst
 from sim.hardware.step_time.protocol import StepTime
 from sim.work import Outcome, Request, Segment, refusal_of
 
@@ -70,6 +72,7 @@ class Replica:
         chunked_prefill: bool = True,
         scheduler_reserve_full_isl: bool = False,
         blank_blocks_first: bool = False,
+        prefill_first: PrefillFirst | None = None,
         max_queue: int | None = None,
         decode_tokens: int = 1,
         decodes_only: bool = False,
@@ -85,26 +88,18 @@ class Replica:
         on_idle: Callable[[], None] = lambda: None,
     ):
         self.replica_id, self.pool = replica_id, pool
-        policy = "decodes_only" if decodes_only else scheduling_policy
-        named_scheduler = TieredScheduler if kv_tiers is not None else SCHEDULERS[policy, capacity_policy]
+        policy = policy_of(scheduling_policy, decodes_only, prefill_first is not None, kv_tiers is not None)
+        scheduler = new_scheduler or SCHEDULERS[policy, capacity_policy]
         prefix_caching = prefix_caching and not decodes_only
-        gap_histogram = gap_histogram or GapHistogram()
-        self._ranks: list[Scheduler] = []
-        for _ in range(n_ranks):
-            batch = (new_scheduler or named_scheduler)(
-                kv_blocks, max_num_seqs, max_num_batched_tokens, block_tokens, prefix_caching, decode_tokens,
-                chunked_prefill,
-            )  # fmt: skip
-            batch.gaps = TokenGaps(gap_histogram)
-            batch.admits_whole_prompts = scheduler_reserve_full_isl
-            batch.memory.blank_first = blank_blocks_first
-            self._ranks.append(batch)
+        limits = (kv_blocks, max_num_seqs, max_num_batched_tokens, block_tokens, prefix_caching, decode_tokens)
+        self._ranks: list[Scheduler] = [scheduler(*limits, chunked_prefill) for _ in range(n_ranks)]
+        self._set_up(gap_histogram or GapHistogram(), scheduler_reserve_full_isl, blank_blocks_first, prefill_first)
         self._batch = self._ranks[0]
         self._tiered = self._with_tiers(kv_tiers)
-        self._fcfs = self._batch.fcfs
+        self._fcfs, self._prefills_alone = self._batch.fcfs, isinstance(self._batch, PrefillFirstScheduler)
         self._most_outstanding = None if max_queue is None else n_ranks * max_num_seqs + max_queue
         step_tokens = None if chunked_prefill else max_num_batched_tokens
-        self._limits = token_limits(kv_blocks * block_tokens, max_model_len, step_tokens)
+        self._limits = token_limits(kv_blocks * block_tokens, max_model_len, step_tokens, self._prefills_alone)
         self._capacity_tokens = min(self._limits.values())
         self._block_tokens, self._decode_tokens = block_tokens, decode_tokens
         self._max_num_seqs, self._budget_tokens = max_num_seqs, max_num_batched_tokens
@@ -128,6 +123,17 @@ class Replica:
             return None
         batch.use(kv_tiers() if kv_tiers is not None else [])
         return batch
+
+    def _set_up(
+        self, gap_histogram: GapHistogram, whole_prompts: bool, blank_first: bool, prefill_first: PrefillFirst | None
+    ) -> None:
+        """Tell the schedulers what their constructor does not take."""
+        for batch in self._ranks:
+            batch.gaps = TokenGaps(gap_histogram)
+            batch.admits_whole_prompts = whole_prompts
+            batch.memory.blank_first = blank_first
+            if prefill_first is not None and isinstance(batch, PrefillFirstScheduler):
+                batch.use(prefill_first)
 
     # --- what policies may see (see `ReplicaView`) ---------------------------------------------------------------
 
@@ -155,7 +161,7 @@ class Replica:
     def prefill_s(self, tokens: int) -> float:
         """Seconds to compute `tokens` prompt tokens after the step under way, if the decoding batch stays as it is."""
         batch, left_s = self._batch, self._ends_s - self._env.now if self._mode == _MIXED else 0.0
-        n, context = batch.n_decoding, batch.context_tokens
+        n, context = (0, 0) if self._prefills_alone else (batch.n_decoding, batch.context_tokens)
         budget = max(1, self._budget_tokens - n * self._decode_tokens)
         steps, rest = divmod(tokens, budget)
         full_s = steps * self._step_s(n, context, [(budget, 0, True)]) if steps else 0.0

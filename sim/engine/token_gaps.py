@@ -2,7 +2,8 @@
 
 Every decode step yields one token of each decoding sequence, so its seconds are the gap of all of them: a step with a
 long prefill is one long gap for everybody. The steps of a leap last longer one by one, so its last step is its longest
-gap, and what lies within a leap need not be looked at. A sequence that was out of the batch, after a preemption or on
+gap, and what lies within a leap need not be looked at. Where steps compute prompts or decode, an answer's first gap
+after steps of prompts contains them (`Standstill`). A sequence that was out of the batch, after a preemption or on
 its way from a lost or a prefilling replica, has one gap from its last token to its next one.
 """
 
@@ -13,7 +14,22 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from sim.engine.leap import leap_s, steps_begun
+from sim.engine.sequence import Sequence
 from sim.gap_histogram import GapHistogram
+
+
+class Standstill:
+    """Steps that compute prompts only, one after another: the answers under way get no token until they are over.
+
+    `since_s`: when those who decoded before got their last token. `joined`: who has got a first token since then, and
+    is still in the batch, with its `last_token_s`.
+    """
+
+    __slots__ = ("since_s", "joined")
+
+    def __init__(self, since_s: float):
+        self.since_s = since_s
+        self.joined: list[Sequence] = []
 
 
 class TokenGaps:
@@ -23,10 +39,11 @@ class TokenGaps:
     sequence that has the later one can have the earlier one as its longest.
     """
 
-    __slots__ = ("histogram", "_steps", "_gaps_s")
+    __slots__ = ("histogram", "standstill", "_steps", "_gaps_s")
 
     def __init__(self, histogram: GapHistogram):
         self.histogram = histogram
+        self.standstill: Standstill | None = None  # one that has not ended, where a step computes prompts or decodes
         self._steps: list[int] = []  # numbers of steps, ascending
         self._gaps_s: list[float] = []  # their gaps, descending
 
@@ -40,12 +57,15 @@ class TokenGaps:
 
         They begin at `start_s`; the first takes `first_s` seconds, and each `growth_s` more than the one before.
         """
-        histogram, longest_s, gaps_s = self.histogram, first_s + growth_s * (steps - 1), self._gaps_s
-        while gaps_s and gaps_s[-1] <= longest_s:
-            gaps_s.pop()
-            self._steps.pop()
-        gaps_s.append(longest_s)
-        self._steps.append(last)
+        histogram, longest_s = self.histogram, first_s + growth_s * (steps - 1)
+        if self.standstill is not None:
+            self._end_standstill(n, last - steps, start_s + first_s)
+            self._push(last, longest_s)
+            if steps == 1:
+                return
+            steps, start_s, first_s = steps - 1, start_s + first_s, first_s + growth_s
+        else:
+            self._push(last, longest_s)
         if start_s < histogram.from_s:
             if start_s + leap_s(steps, first_s, growth_s) < histogram.from_s:
                 return
@@ -54,6 +74,36 @@ class TokenGaps:
             steps -= too_early
         histogram.add_series(n, steps, first_s, growth_s)
 
+    def _push(self, last: int, longest_s: float) -> None:
+        """Remember the longest gap of the steps up to the one with the number `last`."""
+        gaps_s = self._gaps_s
+        while gaps_s and gaps_s[-1] <= longest_s:
+            gaps_s.pop()
+            self._steps.pop()
+        gaps_s.append(longest_s)
+        self._steps.append(last)
+
+    def _end_standstill(self, n: int, step_before: int, now: float) -> None:
+        """All `n` decoding sequences get a token at `now` seconds, the first since the step `step_before`.
+
+        The gap of those who decoded in that step is remembered as one of that step, since who joined has not had it.
+        """
+        standstill = self.standstill
+        assert standstill is not None
+        self.standstill = None
+        for sequence in standstill.joined:
+            assert sequence.last_token_s is not None
+            gap_s = now - sequence.last_token_s
+            sequence.last_token_s = None
+            self.add(gap_s, now)
+            sequence.request.longest_gap_s = max(sequence.request.longest_gap_s, gap_s)
+        n_stood = n - len(standstill.joined)
+        if n_stood:
+            gap_s = now - standstill.since_s
+            if now >= self.histogram.from_s:
+                self.histogram.add(gap_s, n_stood)
+            self._push(step_before, gap_s)
+
     def longest_since(self, step: int) -> float:
         """Seconds of the longest gap from the step with this number on; 0 without one."""
         i = bisect_left(self._steps, step)
@@ -61,5 +111,6 @@ class TokenGaps:
 
     def forget(self) -> None:
         """No sequence is left that could ask."""
+        self.standstill = None
         self._steps.clear()
         self._gaps_s.clear()

@@ -14,6 +14,7 @@ def requests_per_s(
     max_num_seqs: int,
     max_num_batched_tokens: int,
     kv_tokens: int,
+    prefill_first: bool = False,
 ) -> float:
     """Requests per second of a replica whose batch is the largest with a mean time between tokens of at most `itl_s`.
 
@@ -21,6 +22,7 @@ def requests_per_s(
     state: each of n sequences gets one token per step, and per step n / output_tokens sequences end and are replaced by
     new ones, whose prompts are prefilled within the decode steps. The mean time between tokens, in seconds, is
     therefore ITL(n) = decode(n, context) + n / output_tokens * prefill, with context = n * (input + output / 2) tokens.
+    `prefill_first`: each prompt is prefilled in steps of its own, while all decoding stands still.
 
     n is at least 1, and at most `max_num_seqs` and the number of whole requests that `kv_tokens` holds. If even n = 1
     exceeds `itl_s`, the rate of n = 1 is returned. The result is n / (output_tokens * ITL(n)).
@@ -35,9 +37,9 @@ def requests_per_s(
     def mean_itl_s(n: int) -> float:
         context_tokens = n * (input_tokens + output_tokens / 2)
         decode_s = step_time.decode_s(n) + step_time.context_s * context_tokens
+        besides, besides_s = ((0, 0.0), 0.0) if prefill_first else ((n, context_tokens), decode_s)
         prefill_s = sum(
-            step_time.step_s(n, context_tokens, [(new, past, past + new >= prompt_tokens)]) - decode_s
-            for past, new in chunks
+            step_time.step_s(*besides, [(new, past, past + new >= prompt_tokens)]) - besides_s for past, new in chunks
         )
         return decode_s + n / output_tokens * prefill_s
 

@@ -67,6 +67,15 @@ def kv_blocks_of(gpu: str | Gpu, model: str | Model, engine: EngineFlags) -> int
     return max(0, int(kv_memory_bytes(gpu, model, engine) // block_bytes))
 
 
+def most_request_tokens(gpu: str | Gpu, model: str | Model, engine: EngineFlags) -> int:
+    """Most input + output tokens of one request that the KV memory of a replica holds; its last token is never in it.
+
+    With `prefill_first` they must be less than the memory.
+    """
+    memory_tokens = kv_blocks_of(gpu, model, engine) * engine.block_tokens
+    return memory_tokens + 1 if engine.prefill_first is None else memory_tokens - 1
+
+
 def kv_blocks(
     gpu: str | Gpu,
     model: str | Model,

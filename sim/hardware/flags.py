@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from sim.hardware.host import HostTime
 from sim.hardware.model import Dtype, Model, Sampler
+from sim.hardware.prefill_first import PrefillFirst
 from sim.hardware.speculation import Speculation
 from sim.schema import Config
 
@@ -86,6 +87,11 @@ class EngineFlags(Config):
     request_overhead_s: float = Field(0.0, ge=0, description="HTTP and tokenising, once per request")
     host: HostTime | None = Field(None, description="None: prompts and answers take no host time by their tokens")
     speculative: Speculation | None = Field(None, description="None: every step yields one token of a sequence")
+    prefill_first: PrefillFirst | None = Field(
+        None,
+        description="SGLang's scheduler: a step computes prompts or decodes, prompts first; None: vLLM's, a step "
+        "decodes all, and computes prompts in what is left of its budget",
+    )
 
     @property
     def tokens_per_decode(self) -> int:
@@ -95,6 +101,8 @@ class EngineFlags(Config):
     @model_validator(mode="after")
     def _budget_holds_a_decode_of_all(self) -> EngineFlags:
         tokens = self.tokens_per_decode
+        if self.prefill_first is not None:
+            return self  # Decodes and prompts do not share a step.
         if self.max_num_batched_tokens < self.max_num_seqs * tokens:
             raise ValueError(
                 f"max_num_batched_tokens = {self.max_num_batched_tokens} must be >= max_num_seqs = {self.max_num_seqs}"
@@ -116,6 +124,23 @@ class EngineFlags(Config):
         if self.capacity_policy == "guaranteed_no_evict" and self.scheduling_policy != "fcfs":
             raise ValueError(
                 f"capacity_policy = guaranteed_no_evict: needs scheduling_policy = fcfs, not {self.scheduling_policy}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _prefill_first_stands_alone(self) -> EngineFlags:
+        if self.prefill_first is None:
+            return self
+        options = {"scheduling_policy": "fcfs", "capacity_policy": "max_utilization", "chunked_prefill": True}
+        for name, value in (options | {"scheduler_reserve_full_isl": False}).items():
+            if getattr(self, name) != value:
+                raise ValueError(
+                    f"prefill_first: needs {name} = {str(value).lower()}, not {str(getattr(self, name)).lower()}"
+                )
+        if self.max_num_batched_tokens < self.block_tokens:
+            raise ValueError(
+                f"max_num_batched_tokens = {self.max_num_batched_tokens}: must be >= block_tokens = "
+                f"{self.block_tokens} with prefill_first, which cuts prompts at whole blocks"
             )
         return self
 

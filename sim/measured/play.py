@@ -16,7 +16,7 @@ import simpy
 from sim.clock import call_later
 from sim.engine.assembly import replica_maker
 from sim.event_loop import EventLoop
-from sim.hardware.fits import kv_blocks_of
+from sim.hardware.fits import most_request_tokens
 from sim.hardware.model import Model
 from sim.ledger.audit import audit
 from sim.measured.points import Figures, Point
@@ -57,7 +57,7 @@ def played(scenario: Scenario, replication: int = 0, note: Callable[[str], None]
     n, n_refused = len(facts.requests["outcome"]), int((facts.requests["outcome"] == Outcome.REFUSED).sum())
     if n_refused:
         engine = scenario.engine
-        cache_tokens = kv_blocks_of(scenario.gpu, scenario.model, engine) * engine.block_tokens + 1
+        cache_tokens = most_request_tokens(scenario.gpu, scenario.model, engine)
         limits = [(scenario.max_context_tokens, "the context"), (cache_tokens, "the KV cache")]
         if not engine.chunked_prefill:
             limits.append((engine.max_num_batched_tokens + 1, "a step, as prompts are not cut"))

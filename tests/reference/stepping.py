@@ -492,9 +492,12 @@ class SteppingEngine:
         self.leaving = []
         for s in left:
             self.running.remove(s)
-            self.pool.free(s.blocks)
+            self.release(s)
             self.end(s, now)
         return [s.request for s in left]
+
+    def release(self, s: Sequence) -> None:
+        self.pool.free(s.blocks)
 
     def preempt(self, now: float) -> Sequence:
         """Throw out the last running sequence, in order of admission or of priority.

@@ -17,9 +17,11 @@ from sim.engine.kv_tiers import Tier
 from sim.engine.replica import Replica
 from sim.gap_histogram import EDGES_S, GapHistogram
 from sim.hardware.host import HostTime
+from sim.hardware.prefill_first import PrefillFirst
 from sim.hardware.speculation import Speculation
 from sim.hardware.step_time.speculative import SpeculativeStepTime
 from sim.work import Call, Outcome, Request, Task
+from tests.reference.prefill_first import PrefillFirstEngine
 from tests.reference.stepping import SteppingEngine
 
 AGREED = ("outcome", "output_tokens", "tier_hits", "cached_input_tokens", "preemptions", "recomputed_tokens")
@@ -179,6 +181,32 @@ def draw_hosted_world(seed: int) -> World:
     return replace(world, engine=world.engine | {"host": (token_s, int(rng.choice([1, 1, 2, 5])))})
 
 
+def draw_prefill_first_world(seed: int) -> World:
+    """A world whose engine computes prompts before answers, often in little memory, at some ratio that falls fast."""
+    world, rng = draw_world(seed), np.random.default_rng([seed, 2])
+    engine = dict(world.engine)
+    for option in ("scheduling_policy", "capacity_policy", "chunked_prefill", "scheduler_reserve_full_isl"):
+        engine.pop(option, None)
+    size, decodes_only = engine["block_tokens"], engine.pop("decodes_only", False)
+    largest = max(c.input_tokens + c.output_tokens + 1 for t in world.tasks for c in t.calls)
+    ratio = float(rng.choice([0.0, 0.3, 0.7, 1.0]))
+    engine |= {
+        "kv_blocks": max(1, int(-(-largest // size) * rng.choice([0.8, 1.0, 1.0, 1.5, 3, 20]))),
+        "max_num_batched_tokens": size * int(rng.choice([1, 2, 5, 100])) + int(rng.integers(0, size)),
+        "blank_blocks_first": bool(rng.random() < 0.7),
+        "prefill_first": PrefillFirst(
+            max_prefill_tokens=int(rng.choice([5, 40, 16_384])),
+            new_token_ratio=ratio,
+            least_new_token_ratio=ratio * float(rng.choice([0.0, 0.5])),
+            ratio_decay_steps=int(rng.choice([3, 40])),
+            most_expected_tokens=int(rng.choice([4, 4096])),
+            retract_decode_steps=int(rng.choice([0, 20])),
+        ),
+    }
+    timeout_s = float(rng.choice([0.25, 1.0])) if decodes_only else world.timeout_s
+    return replace(world, engine=engine, timeout_s=timeout_s)
+
+
 def new_request(world: World, task: Task, index: int, at_s: float) -> Request:
     """A request as it comes to the engine of this world."""
     request = Request(task, index, at_s)
@@ -264,10 +292,11 @@ def chain(texts: TextBook, i: int) -> tuple[Call, ...]:
 Played = dict[tuple[int, int], Request]
 
 
-def play_stepping(world: World, build: Callable[..., SteppingEngine] = SteppingEngine) -> tuple[Played, SteppingEngine]:
+def play_stepping(world: World, build: Callable[..., SteppingEngine] | None = None) -> tuple[Played, SteppingEngine]:
     """The world as the plain engine plays it."""
     played: Played = {}
-    engine = build(world.step_time, **world.engine)
+    plain = PrefillFirstEngine if "prefill_first" in world.engine else SteppingEngine
+    engine = (build or plain)(world.step_time, **world.engine)
 
     def on_done(request: Request):
         played[request.task.task_id, request.call_index] = request
