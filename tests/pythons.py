@@ -37,13 +37,13 @@ def at_hand() -> Mapping[Version, Path]:
     return dict(sorted(found.items()))
 
 
-def environment(python: Path, folder: Path) -> Path:
-    """A virtual environment with the packages of requirements.lock and this checkout; its interpreter's path."""
+def environment(python: Path, folder: Path, *package: str) -> Path:
+    """A virtual environment with the packages of requirements.lock and this checkout, or that package; its Python."""
     inside, uv = folder / "bin/python", Path(sys.executable).parent / "uv"
     subprocess.run([str(uv), "venv", "-q", "-p", str(python), str(folder)], check=True)
     install = [str(uv), "pip", "install", "-q", "-p", str(inside)]
     subprocess.run([*install, "--require-hashes", "-r", str(ROOT / "requirements.lock")], check=True)
-    subprocess.run([*install, "--no-deps", "-e", str(ROOT)], check=True)
+    subprocess.run([*install, "--no-deps", *(package or ("-e", str(ROOT)))], check=True)
     return inside
 
 
