@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, NamedTuple
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from sim.api.provider import ApiChoice, ApiProvider
@@ -343,8 +343,7 @@ def compose_config(*overrides: str) -> DictConfig:
     >>> parse(compose_config("arrivals=bursty", "replications=3")).arrivals.kind
     'bursty'
     """
-    config = composed(overrides)
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    return composed(overrides)
 
 
 def parse(cfg: DictConfig | dict[str, Any]) -> Scenario:
