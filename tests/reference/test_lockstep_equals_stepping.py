@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 
 from sim.engine.lockstep import LockstepReplica
 from tests.reference.lockstep import SteppingRanks
 from tests.reference.worlds import (
-    draw_lockstep_world,
-    draw_world,
-    ProbeLockstep,
     differences,
+    draw_lockstep_world,
     gap_differences,
     play_replica,
     play_stepping,
