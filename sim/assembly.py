@@ -18,7 +18,7 @@ from sim.fleet.roster import Numbering
 from sim.fleet.supply.hazards import Hazards
 from sim.fleet.supply.supply import Supply
 from sim.hardware.capacity import requests_per_s
-from sim.hardware.fits import kv_blocks_of, weight_bytes_per_gpu
+from sim.hardware.fits import kv_blocks_of, kv_tokens_of, weight_bytes_per_gpu
 from sim.ledger.request_prices import RequestPrices
 from sim.moment_zero import MomentZero
 from sim.randomness import Streams
@@ -51,9 +51,9 @@ def requests_per_s_on_paper(scenario: Scenario, input_tokens: float, output_toke
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         itl_s=itl_s,
-        max_num_seqs=engine.max_num_seqs,
+        max_num_seqs=engine.most_running,
         max_num_batched_tokens=engine.max_num_batched_tokens,
-        kv_tokens=kv_blocks_of(scenario.gpu, scenario.model, engine) * engine.block_tokens,
+        kv_tokens=kv_tokens_of(scenario.gpu, scenario.model, engine),
         prefill_first=engine.prefill_first is not None,
     )
     if engine.host is None:
@@ -142,5 +142,5 @@ def _pool(
 
 def _room_of_a_replica(scenario: Scenario) -> float:
     """Requests that the fleet hands to one replica at once."""
-    own_limit = inf if scenario.engine.max_queue is not None else scenario.engine.max_num_seqs
+    own_limit = inf if scenario.engine.max_queue is not None else scenario.engine.most_running
     return scenario.queue.max_requests_per_replica or own_limit

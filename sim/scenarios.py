@@ -269,8 +269,8 @@ class Scenario(Config):
         for engine in (pool.engine for _, pool, _ in self.pool_list) if self.kv_tiers else ():
             if engine.prefill_first is not None:
                 raise ValueError("kv_tiers: need engine.prefill_first = null")
-            options = {"prefix_caching": True, "chunked_prefill": True, "scheduling_policy": "fcfs"}
-            for name, value in (options | {"capacity_policy": "max_utilization"}).items():
+            options = {"prefix_caching": True, "chunked_prefill": True, "attention_data_parallel": 1}
+            for name, value in (options | {"scheduling_policy": "fcfs", "capacity_policy": "max_utilization"}).items():
                 if getattr(engine, name) != value:
                     raise ValueError(
                         f"kv_tiers: need engine.{name} = {str(value).lower()}, not {getattr(engine, name)}"

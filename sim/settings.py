@@ -21,8 +21,8 @@ class Queue(Config):
     max_requests_per_replica: int | None = Field(
         None,
         ge=1,
-        description="requests in a replica at once, the rest wait in the fleet's queue; null: engine.max_num_seqs, "
-        "or any number if the engine refuses some itself (engine.max_queue)",
+        description="requests in a replica at once, the rest wait in the fleet's queue; null: engine.max_num_seqs "
+        "of every attention rank, or any number if the engine refuses some itself (engine.max_queue)",
     )
     max_waiting_requests: int | None = Field(
         None, ge=0, description="requests in the fleet's queue at once, further ones are refused; null: any number"

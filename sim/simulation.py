@@ -94,7 +94,7 @@ def _pool_facts(scenario: Scenario, workload: AnyWorkload, measure_peak: bool) -
     for name, pool, on_demand_of in scenario.pool_list:
         peak = peak_tokens_per_s(pool, workload) if measure_peak else None
         engine = pool.engine
-        yield PoolFacts(name, pool.gpu.name, engine.tensor_parallel, engine.max_num_seqs, peak, on_demand_of)
+        yield PoolFacts(name, pool.gpu.name, engine.tensor_parallel, engine.most_running, peak, on_demand_of)
 
 
 def moment_zero_of(scenario: Scenario, workload: AnyWorkload) -> MomentZero:
@@ -221,6 +221,6 @@ def peak_tokens_per_s(scenario: Scenario, workload: AnyWorkload) -> float:
         _peaks[key] = most_tokens_per_s(
             lambda env, **hooks: new_replica(env, scenario)(**hooks, max_queue=None),
             lambda: workload.saturating_tasks(Streams(_SATURATION_SEED)),
-            scenario.engine.max_num_seqs,
+            scenario.engine.most_running,
         )
     return _peaks[key]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from sim.engine.hosted import HostedReplica
 from sim.engine.kv_tiers import Tier
+from sim.engine.lockstep import LockstepReplica
 from sim.engine.replica import Replica
 from sim.hardware.engine import Engine
 from sim.hardware.fits import kv_blocks_of
@@ -25,13 +27,16 @@ def replica_maker(
 
     Call it with `on_done` and any other keyword of `Replica` that the engine does not determine.
     """
-    new: Callable[..., Replica] = Replica
+    ranks, step_time = engine.attention_data_parallel, engine.step_time
+    new: Any = Replica
     if engine.host is not None and engine.host.tokenizer_us_per_token:
         new = partial(HostedReplica, host=engine.host)
+    if ranks > 1:
+        new = LockstepReplica
     return partial(
         new,
         env,
-        engine.step_time.build(gpu, model, engine),
+        step_time.lockstep(gpu, model, engine) if ranks > 1 else step_time.build(gpu, model, engine),
         kv_blocks=kv_blocks_of(gpu, model, engine),
         max_num_seqs=engine.max_num_seqs,
         max_num_batched_tokens=engine.max_num_batched_tokens,
@@ -45,6 +50,7 @@ def replica_maker(
         blank_blocks_first=engine.blank_blocks_first,
         prefill_first=engine.prefill_first,
         max_queue=engine.max_queue,
+        n_ranks=ranks,
         decode_tokens=engine.tokens_per_decode,
         max_model_len=max_context_tokens(model, engine),
         kv_tiers=partial(_tiers_of_a_replica, _tiers(model, engine, kv_tiers)) if kv_tiers else None,

@@ -39,7 +39,7 @@ class Disaggregation(Config):
         """Seconds to send the KV cache of a prompt: bytes per GPU / link + latency, as all GPUs send at once."""
         window = min(prompt_tokens, model.sliding_window or 0) * model.n_window_layers
         kv_bytes = prompt_tokens * kv_bytes_per_token(model, engine)
-        kv_bytes += window * model.kv_bytes_per_token_per_layer(engine.tensor_parallel, engine.kv_dtype)
+        kv_bytes += window * model.kv_bytes_per_token_per_layer(engine.gpus_per_rank, engine.kv_dtype)
         return self.latency_s + kv_bytes / (self.link_gb_per_s * GB)
 
 

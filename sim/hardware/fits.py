@@ -1,7 +1,8 @@
 """What fits on a replica: bytes of weights, blocks of KV cache, and the refusal of a model that does not fit.
 
-A replica is one tensor-parallel group. Bytes are per GPU of the group; GPUs and models are given as objects or as names
-of files in conf/gpu and conf/model, and an unknown name raises ConfigError.
+A replica is one tensor-parallel group, or several attention ranks that share the routed experts. Bytes are per GPU;
+GPUs and models are given as objects or as names of files in conf/gpu and conf/model, and an unknown name raises
+ConfigError.
 """
 
 from __future__ import annotations
@@ -15,20 +16,29 @@ from sim.units import GB
 
 
 def weight_bytes_per_gpu(model: str | Model, engine: EngineFlags) -> float:
-    """Bytes of weights on each GPU of a replica: all weights / tensor_parallel."""
-    return model_named(model).weight_bytes(engine.weight_dtype) / engine.tensor_parallel
+    """Bytes of weights on each GPU of a replica: all weights / tensor_parallel.
+
+    Of several attention ranks, each has a copy of all but the routed experts, on tensor_parallel / ranks GPUs.
+    """
+    model = model_named(model)
+    all_bytes = model.weight_bytes(engine.weight_dtype)
+    if engine.attention_data_parallel == 1:
+        return all_bytes / engine.tensor_parallel
+    expert_bytes = model.expert_weight_bytes(engine.weight_dtype)
+    return expert_bytes / engine.tensor_parallel + (all_bytes - expert_bytes) / engine.gpus_per_rank
 
 
 def kv_bytes_per_token(model: str | Model, engine: EngineFlags) -> float:
     """KV bytes that one more token of context takes on each GPU of a replica.
 
-    GQA: 2 x layers x KV heads per GPU x head_dim x bytes per value; a group of more GPUs than KV heads replicates
-    heads. MLA: layers x (kv_lora_rank + qk_rope_head_dim) x bytes per value, on every GPU alike. Sliding-window layers
-    are left out, since what they keep does not grow with the context: see `window_bytes_per_sequence`.
+    Of several attention ranks, on each GPU of the rank that has the sequence. GQA: 2 x layers x KV heads per GPU x
+    head_dim x bytes per value; a group of more GPUs than KV heads replicates heads. MLA: layers x (kv_lora_rank +
+    qk_rope_head_dim) x bytes per value, on every GPU alike. Sliding-window layers are left out, since what they keep
+    does not grow with the context: see `window_bytes_per_sequence`.
     """
     model = model_named(model)
     growing_layers = model.layers - model.n_window_layers
-    layer_bytes = model.kv_bytes_per_token_per_layer(engine.tensor_parallel, engine.kv_dtype)
+    layer_bytes = model.kv_bytes_per_token_per_layer(engine.gpus_per_rank, engine.kv_dtype)
     return growing_layers * layer_bytes + model.layers * model.indexer_bytes_per_token_per_layer
 
 
@@ -39,7 +49,7 @@ def window_bytes_per_sequence(model: str | Model, engine: EngineFlags) -> float:
     """
     model = model_named(model)
     tokens = (model.sliding_window or 0) + engine.block_tokens
-    return model.n_window_layers * tokens * model.kv_bytes_per_token_per_layer(engine.tensor_parallel, engine.kv_dtype)
+    return model.n_window_layers * tokens * model.kv_bytes_per_token_per_layer(engine.gpus_per_rank, engine.kv_dtype)
 
 
 def kv_memory_bytes(gpu: str | Gpu, model: str | Model, engine: EngineFlags) -> float:
@@ -58,6 +68,8 @@ def kv_memory_bytes(gpu: str | Gpu, model: str | Model, engine: EngineFlags) -> 
 def kv_blocks_of(gpu: str | Gpu, model: str | Model, engine: EngineFlags) -> int:
     """KV blocks of `engine.block_tokens` tokens that one replica holds; 0 if the weights leave no memory for any.
 
+    Of several attention ranks, that one of them holds.
+
     If `engine.kv_cache_blocks` is set, it is returned as it is: the number that a real engine logged is more accurate
     than the number computed here from its memory.
     """
@@ -74,6 +86,11 @@ def most_request_tokens(gpu: str | Gpu, model: str | Model, engine: EngineFlags)
     """
     memory_tokens = kv_blocks_of(gpu, model, engine) * engine.block_tokens
     return memory_tokens + 1 if engine.prefill_first is None else memory_tokens - 1
+
+
+def kv_tokens_of(gpu: str | Gpu, model: str | Model, engine: EngineFlags) -> int:
+    """Tokens in the KV memory of one replica, all attention ranks together."""
+    return kv_blocks_of(gpu, model, engine) * engine.block_tokens * engine.attention_data_parallel
 
 
 def kv_blocks(
@@ -112,16 +129,20 @@ def kv_blocks(
 
 def _refuse_uneven_split(model: Model, engine: EngineFlags) -> None:
     """Raise ConfigError if heads or whole experts cannot be divided evenly among the GPUs of the group."""
-    if model.heads % engine.tensor_parallel:
+    ranks = engine.attention_data_parallel
+    if model.heads % engine.gpus_per_rank:
         raise ConfigError(
-            f"engine.tensor_parallel = {engine.tensor_parallel}: must divide the {model.heads} attention heads of"
-            f" model {model.name}"
+            f"engine.tensor_parallel = {engine.tensor_parallel}{f' / {ranks} attention ranks' if ranks > 1 else ''}:"
+            f" must divide the {model.heads} attention heads of model {model.name}"
         )
-    if not engine.expert_parallel:
-        return
-    if not model.experts:
+    if not model.experts and ranks > 1:
+        raise ConfigError(
+            f"engine.attention_data_parallel = {ranks}: needs a model with experts, and {model.name} has none;"
+            f" use {ranks} replicas"
+        )
+    if not model.experts and engine.expert_parallel:
         raise ConfigError(f"engine.expert_parallel = true: needs a model with experts, and {model.name} has none")
-    if model.experts % engine.tensor_parallel:
+    if engine.expert_parallel and model.experts % engine.tensor_parallel:
         raise ConfigError(
             f"engine.tensor_parallel = {engine.tensor_parallel}: must divide the {model.experts} experts of model"
             f" {model.name}, as engine.expert_parallel = true keeps them whole"
@@ -136,12 +157,30 @@ def refuse_if_too_big(gpu: str | Gpu, model: str | Model, engine: EngineFlags) -
         return
     usable_gb = engine.gpu_memory_utilization * gpu.device_total_gb
     raise ConfigError(
-        f"model {model.name} needs {model.weight_bytes(engine.weight_dtype) / GB:.1f} GB of weights /"
-        f" {engine.tensor_parallel} GPU + {engine.activation_reserve_gb} GB reserve = "
+        f"model {model.name} needs {_weights(model, engine)} + {engine.activation_reserve_gb} GB reserve = "
         f"{weight_bytes_per_gpu(model, engine) / GB + engine.activation_reserve_gb:.1f} GB; {gpu.name} gives"
         f" {engine.gpu_memory_utilization} x {gpu.device_total_gb} = {usable_gb:.1f} GB:"
         f" {_remedies(gpu, model, engine)}"
     )
+
+
+def _weights(model: Model, engine: EngineFlags) -> str:
+    """The arithmetic of weights per GPU, in words."""
+    total_gb = model.weight_bytes(engine.weight_dtype) / GB
+    if engine.attention_data_parallel == 1:
+        return f"{total_gb:.1f} GB of weights / {engine.tensor_parallel} GPU"
+    expert_gb = model.expert_weight_bytes(engine.weight_dtype) / GB
+    return (
+        f"{expert_gb:.1f} GB of experts / {engine.tensor_parallel} GPU + {total_gb - expert_gb:.1f} GB of other weights"
+        f" / {engine.gpus_per_rank} GPU"
+    )
+
+
+def _splits_evenly(model: Model, engine: EngineFlags) -> bool:
+    """Whether so many GPUs can have the same number of ranks, heads and whole experts each."""
+    if engine.tensor_parallel % engine.attention_data_parallel or model.heads % engine.gpus_per_rank:
+        return False
+    return not engine.expert_parallel or model.experts % engine.tensor_parallel == 0
 
 
 def _remedies(gpu: Gpu, model: Model, engine: EngineFlags) -> str:
@@ -150,7 +189,7 @@ def _remedies(gpu: Gpu, model: Model, engine: EngineFlags) -> str:
     for dtype, words in ((engine.weight_dtype, "engine.tensor_parallel >= {}"), ("fp8", "fp8 weights on {} GPU")):
         for n_gpus in (1, 2, 4, 8, 16, 32):
             trial = engine.model_copy(update={"tensor_parallel": n_gpus, "weight_dtype": dtype})
-            if model.heads % n_gpus == 0 and kv_blocks_of(gpu, model, trial) >= 1:
+            if _splits_evenly(model, trial) and kv_blocks_of(gpu, model, trial) >= 1:
                 remedies.append(words.format(n_gpus))
                 break
     return "use " + " or ".join(dict.fromkeys(remedies)) if remedies else "use a GPU with more memory"

@@ -19,6 +19,12 @@ class EngineFlags(Config):
     max_num_seqs: int = Field(256, gt=0, description="cap on running sequences")
     max_num_batched_tokens: int = Field(2048, gt=0, description="token budget of one step")
     tensor_parallel: int = Field(1, gt=0, description="GPUs of one replica")
+    attention_data_parallel: int = Field(
+        1,
+        gt=0,
+        description="attention ranks of a replica, which step together: each is tensor_parallel / so many GPUs with "
+        "all weights but routed experts, and has max_num_seqs, max_num_batched_tokens and KV memory of its own",
+    )
     expert_parallel: bool = Field(
         False,
         description="the GPUs of a replica keep whole routed experts, E / tensor_parallel each, in place of a slice of "
@@ -97,6 +103,28 @@ class EngineFlags(Config):
     def tokens_per_decode(self) -> int:
         """Tokens that one step computes of every decoding sequence: the next token, and the drafted ones to verify."""
         return 1 if self.speculative is None else self.speculative.draft_tokens + 1
+
+    @property
+    def gpus_per_rank(self) -> int:
+        """GPUs over which attention, and all weights but those of routed experts, are sliced."""
+        return self.tensor_parallel // self.attention_data_parallel
+
+    @property
+    def most_running(self) -> int:
+        """Cap on the running sequences of a replica: `max_num_seqs` of every rank."""
+        return self.max_num_seqs * self.attention_data_parallel
+
+    @model_validator(mode="after")
+    def _ranks_are_alike(self) -> EngineFlags:
+        if self.tensor_parallel % self.attention_data_parallel:
+            raise ValueError(
+                f"attention_data_parallel = {self.attention_data_parallel}: must divide the GPUs of a replica, "
+                f"tensor_parallel = {self.tensor_parallel}"
+            )
+        for name in ("prefill_first", "host") if self.attention_data_parallel > 1 else ():
+            if getattr(self, name) is not None:
+                raise ValueError(f"attention_data_parallel = {self.attention_data_parallel}: needs {name} = null")
+        return self
 
     @model_validator(mode="after")
     def _budget_holds_a_decode_of_all(self) -> EngineFlags:

@@ -59,6 +59,13 @@ class Gpu(Config):
     all_reduce_4_gpus_fraction: float = Field(1.0, gt=0, le=1, description="of that, in a group of 4 to 7 GPUs")
     all_reduce_8_gpus_fraction: float = Field(1.0, gt=0, le=1, description="of that, in a group of 8 GPUs or more")
 
+    all_to_all_latency_us: float | None = Field(
+        None, ge=0, description="sending tokens to experts, or their results back, of few bytes; None: an all-reduce's"
+    )
+    all_to_all_bandwidth_fraction: float | None = Field(
+        None, gt=0, le=1, description="of link_gb_per_s; None: that of an all-reduce"
+    )
+
     def _narrow_tflops(self, dtype: str) -> float | None:
         """Dense peak, in TFLOP/s, of the units for a type narrower than bf16; None for bf16, or without such units."""
         return {"fp8": self.fp8_dense_tflops, "mxfp4": self.fp4_dense_tflops, "nvfp4": self.fp4_dense_tflops}.get(dtype)
@@ -92,6 +99,14 @@ class Gpu(Config):
         if group_gpus >= 4:
             of_group = self.all_reduce_8_gpus_fraction if group_gpus >= 8 else self.all_reduce_4_gpus_fraction
         return self.link_gb_per_s * self.all_reduce_bandwidth_fraction * of_group
+
+    def all_to_all(self, group_gpus: int) -> tuple[float, float]:
+        """(us, GB/s per direction) of an exchange in which each of `group_gpus` GPUs sends to all others."""
+        latency_us, fraction = self.all_to_all_latency_us, self.all_to_all_bandwidth_fraction
+        if latency_us is None:
+            latency_us = self.all_reduce_latency_us + (group_gpus - 1) * self.all_reduce_hop_us
+        gb_per_s = self.all_reduce_gb_per_s(group_gpus) if fraction is None else self.link_gb_per_s * fraction
+        return latency_us, gb_per_s
 
     @model_validator(mode="after")
     def _driver_total_is_plausible(self) -> Gpu:

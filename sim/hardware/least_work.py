@@ -25,6 +25,12 @@ class LeastWork(NamedTuple):
     alone_context_s: float
     per_prompt_token_s: float
 
+    def over_ranks(self, n: int) -> LeastWork:
+        """The same of a replica of n such ranks: a step is at least as long as the mean of what they do by themselves,
+        which is 1/n of the sum. What they compute together is left out."""
+        parts = (self.per_token_s / n, self.per_context_token_s / n, self.per_prompt_token_s / n)
+        return self._replace(per_token_s=parts[0], per_context_token_s=parts[1], per_prompt_token_s=parts[2])
+
 
 def least_work(
     step_time: StepTime, max_num_seqs: int, max_num_batched_tokens: int, kv_tokens: float | None, is_speculative: bool

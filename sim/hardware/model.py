@@ -206,8 +206,12 @@ class Model(Config):
         """Bytes of all weights. `weight_dtype` overrides the published one; experts already narrower keep theirs."""
         attention = self.attention_params * BYTES_PER_PARAM[self.attention_dtype_under(weight_dtype)]
         mlp = self.mlp_params * BYTES_PER_PARAM[self.mlp_dtype_under(weight_dtype)]
-        experts = self.expert_params * BYTES_PER_PARAM[self.expert_dtype_under(weight_dtype)]
+        experts = self.expert_weight_bytes(weight_dtype)
         return attention + mlp + experts + (self.embedding_params + self.other_params) * _UNQUANTIZED_BYTES
+
+    def expert_weight_bytes(self, weight_dtype: str | None = None) -> float:
+        """Bytes of the routed experts, which are part of `weight_bytes`."""
+        return self.expert_params * BYTES_PER_PARAM[self.expert_dtype_under(weight_dtype)]
 
     def mlp_dtype_under(self, override: str | None) -> str:
         """Number format of dense feed-forward layers and shared experts, if the engine quantises to `override`."""

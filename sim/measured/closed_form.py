@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from math import inf
 
-from sim.hardware.fits import kv_blocks_of
+from sim.hardware.fits import kv_tokens_of
 from sim.measured.points import Figures, Point
 from sim.measured.server import Server
 
@@ -29,7 +29,7 @@ class Balance:
     def __init__(self, server: Server):
         self._engine = engine = server.engine
         self._step = engine.step_time.build(server.gpu, server.model, engine)
-        self._kv_tokens = kv_blocks_of(server.gpu, server.model, engine) * engine.block_tokens
+        self._kv_tokens = kv_tokens_of(server.gpu, server.model, engine)
 
     @property
     def shortest_step_s(self) -> float:
@@ -63,7 +63,7 @@ class Balance:
         """The figures of the steady state, by iterating step time and number of sequences to their fixed point."""
         engine, steps = self._engine, max(point.output_tokens - 1, 0.0)
         mean_context = point.input_tokens + point.output_tokens / 2
-        slots = max(1.0, min(engine.max_num_seqs, self._kv_tokens / mean_context))
+        slots = max(1.0, min(engine.most_running, self._kv_tokens / mean_context))
         ready_s, most_per_s, clients = engine.request_overhead_s, inf, point.concurrency
         if engine.host is not None:
             ready_s += engine.host.prompt_token_s * point.input_tokens

@@ -144,7 +144,9 @@ SUMMARY: Glossary = {
         "Input and output tokens of the requests that the fleet finished / those that saturated replicas would give in "
         "the GPU time paid for; what articles on cost call utilization.",
     ),
-    "batch_fill_fraction": Definition("fraction", "Mean number of running sequences of busy replicas / max_num_seqs."),
+    "batch_fill_fraction": Definition(
+        "fraction", "Mean number of running sequences of busy replicas / max_num_seqs of all their attention ranks."
+    ),
     "tokens_at_peak": Definition(
         "tokens",
         "What saturated replicas would give in the GPU time paid for: token_fraction_of_peak is a share of these. 0 "

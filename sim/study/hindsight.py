@@ -204,10 +204,12 @@ def _bounds(scenario: Scenario, shares_memory: bool) -> list[LeastWork]:
     key = json.dumps([part.model_dump() for part in (gpu, model, engine)], sort_keys=True, default=str)
     if (key, shares_memory) not in _known:
         kv_tokens = None if shares_memory else kv_blocks_of(gpu, model, engine) * engine.block_tokens
-        _known[key, shares_memory] = least_work(
-            engine.step_time.build(gpu, model, engine), engine.max_num_seqs, engine.max_num_batched_tokens, kv_tokens,
+        ranks = engine.attention_data_parallel
+        of_a_rank = least_work(
+            engine.step_time.rank(gpu, model, engine), engine.max_num_seqs, engine.max_num_batched_tokens, kv_tokens,
             engine.speculative is not None,
         )  # fmt: skip
+        _known[key, shares_memory] = [bound.over_ranks(ranks) for bound in of_a_rank]
     return _known[key, shares_memory]
 
 

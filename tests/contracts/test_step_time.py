@@ -56,9 +56,23 @@ def built(pair):
     return engine.step_time.build(gpu_named(gpu), model_named(model), engine)
 
 
-@pytest.fixture(params=[*few_for_each(FITTING, 2), *ENGINES], ids=lambda p: p if isinstance(p, str) else "-".join(p))
+RANKS = {
+    f"ranks_with_{experts}_experts": Engine(
+        tensor_parallel=8, attention_data_parallel=4, expert_parallel=experts == "whole", max_num_seqs=64
+    )
+    for experts in ("sliced", "whole")
+}
+"""Engines of several attention ranks, which need a model with experts."""
+
+
+@pytest.fixture(
+    params=[*few_for_each(FITTING, 2), *ENGINES, *RANKS], ids=lambda p: p if isinstance(p, str) else "-".join(p)
+)
 def step_time(request):
     """Of every GPU and every model, in two pairs each, with the default engine; of every engine with one pair."""
+    if request.param in RANKS:
+        engine = RANKS[request.param]
+        return engine.step_time.build(gpu_named("h200_sxm"), model_named("deepseek_v3"), engine)
     return built(request.param) if isinstance(request.param, tuple) else built_by(ENGINES[request.param])
 
 

@@ -11,6 +11,8 @@ from sim.hardware.gpu import Gpu
 from sim.hardware.model import BYTES_PER_PARAM, Model
 from sim.units import GB
 
+_ACTIVATION_BYTES = 2
+
 _UNPACKING_FRACTION = 0.5
 """Speed of expert products with 4-bit weights on a GPU without 4-bit units, over that of 16-bit products.
 
@@ -38,6 +40,18 @@ def joined_s(compute_s: float, read_s: float, norm: float) -> float:
     return total
 
 
+def all_to_all_bytes_per_token(gpu: Gpu, model: Model, engine: EngineFlags) -> float:
+    """Bytes that one token sends to whole experts on other GPUs and gets back, over all layers.
+
+    A copy goes to each of its k experts, (G - 1) / G of them elsewhere, as DeepEP's low-latency kernels send them; in
+    fp8 with a 4-byte scale per 128 values where experts compute in fp8. A result is in bf16 (DeepEP, README).
+    """
+    in_fp8 = model.expert_dtype_under(engine.weight_dtype) == "fp8" and gpu.quantizes_activations_to("fp8")
+    value_bytes = (1 + 4 / 128 if in_fp8 else _ACTIVATION_BYTES) + _ACTIVATION_BYTES
+    copies = model.experts_per_token * (engine.tensor_parallel - 1) / engine.tensor_parallel
+    return model.n_moe_layers * copies * model.hidden * value_bytes
+
+
 class Experts:
     """Seconds of the routed experts of all layers in one step, on the GPU of a replica that takes longest.
 
@@ -51,11 +65,18 @@ class Experts:
         tokens x experts  n k / G, variance n k (1/G) (1 - 1/G) (E - k) / (E - 1): k of E experts without replacement
         distinct experts  d / G of the d expected ones, variance (d / G) (1 - d / E); at most E / G
 
+    Where several attention ranks share the experts, element-wise work is counted here, too; and if experts are sliced,
+    every GPU needs every token: per layer an all-gather and a reduce-scatter, which is an all-reduce in two shots. To
+    whole experts tokens are sent one by one; a rank sends its own, so `Roofline` counts that.
+
     Routing is taken to be even; `expert_imbalance` multiplies the tokens of the fullest GPU where some experts are more
     popular than others and nothing balances them. Experts are as efficient whole as sliced.
     """
 
-    __slots__ = ("_model", "_gpus", "_flop_s", "_read_s", "_norm", "_are_whole", "_deviations", "_imbalance")
+    __slots__ = (
+        "_model", "_gpus", "_flop_s", "_read_s", "_norm", "_are_whole", "_deviations", "_imbalance", "_fixed_s",
+        "_token_s",
+    )  # fmt: skip
 
     def __init__(self, gpu: Gpu, model: Model, engine: EngineFlags):
         dtype = model.expert_dtype_under(engine.weight_dtype)
@@ -71,14 +92,30 @@ class Experts:
         self._are_whole = engine.expert_parallel
         self._deviations = expected_largest_normal(self._gpus)
         self._imbalance = engine.expert_imbalance
+        self._fixed_s = self._token_s = 0.0
+        if engine.attention_data_parallel > 1:
+            self._terms_of_ranks(gpu, model, engine)
+
+    def _terms_of_ranks(self, gpu: Gpu, model: Model, engine: EngineFlags) -> None:
+        """Set the seconds, fixed and per token of all ranks, of element-wise work and of gathering and scattering."""
+        gpus, layers = self._gpus, model.n_moe_layers
+        elementwise = gpu.memory_bandwidth_gb_per_s * GB * gpu.elementwise_efficiency
+        self._token_s = _ACTIVATION_BYTES * 3 * layers * model.experts_per_token * model.expert_ffn / gpus / elementwise
+        if not self._are_whole:
+            latency_us = gpu.all_reduce_latency_us + (gpus - 1) * gpu.all_reduce_hop_us + gpu.all_reduce_two_shot_us
+            self._fixed_s = layers * latency_us * 1e-6
+            ring_bytes = 2 * (gpus - 1) / gpus * _ACTIVATION_BYTES * model.hidden
+            self._token_s += layers * ring_bytes / (gpu.all_reduce_gb_per_s(gpus) * GB)
 
     def seconds(self, tokens: int) -> float:
         """Seconds of a step of so many tokens, over all attention ranks."""
-        distinct = self._model.expected_distinct_experts(tokens)
-        if not self._are_whole or not tokens:
-            return joined_s(self._flop_s * tokens, self._read_s * distinct, self._norm)
-        compute_s = self._flop_s * tokens * self.fullest_over_mean(tokens)
-        return joined_s(compute_s, self._read_s * self._gpus * self.distinct_on_fullest(tokens), self._norm)
+        compute_s = self._flop_s * tokens
+        if self._are_whole and tokens:
+            compute_s *= self.fullest_over_mean(tokens)
+            read_s = self._read_s * self._gpus * self.distinct_on_fullest(tokens)
+        else:
+            read_s = self._read_s * self._model.expected_distinct_experts(tokens)
+        return joined_s(compute_s, read_s, self._norm) + self._fixed_s + self._token_s * tokens
 
     def fullest_over_mean(self, tokens: int) -> float:
         """Tokens times experts on the fullest GPU, over the mean of the GPUs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 Chunk = tuple[int, int, bool]
@@ -10,6 +10,10 @@ Chunk = tuple[int, int, bool]
 
 A chunk that completes its prompt also samples the first token of the answer.
 """
+
+
+SharedTime = Callable[[int, int], float]
+"""Seconds that attention ranks take for what they compute together: see `LockstepTime.shared_s`."""
 
 
 class StepTime(Protocol):
@@ -41,8 +45,9 @@ class LockstepTime(Protocol):
     dummy token, which is the shortest that a rank can do.
     """
 
-    own: StepTime
-    """What a rank computes by itself, as a function of its own batch."""
+    @property
+    def own(self) -> StepTime:
+        """What a rank computes by itself, as a function of its own batch."""
 
     def shared_s(self, n_decode: int, prompt_tokens: int) -> float:
         """What all ranks compute together: the routed experts of all their tokens.

@@ -12,7 +12,7 @@ from typing import Final
 from sim.hardware.flags import EngineFlags
 from sim.hardware.gpu import Gpu
 from sim.hardware.model import BYTES_PER_PARAM, Model
-from sim.hardware.step_time.experts import Experts, joined_s
+from sim.hardware.step_time.experts import Experts, all_to_all_bytes_per_token, joined_s
 from sim.units import GB
 
 SAMPLER_PASSES: dict[str, float] = {"greedy": 0.3, "random": 1.0, "top_p": 3.0}
@@ -59,10 +59,13 @@ class Roofline:
         prefill         attention FLOP / (peak m_a), causal
         element-wise    norms, residual, rotary, activation: bytes / (bandwidth e)
         all-reduce      two per layer: latency + ring bytes / (link f); tensor parallel only
+        all-to-all      two per layer of experts: latency + bytes / (link a); ranks that share whole experts only
         overhead        per step, per layer, per sequence
 
-    b, e, f, k, m, m_a, m_e are efficiencies and p the `overlap_norm` of the GPU. Every efficiency is at most 1, so no
-    step is faster than FLOP / peak or bytes / bandwidth. The form and the constants are those of composed operator
+    Of an engine of several attention ranks, this is one rank, without the routed experts, which all compute together.
+
+    a, b, e, f, k, m, m_a, m_e are efficiencies and p the `overlap_norm` of the GPU. Every efficiency is at most 1, so
+    no step is faster than FLOP / peak or bytes / bandwidth. The form and the constants are those of composed operator
     tables and whole-engine fits (Vidur, vLLM; see the sources in conf/gpu).
 
     Limits: every sequence is taken to have at least the window (sliding-window layers) or `sparse_top_k` tokens (DSA)
@@ -100,7 +103,7 @@ class Roofline:
 
         Of the LM head, the first is per sampled row.
         """
-        tp = engine.tensor_parallel
+        tp = engine.gpus_per_rank
         attention_dtype = model.attention_dtype_under(engine.weight_dtype)
         mlp_dtype = model.mlp_dtype_under(engine.weight_dtype)
         read_bytes_per_s = gpu.memory_bandwidth_gb_per_s * GB * gpu.weight_read_efficiency
@@ -113,7 +116,8 @@ class Roofline:
             2 * attention_params / attention_flops_per_s + 2 * mlp_params / mlp_flops_per_s,
             weight_bytes / read_bytes_per_s,
         )
-        self._experts = Experts(gpu, model, engine) if model.experts else None
+        has_all = engine.attention_data_parallel == 1  # Several ranks compute the routed experts together.
+        self._experts = Experts(gpu, model, engine) if model.experts and has_all else None
         head_params = model.head_params / tp
         self._lm_head = (
             2 * head_params / head_flops_per_s,
@@ -125,7 +129,7 @@ class Roofline:
 
         A decode step takes whichever is longer, reading a token's KV or computing with it; the same for an indexer.
         """
-        tp = engine.tensor_parallel
+        tp = engine.gpus_per_rank
         kv_dtype = engine.kv_dtype or model.kv_dtype
         kv_read = gpu.memory_bandwidth_gb_per_s * GB * gpu.kv_read_efficiency_of(kv_dtype) * engine.kv_read_fraction
         flops_per_s = gpu.bf16_dense_tflops * _TFLOP * gpu.prefill_attention_efficiency * engine.gemm_fraction
@@ -152,7 +156,7 @@ class Roofline:
 
     def _overhead_terms(self, gpu: Gpu, model: Model, engine: EngineFlags) -> None:
         """Set seconds per step, per sequence, per sampled row, and of element-wise work and all-reduces per token."""
-        tp = engine.tensor_parallel
+        tp = engine.gpus_per_rank
         self._two_shot_s, self._one_shot_tokens = 0.0, 0.0
         elementwise = gpu.memory_bandwidth_gb_per_s * GB * gpu.elementwise_efficiency
         layer_us = gpu.layer_overhead_us
@@ -163,7 +167,8 @@ class Roofline:
         ) * _US
         q, kv = model.heads * model.head_dim, 2 * model.kv_heads * model.head_dim
         mlp = model.n_dense_mlp_layers * model.ffn
-        mlp += model.n_moe_layers * (model.experts_per_token * model.expert_ffn + model.shared_expert_ffn)
+        routed_ffn = model.experts_per_token * model.expert_ffn if engine.attention_data_parallel == 1 else 0
+        mlp += model.n_moe_layers * (routed_ffn + model.shared_expert_ffn)
         values = model.layers * (7 * model.hidden + (2 * q + kv) / tp) + 3 * mlp / tp
         self._token_s = _ACTIVATION_BYTES * values / elementwise
         if tp > 1:
@@ -172,6 +177,10 @@ class Roofline:
             self._one_shot_tokens = _one_shot_bytes(tp) / (_ACTIVATION_BYTES * model.hidden)
             ring_bytes = 2 * (tp - 1) / tp * _ACTIVATION_BYTES * model.hidden
             self._token_s += 2 * model.layers * ring_bytes / (gpu.all_reduce_gb_per_s(tp) * GB)
+        if engine.attention_data_parallel > 1 and engine.expert_parallel:
+            latency_us, gb_per_s = gpu.all_to_all(engine.tensor_parallel)
+            self._fixed_s += 2 * model.n_moe_layers * latency_us * _US
+            self._token_s += all_to_all_bytes_per_token(gpu, model, engine) / tp / (gb_per_s * GB)
         self._sequence_s = gpu.per_sequence_us * _US
         self._row_s = model.vocab * gpu.sampling_bytes_per_logit * SAMPLER_PASSES[engine.sampler] / elementwise
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sim.hardware.speculation import Speculation
-from sim.hardware.step_time.protocol import Chunk, StepTime
+from sim.hardware.step_time.protocol import Chunk, SharedTime, StepTime
 
 
 class SpeculativeStepTime:
@@ -51,6 +51,21 @@ class SpeculativeStepTime:
             weight * (step.step_s(n_decode, context_tokens, chunks) - _decode_alone_s(step, n_decode, context_tokens))
             for step, weight in ((self._verifying, 1.0), (self._plain, self._draft_cost_fraction))
         )
+
+
+def speculative_shared(plain: SharedTime, verifying: SharedTime, speculation: Speculation) -> SharedTime:
+    """What attention ranks compute together under speculative decoding, by the arithmetic of `SpeculativeStepTime`."""
+    per_token, draft_cost_fraction = 1 / speculation.tokens_per_step, speculation.draft_cost_fraction
+
+    def shared_s(n_decode: int, prompt_tokens: int) -> float:
+        verifying_s, plain_s = verifying(n_decode, 0), plain(n_decode, 0)
+        decode_s = per_token * (verifying_s + speculation.draft_tokens * draft_cost_fraction * plain_s)
+        if not prompt_tokens:
+            return decode_s
+        prompt_s = verifying(n_decode, prompt_tokens) - verifying_s
+        return decode_s + prompt_s + draft_cost_fraction * (plain(n_decode, prompt_tokens) - plain_s)
+
+    return shared_s
 
 
 def _decode_alone_s(step: StepTime, n_decode: int, context_tokens: float) -> float:
