@@ -212,9 +212,11 @@ class LockstepReplica(Replica):
         """Seconds of a step that computes these chunks of prompts on each of the ranks, besides decoding."""
         own_s, n_decode, prompt_tokens = 0.0, 0, 0
         for batch, parts in zip(self._ranks, chunks, strict=True):
-            n = batch.n_decoding
+            n, context = batch.n_decoding, batch.context_tokens
+            if parts and self._prefills_alone:
+                n = context = 0
             if n or parts:
-                own_s = max(own_s, self._step_s(n, batch.context_tokens, parts))
+                own_s = max(own_s, self._step_s(n, context, parts))
                 n_decode += n
                 prompt_tokens += sum(new for new, _past, _completes in parts)
             else:

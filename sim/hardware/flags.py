@@ -121,9 +121,8 @@ class EngineFlags(Config):
                 f"attention_data_parallel = {self.attention_data_parallel}: must divide the GPUs of a replica, "
                 f"tensor_parallel = {self.tensor_parallel}"
             )
-        for name in ("prefill_first", "host") if self.attention_data_parallel > 1 else ():
-            if getattr(self, name) is not None:
-                raise ValueError(f"attention_data_parallel = {self.attention_data_parallel}: needs {name} = null")
+        if self.attention_data_parallel > 1 and self.host is not None:
+            raise ValueError(f"attention_data_parallel = {self.attention_data_parallel}: needs host = null")
         return self
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from sim.work import Outcome, Request
+from tests.reference.prefill_first import PrefillFirstEngine
 from tests.reference.stepping import Sequence, SteppingEngine
 
 Step = list[list[tuple[Sequence, int]]]  # what each rank computes
@@ -18,8 +19,10 @@ class SteppingRanks(SteppingEngine):
     """
 
     def __init__(self, step_time, *, n_ranks: int, max_queue: int | None = None, **engine):
-        super().__init__(step_time.own, max_queue=max_queue, **engine)
-        self.ranks = [SteppingEngine(step_time.own, **engine) for _ in range(n_ranks)]
+        limits = {name: engine[name] for name in ("kv_blocks", "max_num_seqs", "max_num_batched_tokens")}
+        super().__init__(step_time.own, **limits)
+        plain = PrefillFirstEngine if "prefill_first" in engine else SteppingEngine
+        self.ranks = [plain(step_time.own, **engine) for _ in range(n_ranks)]
         self.shared_s = step_time.shared_s
         self.max_outstanding = inf if max_queue is None else n_ranks * self.max_num_seqs + max_queue
         self.turn = 0

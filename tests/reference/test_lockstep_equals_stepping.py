@@ -45,6 +45,7 @@ def test_every_stamp_agrees(search):
     [
         "FINISHED", "REFUSED", "ABANDONED", "ABORTED", "STOPPED", "chunked", "hits", "preemptions", "not ready",
         "idle ranks", "ranks that wait for a slower one", "joined another rank than in turn", "handed over",
+        "stood still", "no room for the answers",
     ],
 )  # fmt: skip
 def test_the_search_is_not_blind(search, event):

@@ -161,8 +161,9 @@ class ProbeLockstep:
 
 
 def draw_lockstep_world(seed: int) -> World:
-    """A world whose engine has several attention ranks."""
-    world, rng = draw_world(seed), np.random.default_rng([seed, 2])
+    """A world whose engine has several attention ranks, of which one in three computes prompts before answers."""
+    rng = np.random.default_rng([seed, 3])
+    world = draw_world(seed) if seed % 3 else draw_prefill_first_world(seed)
     on_the_beat = all((task.arrived_s * 1024).is_integer() for task in world.tasks)
     together_s = rng.integers(0, 3, 2) / 1024 if on_the_beat else rng.random(2) * (2e-3, 2e-4)
     own = world.step_time

@@ -169,6 +169,7 @@ def test_what_ranks_do_at_the_least_is_never_more_than_they_do():
     [
         (("engine.attention_data_parallel=3",), "= 3: must divide the GPUs of a replica, tensor_parallel = 8"),
         (("model=llama_3_1_8b",), "= 8: needs a model with experts, and llama_3_1_8b has none; use 8 replicas"),
+        (("+engine/host=vllm_0_18",), "attention_data_parallel = 8: needs host = null"),
         (("kv_tiers=host_memory",), "kv_tiers: need engine.attention_data_parallel = 1, not 8"),
         (("gpu=h100_sxm",), "653.9 GB of experts / 8 GPU . 19.1 GB of other weights / 1 GPU"),
     ],
@@ -188,11 +189,12 @@ def test_remedies_keep_the_ranks():
     "words",
     [
         ("engine.expert_parallel=true", "engine.speculative={draft_tokens:1,acceptance_rate:0.8}"),
+        ("engine=sglang", "engine.expert_parallel=true", "engine.max_num_batched_tokens=1024"),
         ("disaggregation={prefill_replicas:1,link_gb_per_s:50}",),
         ("engine.scheduling_policy=priority", "queue.client_timeout_s=3", "queue.stopped_fraction=0.3"),
         ("reliability.gpu_mtbf_hours=0.1", "reliability.lost_requests=resume", "cold_start=instant"),
     ],
-    ids=["speculative", "disaggregated", "clients_that_leave", "losses"],
+    ids=["speculative", "sglang", "disaggregated", "clients_that_leave", "losses"],
 )
 def test_a_run_keeps_the_laws_of_every_run(words):
     """Batches within their caps, every request with one outcome, tokens that add up."""
