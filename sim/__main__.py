@@ -99,8 +99,7 @@ def _help() -> str:
         f"  {PROGRAM} arrivals=bursty fleet=hybrid_overflow",
         f"  {PROGRAM} -m gpu=l4,l40s fleet=always_on,api_only replications=5",
         "",
-        "  --version       the version, and nothing else",
-        "  -h, --help      this text",
+        "  --version       the version, and nothing else; -h, --help: this text",
     ])  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def test_the_version_is_that_of_the_package(play):
 
 
 @pytest.mark.parametrize(
-    "word, hint", [("reprise", "did you mean llm-traffic-sim reprice?"), ("zzz", "the verbs are bench, calibrate")]
+    "word, hint", [("reprise", "did you mean llm-traffic-sim reprice?"), ("zzz", "the verbs are bench, bill-agents")]
 )
 def test_an_unknown_verb_is_refused_with_the_nearest(word, hint, play, tmp_path):
     said = play(word, "outputs")

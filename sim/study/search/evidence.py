@@ -38,6 +38,8 @@ class Sample(NamedTuple):
     """What was used, for other prices (`Usage.to_json`)."""
     attained_within: tuple[int, ...] = ()
     """Requests that attain the SLO with all time limits times each of SLO_FACTORS."""
+    figures: Mapping[str, float | None] | None = None
+    """Further figures of the replication by their names in a summary; None: infinite, or not defined."""
 
 
 class World(Protocol):
@@ -135,7 +137,7 @@ class Evidence:
 
     def cost_difference(self, a: Candidate, b: Candidate, confidence: float = 0.95) -> Interval:
         """Cost of a - cost of b in US dollars a month, over the replications that both have, paired."""
-        first, second = self._paired(a, b)
+        first, second = self.paired(a, b)
         pairs = [sample.usd for sample in first], [sample.usd for sample in second]
         return paired_difference(*pairs, confidence).difference
 
@@ -157,11 +159,11 @@ class Evidence:
         if self.repeats(a) and self.repeats(b):
             one, other = self.samples[a][0], self.samples[b][0]
             return one.attained * other.calls < other.attained * one.calls
-        first, second = (([s.attained for s in side], [s.calls for s in side]) for side in self._paired(a, b))
+        first, second = (([s.attained for s in side], [s.calls for s in side]) for side in self.paired(a, b))
         difference = paired_ratio_difference(first, second, _SURE).difference
         return difference.replications >= _COMPARED_AFTER and difference.high is not None and difference.high < 0
 
-    def _paired(self, a: Candidate, b: Candidate) -> tuple[list[Sample], list[Sample]]:
+    def paired(self, a: Candidate, b: Candidate) -> tuple[list[Sample], list[Sample]]:
         """The replications of both. One without chance stands for as many as the other has."""
         first, second = self.samples[a], self.samples[b]
         if self.repeats(a):

@@ -21,7 +21,7 @@ from sim.conf_path import conf_dir
 from sim.ledger.audit import audit
 from sim.ledger.bill import bill, money
 from sim.ledger.usage import Usage, of_window
-from sim.report.metrics import summarize
+from sim.report.metrics import finite_or_none, summarize
 from sim.report.pooling import attained_calls
 from sim.scenarios import Scenario
 from sim.simulation import simulate
@@ -32,6 +32,12 @@ from sim.study.search.evidence import SLO_FACTORS, Candidate, Sample
 from sim.study.search.variation import Changes, Varied, changed
 
 Words = tuple[str, ...]
+FIGURES = (
+    "window_s", "tasks", "tasks_finished", "requests", "requests_never_sent", "requests_refused",
+    "requests_refused_over_context", "requests_refused_over_kv_memory", "input_tokens", "cached_input_tokens",
+    "output_tokens", "ttft_p50_s", "ttft_p95_s", "task_mean_s", "task_p95_s", "usd_gpu", "usd_api", "usd_overhead",
+)  # fmt: skip
+"""Of the summary of a replication, what is kept of it."""
 _SAY_EVERY_S = 15.0
 _ETA_FROM = 6
 """Families played before the time that is left is estimated: the first few rule out most of the others."""
@@ -56,6 +62,7 @@ def play_one(config: Mapping[str, Any], replication: int) -> Sample:
         float(figures["usd_per_month"] or 0.0), attained, calls, scenario.slo.factor(requests, calls),
         float(np.nansum(requests["arrived_s"]) + np.nansum(requests["finished_s"])), json.loads(usage.to_json()),
         scenario.slo.attained_within(requests, SLO_FACTORS),
+        finite_or_none({name: summary[name] for name in FIGURES}),
     )  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""THE COUNTERFACTUAL BILL: what one set of recorded sessions of agents costs, served in other ways."""
