@@ -47,6 +47,7 @@ class Output(Config):
     requests: bool = Field(False, description="requests.parquet, one row per request, also of a sweep's scenarios")
     spans: bool = Field(False, description="spans.parquet, one row per stretch of a replica's life, likewise")
     figures: bool = Field(False, description="timeline.png, likewise")
+    page: bool = Field(True, description="of a sweep: page.html, all of it on one page; a run has one by the verb page")
 
 
 class Study(Config):

@@ -1,4 +1,4 @@
-"""Rebuild the table, verdict and figures of a sweep from the rows in its folder.
+"""Rebuild the table, verdict, figures and page of a sweep from the rows in its folder.
 
 For a folder whose sweep was cut short, or whose table was lost. Nothing is simulated.
 """
@@ -14,8 +14,9 @@ def main(argv: Sequence[str]) -> int:
     """Rebuild. Raises ConfigError if the folder holds no finished scenario."""
     parser = argparse.ArgumentParser(prog="llm-traffic-sim collect", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a sweep")
-    folder = parser.parse_args(argv).folder
+    parser.add_argument("--no-page", action="store_true", help="write no page.html")
+    given = parser.parse_args(argv)
     from sim.study.collect import collect, write_and_print
 
-    write_and_print(collect(folder), folder)
+    write_and_print(collect(given.folder), given.folder, page=not given.no_page)
     return 0

@@ -11,10 +11,12 @@ import pandas as pd
 from sim.page.downloads import saved_if_small
 from sim.page.model import Fact, Page, Section
 from sim.page.saved.run import SavedRun, read_run
+from sim.page.saved.traffic import played_traffic
 from sim.page.sections.bill import bill
 from sim.page.sections.regret import regret
 from sim.page.sections.rests_on import of_a_run
 from sim.page.sections.timeline import timeline
+from sim.page.sections.traffic import traffic
 from sim.page.sections.use import use
 from sim.page.sections.worst_hour import worst_hour
 from sim.report.formatting import is_missing, number, percent, seconds, usd
@@ -39,8 +41,10 @@ def run_page(folder: Path) -> Page:
     """Raises ConfigError for results that cannot be read."""
     run = read_run(folder)
     facts = Section("figures", "In figures", facts=tuple(_facts(run.summary)))
+    card = played_traffic(folder, run.config)
+    arrived = () if card is None else (traffic(card),)
     sections = (
-        facts, bill(run), use(run), regret(run), worst_hour(run), timeline(run), of_a_run(run),
+        facts, bill(run), use(run), regret(run), worst_hour(run), timeline(run), *arrived, of_a_run(run),
     )  # fmt: skip
     return Page(
         "Run", f"Run: {run.name.replace('_', ' ')}", _answer(run), (), sections,

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sim.page.downloads import saved_if_small
 from sim.page.model import Cell, Column, Figure, Grid, Page, Section, grid
+from sim.page.saved.traffic import played_traffic
 from sim.page.sections.cells import number_cell, percent_cell, usd_cell
 from sim.page.sections.frontier import Fleet, frontier
 from sim.page.sections.rests_on import told
 from sim.page.sections.scenarios import ROWS_PRINTED, TITLE
+from sim.page.sections.traffic import traffic
 from sim.report.formatting import is_missing
 from sim.report.pooling import CI_SUFFIX
-from sim.report.verdict import failure, is_unresolved, is_yes, verdicts
-from sim.study.collect import collect, hardware, labelled, missing, notes, replications
+from sim.report.verdict import failure, is_unresolved, is_yes
+from sim.study.collect import Collected, collected
 from sim.study.competitors import GIVEN, GROUP, LABEL
 from sim.study.folder import MANIFEST, RESULTS
 from sim.study.saved import read_config
@@ -33,38 +36,64 @@ _DRAWN = (
     "usd_total", "slo_attainment_fraction", "usd_total" + CI_SUFFIX, "slo_attainment_fraction_low",
     "slo_attainment_fraction_high",
 )  # fmt: skip
-_MOST_PANELS, _MOST_LISTED, _MOST_READ = 8, 500, 60
+_MOST_PANELS, _MOST_LISTED, _MOST_READ = 8, 500, 20
+_RESTS_ON_NOTHING = ("arrivals", "lengths", "tasks", "scaling", "routing", "placement", "cold_start", "engine", "queue")
+_TRAFFIC = ("arrivals", "lengths", "tasks", "applications", "horizon_s", "experiment")
+"""Groups of which `told` says nothing: scenarios that differ only in these rest on the same."""
 Rows = list[dict[str, Any]]
 
 
-def sweep_page(folder: Path) -> Page:
-    """Raises ConfigError for results that cannot be read."""
-    table = labelled(collect(folder), folder)
-    lacking = missing(table, folder)
-    judged = verdicts(table, replications(table, folder), GROUP, LABEL, complete=not lacking)
-    borrowed, others = hardware(folder)
-    given = list(table.columns[: table.columns.get_loc("status")])
-    rows: Rows = table.to_dict("records")  # type: ignore[assignment]  # Column names are texts.
+def sweep_page(folder: Path, known: Collected | None = None) -> Page:
+    """`known`: what the folder holds, if it has been read. Raises ConfigError for results that cannot be read."""
+    found = collected(folder) if known is None else known
+    judged = found.judged
+    given = list(found.table.columns[: found.table.columns.get_loc("status")])
+    rows: Rows = found.table.to_dict("records")  # type: ignore[assignment]  # Column names are texts.
+    configs = _configs(rows, given, folder)
     listed = _scenarios(rows[:_MOST_LISTED], given)
     more = len(rows) - _MOST_LISTED
     cut = (f"{more} further scenarios are in {RESULTS}.csv only.",) if more > 0 else ()
-    points = (*_told(rows, folder), *borrowed, *others, *(f"note, {note}" for note in notes(folder)))
-    rest = Section("rests-on", "What this rests on", points=points)
+    told_once = dict.fromkeys(line for config, row in configs for line in told(config, row))
+    points = (*told_once, *found.borrowed, *found.hardware, *(f"note, {note}" for note in found.notes))
     sections = (
         Section("verdicts", "The verdicts", tuple(judged) if len(judged) > 1 else ()),
         Section("frontier", "Cost against attainment", figures=tuple(_figures(rows))),
-        Section("scenarios", TITLE, grids=(listed,), notes=(*cut, *_failed(rows[:_MOST_LISTED]))), rest,
+        *_traffic(folder, rows, given),
+        Section("scenarios", TITLE, grids=(listed,), notes=(*cut, *_failed(rows[:_MOST_LISTED]))),
+        Section("rests-on", "What this rests on", points=points),
     )  # fmt: skip
     files = tuple(saved_if_small(folder / f"{RESULTS}.csv", folder / MANIFEST))
-    below = (lacking,) if lacking else ()
+    below = (found.lacking,) if found.lacking else ()
     return Page("Sweep", f"Sweep: {folder.name}", _answer(folder, rows, judged), below, sections, files)
 
 
-def _told(rows: Rows, folder: Path) -> list[str]:
-    """What the scenarios rest on, each line once; of very many, what the first few rest on."""
-    done = [row for row in rows if row["status"] == "ok"][:_MOST_READ]
-    configs = [(read_config(folder / row["digest"]), row) for row in done]
-    return list(dict.fromkeys(line for config, row in configs if config is not None for line in told(config, row)))
+def _configs(rows: Rows, given: list[str], folder: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """(configuration, row) of one scenario of each kind that may rest on something of its own, of very many kinds of
+    the first ones: a configuration takes a hundredth of a second to read."""
+    keys = [key for key in given if _group(key) not in _RESTS_ON_NOTHING]
+    kinds: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in rows:
+        if row["status"] == "ok":
+            kinds.setdefault(tuple(str(row[key]) for key in keys), row)
+    found = ((read_config(folder / row["digest"]), row) for row in list(kinds.values())[:_MOST_READ])
+    return [(config, row) for config, row in found if config is not None]
+
+
+def _group(key: str) -> str:
+    """The group that a given key belongs to."""
+    return re.split(r"[./@]", key.removeprefix(GIVEN))[0]
+
+
+def _traffic(folder: Path, rows: Rows, given: list[str]) -> Iterator[Section]:
+    """What arrived, where all scenarios play the same traffic, and it is a log, or the first one kept its requests."""
+    keys = [key for key in given if _group(key) in _TRAFFIC]
+    first = next((row for row in rows if row["status"] == "ok"), None)
+    if first is None or any(str(row[key]) != str(first[key]) for row in rows for key in keys):
+        return
+    config = read_config(folder / first["digest"])
+    card = None if config is None else played_traffic(folder / first["digest"], config)
+    if card is not None:
+        yield traffic(card)
 
 
 def _answer(folder: Path, rows: Rows, judged: list[str]) -> str:

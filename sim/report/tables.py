@@ -42,6 +42,7 @@ def print_comparison(
     console: Console | None = None,
     notes: Sequence[str] = (),
     missing: str = "",
+    judged: Sequence[str] | None = None,
 ) -> None:
     """Print a sweep: one row per scenario, grouped by `shape`, then a verdict per shape; of many, the first MOST_SHOWN.
 
@@ -49,7 +50,7 @@ def print_comparison(
     `_ci95` half-widths, and `error` (text) for scenarios that failed. `replications`, if given, has the labels,
     `replication` and the metrics of each single replication; it lets the verdict compare fleets pair by pair.
     `notes` are printed under the table, and so is `missing`, which says that scenarios are missing and makes the
-    verdicts provisional.
+    verdicts provisional. `judged`: the verdicts, if they are known already.
     """
     console = console or _console()
     shown = _first(table, shape)
@@ -71,8 +72,10 @@ def print_comparison(
     if missing:
         console.print(missing, style="yellow", markup=False, highlight=False)
     console.print()
-    judged = table[table[shape].isin(set(shown[shape]))]
-    for line in verdicts(judged, replications, shape, fleet, complete=not missing):
+    if judged is None or len(shown) < len(table):
+        printed = table[table[shape].isin(set(shown[shape]))]
+        judged = verdicts(printed, replications, shape, fleet, complete=not missing)
+    for line in judged:
         console.print(printable(line), markup=False, highlight=False)
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pandas as pd
 from sim.measured.model_error import BORROWED
 from sim.printable import printable
 from sim.report.by_application import application_rows
+from sim.report.verdict import verdicts
 from sim.schema import ConfigError
 from sim.study.competitors import GIVEN, GROUP, LABEL, labelled, slo_ttft_s
 from sim.study.folder import (
@@ -160,28 +163,61 @@ def write_table(table: pd.DataFrame, folder: Path) -> bool:
         return not path.is_file() or path.read_bytes() != partial.read_bytes()
 
 
-def write_and_print(table: pd.DataFrame, folder: Path, redraw: bool = True) -> None:
-    """Write the table and its figures; print the comparison, the verdicts and the failed scenarios.
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """A study as it is printed, drawn, and put on a page."""
 
-    Without `redraw`, figures of the very same table are left as they are.
+    table: pd.DataFrame
+    """One row per scenario, with the columns GROUP and LABEL."""
+    each: pd.DataFrame
+    """One row per scenario and replication."""
+    lacking: str
+    """A line on scenarios that are missing; "" if none is."""
+    borrowed: list[str]
+    hardware: list[str]
+    notes: list[str]
+
+    @cached_property
+    def judged(self) -> list[str]:
+        """A verdict per question."""
+        return verdicts(self.table, self.each, GROUP, LABEL, complete=not self.lacking)
+
+
+def collected(folder: Path, table: pd.DataFrame | None = None) -> Collected:
+    """What a folder holds, of which `table` may be known already. Raises ConfigError if it holds no scenario."""
+    table = labelled(collect(folder) if table is None else table, folder)
+    return Collected(
+        table, replications(table, folder), missing(table, folder), *hardware(folder), notes(folder)
+    )  # fmt: skip
+
+
+def write_and_print(table: pd.DataFrame, folder: Path, redraw: bool = True, page: bool = True) -> None:
+    """Write the table, its figures and its page; print the comparison, the verdicts and the failed scenarios.
+
+    Without `redraw`, figures and page of the very same table are left as they are; without `page`, none is written.
     """
+    from sim.page.write import PAGE, write_page
     from sim.report import tables
 
-    is_changed = write_table(table, folder)
-    named = labelled(table, folder)
-    lacking = missing(table, folder)
-    borrowed, others = hardware(folder)
-    for line in borrowed:
+    is_new = write_table(table, folder) or redraw
+    found = collected(folder, table)
+    for line in found.borrowed:
         print(printable(line))
     tables.print_comparison(
-        named, replications(named, folder), shape=GROUP, fleet=LABEL, notes=notes(folder), missing=lacking
-    )
-    for line in others:
+        found.table, found.each, shape=GROUP, fleet=LABEL, notes=found.notes, missing=found.lacking,
+        judged=found.judged if len(table) <= tables.MOST_SHOWN else None,
+    )  # fmt: skip
+    for line in found.hardware:
         print(printable(line))
-    if redraw or is_changed or not (folder / FIGURE).is_file():
-        _draw(named, folder)
+    if is_new or not (folder / FIGURE).is_file():
+        _draw(found.table, folder)
     n_failed = int((table["status"] != "ok").sum())
     print(printable(f"{len(table)} scenarios, {n_failed} failed -> {folder / RESULTS}.csv"))
+    if page and len(table) > tables.MOST_SHOWN:
+        print(printable(f"a page of so many takes longer: llm-traffic-sim page {folder}"))
+    elif page and n_failed < len(table):
+        is_there = not is_new and (folder / PAGE).is_file()
+        print(printable(f"-> {folder / PAGE if is_there else write_page(folder, found)}"))
 
 
 def _draw(named: pd.DataFrame, folder: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import sim
 import sim.page
 from sim.__main__ import main
 from sim.page.render import html
@@ -26,7 +27,9 @@ from sim.page.write import page_of, write_page
 from sim.records import ReplicaState
 from sim.report.style import DARK, LIGHT, PAPER
 from sim.schema import ConfigError
+from sim.workload.logs.sample_log import write_sample_log
 from tests.saved_results import HOSTILE, decision, sweep
+from tests.unit.cli import TINY
 
 LEAST = 3.0
 """Contrast of what is not text with its background (WCAG 2.2, 1.4.11)."""
@@ -142,7 +145,8 @@ def test_beside_hindsight_needs_and_regret_add_up_to_the_gpus_bill(played, tmp_p
 def test_the_page_of_a_run_shows_its_bill_use_worst_hour_and_course(played):
     seen = contained(html(page_of(run_of(played))))
     order = [attrs["id"] for attrs in seen.all("section")]
-    assert [key for key in order if key != "regret"] == ["figures", "bill", "use", "worst-hour", "timeline", "rests-on"]
+    expected = ["figures", "bill", "use", "worst-hour", "timeline", "traffic", "rests-on"]
+    assert [key for key in order if key != "regret"] == expected
     curves = [attrs for attrs in seen.all("script") if attrs.get("class") == "curves"]
     assert len(curves) == 3 and "in all, a month" in seen.texts
 
@@ -195,6 +199,26 @@ def test_the_page_of_a_sweep_has_every_scenario_and_its_command(played):
     csv = next(attrs["href"] for attrs in seen.all("a") if attrs.get("download") == "results.csv")
     lines = base64.b64decode(csv.partition(",")[2]).decode().splitlines()
     assert len(lines) == 4 and {"fleet", "usd_total"} <= set(lines[0].split(","))
+
+
+def test_a_sweep_writes_its_page_unless_told_not_to(play, tmp_path):
+    words = ["-m", *TINY, "gpu=l4,l40s", "horizon_s=120", "hydra/launcher=basic", "output.study=two"]
+    page = Path("outputs") / "two" / "page.html"
+    without = play(*words, "output.page=false")
+    assert without.code == 0 and not (tmp_path / page).exists() and "page" not in without.out
+    said = play(*words)
+    assert said.out.splitlines()[-1] == f"-> {page}" and contained((tmp_path / page).read_text())
+    assert said.out.splitlines()[:-1] == without.out.splitlines(), "nothing was played again"
+
+
+def test_the_page_of_a_sweep_of_one_log_describes_it(tmp_path):
+    write_sample_log(str(tmp_path / "my.csv"), 150, 1)
+    base = sim.scenario("arrivals=replay", **{"arrivals.path": str(tmp_path / "my.csv")})
+    table = sim.sweep(base, gpu=["l4", "l40s"], study="of_a_log", outputs=tmp_path, n_jobs=1)
+    sections = {section.key: section for section in page_of(table.folder).sections}
+    assert ("150", "requests") in sections["traffic"].facts
+    (tmp_path / "my.csv").unlink()
+    assert "traffic" not in {section.key for section in page_of(table.folder).sections}
 
 
 def test_the_same_results_give_the_same_bytes(played, decided):
