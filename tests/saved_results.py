@@ -61,6 +61,26 @@ def decision(**more):
     } | more  # fmt: skip
 
 
+def agents(**more):
+    """An agents.json of four rows, the dearest of which has a hostile name."""
+    rows = [
+        {"what": w, "name": n, "usd_per_task": {"mean": usd, "low": usd * 0.9, "high": usd * 1.1, "replications": 10},
+         "usd_per_seat_and_month": {"mean": 80 * usd}, "usd_per_month": {"mean": 1600 * usd}, "times_the_first": times,
+         "difference_usd_per_task": None if not times else {"mean": usd - 0.06}, "ttft_p95_s": 0.8, "task_mean_s": 500,
+         "requests_per_task": 16.9, "input_tokens_per_task": 700_000, "cached_input_tokens_per_task": 640_000,
+         "output_tokens_per_task": 6000, "tasks_finished_fraction": done, "slo_judgement": "meets", "command": "run x",
+         "slo_attainment_fraction": {"mean": 0.99}, "doubts": ["65 % of tasks come to their end"] * (done < 1)}
+        for w, n, usd, times, done in (
+            ("as recorded", "API, cached input", 0.06, "", 1.0), ("as recorded", HOSTILE, 2.5, "41 (38-44)", 1.0),
+            ("with qwen3_32b", "API", 0.03, "other tasks", 0.65), ("compacted", "API", 0.05, "0.8 unresolved", 1.0),
+        )
+    ]  # fmt: skip
+    return {
+        "sentence": f"API, cached input: $0.06 a task; {HOSTILE}.", "rows": rows, "below": ["817 seats cost as much."],
+        "left_out": [{"name": "with x", "reason": "no price"}], "rests_on": ["seed: 1"],
+    } | more  # fmt: skip
+
+
 def sweep(folder: Path) -> sim.Table:
     """Three fleets, each of about 60 requests, which keep every request."""
     base = sim.scenario(*TINY, "output.requests=true", "output.spans=true")
@@ -70,7 +90,7 @@ def sweep(folder: Path) -> sim.Table:
 
 
 def one_of_each(folder: Path) -> dict[str, Path]:
-    """A folder of results of each kind: a decision with its winner and its log, a sweep, a run, a described log."""
+    """A folder of results of each kind: a decision with its winner and log, a sweep, a run, a log, a bill of agents."""
     played = sweep(folder)
     run = played.folder / played.frame["digest"][0]
     write_sample_log(str(folder / "my.csv"), 200, 1)
@@ -79,4 +99,9 @@ def one_of_each(folder: Path) -> dict[str, Path]:
     shutil.copytree(run, decided / "winner")
     shutil.copy(folder / "described" / "description.json", decided)
     (decided / "decision.json").write_text(json.dumps(decision()))
-    return {"decision": decided, "sweep": played.folder, "run": run, "described": folder / "described"}
+    billed = folder / "billed"
+    billed.mkdir()
+    shutil.copy(folder / "described" / "description.json", billed)
+    (billed / "agents.json").write_text(json.dumps(agents()))
+    found = {"decision": decided, "sweep": played.folder, "run": run, "described": folder / "described"}
+    return found | {"agents": billed}

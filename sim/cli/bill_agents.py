@@ -5,7 +5,8 @@ on (the fewest within the SLO, or scaling.n_replicas=N), and on these with host 
 per task, and per seat and month, beside first token and task time. Words are those of `decide`; and other.model=NAME,
 other.compact_at_tokens=N (other.summary_tokens=N) set another model and an earlier compaction beside. Seats are the
 users that the log names, or seats=N, or month.sessions_per_seat=N; month.hours=N: how many of a month's 730 hours are
-like the log. What is played is kept: the same command goes on after Ctrl-C.
+like the log. Writes agents.json and its page, agents.html. What is played is kept: the same command goes on after
+Ctrl-C.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--jobs", type=int, default=-1, help="processes (default: one per core)")
     parser.add_argument("--json", action="store_true", help="print agents.json in place of the text")
     given = parser.parse_intermixed_args(argv)
+    from sim.page.write import write_page
     from sim.printable import printable
     from sim.study.agents.asked import asked, folder_of
     from sim.study.agents.bill import bill_agents
+    from sim.study.agents.found import JSON_NAME
     from sim.study.search.wording import wrapped
 
     found = asked(given.log, given.words)
@@ -39,4 +42,7 @@ def main(argv: Sequence[str]) -> int:
               file=sys.stderr)  # fmt: skip
         return 130
     print(json.dumps(bill.as_dict(), indent=1) if given.json else printable(str(bill)))
+    page = write_page(bill.folder)
+    if not given.json:
+        print(printable(f"-> {bill.folder / JSON_NAME}\n-> {page}"))
     return 0

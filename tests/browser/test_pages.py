@@ -24,7 +24,7 @@ pytestmark = [
 ]
 AXE = Path(__file__).with_name("axe") / "axe-4.14.1.min.js.gz"
 AXE_SHA256 = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"  # of the file in the npm package
-KINDS = ("decision", "sweep", "run", "described")
+KINDS = ("decision", "sweep", "run", "described", "agents")
 
 OVERLAPPING = """(() => {
   const found = [];

@@ -28,7 +28,7 @@ from sim.records import ReplicaState
 from sim.report.style import DARK, LIGHT, PAPER
 from sim.schema import ConfigError
 from sim.workload.logs.sample_log import write_sample_log
-from tests.saved_results import HOSTILE, decision, sweep
+from tests.saved_results import HOSTILE, agents, decision, sweep
 from tests.unit.cli import TINY
 
 LEAST = 3.0
@@ -219,6 +219,22 @@ def test_the_page_of_a_sweep_of_one_log_describes_it(tmp_path):
     assert ("150", "requests") in sections["traffic"].facts
     (tmp_path / "my.csv").unlink()
     assert "traffic" not in {section.key for section in page_of(table.folder).sections}
+
+
+def test_the_page_of_a_bill_of_agents_sets_its_rows_beside_the_first(tmp_path):
+    (tmp_path / "agents.json").write_text(json.dumps(agents()))
+    page = page_of(tmp_path)
+    seen = contained(html(page))
+    assert [attrs["id"] for attrs in seen.all("section")] == ["costs", "asked", "rests-on"]
+    costs = page.sections[0]
+    assert costs.figures[0].title == "The same sessions cost $0.0500 to $2.50 a task", (
+        "of those that do all of the work"
+    )
+    assert [row[4].value for row in costs.grids[0].rows] == pytest.approx([1, 2.5 / 0.06, None, 5 / 6])
+    assert costs.notes == ("with qwen3_32b: API: 65 % of tasks come to their end.",)
+    (tmp_path / "agents.json").write_text(json.dumps(agents(rows=[])))
+    with pytest.raises(ConfigError, match="holds no rows"):
+        page_of(tmp_path)
 
 
 def test_the_same_results_give_the_same_bytes(played, decided):

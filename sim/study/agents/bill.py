@@ -12,7 +12,7 @@ from sim.schema import ConfigError
 from sim.study.agents.asked import Asked, folder_of
 from sim.study.agents.found import JSON_NAME, Found, Line, figures_of
 from sim.study.agents.rows import Row, Rows
-from sim.study.agents.text import as_text, rests_on, sentence
+from sim.study.agents.text import as_many_seats, as_text, doubts, rests_on, sentence, times
 from sim.study.folder import plain, write_json
 from sim.study.search.evidence import Evidence
 from sim.study.search.family import Came, search_family
@@ -35,7 +35,8 @@ class AgentsBill(Found):
         """Plain JSON data: what agents.json holds."""
         seats = self.seats
         found: dict[str, Any] = plain({
-            "sentence": sentence(self), "seats": None if seats is None else seats[0],
+            "sentence": sentence(self), "below": list(as_many_seats(self)),
+            "seats": None if seats is None else seats[0],
             "tasks_per_month": self.tasks_per_month, "hours_per_month": self.asked.told.month.hours,
             "rows": [self._row(line) for line in self.lines],
             "left_out": [{"name": name, "reason": reason} for name, reason in self.left_out],
@@ -51,6 +52,7 @@ class AgentsBill(Found):
             "usd_per_task": interval_data(per_task), "usd_per_month": interval_data(line.usd_per_month),
             "usd_per_seat_and_month": None if seat is None else interval_data(seat),
             "difference_usd_per_task": None if difference is None else interval_data(difference),
+            "times_the_first": times(self, line), "doubts": list(doubts(self, line)),
             **{name: line.mean_of(name) for name in ("ttft_p50_s", "ttft_p95_s", "task_mean_s", "task_p95_s")},
             **{f"{name}_per_task": line.of_task(name)
                for name in ("requests", "input_tokens", "cached_input_tokens", "output_tokens")},

@@ -11,7 +11,7 @@ from sim.report.attainment import Verdict
 from sim.report.estimators import Interval
 from sim.report.formatting import number, percent, seconds, usd
 from sim.study.agents.asked import HOURS_PER_MONTH
-from sim.study.agents.found import JSON_NAME, Found, Line
+from sim.study.agents.found import Found, Line
 from sim.study.gate import rests_on as rests_on_scenario
 from sim.study.search.wording import WIDTH, wrapped
 from sim.units import DAY_S, HOUR_S, MINUTE_S
@@ -27,7 +27,7 @@ _HEADS = (
 
 def as_text(found: Found) -> str:
     """The bill as a table, what it says in a sentence, and what it rests on."""
-    below = [*_as_many_seats(found), *(f"left out: {name}: {reason}" for name, reason in found.left_out)]
+    below = [*as_many_seats(found), *(f"left out: {name}: {reason}" for name, reason in found.left_out)]
     below += ["it rests on:", *(f"  {line}" for line in rests_on(found)), *hints(found)]
     return "\n".join([wrapped([sentence(found)]), "", *_table(found), "", wrapped(below)])
 
@@ -66,7 +66,7 @@ def times(found: Found, line: Line) -> str:
     return ratio if low == high else f"{ratio} ({low}-{high})"
 
 
-def _as_many_seats(found: Found) -> Iterator[str]:
+def as_many_seats(found: Found) -> Iterator[str]:
     """What dearer fleets of one's own cost, in seats of the first row."""
     seat = found.usd_per_seat(found.base)
     for line in found.lines[1:]:
@@ -75,7 +75,7 @@ def _as_many_seats(found: Found) -> Iterator[str]:
         n = (line.usd_per_month.mean or 0.0) / seat.mean
         assert found.seats is not None, "else nothing is known by seat"
         if n > found.seats[0]:
-            yield f"{line.name} costs as much as {n:,.0f} seats do in the first row; the log has {found.seats[0]:.4g}"
+            yield f"{line.name}: costs as much as {n:,.0f} seats in the first row; the log has {found.seats[0]:.4g}."
 
 
 def _is_settled(difference: Interval) -> bool:
@@ -176,4 +176,3 @@ def hints(found: Found) -> Iterator[str]:
         yield "another model beside: other.model=NAME, or several with commas"
     if told.other.compact_at_tokens is None and found.asked.question.card.sessions is not None:
         yield "another compaction beside: other.compact_at_tokens=32000"
-    yield f"figures, tokens and the command of each row: {found.folder / JSON_NAME}"
