@@ -7,24 +7,30 @@ wrong on purpose needs it interpreted: `SIM_INTERPRETED=1 pytest`.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from sim.engine.kv_memory import KvMemory
+from sim.engine.lockstep import LockstepReplica
 from sim.engine.schedulers.prefill_first import PrefillFirstScheduler
 from sim.engine.token_gaps import TokenGaps
+from sim.hardware.prefill_first import PrefillFirst
 from sim.hot_path import is_compiled
+from tests.reference.lockstep import SteppingRanks
+from tests.reference.prefill_first import PrefillFirstEngine
 from tests.reference.worlds import (
     Played,
     differences,
+    draw_hosted_world,
+    draw_lockstep_world,
     draw_prefill_first_world,
     gap_differences,
     play_replica,
     play_stepping,
 )
 
-WORLDS = (*range(250), 958)  # in the last, a sequence that was retracted ends at the step at which it would have
+WORLDS = (*range(200), 958)  # in the last, a sequence that was retracted ends at the step at which it would have
 
 
 @dataclass
@@ -68,6 +74,36 @@ def test_every_stamp_and_gap_agrees(search):
 )  # fmt: skip
 def test_the_search_is_not_blind(search, event):
     assert search.seen[event] > 15, f"{event}: too rare in these worlds to be tested"
+
+
+class PrefillFirstRanks(SteppingRanks):
+    """Attention ranks of which each computes prompts first, whatever the others do in that step."""
+
+    def __init__(self, step_time, *, n_ranks: int, prefill_first: PrefillFirst, max_queue=None, **engine):
+        super().__init__(step_time, n_ranks=n_ranks, max_queue=max_queue, **engine)
+        rules = {"prefill_first": prefill_first}
+        self.ranks = [PrefillFirstEngine(step_time.own, **rules, **engine) for _ in range(n_ranks)]
+        for rank in self.ranks:
+            rank.seen, rank.numbers = self.seen, self.numbers
+
+
+def test_ranks_in_lockstep_agree():
+    for seed in range(60):
+        world, ranks = draw_prefill_first_world(seed), draw_lockstep_world(seed)
+        engine = world.engine | {"n_ranks": ranks.engine["n_ranks"]}
+        world = replace(world, step_time=ranks.step_time, engine=engine)
+        truth, stepping = play_stepping(world, PrefillFirstRanks)
+        played, _, histogram = play_replica(world, LockstepReplica)
+        assert not (differences(truth, played) or gap_differences(world, stepping, histogram)), seed
+
+
+def test_prompts_that_are_tokenized_first_agree():
+    for seed in range(60):
+        world = draw_prefill_first_world(seed)
+        world = replace(world, engine=world.engine | {"host": draw_hosted_world(seed).engine["host"]})
+        truth, stepping = play_stepping(world)
+        played, _, histogram = play_replica(world)
+        assert not (differences(truth, played) or gap_differences(world, stepping, histogram)), seed
 
 
 def the_latest_is_retracted(monkeypatch):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import simpy
 
 import sim
+from sim.clock import call_later
+from sim.engine.replica import Replica
 from sim.hardware.prefill_first import PrefillFirst
 from sim.schema import ConfigError
 from sim.work import Call, Request, Task
@@ -100,6 +103,20 @@ def test_of_two_equal_prompts_in_one_step_both_are_computed():
     text = Call(8, 3, segments=(("text", 8),))
     tasks = [Task(0, 0.0, (text,)), Task(1, 0.0, (text,)), Task(2, 0.5, (text,))]
     assert [r.cached_input_tokens for r in told(tasks, A_SECOND)] == [0, 0, 7]
+
+
+def test_a_replica_that_is_lost_in_a_standstill_knows_when_each_client_had_a_token():
+    """As above, three prompts one after another, and the end at 10 s, while the third is computed."""
+    env = simpy.Environment()
+    replica = Replica(env, A_SECOND_A_TOKEN, on_done=lambda request: None, **ENGINE)
+    calls = [(0.0, Call(1, 3)), (2.5, Call(3, 2)), (5.0, Call(4, 2))]
+    for i, (at_s, call) in enumerate(calls):
+        call_later(env, at_s, replica.submit, Request(Task(i, at_s, (call,)), 0, at_s))
+    env.run(until=10.0)
+    left = replica.stop()
+    assert [item.last_token_s for item in left] == [3.0, 7.0, None]
+    assert [item.generated_tokens for item in left] == [2, 1, 0]
+    assert [item.computed_tokens for item in left] == [2, 3, 4]
 
 
 def both_orders(tasks: list[Task], step_time: ProbeStepTime, step_tokens: int) -> list[list[Request]]:

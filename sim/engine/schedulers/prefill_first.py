@@ -117,10 +117,11 @@ class PrefillFirstScheduler(Scheduler):
             self._n_answers += 1
             self._ends_sum += end
             self._latest_end = max(self._latest_end, end)
-        for sequence in reversed(self.waiting):  # One step less to wait for, although the number is the same.
-            if sequence.ready_step <= self.step:
-                break
-            sequence.ready_step -= 1
+        for sequence in reversed(self.waiting):
+            if sequence.ready_step < self.step:
+                break  # It waited before the last decode step, and so do those ahead of it.
+            if sequence.ready_step > self.step:
+                sequence.ready_step -= 1  # One step less to wait for, although the number is the same.
         finished = self._finish() if self._end_heap[0][0] < self.step else None
         if finished or self.partial is not None:
             self._is_full = False
