@@ -39,14 +39,14 @@ class Queue(Config):
 
 
 class Output(Config):
-    """The files beside summary.json and config.yaml. A single run writes all of them; a sweep those asked for."""
+    """The files beside summary.json and config.yaml: with null, a single run writes them all and a sweep none."""
 
     dir: str = Field("outputs", description="folder of all results")
     study: str | None = Field(None, description="folder of a sweep below dir; null: named after what is varied")
     folder: str | None = Field(None, description="folder of one scenario of a sweep below study; the sweep sets it")
-    requests: bool = Field(False, description="requests.parquet, one row per request, also of a sweep's scenarios")
-    spans: bool = Field(False, description="spans.parquet, one row per stretch of a replica's life, likewise")
-    figures: bool = Field(False, description="timeline.png, likewise")
+    requests: bool | None = Field(None, description="requests.parquet, one row per request; null: of a single run")
+    spans: bool | None = Field(None, description="spans.parquet, one row per stretch of a replica's life, likewise")
+    figures: bool | None = Field(None, description="timeline.png, likewise")
     page: bool = Field(True, description="of a sweep: page.html, all of it on one page; a run has one by the verb page")
 
 

@@ -39,17 +39,17 @@ def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, resul
     Always summary.json (over replications; with the receipt of the traffic's log as `log`, second 0 as `moment_zero`
     where it is told or hours are read off it, and `model_error` with a fleet), replications.json (each summary),
     config.yaml, usage.json (what re-pricing needs) and bill.csv; requests.parquet, spans.parquet and figures for a run
-    on its own, or if `output` asks for them.
+    on its own unless `output` says no, and for others if it says yes.
     """
     write_text(folder / CONFIG, config_text(config))
     write_usages(folder / USAGE, scenario, result.usages)
     write_bills(folder / BILL, result.bills)
     write_json(folder / REPLICATIONS, result.per_replication, indent=None)
-    if alone or scenario.output.requests:
+    if _wanted(scenario.output.requests, alone):
         _write_parquet(folder / REQUESTS, result.requests)
-    if alone or scenario.output.spans:
+    if _wanted(scenario.output.spans, alone):
         _write_parquet(folder / SPANS, result.spans)
-    if alone or scenario.output.figures:
+    if _wanted(scenario.output.figures, alone):
         from sim.report import figures  # loads matplotlib
 
         figures.write_run(folder, scenario, result)
@@ -75,7 +75,11 @@ def config_text(config: dict[str, Any]) -> str:
 def wants_tables(scenario: Scenario, alone: bool) -> bool:
     """Whether anything is asked for that needs every request of every run."""
     output = scenario.output
-    return alone or output.requests or output.spans or output.figures
+    return any(_wanted(asked, alone) for asked in (output.requests, output.spans, output.figures))
+
+
+def _wanted(asked: bool | None, alone: bool) -> bool:
+    return alone if asked is None else asked
 
 
 def write_usages(path: Path, scenario: Scenario, usages: list[Usage]) -> None:

@@ -39,7 +39,8 @@ def only_run(folder: Path) -> Path:
 
 
 def test_one_scenario_leaves_its_whole_folder(play, tmp_path):
-    said = play(*TINY, "arrivals=bursty", "arrivals.rate_per_s=0.1", "scaling=scale_to_zero", "replications=2")
+    words = ["arrivals=bursty", "arrivals.rate_per_s=0.1", "scaling=scale_to_zero", "replications=2"]
+    said = play(*TINY, *words, "output.figures=null")
     assert said.code == 0
     run = only_run(tmp_path)
     expected = {"summary.json", "replications.json", "config.yaml", "usage.json", "bill.csv", "row.json",
@@ -51,6 +52,12 @@ def test_one_scenario_leaves_its_whole_folder(play, tmp_path):
     assert set(requests["replication"]) == {0, 1}
     assert len(requests) == 2 * summary["requests"]  # the summary is the mean of the two
     assert str(run.relative_to(tmp_path)) in said.out.replace("\n", "")
+
+
+def test_a_run_alone_leaves_out_what_it_is_told_to(play, tmp_path):
+    play(*TINY, "output.requests=false", "output.spans=false")
+    left = set(files_below(only_run(tmp_path)))
+    assert "summary.json" in left and not left & {"requests.parquet", "spans.parquet", "timeline.png"}
 
 
 def test_the_same_scenario_gives_the_same_numbers_in_the_same_folder(play, tmp_path):
