@@ -95,7 +95,7 @@ def test_importing_it_loads_no_simulator():
 
 def test_a_scenario_by_words_by_keys_and_changed(base):
     keyed = sim.scenario("lengths=fixed", horizon_s=600, drain_s=600,
-                         **{"arrivals.rate_per_s": 0.1, "engine.max_num_seqs": 4})  # fmt: skip
+                         **{"arrivals.rate_per_s": 0.1, "engine.max_num_seqs": 4, "output.figures": False})  # fmt: skip
     assert keyed.model_dump() == base.model_dump()
     changed = base.replace("gpu=l4", seed=7, arrivals="bursty")
     assert (changed.gpu.name, changed.seed, changed.arrivals.kind, changed.arrivals.rate_per_s) == (
