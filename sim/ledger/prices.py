@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from typing import Any
 
@@ -29,18 +29,32 @@ OLD_DAYS = 90
 """A list older than this is said to be so."""
 
 
+def age_days(as_of: str, today: date) -> int | None:
+    """Days since the date that a price list bears, the earliest one of several; None: it bears none.
+
+    A month stands for its first day.
+
+    >>> age_days("2026-03 to 2026-06", date(2026, 4, 1)), age_days("undated (2026)", date(2026, 4, 1))
+    (31, None)
+    """
+    found = []
+    for year, month, day in re.findall(r"\b(\d{4})-(\d{2})(?:-(\d{2}))?\b", as_of):
+        with suppress(ValueError):  # a number that looks like a date
+            found.append(date(int(year), int(month), int(day or 1)))
+    return (today - min(found)).days if found else None
+
+
 def old_lists(prices: Prices, today: date) -> Iterator[str]:
-    """One line for each list of `prices` whose newest date is more than OLD_DAYS before `today`.
+    """One line for each list of `prices` that is more than OLD_DAYS old.
 
     A list without a date, of an article or of one's own, is not judged.
     """
     lists: dict[str, GpuPlan | ApiTariff] = {"prices.gpu": prices.gpu, "prices.api": prices.api}
     lists |= {f"prices.pools.{name}": plan for name, plan in prices.pools.items()}
     for key, listed in lists.items():
-        months = re.findall(r"\b(20\d\d)-(\d\d)(?:-(\d\d))?\b", listed.as_of)
-        newest = max((date(int(y), int(m), int(d or 28)) for y, m, d in months), default=today)
-        if (today - newest).days > OLD_DAYS:
-            yield f"{key}: {listed.provider}, list of {listed.as_of}, is {(today - newest).days} days old"
+        age = age_days(listed.as_of, today)
+        if age is not None and age > OLD_DAYS:
+            yield f"{key}: {listed.provider}, list of {listed.as_of}, is {age} days old"
 
 
 class Prices(Config):

@@ -53,8 +53,7 @@ def sweep_page(folder: Path, known: Collected | None = None) -> Page:
     listed = _scenarios(rows[:_MOST_LISTED], given)
     more = len(rows) - _MOST_LISTED
     cut = (f"{more} further scenarios are in {RESULTS}.csv only.",) if more > 0 else ()
-    told_once = dict.fromkeys(line for config, row in configs for line in told(config, row))
-    points = (*told_once, *found.borrowed, *found.hardware, *(f"note, {note}" for note in found.notes))
+    points = (*_told(configs), *found.borrowed, *found.hardware, *(f"note, {note}" for note in found.notes))
     sections = (
         Section("verdicts", "The verdicts", tuple(judged) if len(judged) > 1 else ()),
         Section("frontier", "Cost against attainment", figures=tuple(_figures(rows))),
@@ -84,6 +83,13 @@ def _group(key: str) -> str:
     return re.split(r"[./@]", key.removeprefix(GIVEN))[0]
 
 
+def _told(configs: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
+    """What the scenarios rest on, each line once, and what is said of the same thing together."""
+    lines = dict.fromkeys(line for config, row in configs for line in told(config, row))
+    heads = list(dict.fromkeys(line.split()[0] for line in lines))
+    return sorted(lines, key=lambda line: heads.index(line.split()[0]))
+
+
 def _traffic(folder: Path, rows: Rows, given: list[str]) -> Iterator[Section]:
     """What arrived, where all scenarios play the same traffic, and it is a log, or the first one kept its requests."""
     keys = [key for key in given if _group(key) in _TRAFFIC]
@@ -109,13 +115,15 @@ def _groups(rows: Rows) -> list[str]:
 
 
 def _figures(rows: Rows) -> Iterator[Figure]:
-    for name in _groups(rows)[:_MOST_PANELS]:
+    groups = _groups(rows)
+    for name in groups[:_MOST_PANELS]:
         own = [row for row in rows if row[GROUP] == name]
         fleets = [fleet for row in own if (fleet := _fleet(row)) is not None]
         targets = {target for row in own if (target := _known(row.get("slo_target_fraction"))) is not None}
         if fleets:
             meeting = sum(fleet.state == "meets" for fleet in fleets)
-            title = f"{name}: {meeting} of {len(fleets)} meet the SLO"
+            which = f"{name}: " if len(groups) > 1 else ""
+            title = f"{which}{meeting} of {len(fleets)} fleets meet the SLO"
             yield frontier(title, "USD, whole run", fleets, targets.pop() if len(targets) == 1 else None)
 
 
@@ -138,13 +146,14 @@ def _known(value: Any) -> float | None:
 
 def _scenarios(rows: Rows, given: list[str]) -> Grid:
     shown = [figure for figure in _FIGURES if figure[0] in rows[0]]
-    columns = [Column("fleet"), Column("question"), *(Column(n, unit, is_number=True) for _, n, unit, _ in shown),
+    questions = [Column("question")] if len(_groups(rows)) > 1 else []
+    columns = [Column("fleet"), *questions, *(Column(n, unit, is_number=True) for _, n, unit, _ in shown),
                Column("SLO"), Column("command", is_code=True)]  # fmt: skip
     found = []
     for row in rows:
         words = " ".join(f"{key.removeprefix(GIVEN)}={row[key]}" for key in given if not is_missing(row[key]))
         cells = [form(row.get(key)) for key, _, _, form in shown]
-        found.append([Cell(str(row[LABEL])), Cell(str(row[GROUP])), *cells, Cell(_state(row)),
+        found.append([Cell(str(row[LABEL])), *(Cell(str(row[GROUP])) for _ in questions), *cells, Cell(_state(row)),
                       Cell(f"llm-traffic-sim run {words}")])  # fmt: skip
     caption = f"{len(rows)} scenarios; percentiles over all arrivals"
     return grid(caption, columns, found, file="scenarios.csv", rows_printed=ROWS_PRINTED)

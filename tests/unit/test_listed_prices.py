@@ -97,5 +97,5 @@ def test_a_list_older_than_ninety_days_is_called_old():
         "kind": "token_tariff", "provider": "b", "as_of": "undated", "usd_per_mtok_input": 1, "usd_per_mtok_output": 1,
     }})  # fmt: skip
     (line,) = old_lists(prices, date(2026, 11, 29))
-    assert line == "prices.gpu: a, list of 2026-03 to 2026-06, is 154 days old"
-    assert not list(old_lists(prices, date(2026, 7, 1)))
+    assert line == "prices.gpu: a, list of 2026-03 to 2026-06, is 273 days old"
+    assert not list(old_lists(prices, date(2026, 5, 1)))

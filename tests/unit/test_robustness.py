@@ -8,8 +8,9 @@ from datetime import date
 import pytest
 
 import sim
+from sim.ledger.prices import age_days
 from sim.measured.model_error import model_error
-from sim.study.search.budget import Part, age_days, age_in_words, drift, in_squares
+from sim.study.search.budget import Part, age_in_words, drift, in_squares
 from sim.study.search.contest import Contender, Contest
 from sim.study.search.error_parts import engine_uncertainty
 from sim.study.search.evidence import SLO_FACTORS, Sample

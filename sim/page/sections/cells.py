@@ -33,6 +33,8 @@ def signed(fraction: float | None) -> str:
     """+12 %, -3.4 %."""
     if fraction is None:
         return "never"
+    if not fraction:
+        return "0 %"
     return f"{'+' if fraction >= 0 else '−'}{number(100 * abs(fraction))} %"
 
 

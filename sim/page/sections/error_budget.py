@@ -39,6 +39,8 @@ def error_budget(found: Budget | None) -> Section:
 def _range(part: Part) -> str:
     if part.low_fraction is None or part.high_fraction is None:
         return "an extent that cannot be said"
+    if part.low_fraction == part.high_fraction == 0:
+        return signed(0.0)
     return f"{signed(part.low_fraction)} to {signed(part.high_fraction)}"
 
 

@@ -27,8 +27,8 @@ def traffic(card: Card, title: str = "Your traffic") -> Section:
         drawn.append(_dispersion(card, like))
     drawn.append(_lengths(card))
     drawn += [_profile(name, found) for name, found in (("day", card.day), ("week", card.week)) if found is not None]
-    if card.sessions is not None:
-        drawn.append(_sessions(card.sessions.calls_per_session))
+    if (calls := _calls(card)) is not None:
+        drawn.append(_sessions(calls))
     if card.reuse is not None and card.reuse.by_memory:
         drawn.append(_reuse(card.reuse))
     rows = [
@@ -42,11 +42,17 @@ def traffic(card: Card, title: str = "Your traffic") -> Section:
         )
     ]  # fmt: skip
     beside = grid(
-        f"This log beside the nearest public one: {like.name}",
-        (Column("figure"), Column("this log", is_number=True), Column("the other", is_number=True)), rows,
+        f"This traffic beside the nearest public log: {like.name}",
+        (Column("figure"), Column("this traffic", is_number=True), Column("the other", is_number=True)), rows,
     )  # fmt: skip
     sentence = f"Of the public logs at hand it is most like {like.name}."
     return Section("traffic", title, (sentence,), _facts(card), tuple(drawn), (beside,))
+
+
+def _calls(card: Card) -> Quantity | None:
+    """Calls per session; None where no session makes two."""
+    found = card.sessions
+    return None if found is None or found.calls_per_session.most <= 1 else found.calls_per_session
 
 
 def _facts(card: Card) -> tuple[Fact, ...]:
@@ -56,8 +62,8 @@ def _facts(card: Card) -> tuple[Fact, ...]:
         Fact(number(card.lengths.input.percentiles[50.0]), "median input tokens"),
         Fact(number(card.lengths.output.percentiles[50.0]), "median output tokens"),
     ]  # fmt: skip
-    if card.sessions is not None:
-        facts.append(Fact(number(card.sessions.calls_per_session.mean), "calls per session"))
+    if (calls := _calls(card)) is not None:
+        facts.append(Fact(number(calls.mean), "calls per session"))
     if card.reuse is not None:
         facts.append(Fact(f"{100 * card.reuse.hit_fraction:.0f} %", "prompt tokens seen before"))
     return tuple(facts)
@@ -93,7 +99,9 @@ def _dispersion(card: Card, like: Archetype) -> Figure:
     x = Scale(scales[0][0], scales[-1][0], "log", fixed=scales)
 
     def draw(width: int) -> Canvas:
-        legend = [("line1", "this log"), ("band", "Poisson, 95 %")] + ([("line2", "the public log")] if others else [])
+        legend = [("line1", "this traffic"), ("band", "Poisson, 95 %")] + (
+            [("line2", "the public log")] if others else []
+        )
         plot = Plot(width, 210, x, decades(low, high), "window", "variance / mean of counts", legend)
         upper = [(found.window_s, found.poisson_high or 1.0) for found in known]
         lower = [(found.window_s, found.poisson_low or 1.0) for found in reversed(known)]

@@ -9,12 +9,12 @@ from what is played. Whether the answer stands all together is not inferred from
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
+
+from sim.ledger.prices import OLD_DAYS, age_days
 
 NORMAL_95 = 1.96
 MEAN_ABSOLUTE_TO_STANDARD = math.sqrt(math.pi / 2)
@@ -22,8 +22,6 @@ MEAN_ABSOLUTE_TO_STANDARD = math.sqrt(math.pi / 2)
 DRIFT_PER_ROOT_YEAR = 0.2
 """Standard deviation of the logarithm of a list price after a year, as of a random walk. A choice: no source has a
 series. Lists of one seller two months apart (Lambda, RunPod community; H100; 2026-03, 2026-05) differ by 5 to 26 %."""
-OLD_DAYS = 90
-"""A list older than this is said to be old."""
 UNDATED_DAYS = 365
 """How old a list without a date is taken to be. A choice."""
 
@@ -74,21 +72,6 @@ def in_squares(parts: Sequence[Part]) -> tuple[float | None, float | None]:
         sides.append(None if None in values else math.sqrt(sum(value**2 for value in values)))
     low, high = sides
     return (None if low is None else -low), high
-
-
-def age_days(as_of: str, today: date) -> int | None:
-    """Days since the date that a price list bears, the earliest one of several; None: it bears none.
-
-    A month stands for its first day.
-
-    >>> age_days("2026-03 to 2026-06", date(2026, 4, 1)), age_days("undated (2026)", date(2026, 4, 1))
-    (31, None)
-    """
-    found = []
-    for year, month, day in re.findall(r"\b(\d{4})-(\d{2})(?:-(\d{2}))?\b", as_of):
-        with suppress(ValueError):  # a number that looks like a date
-            found.append(date(int(year), int(month), int(day or 1)))
-    return (today - min(found)).days if found else None
 
 
 def drift(as_of: str, today: date) -> float:
