@@ -17,6 +17,7 @@ from sim.study.folder import require_writable, write_text
 from sim.workload.description.calls import Calls, DescribedLog
 from sim.workload.description.card import Card, card_of
 from sim.workload.description.dispersion import Dispersion
+from sim.workload.description.reuse import reuse_of
 from sim.workload.description.token_lengths import Lengths, lengths_of
 from sim.workload.fitting.fitted import Fitted, fit
 from sim.workload.fitting.imitated import imitated
@@ -28,6 +29,7 @@ _MOST_LENGTHS = 4_000_000
 """Of calls in all draws together, whose token lengths are compared."""
 _RATE, _DISPERSION, _LENGTHS = 0.02, 0.25, 0.05
 _FEW_WINDOWS = 20
+_REUSE_DRAWS = 2
 
 
 class Distance(NamedTuple):
@@ -134,7 +136,10 @@ def fit_log(options: DescribedLog, draws: int | None = None) -> FittedLog:
         waits.append(_waits(drawn))
     log = card_of(calls, with_reuse=False)
     tokens = lengths_of(np.concatenate(inputs), np.concatenate(outputs))
-    distances = (*_of_arrivals(log, cards), *_of_waits(_waits(calls), waits), *_of_lengths(log.lengths, tokens))
+    distances = (
+        *_of_arrivals(log, cards), *_of_waits(_waits(calls), waits), *_of_lengths(log.lengths, tokens),
+        *_of_reuse(calls, fitted),
+    )  # fmt: skip
     return FittedLog(options, calls, fitted, distances, draws)
 
 
@@ -183,6 +188,24 @@ def _of_lengths(log: Lengths, drawn: Lengths) -> Iterator[Distance]:
             values = (of_log.percentiles[percent], of_fit.percentiles[percent])
             yield Distance(f"{name} tokens, p{percent:g}", *values, _LENGTHS)
         yield Distance(f"{name} tokens, mean", of_log.mean, of_fit.mean, None)
+
+
+def _of_reuse(calls: Calls, fitted: Fitted) -> Iterator[Distance]:
+    """Fractions of the prompt tokens that are in an earlier prompt, where the fit has any: with endless memory, and in
+    a cache that holds about half of that."""
+    if not fitted.tasks.shares_prompts:
+        return
+    log = reuse_of(calls)
+    drawn = [reuse_of(imitated(fitted, seed, with_prompts=True)) for seed in range(1, _REUSE_DRAWS + 1)]
+    assert log is not None and all(drawn), "the log has blocks, and so has the fit"
+    found = [each for each in drawn if each is not None]
+    hits = [each.hit_fraction for each in found]
+    yield Distance("prompt tokens seen before", log.hit_fraction, float(np.mean(hits)), _DISPERSION)
+    sizes = [{at.memory_tokens: at.hit_fraction for at in each.by_memory} for each in (log, *found)]
+    common = sorted(set.intersection(*map(set, sizes)), key=lambda size: abs(sizes[0][size] - log.hit_fraction / 2))
+    for size in common[:1]:
+        of_fit = float(np.mean([each[size] for each in sizes[1:]]))
+        yield Distance(f"of which in {size:,} tokens", sizes[0][size], of_fit, _DISPERSION)
 
 
 def _dispersion(card: Card) -> tuple[Dispersion, ...]:

@@ -222,7 +222,9 @@ class Workload:
         """
         tasks, rng, lengths_rng = self._drawn_tasks, streams.generator("tasks"), streams.generator("lengths")
         quantiles_rng = streams.generator("api_quantiles") if api else None
-        lengths = None if self.lengths is None else self.lengths.in_order() if waits else self.lengths
+        lengths = self.lengths
+        if waits:
+            tasks, lengths = tasks.in_order(), None if lengths is None else lengths.in_order()
         first_id = 0
         for size in _block_sizes(tasks.largest_block):
             drawn = tasks.draw(rng, lengths_rng, lengths, size)

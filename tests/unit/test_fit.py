@@ -296,22 +296,37 @@ def test_sessions_are_fitted_as_agent_loops(tmp_path):
     assert all(abs(apart) < 0.08 for apart in far.values()), far
 
 
-@pytest.mark.parametrize(("blocks", "left_out"), [("document", True), ("system prompt", False), ("none", False)])
-def test_reuse_between_prompts_is_said_to_be_left_out(blocks, left_out, tmp_path):
-    """50 documents of 2,048 tokens, all asked about once, then all again: half of all tokens were there before."""
-    rows = []
-    for i in range(100):
-        ids = {"document": [4 * (i % 50) + k for k in range(4)], "system prompt": [0, 1, 2, 3], "none": None}[blocks]
-        row = {"timestamp": 1000 * i, "input_length": 2048, "output_length": 10}
-        rows.append(json.dumps(row | ({} if ids is None else {"hash_ids": ids})))
-    (tmp_path / "log.jsonl").write_text("\n".join(rows))
-    fitted = fit(described_log(str(tmp_path / "log.jsonl"), []).calls())
-    said = [note for note in fitted.notes if "prefix reuse" in note]
-    assert len(said) == left_out and fitted.tasks.shared_prefix_tokens == 2048 * (blocks == "system prompt")
-    if left_out:
-        assert (
-            "50.0 % were in an earlier prompt, of the fit's 0.0 %, which shows where a prefix cache holds " in said[0]
-        )
+def written_prompts(tmp_path, blocks_of):
+    """200 prompts of 2,048 tokens, one a second, with the blocks of 512 tokens that a function names."""
+    rows = [{"timestamp": 1000 * i, "input_length": 2048, "output_length": 10, **blocks_of(i)} for i in range(200)]
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return described_log(str(tmp_path / "log.jsonl"), [])
+
+
+def test_prompts_that_go_on_from_earlier_ones_do_so_in_the_fit(tmp_path):
+    """100 documents, asked about twice, the second time ten prompts later: half of all tokens were there before."""
+    log = written_prompts(tmp_path, lambda i: {"hash_ids": [4 * (i // 20 * 10 + i % 10) + k for k in range(4)]})
+    found = fit_log(log, draws=1)
+    tasks = found.fitted.tasks
+    assert tasks.lag_calls.mean == 10 and {row.fraction for row in tasks.continuing} == {0.5}
+    assert all(row.common_fraction.mean == 1 for row in tasks.continuing)
+    reuse = [distance for distance in found.distances if "seen before" in distance.name]
+    assert reuse[0].log == 0.5 and reuse[0].is_met
+
+
+@pytest.mark.parametrize(("ids", "common"), [(list(range(4)), 2048), (None, 0)])
+def test_prompts_that_are_all_alike_or_all_new_go_on_from_none(ids, common, tmp_path):
+    fitted = fit(written_prompts(tmp_path, lambda i: {"hash_ids": ids} if ids else {}).calls())
+    assert fitted.tasks.kind == "single_call" and fitted.tasks.shared_prefix_tokens == common
+    assert not any("reuse" in note for note in fitted.notes)
+
+
+def test_reuse_that_a_log_tells_without_blocks_is_said_to_be_left_out(tmp_path):
+    """Prefixes by name: two documents of 1,000 tokens, each asked about 50 times, in prompts of 2,000."""
+    rows = "".join(f"{i},2000,10,doc{i % 2}:1000\n" for i in range(100))
+    (tmp_path / "log.csv").write_text("arrived_s,input_tokens,output_tokens,prefix\n" + rows)
+    notes = fit(described_log(str(tmp_path / "log.csv"), []).calls()).notes
+    assert any("49.0 % were in an earlier prompt, of the fit's 0.0 %, which shows where" in note for note in notes)
 
 
 def test_a_handful_of_requests_is_no_traffic(tmp_path):

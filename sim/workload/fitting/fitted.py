@@ -20,12 +20,12 @@ from sim.workload.description.calls import Calls
 from sim.workload.description.rates import Minutes
 from sim.workload.description.reuse import reuse_of
 from sim.workload.fitting.bursts import fitted_bursts
+from sim.workload.fitting.continuations import fitted_continuations
 from sim.workload.fitting.course import LEVELS, shrunk_course
 from sim.workload.fitting.path import is_like, path_of_rate
 from sim.workload.fitting.sessions import fitted_sessions
 from sim.workload.lengths.quantiles import Quantiles
 from sim.workload.tasks.base import Tasks
-from sim.workload.tasks.single_call import SingleCall
 
 LEAST_TASKS = 20
 _LEAST_IN_STEP = 20
@@ -79,8 +79,9 @@ def fit(calls: Calls) -> Fitted:
             "number of the call"
         )
     else:
-        tasks = SingleCall(shared_prefix_tokens=_common_prefix_tokens(calls))
-        notes += _reuse_left_out(calls, tasks.shared_prefix_tokens)
+        tasks = fitted_continuations(calls, _common_prefix_tokens(calls))
+        if not tasks.shares_prompts:
+            notes += _reuse_left_out(calls, tasks.shared_prefix_tokens)
     if calls.log.applications is not None:
         notes.append("applications are not told apart")
     arrivals, on_the_clock = fitted_arrivals(calls)
@@ -199,7 +200,7 @@ def _quantiles(values: np.ndarray, at: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _reuse_left_out(calls: Calls, common_tokens: int) -> Iterator[str]:
-    """What is said of reuse between prompts of different tasks, which no kind of task draws, if the log has any."""
+    """What is said of reuse between prompts that the log tells without blocks, if it has any."""
     log = reuse_of(calls)
     if log is None:
         return

@@ -62,7 +62,8 @@ class Tasks(Choice):
     3. Where a call has `extends_prefix`, the prompt that goes on from it has more tokens than its prompt and its answer
        together, or the context was compacted and the last of its segments has another key.
     4. The segments of a prompt (key, tokens) hold at most its input tokens, and exactly these where `extends_prefix`
-       holds. No two tasks share a key, but for `SHARED_KEY`: the text that all tasks begin with.
+       holds. No two tasks share a key, but for `SHARED_KEY`: the text that all tasks begin with; and where the kind
+       says that it `shares_prompts`, those of tasks that were drawn before.
     5. `mean_calls_per_task` is the mean of what `draw` returns; 160 000 tasks come within 10 %.
     6. Optional: with a field `max_context_tokens` no call has more input and output tokens together.
 
@@ -85,6 +86,8 @@ class Tasks(Choice):
     else:
         largest_block: ClassVar[int] = LARGEST_BLOCK
 
+    shares_prompts: ClassVar[bool] = False
+    """Whether prompts of different tasks have more in common than the text that all begin with."""
     extends_prefix: ClassVar[bool]
     """Whether answers become part of later prompts (see Call), where `draw` does not say it of each call."""
 
@@ -118,6 +121,11 @@ class Tasks(Choice):
     def profiles(self, drawn: Drawn) -> Iterable[TaskProfile]:
         """What routers may know of each drawn task beforehand."""
         return repeat(self.profile)
+
+    def in_order(self) -> Tasks:
+        """What draws the tasks of a workload one after the other: itself, or where tasks depend on earlier ones, a copy
+        that goes on at each `draw` where it stopped."""
+        return self
 
     @abstractmethod
     def draw(self, rng: Generator, lengths_rng: Generator, lengths: Lengths | None, n: int) -> Drawn:

@@ -14,11 +14,9 @@ from sim.workload.lengths.base import Lengths
 from sim.workload.tasks.base import Drawn, Tasks
 
 
-class SingleCall(Tasks):
-    """One call per task, with tokens from the lengths group. All prompts share their first `shared_prefix_tokens` (a
-    shorter prompt shares all of its tokens), which are part of the input tokens."""
+class OneCall(Tasks):
+    """One call per task, with tokens from the lengths group."""
 
-    kind: Literal["single_call"] = "single_call"
     uses_lengths: ClassVar[bool] = True
     extends_prefix: ClassVar[bool] = False
 
@@ -34,6 +32,13 @@ class SingleCall(Tasks):
         assert lengths is not None  # `uses_lengths`
         input_tokens, output_tokens = lengths.draw(lengths_rng, n)
         return Drawn(np.arange(n + 1), input_tokens, output_tokens, None, None)
+
+
+class SingleCall(OneCall):
+    """One call per task, with tokens from the lengths group. All prompts share their first `shared_prefix_tokens` (a
+    shorter prompt shares all of its tokens), which are part of the input tokens."""
+
+    kind: Literal["single_call"] = "single_call"
 
     def segments(self, drawn: Drawn, first_task_id: int) -> Iterable[tuple[Segment, ...]]:
         if not self.shared_prefix_tokens:
