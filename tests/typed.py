@@ -76,5 +76,6 @@ if __name__ == "__main__":
     sys.path[0] = os.getcwd()  # as `python -m` has it, in place of the folder of this file
     for name in ("sim.cli.run", "sim.report.figures", "sim.study.job", "rich.console", "PIL.PngImagePlugin"):
         import_module(name)
+    import_module("sim.scenarios").compose_config()  # the grammar's tables and the files of conf/, read once for all
     for line in sys.stdin:
         print(json.dumps(_played(json.loads(line))), flush=True)

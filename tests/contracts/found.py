@@ -29,7 +29,7 @@ def files(group: str) -> dict[str, Path]:
 @cache
 def raw(path: Path) -> dict[str, Any]:
     """A file's keys, with those of the files of its group that its `defaults` list names put in."""
-    keys = yaml.safe_load(path.read_text())
+    keys = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     merged: Any = {}
     for name in keys.pop("defaults", ["_self_"]):
         part = keys if name == "_self_" else raw(files(path.parent.name)[name])

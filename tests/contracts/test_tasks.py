@@ -17,18 +17,18 @@ def tasks(request, tmp_path):
     return load(Tasks, "tasks", request.param, tmp_path)
 
 
-def draw(tasks, seed, n=400):
+def draw(tasks, seed, n=150):
     streams = Streams(seed)
     return tasks.draw(streams.generator("tasks"), streams.generator("lengths"), LENGTHS, n)
 
 
-def calls_of(tasks, seed=1, first_task_id=10, n=400):
+def calls_of(tasks, seed=1, first_task_id=10, n=150):
     return list(tasks.calls(draw(tasks, seed, n), first_task_id))
 
 
 def test_every_task_has_calls_with_positive_tokens(tasks):
     found = calls_of(tasks)
-    assert len(found) == 400
+    assert len(found) == 150
     for calls in found:
         assert len(calls) >= 1
         assert calls[0].wait_s == 0
@@ -100,7 +100,7 @@ def test_segments_lie_within_the_prompt_and_only_the_shared_stream_is_shared(tas
 
 
 def test_the_mean_number_of_calls_is_as_stated(tasks):
-    n = 20_000 if tasks.mean_calls_per_task < 20 else 4_000  # of a mixture, few tasks may make most of the calls
+    n = 10_000 if tasks.mean_calls_per_task < 20 else 3_000  # of a mixture, few tasks may make most of the calls
     means = [len(drawn.input_tokens) / n for drawn in (draw(tasks, seed, n) for seed in range(8))]
     assert_agrees(means, tasks.mean_calls_per_task, within=0.1)
     assert_disagrees(means, 1.2 * tasks.mean_calls_per_task, within=0.1)

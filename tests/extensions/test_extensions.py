@@ -32,7 +32,7 @@ def python(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedPr
     variables = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
     return subprocess.run(
         [sys.executable, *words], cwd=cwd, capture_output=True, text=True, timeout=300,
-        env=variables | {"SIM_INTERPRETED": "1", "PYTHONDONTWRITEBYTECODE": "1"} | environment,
+        env=variables | {"SIM_INTERPRETED": "1"} | environment,
     )  # fmt: skip
 
 

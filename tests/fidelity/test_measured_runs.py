@@ -25,7 +25,7 @@ if not FOLDER.is_dir():
 
 @pytest.fixture(scope="module")
 def stages():
-    return predict(FOLDER / "experiments.json", replications=5)
+    return predict(FOLDER / "experiments.json", replications=3)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Any valid scenario, whatever its groups, is lawful: three hundred drawn at random, each of one to a few minutes.
+"""Any valid scenario, whatever its groups, is lawful: two hundred drawn at random, each of one to a few minutes.
 
 The draw joins what rarely meets: losses of replicas, second tries on an API, pools behind one another, limits, queues,
 and horizons that cut work short.
@@ -27,7 +27,7 @@ from sim.simulation import simulate
 from sim.study.replicate import priced_names
 
 CONF = Path(__file__).parents[2] / "conf"
-N_SCENARIOS, PER_TEST = 300, 15
+N_SCENARIOS, PER_TEST = 200, 10
 LIGHT_TASKS = ("single_call", "chat", "agent", "support", "chat_and_support")
 ENGINES = ("vllm", "vllm_0_11", "trt_llm_2024")
 

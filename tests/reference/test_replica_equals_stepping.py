@@ -36,7 +36,7 @@ from tests.reference.worlds import (
     play_stepping,
 )
 
-N_WORLDS, N_TIERED = 1000, 300
+N_WORLDS, N_TIERED = (1000, 300) if is_compiled() else (700, 200)  # interpreted, a world takes five times as long
 ORDINARY, TIERED = range(N_WORLDS), range(N_WORLDS, N_WORLDS + N_TIERED)
 
 
@@ -104,7 +104,7 @@ def test_every_stamp_agrees(search):
 def test_where_content_is_held_twice_hardly_anything_differs(search):
     with_copies = [seed for seed, copies in search.copies.items() if copies]
     differing = [seed for seed in with_copies if search.differences[seed]]
-    assert 40 < len(with_copies) < N_WORLDS / 4
+    assert 0.04 * N_WORLDS < len(with_copies) < N_WORLDS / 4
     assert len(differing) < 0.1 * len(with_copies)
     for seed in differing:
         assert not any("outcome" in line for line in search.differences[seed])
@@ -122,7 +122,7 @@ def test_where_content_is_held_twice_hardly_anything_differs(search):
     ],
 )  # fmt: skip
 def test_the_search_is_not_blind(search, event):
-    assert search.seen[event] > 100, f"{event}: too rare in these worlds to be tested"
+    assert search.seen[event] > 60, f"{event}: too rare in these worlds to be tested"
 
 
 def test_no_sequence_is_preempted_that_has_room_for_its_whole_answer(search):

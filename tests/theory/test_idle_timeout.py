@@ -19,7 +19,7 @@ from sim.study.replicate import replicate
 from tests.agree import assert_agrees, assert_disagrees
 
 RATE_PER_S, SERVICE_S, SETUP_S, TIMEOUT_S = 0.02, 10.0, 60.0, 30.0
-REPLICATIONS = 24
+REPLICATIONS = 12
 
 
 @pytest.fixture(scope="module")
