@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 import shutil
 from html.parser import HTMLParser
@@ -22,6 +23,8 @@ from sim.page.saved.run import SavedRun, read_run
 from sim.page.sections.bill import steps
 from sim.page.sections.worst_hour import worst_hour
 from sim.page.svg.canvas import Canvas, lines_of, width_of
+from sim.page.svg.plot import Plot
+from sim.page.svg.points import Point, points
 from sim.page.svg.scale import decades, nines, up_to
 from sim.page.write import page_of, write_page
 from sim.records import ReplicaState
@@ -301,6 +304,25 @@ def test_texts_of_a_drawing_are_broken_to_fit_and_escaped():
     canvas.text(0, 0, HOSTILE)
     canvas.rect(0, 0, 1, 1, "plain", HOSTILE)
     assert "<script" not in canvas.svg(HOSTILE, HOSTILE, "wide")
+
+
+def test_a_label_stands_nearest_to_its_own_mark_or_nowhere():
+    """Of twenty fleets, crowded on a phone: whose mark is nearest to each label that is written?"""
+    rng = np.random.default_rng(1)
+    found = [
+        Point(1 - 10 ** -float(x), float(y), None, None, "circle", "meets", "", f"fleet {n}")
+        for n, (x, y) in enumerate(rng.uniform((0.4, 1.0), (3.0, 9.0), (20, 2)))
+    ]  # fmt: skip
+    plot = Plot(300, 270, nines(0.5), up_to(10.0), "x", "y")
+    drawn = points(300, found, nines(0.5), up_to(10.0), ("x", "y"), None, []).svg("title", "what", "narrow")
+    texts = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" class="name halo"[^>]*>fleet (\d+)<', drawn)
+    assert 8 <= len(texts) < 20
+    for x, y, number in texts:
+        left, middle, width = float(x), float(y) - 4, width_of(f"fleet {number}", is_bold=True)
+        from_mark = [
+            math.hypot(max(left - plot.x(p.x), plot.x(p.x) - left - width, 0), middle - plot.y(p.y)) for p in found
+        ]
+        assert from_mark[int(number)] <= min(from_mark) + 9, "or of one that it lies on"
 
 
 def test_uplot_is_the_published_file():

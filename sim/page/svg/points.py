@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,9 @@ from sim.page.svg.scale import Scale
 
 _LABEL_WIDTH = 175.0  # px
 _MOST_HIDDEN = 0.02  # of a label's area
+_CLEARER = 1.6
+"""Times as far as from its own mark a label is from every other, or a reader would take it for that one's."""
+_SAME = 9.0  # px; marks so near lie on each other, and share what is written beside them
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in px."""
 
@@ -98,7 +102,7 @@ def _interval(plot: Plot, point: Point) -> None:
 
 
 def _label(plot: Plot, found: Sequence[Point]) -> None:
-    """Each label where it hides least: beside, above or below its point, inside the frame.
+    """Each label where it hides least: beside, above or below its point, inside the frame, and nearest to its own.
 
     Those that meet the SLO come first, the cheapest before others; a label that would hide too much is left out: its
     mark still tells the name under the pointer, and the table has it.
@@ -111,8 +115,14 @@ def _label(plot: Plot, found: Sequence[Point]) -> None:
             continue
         lines = lines_of(point.label, _LABEL_WIDTH)
         width, height = max(width_of(line, is_bold=True) for line in lines), LINE_HEIGHT * len(lines)
-        places = _places(plot.x(point.x), plot.y(point.y), width, height)
-        harm, box = min((_harm(place, taken, plot), index, place) for index, place in enumerate(places))[::2]
+        at = plot.x(point.x), plot.y(point.y)
+        others = [other for p in found if math.dist(other := (plot.x(p.x), plot.y(p.y)), at) > _SAME]
+        places = [
+            place for place in _places(*at, width, height)
+            if all(_distance(place, other) > _CLEARER * _distance(place, at) for other in others)
+        ]  # fmt: skip
+        ranked = ((_harm(place, taken, plot), index, place) for index, place in enumerate(places))
+        harm, _, box = min(ranked, default=(math.inf, 0, (0.0, 0.0, 0.0, 0.0)))
         if harm <= _MOST_HIDDEN * width * height:
             taken.append(box)
             for index, line in enumerate(lines):
@@ -120,9 +130,18 @@ def _label(plot: Plot, found: Sequence[Point]) -> None:
 
 
 def _places(x: float, y: float, width: float, height: float) -> list[Box]:
-    lefts = (x + 10, x - 10 - width, x - width / 2, x - width, x)
-    tops = (y - height / 2, y + 10, y - 10 - height, y + 28, y - 28 - height, y + 46, y - 46 - height)
-    return [(left, top, left + width, top + height) for top in tops for left in lefts]
+    """Those beside the point, then those above and below it, the nearest first."""
+    beside = [(left, y - height / 2) for left in (x + 10, x - 10 - width)]
+    lefts = (x - width / 2, x + 10, x - 10 - width, x - width, x)
+    tops = (y + 10, y - 10 - height, y + 28, y - 28 - height, y + 46, y - 46 - height)
+    corners = beside + [(left, top) for top in tops for left in lefts]
+    return [(left, top, left + width, top + height) for left, top in corners]
+
+
+def _distance(box: Box, point: tuple[float, float]) -> float:
+    """px from a point to a box; 0 inside it."""
+    x, y = point
+    return math.hypot(max(box[0] - x, x - box[2], 0.0), max(box[1] - y, y - box[3], 0.0))
 
 
 def _harm(box: Box, taken: Sequence[Box], plot: Plot) -> float:
