@@ -6,6 +6,9 @@ BIN := .venv/bin
 # A file stays on one worker, so that what its tests share is made once; in the order of the files, as the longest come early.
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
+# Bytecode is kept whatever the environment says: without it, each of a hundred short processes compiles what it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help hot-path run decide check test coverage test-pythons docs bench fidelity operator-tables another-simulator proofs mutants lock
 
 help:               ## this list

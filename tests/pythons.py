@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +21,7 @@ OLDEST = tuple(
 Version = tuple[int, int]
 
 
+@cache
 def at_hand() -> Mapping[Version, Path]:
     """The supported interpreters on the path and among pyenv's versions, one per minor version, oldest first."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
