@@ -71,7 +71,8 @@ class LockstepReplica(Replica):
         """On the rank that a new request would join, if the others decode the while what they decode now."""
         joined = self._ranks[self._rank_in_turn()]
         left_s = self._ends_s - self._env.now if self._mode == _MIXED else 0.0
-        budget = max(1, self._budget_tokens - joined.n_decoding * self._decode_tokens)
+        n = 0 if self._prefills_alone else joined.n_decoding
+        budget = max(1, self._budget_tokens - n * self._decode_tokens)
         steps, rest = divmod(tokens, budget)
 
         def step_s(new: int) -> float:

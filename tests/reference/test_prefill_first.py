@@ -12,18 +12,13 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from sim.engine.kv_memory import KvMemory
-from sim.engine.lockstep import LockstepReplica
 from sim.engine.schedulers.prefill_first import PrefillFirstScheduler
 from sim.engine.token_gaps import TokenGaps
-from sim.hardware.prefill_first import PrefillFirst
 from sim.hot_path import is_compiled
-from tests.reference.lockstep import SteppingRanks
-from tests.reference.prefill_first import PrefillFirstEngine
 from tests.reference.worlds import (
     Played,
     differences,
     draw_hosted_world,
-    draw_lockstep_world,
     draw_prefill_first_world,
     gap_differences,
     play_replica,
@@ -74,27 +69,6 @@ def test_every_stamp_and_gap_agrees(search):
 )  # fmt: skip
 def test_the_search_is_not_blind(search, event):
     assert search.seen[event] > 15, f"{event}: too rare in these worlds to be tested"
-
-
-class PrefillFirstRanks(SteppingRanks):
-    """Attention ranks of which each computes prompts first, whatever the others do in that step."""
-
-    def __init__(self, step_time, *, n_ranks: int, prefill_first: PrefillFirst, max_queue=None, **engine):
-        super().__init__(step_time, n_ranks=n_ranks, max_queue=max_queue, **engine)
-        rules = {"prefill_first": prefill_first}
-        self.ranks = [PrefillFirstEngine(step_time.own, **rules, **engine) for _ in range(n_ranks)]
-        for rank in self.ranks:
-            rank.seen, rank.numbers = self.seen, self.numbers
-
-
-def test_ranks_in_lockstep_agree():
-    for seed in range(60):
-        world, ranks = draw_prefill_first_world(seed), draw_lockstep_world(seed)
-        engine = world.engine | {"n_ranks": ranks.engine["n_ranks"]}
-        world = replace(world, step_time=ranks.step_time, engine=engine)
-        truth, stepping = play_stepping(world, PrefillFirstRanks)
-        played, _, histogram = play_replica(world, LockstepReplica)
-        assert not (differences(truth, played) or gap_differences(world, stepping, histogram)), seed
 
 
 def test_prompts_that_are_tokenized_first_agree():
