@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from mypy_extensions import mypyc_attr
 
+import sim.columns
+from sim.columns import Columns, OnDisk, unpacked
 from sim.gap_histogram import GapHistogram
 from sim.records import (
     API_EXTRA_COLUMNS,
@@ -26,6 +29,7 @@ from sim.records import (
 from sim.work import Losses, Request, prefix_tokens, previous_index, returning_tokens_of, shared_prefix_tokens
 
 _CHUNK_ROWS: Final = 1 << 13
+_CHUNKS_AT_ONCE: Final = 16  # 20 MB of requests are unpacked at a time, on their way to disk
 _PACKED: dict[type, str] = {
     np.int8: "b",
     np.int16: "h",
@@ -36,49 +40,67 @@ _PACKED: dict[type, str] = {
 
 
 class _Table:
-    """Rows packed into compact chunks of bytes; read back as typed columns."""
+    """Rows packed into compact chunks of bytes, which go to disk where they become too many; read back as columns."""
 
-    def __init__(self, columns: dict[str, Column]):
+    def __init__(self, columns: dict[str, Column], folder: Path | None):
         self._dtype = np.dtype([(name, column.dtype) for name, column in columns.items()])
         self.pack: Any = struct.Struct("=" + "".join(_PACKED[column.dtype] for column in columns.values())).pack
-        self._names = tuple(columns)
-        self._limit = _CHUNK_ROWS * self._dtype.itemsize
+        self._block_rows: int = sim.columns.BLOCK_ROWS
+        self._chunk_rows = min(_CHUNK_ROWS, self._block_rows)
+        self._limit = self._chunk_rows * self._dtype.itemsize
         self._chunks: list[bytearray] = []
         self._chunk = bytearray()
+        self._folder = folder
+        self._on_disk: Any = None
+        self._rows_on_disk = 0
 
     def append(self, packed_row: bytes) -> None:
         self._chunk += packed_row
         if len(self._chunk) >= self._limit:
             self._chunks.append(self._chunk)
             self._chunk = bytearray()
+            if len(self._chunks) * self._chunk_rows >= self._block_rows:
+                self._write()
+
+    def _write(self) -> None:
+        """Move all rows to disk."""
+        if self._on_disk is None:
+            self._on_disk = OnDisk(self._dtype, self._folder)
+        chunks = [*self._chunks, *([self._chunk] if self._chunk else [])]
+        for first in range(0, len(chunks), _CHUNKS_AT_ONCE):
+            self._on_disk.append(chunks[first : first + _CHUNKS_AT_ONCE])
+        self._rows_on_disk = self._on_disk.n_rows
+        self._chunks, self._chunk = [], bytearray()
 
     def __len__(self) -> int:
-        return len(self._chunks) * _CHUNK_ROWS + len(self._chunk) // self._dtype.itemsize
+        held = len(self._chunks) * self._chunk_rows + len(self._chunk) // self._dtype.itemsize
+        return self._rows_on_disk + held
 
-    def columns(self) -> dict[str, np.ndarray]:
-        n_rows, begin = len(self), 0
-        columns = {name: np.empty(n_rows, self._dtype[name]) for name in self._names}
-        for chunk in (*self._chunks, self._chunk):  # one after another, so that all columns find it in the cache
-            rows = np.frombuffer(chunk, self._dtype)
-            end = begin + len(rows)
-            for name, column in columns.items():
-                column[begin:end] = rows[name]
-            begin = end
-        return columns
+    def columns(self) -> Columns:
+        if self._on_disk is not None:
+            if self._chunks or self._chunk:
+                self._write()
+            found: Columns = self._on_disk
+            return found
+        return unpacked([*self._chunks, self._chunk], self._dtype)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Recorder:
-    """Takes down what happened, at the moment it happened. `from_s`: when the window begins, for the gaps of tokens."""
+    """Takes down what happened, at the moment it happened.
 
-    def __init__(self, from_s: float = 0.0) -> None:
+    `from_s`: when the window begins, for the gaps of tokens. `folder`: where tables go that are too long for memory;
+    None: to the system's folder of temporary files.
+    """
+
+    def __init__(self, from_s: float = 0.0, folder: Path | None = None) -> None:
         self.gap_histogram = GapHistogram(from_s)
-        self._requests = _Table(REQUEST_COLUMNS)
-        self._spans = _Table(SPAN_COLUMNS)
-        self._stays = _Table(STAY_COLUMNS)
-        self._api_extras = _Table(API_EXTRA_COLUMNS)
-        self._awaited = _Table(AWAITED_COLUMNS)
-        self._tier_hits = _Table(TIER_HIT_COLUMNS)
+        self._requests = _Table(REQUEST_COLUMNS, folder)
+        self._spans = _Table(SPAN_COLUMNS, folder)
+        self._stays = _Table(STAY_COLUMNS, folder)
+        self._api_extras = _Table(API_EXTRA_COLUMNS, folder)
+        self._awaited = _Table(AWAITED_COLUMNS, folder)
+        self._tier_hits = _Table(TIER_HIT_COLUMNS, folder)
         self.replica_lost_s: list[float] = []
 
     def request(self, r: Request, _nan: float = float("nan")) -> None:
@@ -123,26 +145,26 @@ class Recorder:
         if end_s > start_s:
             self._spans.append(self._spans.pack(pool, replica_id, state, start_s, end_s))
 
-    def requests(self) -> dict[str, np.ndarray]:
+    def requests(self) -> Columns:
         """Columns of REQUEST_COLUMNS, in order of outcome."""
         return self._requests.columns()
 
-    def stays(self) -> dict[str, np.ndarray]:
+    def stays(self) -> Columns:
         """Columns of STAY_COLUMNS."""
         return self._stays.columns()
 
-    def awaited(self) -> dict[str, np.ndarray]:
+    def awaited(self) -> Columns:
         """Columns of AWAITED_COLUMNS, in order of the requests' rows."""
         return self._awaited.columns()
 
-    def tier_hits(self) -> dict[str, np.ndarray]:
+    def tier_hits(self) -> Columns:
         """Columns of TIER_HIT_COLUMNS, in order of outcome."""
         return self._tier_hits.columns()
 
-    def api_extras(self) -> dict[str, np.ndarray]:
+    def api_extras(self) -> Columns:
         """Columns of API_EXTRA_COLUMNS, in order of outcome."""
         return self._api_extras.columns()
 
-    def spans(self) -> dict[str, np.ndarray]:
+    def spans(self) -> Columns:
         """Columns of SPAN_COLUMNS, in order of their end."""
         return self._spans.columns()

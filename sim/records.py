@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from math import nan
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sim.columns import Columns, blocks, n_rows
 from sim.gap_histogram import N_BINS
 from sim.moment_zero import MONDAY, MomentZero
 from sim.work import (
@@ -43,9 +44,9 @@ def _stamp(seconds: float | None) -> float:
     return nan if seconds is None else seconds
 
 
-Columns = dict[str, Column]
+Layout = dict[str, Column]
 
-REQUEST_COLUMNS: Columns = {
+REQUEST_COLUMNS: Layout = {
     "task_id": Column(
         np.int64, "", "Number of the task, from 0 in the order of arrival.", lambda r: r.task.task_id
     ),
@@ -167,7 +168,7 @@ REQUEST_COLUMNS: Columns = {
 }  # fmt: skip
 """One row per request, entered when it has its outcome. Moments are seconds of simulated time."""
 
-SPAN_COLUMNS: Columns = {
+SPAN_COLUMNS: Layout = {
     "pool": Column(np.int16, "", "Place in the list of pools of the replica's pool."),
     "replica_id": Column(np.int32, "", "Number of the replica."),
     "state": Column(
@@ -180,7 +181,7 @@ SPAN_COLUMNS: Columns = {
 }  # fmt: skip
 """One row per stretch of a replica's life. The spans of one replica tile its life from its order to its release."""
 
-STAY_COLUMNS: Columns = {
+STAY_COLUMNS: Layout = {
     "request_row": Column(np.int64, "", "Row of the request in the table of requests."),
     "pool": Column(np.int16, "", "Place in the list of pools of the replica's pool."),
     "replica_id": Column(np.int32, "", "Number of the replica."),
@@ -191,7 +192,7 @@ STAY_COLUMNS: Columns = {
 }  # fmt: skip
 """One row per stay on a replica of a request that outlived one."""
 
-API_EXTRAS: Columns = {
+API_EXTRAS: Layout = {
     name: Column(np.int32, unit, meaning, attrgetter(name))
     for name, unit, meaning in (
         ("throttled_attempts", "count", "Attempts that the API refused because of a rate limit (HTTP 429)."),
@@ -206,18 +207,18 @@ API_EXTRAS: Columns = {
 }
 """What a `sim.work.ApiExtra` has, in order; 0 for a request without one."""
 
-API_EXTRA_COLUMNS: Columns = {
+API_EXTRA_COLUMNS: Layout = {
     "request_row": Column(np.int64, "", "Row of the request in the table of requests."), **API_EXTRAS,
 }  # fmt: skip
 """One row per request that met more at an API than one plain call."""
 
-AWAITED_COLUMNS: Columns = {
+AWAITED_COLUMNS: Layout = {
     "request_row": Column(np.int64, "", "Row of the request in the table of requests."),
     "call_index": Column(np.int32, "", "Place of a call of its task that it waited for."),
 }
 """One row per call that a request waited for, in the order of its graph; of tasks that are chains none."""
 
-TIER_HIT_COLUMNS: Columns = {
+TIER_HIT_COLUMNS: Layout = {
     "request_row": Column(np.int64, "", "Row of the request in the table of requests."),
     "tier": Column(np.int8, "", "Place in the list of KV tiers."),
     "tokens": Column(np.int32, "tokens", "Of `cached_input_tokens`, those that were loaded from the tier."),
@@ -274,7 +275,7 @@ class PoolFacts(NamedTuple):
     on_demand_of: int | None = None  # place of the spot pool whose missing replicas these stand in for
 
 
-def _no_rows(columns: Columns) -> dict[str, np.ndarray]:
+def _no_rows(columns: Layout) -> dict[str, np.ndarray]:
     return {name: np.empty(0, column.dtype) for name, column in columns.items()}
 
 
@@ -286,37 +287,49 @@ class Facts:
     without a fleet. The column `pool` of the tables is a place in it.
     """
 
-    requests: dict[str, np.ndarray]
-    spans: dict[str, np.ndarray]
+    requests: Columns
+    spans: Columns
     window: Window
     pools: tuple[PoolFacts, ...] = ()
     tasks_started: int = 0
     requests_started: int = 0
     block_tokens: int = 16  # of one KV block
     applications: dict[int, str] = field(default_factory=dict)
-    stays: dict[str, np.ndarray] = field(default_factory=lambda: _no_rows(STAY_COLUMNS))
+    stays: Columns = field(default_factory=lambda: _no_rows(STAY_COLUMNS))
     replicas_lost: int = 0  # taken back by their provider, or failed, since the window's start
-    api_extras: dict[str, np.ndarray] = field(default_factory=lambda: _no_rows(API_EXTRA_COLUMNS))
+    api_extras: Columns = field(default_factory=lambda: _no_rows(API_EXTRA_COLUMNS))
     moment_zero: MomentZero = MONDAY  # second 0 of the run
     kv_tiers: tuple[str, ...] = ()  # their names
-    tier_hits: dict[str, np.ndarray] = field(default_factory=lambda: _no_rows(TIER_HIT_COLUMNS))
+    tier_hits: Columns = field(default_factory=lambda: _no_rows(TIER_HIT_COLUMNS))
     token_gaps: np.ndarray = field(default_factory=lambda: np.zeros(N_BINS, np.int64))
     """Gaps between tokens of the fleet that ended since the window's start, by bin of sim.gap_histogram, int64[N]."""
-    awaited: dict[str, np.ndarray] = field(default_factory=lambda: _no_rows(AWAITED_COLUMNS))
+    awaited: Columns = field(default_factory=lambda: _no_rows(AWAITED_COLUMNS))
 
     @property
-    def requests_in_full(self) -> dict[str, np.ndarray]:
+    def requests_in_full(self) -> Columns:
         """REQUEST_COLUMNS and beside them LOADED and those of API_EXTRA_COLUMNS, 0 where a request has no such row;
         and, where calls form graphs, `wait_for`: a list of places of calls each, empty for a call of a chain."""
-        columns, hits = dict(self.requests), self.tier_hits
-        columns[LOADED] = np.bincount(hits["request_row"], hits["tokens"], len(columns["task_id"])).astype(np.int32)
-        if len(self.awaited["request_row"]):
-            bounds = np.searchsorted(self.awaited["request_row"], np.arange(1, len(columns["task_id"])))
-            columns["wait_for"] = np.empty(len(columns["task_id"]), object)
-            columns["wait_for"][:] = np.split(self.awaited["call_index"], bounds)
+        return self._in_full(0, self.requests)
+
+    def blocks_in_full(self) -> Iterator[Columns]:
+        """`requests_in_full`, of at most sim.columns.ROWS_AT_ONCE rows at a time, in order."""
+        for begin, block in blocks(self.requests):
+            yield self._in_full(begin, block)
+
+    def _in_full(self, begin: int, requests: Columns) -> Columns:
+        """Rows from `begin` on, of which `requests` holds the columns."""
+        columns, n = dict(requests), n_rows(requests)
+        hits = _of_rows(self.tier_hits, begin, n)
+        columns[LOADED] = np.bincount(hits["request_row"], hits["tokens"], n).astype(np.int32)
+        if n_rows(self.awaited):
+            awaited = _of_rows(self.awaited, begin, n)
+            bounds = np.searchsorted(awaited["request_row"], np.arange(1, n))
+            columns["wait_for"] = np.empty(n, object)
+            columns["wait_for"][:] = np.split(awaited["call_index"], bounds)
+        extras = _of_rows(self.api_extras, begin, n)
         for name in API_EXTRAS:
-            columns[name] = np.zeros(len(columns["task_id"]), np.int32)
-            columns[name][self.api_extras["request_row"]] = self.api_extras[name]
+            columns[name] = np.zeros(n, np.int32)
+            columns[name][extras["request_row"]] = extras[name]
         return columns
 
     @property
@@ -330,19 +343,33 @@ def is_served(outcome: np.ndarray) -> np.ndarray:
     return (outcome == Outcome.FINISHED) | (outcome == Outcome.STOPPED)
 
 
-def rows_of_previous_calls(requests: dict[str, np.ndarray]) -> np.ndarray:
+def _of_rows(table: Columns, begin: int, n: int) -> Columns:
+    """The rows of a table in order of its `request_row` that belong to `n` requests from row `begin` on, which is 0."""
+    first, after = np.searchsorted(table["request_row"], (begin, begin + n))
+    found = {name: table[name][first:after] for name in table}
+    return found | {"request_row": found["request_row"] - begin}
+
+
+def rows_of_previous_calls(requests: Columns) -> np.ndarray:
     """int64[n]: the row of the call that each request goes on from; -1 for first calls, and where it is not there."""
-    found, later = np.full(len(requests["task_id"]), -1), np.flatnonzero(requests["call_index"] > 0)
-    if not len(later):
+    n, call = n_rows(requests), requests["call_index"]
+    found = np.full(n, -1)
+    if not call.any():
         return found
-    width = int(requests["call_index"].max()) + 1
-    keys = requests["task_id"] * width + requests["call_index"]
-    several = np.flatnonzero(requests["calls_in_task"] > 1)
-    order = several[np.argsort(keys[several], kind="stable")]
-    wanted = requests["task_id"][later] * width + requests["previous_call"][later]
-    places = np.minimum(np.searchsorted(keys[order], wanted), max(len(order) - 1, 0))
-    if len(order):
-        found[later] = np.where(keys[order][places] == wanted, order[places], -1)
+    width = int(call.max()) + 1
+    order = np.flatnonzero(requests["calls_in_task"] > 1)
+    keys = requests["task_id"][order] * width + call[order]
+    del call
+    by_key = np.argsort(keys, kind="stable")
+    keys, order = keys[by_key], order[by_key]
+    del by_key
+    if not len(order):
+        return found
+    for begin, block in blocks(requests, "task_id", "call_index", "previous_call"):
+        later = np.flatnonzero(block["call_index"] > 0)
+        wanted = block["task_id"][later] * width + block["previous_call"][later]
+        places = np.minimum(np.searchsorted(keys, wanted), len(order) - 1)
+        found[begin + later] = np.where(keys[places] == wanted, order[places], -1)
     return found
 
 

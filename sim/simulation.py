@@ -14,6 +14,7 @@ import simpy
 from sim.api.provider import ApiProvider
 from sim.api.server import Api
 from sim.assembly import AnyFleet, at_the_bills_prices, new_fleet, new_replica
+from sim.columns import folder_for
 from sim.engine.saturation import most_tokens_per_s
 from sim.event_loop import EventLoop
 from sim.hot_path import numbers_explained
@@ -140,7 +141,7 @@ class _World:
     def __init__(self, scenario: Scenario, streams: Streams, moment_zero: MomentZero):
         self.env = env = EventLoop()
         self.streams = streams
-        self.recorder = Recorder(scenario.warmup_s)
+        self.recorder = Recorder(scenario.warmup_s, folder_for(scenario.output.dir))
         routing = at_the_bills_prices(scenario, moment_zero)
         ingress_s = scenario.engine.request_overhead_s if scenario.has_fleet else 0.0
         self.gateway = Gateway(env, routing, streams.generator("routing"), self.recorder, ingress_s)

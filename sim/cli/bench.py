@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("outputs/bench.json"), help="default: %(default)s")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
-    from sim.study.benchmark import CASES, LOGS, SIZES, measure, table_of
+    from sim.study.benchmark import CASES, LOGS, SIZES, SIZES_OF, measure, table_of
     from sim.study.benchmark_sweeps import (
         COLLECTS,
         SWEEPS,
@@ -37,13 +37,16 @@ def main(argv: Sequence[str]) -> int:
     from sim.study.folder import write_json
 
     known = [*CASES, *LOGS, *SWEEPS, *COLLECTS]
-    asked, sizes = given.case or known, given.requests or list(SIZES)
+    asked = given.case or known
     if unknown := [case for case in asked if case not in known]:
         parser.error(f"--case {unknown[0]}: is not one of {', '.join(known)}")
     if given.one:
-        print(json.dumps(measure(asked[0], sizes[0], given.log)))
+        print(json.dumps(measure(asked[0], (given.requests or SIZES)[0], given.log)))
         return 0
-    rows = [_in_a_process("--case", case, "--requests", str(n)) for case in asked if case in CASES for n in sizes]
+    rows = [
+        _in_a_process("--case", case, "--requests", str(n))
+        for case in asked if case in CASES for n in given.requests or SIZES_OF.get(case, SIZES)
+    ]  # fmt: skip
     rows += [_in_a_process("--case", case, "--log", str(given.log)) for case in _with_log(asked, given.log)]
     sweeps = [measure_sweep(case) for case in asked if case in SWEEPS]
     collects = [measure_collect(case) for case in asked if case in COLLECTS]

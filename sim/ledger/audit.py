@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.ledger.coverage import Stretches, by_group_and_time, lives, peak_overlap, uncovered
+from sim.columns import Columns, blocks, n_rows
+from sim.ledger.coverage import Stretches, by_group_and_time, lives, peak_overlap, uncovered, union
+from sim.ledger.residences import Residences, residences, residences_of
 from sim.records import Backend, Facts, Outcome, Refusal, ReplicaState, is_served, rows_of_previous_calls
 from sim.schema import AuditError
 
 TOLERANCE_S = 1e-6
 """Moments closer than this count as equal. A float64 of a week in seconds is exact to 1e-10 s, but a sum of many step
 times collects a larger error."""
+
+_OF_ONE_REQUEST = (
+    "task_id", "call_index", "outcome", "refusal", "backend", "replica_id", "retries", "arrived_s", "admitted_s",
+    "first_token_s", "finished_s", "input_tokens", "cached_input_tokens", "preemptions", "preempted_s",
+)  # fmt: skip
+"""Columns that the laws of a single request are about."""
 
 
 def audit(facts: Facts) -> None:
@@ -25,15 +33,17 @@ def audit(facts: Facts) -> None:
     """
     requests, spans = facts.requests, facts.spans
     _every_request_has_one_outcome(facts)
-    _stamps_are_ordered(requests)
+    for _, block in blocks(requests, *_OF_ONE_REQUEST):
+        _stamps_are_ordered(block)
+        _tokens_are_conserved(block)
+        _an_admitted_request_has_its_replica(block)
     _calls_of_a_task_are_causal(requests)
-    _tokens_are_conserved(requests)
     _spans_tile_each_life(spans)
     _every_replica_has_its_pool(facts)
     _cold_start_comes_first(spans)
-    served, rows = residences(facts)
+    served = residences_of(facts)
     _requests_lie_in_paid_life(facts, served)
-    _batch_stays_within_its_cap(facts, served, rows)
+    _batch_stays_within_its_cap(facts, served)
     _busy_means_requests_are_present(facts, served)
 
 
@@ -41,14 +51,14 @@ def _fail(law: str, numbers: str) -> None:
     raise AuditError(f"audit: {law}: {numbers}")
 
 
-def _row(requests: dict[str, np.ndarray], i: int, *columns: str) -> str:
+def _row(requests: Columns, i: int, *columns: str) -> str:
     shown = [f"task {requests['task_id'][i]} call {requests['call_index'][i]}"]
     return ", ".join(shown + [f"{name} = {requests[name][i]!s}" for name in columns])
 
 
 def _every_request_has_one_outcome(facts: Facts) -> None:
     requests = facts.requests
-    n, outcome = len(requests["task_id"]), requests["outcome"]
+    n, outcome = n_rows(requests), requests["outcome"]
     if n != facts.requests_started:
         _fail("every started request has one outcome", f"{facts.requests_started} started, {n} have an outcome")
     known = np.isin(outcome, [int(o) for o in Outcome])
@@ -68,7 +78,7 @@ def _every_request_has_one_outcome(facts: Facts) -> None:
         _fail("every started task has one first call", f"{facts.tasks_started} started, {first_calls} first calls")
 
 
-def _stamps_are_ordered(requests: dict[str, np.ndarray]) -> None:
+def _stamps_are_ordered(requests: Columns) -> None:
     outcome = requests["outcome"]
     names = ("arrived_s", "admitted_s", "first_token_s", "finished_s")
     stamps = [requests[name] for name in names]
@@ -96,8 +106,8 @@ def _stamps_are_ordered(requests: dict[str, np.ndarray]) -> None:
                 _fail(f"{before} <= {names[j]}", _row(requests, wrong[0], before, names[j]))
 
 
-def _calls_of_a_task_are_causal(requests: dict[str, np.ndarray]) -> None:
-    if not len(requests["task_id"]) or (requests["calls_in_task"] == 1).all() and not requests["call_index"].any():
+def _calls_of_a_task_are_causal(requests: Columns) -> None:
+    if (requests["calls_in_task"] == 1).all() and not requests["call_index"].any():
         return
     call, previous = requests["call_index"], requests["previous_call"]
     beyond = np.flatnonzero(call >= requests["calls_in_task"])
@@ -126,7 +136,7 @@ def _calls_of_a_task_are_causal(requests: dict[str, np.ndarray]) -> None:
         )
 
 
-def _tokens_are_conserved(requests: dict[str, np.ndarray]) -> None:
+def _tokens_are_conserved(requests: Columns) -> None:
     cached, total = requests["cached_input_tokens"], requests["input_tokens"]
     wrong = np.flatnonzero((cached < 0) | (cached > total))
     if len(wrong):
@@ -143,7 +153,7 @@ def _tokens_are_conserved(requests: dict[str, np.ndarray]) -> None:
         )
 
 
-def _spans_tile_each_life(spans: dict[str, np.ndarray]) -> None:
+def _spans_tile_each_life(spans: Columns) -> None:
     order = by_group_and_time(spans["replica_id"], spans["start_s"])
     replica, start_s, end_s = (spans[name][order] for name in ("replica_id", "start_s", "end_s"))
     wrong = np.flatnonzero(~(end_s > start_s))
@@ -161,7 +171,7 @@ def _spans_tile_each_life(spans: dict[str, np.ndarray]) -> None:
         )
 
 
-def _cold_start_comes_first(spans: dict[str, np.ndarray]) -> None:
+def _cold_start_comes_first(spans: Columns) -> None:
     order = by_group_and_time(spans["replica_id"], spans["start_s"])
     replica, state = spans["replica_id"][order], spans["state"][order]
     same = replica[1:] == replica[:-1]
@@ -177,50 +187,19 @@ def _cold_start_comes_first(spans: dict[str, np.ndarray]) -> None:
         )
 
 
-def residences(facts: Facts, since: str = "admitted_s") -> tuple[Stretches, np.ndarray]:
-    """(stretches of time in which fleet requests were on a replica, row int64[n] of each one's request).
-
-    A stretch begins at the stamp `since` ("admitted_s" or "arrived_s") and ends with the request's outcome or the loss
-    of its replica. A request that was prefilled on another replica has two: on that one until its first token, then on
-    the decoding one from its second admission. An unfinished request stays until its replica's life ends. A request
-    without the stamp has no stretch.
-    """
-    requests = facts.requests
-    resident = (requests["backend"] == Backend.FLEET) & np.isfinite(requests[since]) & (requests["replica_id"] >= 0)
-    resident &= requests["retries"] == 0  # `facts.stays` lists every stay of a request that was retried
-    split = resident & (requests["prefill_replica_id"] >= 0)
-    resumed = "decode_admitted_s" if since == "admitted_s" else "first_token_s"
-    second = split & (requests["replica_id"] != requests["prefill_replica_id"]) & np.isfinite(requests[resumed])
-    stays = (  # (rows bool[n], names of the columns that hold replica, start and end)
-        (resident & ~split, "replica_id", since, "finished_s"),
-        (split, "prefill_replica_id", since, "first_token_s"),
-        (second, "replica_id", resumed, "finished_s"),
-    )
-    rows = np.concatenate([np.flatnonzero(which) for which, *_ in stays])
-    group, start_s, end_s = (
-        np.concatenate([requests[names[i]][which] for which, *names in stays]) for i in range(3)
-    )  # fmt: skip
-    stayed = facts.stays
-    rows = np.concatenate([rows, stayed["request_row"]])
-    group = np.concatenate([group, stayed["replica_id"]]).astype(np.int64)
-    start_s, end_s = np.append(start_s, stayed["start_s"]), np.append(end_s, stayed["end_s"])
-    unfinished = np.flatnonzero(np.isnan(end_s))
-    if len(unfinished):
-        life = lives(facts.spans)
-        end_of = dict(zip(life.group.tolist(), life.end_s.tolist(), strict=True))
-        end_s[unfinished] = [end_of.get(g, facts.window.end_s) for g in group[unfinished].tolist()]
-    return Stretches(group, start_s, end_s), rows
+def _requests_lie_in_paid_life(facts: Facts, served: Residences) -> None:
+    paid = lives(facts.spans)
+    for part, _ in served():
+        outside = uncovered(part, paid, TOLERANCE_S)
+        if len(outside):
+            group, start_s, end_s = (column[outside[0]] for column in part)
+            _fail(
+                "a replica serves only while it is paid for",
+                f"replica {group}: a request from {start_s} to {end_s} s",
+            )
 
 
-def _requests_lie_in_paid_life(facts: Facts, served: Stretches) -> None:
-    outside = uncovered(served, lives(facts.spans), TOLERANCE_S)
-    if len(outside):
-        group, start_s, end_s = (column[outside[0]] for column in served)
-        _fail(
-            "a replica serves only while it is paid for",
-            f"replica {group}: a request from {start_s} to {end_s} s",
-        )
-    requests = facts.requests
+def _an_admitted_request_has_its_replica(requests: Columns) -> None:
     admitted = (requests["backend"] == Backend.FLEET) & np.isfinite(requests["admitted_s"])
     # A request whose replica was lost, and which the next replica turned away, fails on none; its stays name the first.
     turned_away = (requests["outcome"] == Outcome.FAILED) & (requests["retries"] > 0)
@@ -229,14 +208,18 @@ def _requests_lie_in_paid_life(facts: Facts, served: Stretches) -> None:
         _fail("an admitted fleet request has a replica", _row(requests, nowhere[0], "admitted_s", "replica_id"))
 
 
-def _batch_stays_within_its_cap(facts: Facts, served: Stretches, rows: np.ndarray) -> None:
+def _batch_stays_within_its_cap(facts: Facts, served: Residences) -> None:
     # Facts do not hold when a preempted sequence was out of the batch. Counting only the sequences that were never
     # preempted gives a lower bound of the batch size, so a violation that is found is a true one.
-    stayed = facts.requests["preemptions"][rows] == 0
+    stayed = facts.requests["preemptions"] == 0
     replicas, pools = _pool_of_replicas(facts.spans)
-    pool_of = pools[np.searchsorted(replicas, served.group)]
     for pool_index, pool in enumerate(facts.pools):
-        peak, replica = peak_overlap(served.take(stayed & (pool_of == pool_index)), TOLERANCE_S)
+        found: list[Stretches] = []
+        for part, rows in served():
+            in_pool = pools[np.searchsorted(replicas, part.group)] == pool_index
+            part = part.take(stayed[rows] & in_pool)
+            found.append(part._replace(group=part.group.astype(np.int32)))
+        peak, replica = peak_overlap(Stretches.joined(found), TOLERANCE_S) if found else (0, -1)
         if peak > pool.max_num_seqs:
             _fail(
                 "running sequences <= max_num_seqs",
@@ -255,17 +238,18 @@ def _every_replica_has_its_pool(facts: Facts) -> None:
     moved = np.flatnonzero(pools[np.searchsorted(replicas, ids)] != spans["pool"])
     if len(moved):
         _fail("a replica stays in its pool", f"replica {ids[moved[0]]} is in pool {spans['pool'][moved[0]]}, too")
-    for rows in (requests, facts.stays):
-        served = np.flatnonzero(np.isin(rows["replica_id"], replicas))
-        of_replica = pools[np.searchsorted(replicas, rows["replica_id"][served])]
-        wrong = served[of_replica != rows["pool"][served]]
-        if len(wrong):
-            i = wrong[0]
-            replica, pool = rows["replica_id"][i], rows["pool"][i]
-            _fail("a request is in the pool of its replica", f"row {i}: replica {replica}, pool {pool}")
+    for table in (requests, facts.stays):
+        for begin, rows in blocks(table, "replica_id", "pool"):
+            served = np.flatnonzero(np.isin(rows["replica_id"], replicas))
+            of_replica = pools[np.searchsorted(replicas, rows["replica_id"][served])]
+            wrong = served[of_replica != rows["pool"][served]]
+            if len(wrong):
+                i = wrong[0]
+                replica, pool = rows["replica_id"][i], rows["pool"][i]
+                _fail("a request is in the pool of its replica", f"row {begin + i}: replica {replica}, pool {pool}")
 
 
-def _pool_of_replicas(spans: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _pool_of_replicas(spans: Columns) -> tuple[np.ndarray, np.ndarray]:
     """(replicas in ascending order, the pool of each)."""
     replicas, first = np.unique(spans["replica_id"], return_index=True)
     return replicas, spans["pool"][first]
@@ -283,22 +267,28 @@ def _not_cut_short(busy: Stretches, facts: Facts) -> Stretches:
     return busy.take(busy.end_s < last_s[np.searchsorted(replicas, busy.group)])
 
 
-def _busy_means_requests_are_present(facts: Facts, served: Stretches) -> None:
+def _busy_means_requests_are_present(facts: Facts, served: Residences) -> None:
     spans = facts.spans
     all_spans = Stretches(spans["replica_id"].astype(np.int64), spans["start_s"], spans["end_s"])
     busy = all_spans.take(spans["state"] == ReplicaState.BUSY)
     serving = all_spans.take((spans["state"] == ReplicaState.BUSY) | (spans["state"] == ReplicaState.DRAINING))
-    unpaid = uncovered(served, serving, TOLERANCE_S)
-    if len(unpaid):
-        group, start_s, end_s = (column[unpaid[0]] for column in served)
-        _fail(
-            "a replica with a resident sequence is busy or draining",
-            f"replica {group}: a request from {start_s} to {end_s} s outside its busy spans",
-        )
+    serving = union(serving, TOLERANCE_S)
+    for part, _ in served():
+        unpaid = uncovered(part, serving, TOLERANCE_S)
+        if len(unpaid):
+            group, start_s, end_s = (column[unpaid[0]] for column in part)
+            _fail(
+                "a replica with a resident sequence is busy or draining",
+                f"replica {group}: a request from {start_s} to {end_s} s outside its busy spans",
+            )
     # A request may wait inside its replica before admission. Facts do not hold when it reached the replica, but that
     # was never before its arrival, so the arrival bounds the time in which it can have kept the replica busy.
-    present, _ = residences(facts, since="arrived_s")
-    empty = uncovered(_not_cut_short(busy, facts), present, TOLERANCE_S)
+    present = [union(part, TOLERANCE_S) for part, _ in residences(facts, since="arrived_s")]
+    empty = uncovered(
+        _not_cut_short(busy, facts),
+        Stretches.joined(present) if present else all_spans.take(np.empty(0, int)),
+        TOLERANCE_S,
+    )
     if len(empty):
         group, start_s, end_s = (column[empty[0]] for column in busy)
         _fail(

@@ -5,14 +5,17 @@ A stretch is (group, start_s, end_s), and the group is the id of a replica.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+import sim.columns
+from sim.columns import Columns
+
 
 class Stretches(NamedTuple):
-    """Stretches of time, one per row: group int64[n], start_s float64[n], end_s float64[n]."""
+    """Stretches of time, one per row: group int[n], start_s float64[n], end_s float64[n]."""
 
     group: np.ndarray
     start_s: np.ndarray
@@ -22,8 +25,15 @@ class Stretches(NamedTuple):
         """These rows: bool[n], or int64 row numbers."""
         return Stretches(self.group[rows], self.start_s[rows], self.end_s[rows])
 
+    @staticmethod
+    def joined(parts: Sequence[Stretches]) -> Stretches:
+        """The stretches of all parts, one part after another."""
+        if len(parts) == 1:
+            return parts[0]
+        return Stretches(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
-def lives(spans: dict[str, np.ndarray]) -> Stretches:
+
+def lives(spans: Columns) -> Stretches:
     """The paid life of every replica, from order to release, sorted by replica; `spans` has SPAN_COLUMNS."""
     replica, where = np.unique(spans["replica_id"], return_inverse=True)
     start_s, end_s = np.full(len(replica), np.inf), np.full(len(replica), -np.inf)
@@ -39,7 +49,10 @@ def by_group_and_time(group: np.ndarray, time_s: np.ndarray) -> np.ndarray:
 
 
 def union(stretches: Stretches, tolerance_s: float) -> Stretches:
-    """The disjoint stretches covering the same time, sorted by group and time; gaps up to `tolerance_s` are closed."""
+    """The disjoint stretches covering the same time, sorted by group and time; gaps up to `tolerance_s` are closed.
+
+    The union of unions is the union of all, so what does not fit into memory is united block by block.
+    """
     if not len(stretches.group):
         return stretches
     group, start_s, end_s = stretches.take(by_group_and_time(stretches.group, stretches.start_s))
@@ -53,16 +66,17 @@ def union(stretches: Stretches, tolerance_s: float) -> Stretches:
 
 def uncovered(inner: Stretches, outer: Stretches, tolerance_s: float) -> np.ndarray:
     """int64[k]: the rows of `inner` that lie, within `tolerance_s`, in no stretch of the union of `outer`."""
-    cover, outside = union(outer, tolerance_s), []
+    cover, outside = union(outer, tolerance_s), [np.empty(0, np.int64)]
     for group, rows, part in _each_group(inner):
         first, last = np.searchsorted(cover.group, [group, group + 1])
         if first == last:
-            outside.append(rows)
-            continue
-        host = np.searchsorted(cover.start_s[first:last] - tolerance_s, part.start_s, side="right") - 1
-        reach_s = cover.end_s[first:last][host] + tolerance_s
-        outside.append(rows[(host < 0) | (part.end_s > reach_s)])
-    return np.sort(np.concatenate(outside)) if outside else np.empty(0, np.int64)
+            lacking = np.arange(len(part.group))
+        else:
+            host = np.searchsorted(cover.start_s[first:last] - tolerance_s, part.start_s, side="right") - 1
+            reach_s = cover.end_s[first:last][host] + tolerance_s
+            lacking = np.flatnonzero((host < 0) | (part.end_s > reach_s))
+        outside.append(lacking if rows is None else rows[lacking])
+    return np.sort(np.concatenate(outside))
 
 
 def peak_overlap(stretches: Stretches, tolerance_s: float) -> tuple[int, int]:
@@ -70,27 +84,34 @@ def peak_overlap(stretches: Stretches, tolerance_s: float) -> tuple[int, int]:
 
     Stretches that touch do not overlap; overlaps shorter than `tolerance_s` are not counted.
     """
-    peaks = [(_peak(part, tolerance_s), int(group)) for group, _, part in _each_group(stretches)]
+    peaks = [(_peak(part, tolerance_s), group) for group, _, part in _each_group(stretches)]
     return max(peaks, key=lambda peak: peak[0], default=(0, -1))
 
 
-def _each_group(stretches: Stretches) -> Iterator[tuple[int, np.ndarray, Stretches]]:
-    """(group, its rows int64[k], its stretches) for every group."""
+def _each_group(stretches: Stretches) -> Iterator[tuple[int, np.ndarray | None, Stretches]]:
+    """(group, its rows int64[k], its stretches) for every group; None for the rows where they are all of one group."""
     group, n = stretches.group, len(stretches.group)
     if n and (group == group[0]).all():
-        yield group[0], np.arange(n), stretches
+        yield int(group[0]), None, stretches
     elif n:
         order = np.argsort(group, kind="stable")
-        groups, first = np.unique(group[order], return_index=True)
-        for single, rows in zip(groups, np.split(order, first[1:]), strict=True):
-            yield single, rows, stretches.take(rows)
+        ordered = group[order]
+        begins = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+        for rows in np.split(order, begins):
+            yield int(group[rows[0]]), rows, stretches.take(rows)
 
 
 def _peak(stretches: Stretches, tolerance_s: float) -> int:
     """The most stretches open at the same time; a stretch that ends when another starts is closed first."""
     begun = np.sort(stretches.start_s)
-    ended = np.sort(np.maximum(stretches.end_s - tolerance_s, stretches.start_s))
-    return int((np.arange(1, len(begun) + 1) - np.searchsorted(ended, begun, side="right")).max())
+    ended = np.maximum(stretches.end_s - tolerance_s, stretches.start_s)
+    ended.sort()
+    n, most, step = len(begun), 0, sim.columns.ROWS_AT_ONCE
+    for first in range(0, n, step):
+        after = min(first + step, n)
+        over = np.searchsorted(ended, begun[first:after], side="right")
+        most = max(most, int((np.arange(first + 1, after + 1) - over).max()))
+    return most
 
 
 def _running_max_per_group(group: np.ndarray, value: np.ndarray) -> np.ndarray:

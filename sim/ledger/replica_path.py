@@ -19,11 +19,12 @@ optimum is in whole lives (Fulkerson and Gross, Incidence matrices and interval 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+import sim.columns
 from sim.records import Window
 
 _SLOTS_PER_JOB = (3.0, 24.0)
@@ -50,6 +51,8 @@ class Jobs(NamedTuple):
     def within(self, window: Window) -> Jobs:
         """The jobs that lie wholly in the window."""
         rows = (self.released_s >= window.start_s) & (self.deadline_s <= window.end_s)
+        if rows.all():
+            return self
         return Jobs(*(column[rows] for column in self))
 
 
@@ -100,7 +103,7 @@ class Path(NamedTuple):
     start_s: float
 
 
-def cheapest_path(works: Sequence[Jobs], terms: Terms, window: Window) -> Path:
+def cheapest_path(works: Iterable[Jobs], terms: Terms, window: Window) -> Path:
     """A lower bound on the replica-seconds billed for every one of `works`, in a window.
 
     Each of `works` is a bound by itself, as the work of different kinds in one step need not add up. Not counted: work
@@ -110,7 +113,7 @@ def cheapest_path(works: Sequence[Jobs], terms: Terms, window: Window) -> Path:
     >>> cheapest_path([two], Terms(start_s=60.0), Window(-600.0, 1800.0))  # it starts twice, as 890 s are over 60 s
     Path(replica_s=130.0, start_s=120.0)
     """
-    found = [needs for jobs in works for needs in _needs(jobs.within(window), terms.start_s, window)]
+    found = _all_needs(works, terms.start_s, window)
     path = _by_levels(found, terms.start_s, window)
     if terms.adds_up or not found:
         return path
@@ -118,16 +121,25 @@ def cheapest_path(works: Sequence[Jobs], terms: Terms, window: Window) -> Path:
     return max(path, _by_lives(hardest, terms, window))
 
 
-def most_replicas(works: Sequence[Jobs], window: Window) -> int:
+def most_replicas(works: Iterable[Jobs], window: Window) -> int:
     """The most replicas that `works` need at once in a window, at the least."""
-    found = [needs for jobs in works for needs in _needs(jobs.within(window), 0.0, window)]
+    found = _all_needs(works, 0.0, window)
     return max((int(needs.replicas.max(initial=0)) for needs in found), default=0)
 
 
-def replicas_beyond_s(works: Sequence[Jobs], terms: Terms, window: Window, held: int) -> list[float]:
+def replicas_beyond_s(works: Iterable[Jobs], terms: Terms, window: Window, held: int) -> list[float]:
     """Replica-seconds billed for the replicas number held + 1, held + 2, ... of the cheapest path, at the least."""
-    found = [needs for jobs in works for needs in _needs(jobs.within(window), terms.start_s, window)]
+    found = _all_needs(works, terms.start_s, window)
     return [path.replica_s for path in _levels(found, terms.start_s, window)][held:]
+
+
+def _all_needs(works: Iterable[Jobs], start_s: float, window: Window) -> list[Needs]:
+    """The needs of each of `works`, one after another: no two of them are in memory at the same time."""
+    found: list[Needs] = []
+    for jobs in works:
+        found += _needs(jobs.within(window), start_s, window)
+        del jobs
+    return found
 
 
 def _needs(jobs: Jobs, start_s: float, window: Window) -> Iterator[Needs]:
@@ -178,21 +190,29 @@ def in_slots(jobs: Jobs, window: Window, length_s: float) -> Needs:
     """
     n = max(1, int(window.length_s / length_s))
     length_s = window.length_s / n
-    first, last = (
-        np.clip(((moment_s - window.start_s) / length_s).astype(np.int64), 0, n - 1)
-        for moment_s in (jobs.released_s, jobs.deadline_s)
-    )
     edge_s = window.start_s + length_s * np.arange(n + 1)
-    fastest_s = np.maximum(jobs.fastest_s, 1e-12)
-    after_s = np.maximum(jobs.deadline_s - edge_s[first + 1], 0.0)
-    before_s = np.maximum(edge_s[last] - jobs.released_s, 0.0)
-    work_s = np.bincount(first, jobs.work_s * np.maximum(1.0 - after_s / fastest_s, 0.0), n)
-    over = last > first
-    late_s = (jobs.work_s * np.maximum(1.0 - before_s / fastest_s, 0.0))[over]
-    work_s += np.bincount(last[over], late_s, n)
-    replicas = np.ceil(work_s / length_s - _ROUNDING).astype(np.int64)
+    early_s, late_s, step = np.zeros(n), np.zeros(n), sim.columns.ROWS_AT_ONCE
+    for begin in range(0, len(jobs.released_s), step):
+        released_s, deadline_s, fastest_s, work_s = (column[begin : begin + step] for column in jobs)
+        first, last = (
+            np.clip(((moment_s - window.start_s) / length_s).astype(np.int64), 0, n - 1)
+            for moment_s in (released_s, deadline_s)
+        )
+        fastest_s = np.maximum(fastest_s, 1e-12)
+        after_s = np.maximum(deadline_s - edge_s[first + 1], 0.0)
+        before_s = np.maximum(edge_s[last] - released_s, 0.0)
+        early_s = _added(early_s, first, work_s * np.maximum(1.0 - after_s / fastest_s, 0.0))
+        over = last > first
+        late_s = _added(late_s, last[over], (work_s * np.maximum(1.0 - before_s / fastest_s, 0.0))[over])
+    replicas = np.ceil((early_s + late_s) / length_s - _ROUNDING).astype(np.int64)
     rows = np.flatnonzero(replicas)
     return Needs(edge_s[rows], edge_s[rows + 1], replicas[rows], np.zeros(len(rows)))
+
+
+def _added(sums: np.ndarray, places: np.ndarray, amounts: np.ndarray) -> np.ndarray:
+    """Sums, float64[n], with further amounts at these places, one after the other as if all had come at once."""
+    n = len(sums)
+    return np.bincount(np.append(np.arange(n), places), np.append(sums, amounts), n)
 
 
 def _by_levels(found: Sequence[Needs], start_s: float, window: Window) -> Path:

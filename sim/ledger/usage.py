@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sim.columns import Columns
 from sim.ledger.usage_tables import (
     API_COLUMNS,
     FLEET_COLUMNS,
@@ -96,7 +97,7 @@ class Usage:
             replicas=life_rows(facts),
             gpu=gpu_rows(facts),
             api=api_rows(requests, billed & (requests["backend"] == Backend.API), facts.api_extras, past_s),
-            fleet=fleet_rows(facts, finished & (requests["backend"] == Backend.FLEET)),
+            fleet=fleet_rows(requests, finished & (requests["backend"] == Backend.FLEET)),
             requests_finished=int(np.count_nonzero(finished)),
             tasks_finished=len(finished_tasks(requests, window)[0]),
             input_tokens=_total(requests["input_tokens"][finished]),
@@ -264,15 +265,14 @@ def _total(tokens: np.ndarray) -> int:
     return int(tokens.sum(dtype=np.int64))
 
 
-def of_window(requests: dict[str, np.ndarray], window: Window) -> np.ndarray:
+def of_window(requests: Columns, window: Window) -> np.ndarray:
     """bool[n]: the requests whose task began in the half-open window [start_s, end_s). `requests`: n rows of facts."""
     begun_s = requests["task_arrived_s"]
     return (begun_s >= window.start_s) & (begun_s < window.end_s)
 
 
-def finished_tasks(requests: dict[str, np.ndarray], window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """(row of the first, row of the last call, int64[k] each) of each task of the window that finished, ever."""
-    first = np.flatnonzero(of_window(requests, window) & (requests["call_index"] == 0))
+def finished_tasks(requests: Columns, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """(row of the first, row of the last call, int[k] each) of each task of the window that finished, ever."""
     finished = is_served(requests["outcome"])
     if (requests["previous_call"] == requests["call_index"] - 1).all():  # in a chain the last call is the last to end
         last = np.flatnonzero(finished & (requests["call_index"] == requests["calls_in_task"] - 1))
@@ -281,16 +281,20 @@ def finished_tasks(requests: dict[str, np.ndarray], window: Window) -> tuple[np.
         task, counts = requests["task_id"], np.bincount(requests["task_id"][last])
         last = last[counts[task[last]] == requests["calls_in_task"][last]]
         last = last[np.argsort(requests["finished_s"][last], kind="stable")]  # the latest of a task comes last
-    first_of, last_of = (_row_by_task(requests["task_id"], rows) for rows in (first, last))
-    tasks = np.flatnonzero((first_of >= 0) & (last_of >= 0))
+    task = requests["task_id"]
+    last_of = _row_by_task(task, last)
+    del last
+    first_of = _row_by_task(task, np.flatnonzero(of_window(requests, window) & (requests["call_index"] == 0)))
+    del task
+    tasks = (first_of >= 0) & (last_of >= 0)
     return first_of[tasks], last_of[tasks]
 
 
 def _row_by_task(task: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """int64[largest task id + 1]: the one of `rows` that belongs to each task, -1 if none.
+    """int[largest task id + 1]: the one of `rows` that belongs to each task, -1 if none.
 
     Task ids count up from 0, so indexing by them is faster than a search.
     """
-    found = np.full(int(task.max(initial=-1)) + 1, -1)
+    found = np.full(int(task.max(initial=-1)) + 1, -1, np.int32 if len(task) < 2**31 else np.int64)
     found[task[rows]] = rows
     return found

@@ -7,6 +7,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from sim.columns import Columns, blocks, select
 from sim.ledger.coverage import lives
 from sim.records import Facts, ReplicaState, Window
 from sim.units import HOUR_S
@@ -31,8 +32,8 @@ CONTEXT_EDGES_TOKENS = (
 """Prompt lengths at which providers change their rates (128k, 200k, 272k, ...), and powers of two. A run records its
 token sums split at these lengths, so a tariff with a tier at one of them is exact; a tier elsewhere is refused."""
 
-Columns = dict[str, np.ndarray]
-"""A table: columns of equal length by name. Times and lengths are float64 seconds; ids, indices, tokens int64."""
+Table = dict[str, np.ndarray]
+"""Columns of equal length by name. Times and lengths are float64 seconds; ids, indices, tokens int64."""
 
 
 class ApiService(IntEnum):
@@ -43,7 +44,7 @@ class ApiService(IntEnum):
     LOST_HEDGE = 2
 
 
-def life_rows(facts: Facts) -> Columns:
+def life_rows(facts: Facts) -> Table:
     """One row per replica that was paid for within the window, columns LIFE_COLUMNS."""
     spans, window = facts.spans, facts.window
     replica, started_s, ended_s = lives(spans)
@@ -57,7 +58,7 @@ def life_rows(facts: Facts) -> Columns:
     return {name: column[paid] for name, column in zip(LIFE_COLUMNS, columns, strict=True)}
 
 
-def gpu_rows(facts: Facts) -> Columns:
+def gpu_rows(facts: Facts) -> Table:
     """Replica-seconds by full hour of UTC, pool and state, columns GPU_COLUMNS; no row without seconds.
 
     It holds all seconds within the window, and those after it in which a replica is neither idle nor asleep, because
@@ -65,7 +66,7 @@ def gpu_rows(facts: Facts) -> Columns:
     """
     spans, window = facts.spans, facts.window
     owed = _works(spans, window)
-    working = {name: column[owed] for name, column in spans.items()}
+    working = select(spans, owed)
     n_pools = len(facts.pools)
     past_s = facts.moment_zero.past_hour_s
     parts = [_by_hour(spans, n_pools, *window, past_s), _by_hour(working, n_pools, window.end_s, np.inf, past_s)]
@@ -82,7 +83,7 @@ def _works(spans: Columns, window: Window) -> np.ndarray:
     return ~at_rest & owed[np.searchsorted(replica, spans["replica_id"])]
 
 
-def _by_hour(spans: Columns, n_pools: int, from_s: float, to_s: float, past_s: float) -> Columns:
+def _by_hour(spans: Columns, n_pools: int, from_s: float, to_s: float, past_s: float) -> Table:
     start_s, end_s = np.maximum(spans["start_s"], from_s), np.minimum(spans["end_s"], to_s)
     inside = end_s > start_s
     start_s, end_s = start_s[inside] + past_s, end_s[inside] + past_s
@@ -100,14 +101,27 @@ def _by_hour(spans: Columns, n_pools: int, from_s: float, to_s: float, past_s: f
     return {"hour": hour, "pool": kind // n_states, "state": kind % n_states, "replica_s": replica_s}
 
 
-def api_rows(requests: Columns, rows: np.ndarray, extras: Columns, past_s: float = 0.0) -> Columns:
+def api_rows(requests: Columns, rows: np.ndarray, extras: Columns, past_s: float = 0.0) -> Table:
     """Tokens of these requests by hour of arrival, application, context and service, columns API_COLUMNS.
 
     `requests`: n rows of facts; `rows`: bool[n], those to sum; `extras`: columns sim.records.API_EXTRA_COLUMNS;
     `past_s`: seconds from the full hour of UTC to second 0. A copy that lost a hedge is counted as one more request.
     """
+    extra_row, found = extras["request_row"], _nothing(API_COLUMNS)
+    for begin, block in blocks(requests, "arrived_s", "application", *API_TOKENS):
+        n = len(block["arrived_s"])
+        first, after = np.searchsorted(extra_row, (begin, begin + n))
+        of_block = {name: extras[name][first:after] for name in extras} | {
+            "request_row": extra_row[first:after] - begin
+        }
+        found = _summed(found, _api_table(block, rows[begin : begin + n], of_block, past_s), API_COLUMNS, by=4)
+    return found
+
+
+def _api_table(requests: Columns, rows: np.ndarray, extras: Columns, past_s: float) -> Table:
+    """API_COLUMNS of each request, and of each copy that lost a hedge."""
     edges = np.array((0, *CONTEXT_EDGES_TOKENS))
-    table = {name: requests[name][rows].astype(np.int64) for name in ("application", *API_TOKENS) if name in requests}
+    table = {name: requests[name][rows].astype(np.int64) for name in ("application", *API_TOKENS)}
     table["hour"] = ((requests["arrived_s"][rows] + past_s) // HOUR_S).astype(np.int64)
     table["context_over_tokens"] = edges[np.maximum(np.searchsorted(edges, table["input_tokens"]) - 1, 0)]
     table["requests"] = np.ones(len(table["hour"]), np.int64)
@@ -121,28 +135,39 @@ def api_rows(requests: Columns, rows: np.ndarray, extras: Columns, past_s: float
         lost |= {name: extras[f"lost_{name}"].astype(np.int64) for name in API_TOKENS}
         lost["service"] = np.full(len(lost["hour"]), ApiService.LOST_HEDGE, np.int64)
         table = {name: np.concatenate([column, lost[name]]) for name, column in table.items()}
-    return _summed(table, API_COLUMNS, by=4)
+    return table
 
 
-def fleet_rows(facts: Facts, rows: np.ndarray) -> Columns:
+def fleet_rows(requests: Columns, rows: np.ndarray) -> Table:
     """Tokens and resident seconds of the requests `rows` (bool[n]) by pool and application, columns FLEET_COLUMNS."""
-    requests = facts.requests
-    table = {name: requests[name][rows] for name in FLEET_COLUMNS if name in requests}
-    table["requests"] = np.ones(len(table["application"]), np.int64)
-    table["resident_s"] = requests["finished_s"][rows] - requests["admitted_s"][rows]
-    return _summed(table, FLEET_COLUMNS, by=2)
+    found, whole = _nothing(FLEET_COLUMNS), [name for name in FLEET_COLUMNS if name in requests]
+    for begin, block in blocks(requests, *whole, "finished_s", "admitted_s"):
+        some = rows[begin : begin + len(block["finished_s"])]
+        table = {name: block[name][some] for name in whole}
+        table["requests"] = np.ones(len(table["application"]), np.int64)
+        table["resident_s"] = block["finished_s"][some] - block["admitted_s"][some]
+        found = _summed(found, table, FLEET_COLUMNS, by=2)
+    return found
 
 
-def _summed(columns: Columns, dtypes: Mapping[str, type], by: int) -> Columns:
-    """Sums of all columns but the first `by`, one row per combination of the first ones, int >= 0."""
+def _nothing(dtypes: Mapping[str, type]) -> Table:
+    return {name: np.empty(0, dtype) for name, dtype in dtypes.items()}
+
+
+def _summed(before: Table, columns: Columns, dtypes: Mapping[str, type], by: int) -> Table:
+    """Sums of all columns but the first `by`, one row per combination of the first ones, int >= 0.
+
+    `before`: the sums so far. A sum goes on from its value so far, so parts add up to the last bit of the whole.
+    """
     names = list(dtypes)
+    columns = {name: np.concatenate([before[name], columns[name]]) for name in names}
     sizes = [int(columns[name].max(initial=0)) + 1 for name in names[:by]]
     key = np.ravel_multi_index(
         [columns[name] for name in names[:by]], sizes
     )  # a single key column sorts faster than several
     keys, where = np.unique(key, return_inverse=True)
     whole = zip(names[:by], np.unravel_index(keys, sizes), strict=True)
-    found: Columns = {name: column.astype(dtypes[name]) for name, column in whole}
+    found: Table = {name: column.astype(dtypes[name]) for name, column in whole}
     for name in names[by:]:
         found[name] = np.bincount(where, columns[name], len(keys)).astype(dtypes[name])  # sums are exact below 2**53
     return found

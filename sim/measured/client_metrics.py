@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from sim.columns import Columns
 from sim.work import Outcome
 
 _PERCENTILES = (50, 90, 99)
 
 
-def seen_by_clients(
-    requests: dict[str, np.ndarray], rows: slice = slice(None), makespan_s: float | None = None
-) -> dict[str, float]:
+def seen_by_clients(requests: Columns, rows: slice = slice(None), makespan_s: float | None = None) -> dict[str, float]:
     """Metrics of some requests, as load generators define them; latencies over those that finished.
 
     `requests` holds columns of sim.records.REQUEST_COLUMNS, of which the `rows` count; times are in s.

@@ -14,6 +14,7 @@ import numpy as np
 import simpy
 
 from sim.clock import call_later
+from sim.columns import Columns, n_rows, select
 from sim.engine.assembly import replica_maker
 from sim.event_loop import EventLoop
 from sim.hardware.fits import most_request_tokens
@@ -47,14 +48,14 @@ class Play(NamedTuple):
     print_commands: bool = False
 
 
-def played(scenario: Scenario, replication: int = 0, note: Callable[[str], None] = lambda line: None) -> dict:
+def played(scenario: Scenario, replication: int = 0, note: Callable[[str], None] = lambda line: None) -> Columns:
     """The columns of sim.records.REQUEST_COLUMNS of one simulated and audited run, ordered by task and call.
 
     Calls `note` with a line if requests were too long. Raises ConfigError if all of them were.
     """
     facts = simulate(scenario, replication=replication, measure_peak=False).facts
     audit(facts)
-    n, n_refused = len(facts.requests["outcome"]), int((facts.requests["outcome"] == Outcome.REFUSED).sum())
+    n, n_refused = n_rows(facts.requests), int((facts.requests["outcome"] == Outcome.REFUSED).sum())
     if n_refused:
         engine = scenario.engine
         cache_tokens = most_request_tokens(scenario.gpu, scenario.model, engine)
@@ -68,7 +69,7 @@ def played(scenario: Scenario, replication: int = 0, note: Callable[[str], None]
         if replication == 0:
             note(line)
     order = np.lexsort((facts.requests["call_index"], facts.requests["task_id"]))
-    return {name: column[order] for name, column in facts.requests.items()}
+    return select(facts.requests, order)
 
 
 def play(server: Server, point: Point) -> Figures:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.columns import Columns, select
 from sim.ledger.usage import finished_tasks
 from sim.records import Facts, is_served
 from sim.report.attainment import Judgement, Verdict, reaches
@@ -16,7 +17,6 @@ from sim.report.formatting import is_missing
 from sim.report.slo import Slo
 from sim.units import MTOK
 
-Columns = dict[str, np.ndarray]
 CI_SUFFIX = "_ci95"
 TARGET_OF = re.compile("(application_.+_)slo_target_fraction")
 """The key of an application's target; its group is the prefix of all figures of that application."""
@@ -27,7 +27,7 @@ def attained_by_application(requests: Columns, slo: Slo, own: Mapping[int, Slo])
     attained = slo.attained(requests)
     for number, limits in own.items():
         rows = np.flatnonzero(requests["application"] == number)
-        attained[rows] = limits.attained({name: column[rows] for name, column in requests.items()})
+        attained[rows] = limits.attained(select(requests, rows))
     return attained
 
 
@@ -43,8 +43,7 @@ def figures_by_application(
     found: dict[str, Metric] = {}
     for number, name in facts.applications.items():
         rows = np.flatnonzero(requests["application"] == number)
-        of_it = {column: values[rows] for column, values in requests.items()}
-        figures = _figures(of_it, attained[rows]) | {"tasks_finished": int(finished[number])}
+        figures = _figures(select(requests, rows), attained[rows]) | {"tasks_finished": int(finished[number])}
         if number in own:
             target, share = own[number].attainment_fraction, figures["slo_attainment_fraction"]
             figures |= {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+import sim.columns
+
 
 def mean_in_bins(start_s: np.ndarray, end_s: np.ndarray, edges_s: np.ndarray) -> np.ndarray:
     """Time-average number of stretches [start, end) open in each bin; float64[len(edges) - 1]. Exact, not sampled.
@@ -19,12 +21,13 @@ def peak_in_bins(start_s: np.ndarray, end_s: np.ndarray, edges_s: np.ndarray) ->
     real = end_s > start_s
     start_s, end_s = np.sort(start_s[real]), np.sort(end_s[real])
     # The number open is a step function that rises only at starts: look there, and at the left edge of each bin.
-    at_s = np.sort(np.concatenate([start_s, edges_s[:-1]]))
-    open_now = np.searchsorted(start_s, at_s, "right") - np.searchsorted(end_s, at_s, "right")
     peak = np.zeros(len(edges_s) - 1, np.int64)
-    where = np.searchsorted(edges_s, at_s, "right") - 1
-    inside = (where >= 0) & (where < len(peak))
-    np.maximum.at(peak, where[inside], open_now[inside])
+    n, step = len(start_s), sim.columns.ROWS_AT_ONCE
+    for at_s in (edges_s[:-1], *(start_s[first : first + step] for first in range(0, n, step))):
+        open_now = np.searchsorted(start_s, at_s, "right") - np.searchsorted(end_s, at_s, "right")
+        where = np.searchsorted(edges_s, at_s, "right") - 1
+        inside = (where >= 0) & (where < len(peak))
+        np.maximum.at(peak, where[inside], open_now[inside])
     return peak
 
 
@@ -33,4 +36,5 @@ def _elapsed(moments_s: np.ndarray, at_s: np.ndarray) -> np.ndarray:
     passed. It is the integral over time of the number of moments passed."""
     moments_s = np.sort(moments_s)
     passed = np.searchsorted(moments_s, at_s, "right")
-    return passed * at_s - np.append(0.0, np.cumsum(moments_s))[passed]
+    sums_s = np.cumsum(moments_s, out=moments_s)
+    return passed * at_s - np.where(passed > 0, sums_s[passed - 1] if len(sums_s) else 0.0, 0.0)

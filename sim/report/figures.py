@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from sim.columns import Columns, select
 from sim.records import Facts
 from sim.report.formatting import is_missing, number
 from sim.report.labels import place_labels
@@ -184,7 +185,7 @@ def timeline(facts: Facts, path: str | Path, title: str = "") -> Path:
     for pool_index, pool in enumerate(pools):
         axes = panels[1 + pool_index]
         of_pool = facts.spans["pool"] == pool_index
-        _draw_replicas(axes, {name: column[of_pool] for name, column in facts.spans.items()}, stretch)
+        _draw_replicas(axes, select(facts.spans, of_pool), stretch)
         axes.set_ylabel("replicas" if len(pools) == 1 else f"replicas\n{pool.name.replace('_', ' ')}")
     if pools:
         _draw_queue(panels[-1], facts, stretch)
@@ -228,7 +229,7 @@ def _draw_load(axes: Axes, facts: Facts, stretch: Stretch) -> None:
     axes.set_ylabel("arrivals, requests/s")
 
 
-def _draw_replicas(axes: Axes, spans: dict[str, np.ndarray], stretch: Stretch) -> None:
+def _draw_replicas(axes: Axes, spans: Columns, stretch: Stretch) -> None:
     floor = np.zeros(len(stretch.edges) - 1)
     for state, mean in replicas(spans, stretch):
         _fill(axes, stretch.edges, floor, floor + mean, color=LIGHT[state.colour], label=state.name)

@@ -119,12 +119,13 @@ def _running_sequence_seconds(facts: Facts, in_pool: np.ndarray) -> float:
     outlived a replica ran only during its stays on replicas: between two of them it waited.
     """
     requests, stays = facts.requests, facts.stays
-    n_stays = np.bincount(stays["request_row"], minlength=len(in_pool))
-    rows = in_pool & np.isfinite(requests["admitted_s"]) & (n_stays == 0)
-    start_s, end_s = requests["admitted_s"][rows], _until(facts, requests["finished_s"][rows])
-    running_s = _inside_and_running(facts, start_s, end_s, requests["preempted_s"][rows])
+    rows = in_pool & np.isfinite(requests["admitted_s"])
+    rows[stays["request_row"]] = False
+    end_s = _until(facts, requests["finished_s"][rows])
+    running_s = _inside_and_running(facts, requests["admitted_s"][rows], end_s, requests["preempted_s"][rows])
     stays_in_pool = in_pool[stays["request_row"]]
     if stays_in_pool.any():
+        n_stays = np.bincount(stays["request_row"], minlength=len(in_pool))
         row, start_s = stays["request_row"][stays_in_pool], stays["start_s"][stays_in_pool]
         end_s = _until(facts, stays["end_s"][stays_in_pool])
         order = np.lexsort((start_s, row))
@@ -148,5 +149,7 @@ def _inside_and_running(facts: Facts, start_s: np.ndarray, end_s: np.ndarray, pr
     """
     resident_s = np.maximum(end_s - start_s, 0.0)
     inside_s = np.maximum(end_s - np.maximum(start_s, facts.window.start_s), 0.0)
-    share = np.divide(inside_s, resident_s, out=np.zeros_like(inside_s), where=resident_s > 0)
-    return float((share * np.maximum(resident_s - preempted_s, 0.0)).sum())
+    share = np.divide(inside_s, resident_s, out=inside_s, where=resident_s > 0)  # 0 stays 0 where nothing was resident
+    resident_s -= preempted_s
+    share *= np.maximum(resident_s, 0.0, out=resident_s)
+    return float(share.sum())

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from sim.columns import Columns, blocks, n_rows, select
 from sim.gap_histogram import N_BINS, bin_of, percentiles_s
 from sim.ledger.usage import Usage, finished_tasks, of_window
 from sim.records import Backend, Facts, Outcome, Refusal, ReplicaState, is_served, rows_of_previous_calls
@@ -16,9 +17,6 @@ from sim.report.descriptive import Metric, mean_of_finite, percentile, percentil
 from sim.report.fleet_use import use_by_pool, use_of_the_fleet
 from sim.report.slo import Slo
 from sim.schema import AuditError
-
-Columns = dict[str, np.ndarray]
-"""Columns of sim.records.REQUEST_COLUMNS, all of one length."""
 
 
 def summarize(
@@ -49,8 +47,8 @@ def summarize(
     """
     window = facts.window
     rows = of_window(facts.requests, window)
-    requests = facts.requests if rows.all() else {name: column[rows] for name, column in facts.requests.items()}
-    n = len(requests["arrived_s"])
+    requests = facts.requests if rows.all() else select(facts.requests, rows)
+    n = n_rows(requests)
     own = slo_by_application or {}
     attained = attained_by_application(requests, slo, own)
     counts = _counts(requests, usage)
@@ -130,21 +128,33 @@ def _counts(requests: Columns, usage: Usage) -> dict[str, int]:
 
 
 def _latencies(requests: Columns) -> dict[str, Metric]:
-    finished = is_served(requests["outcome"])
-    ttft_s = np.nan_to_num(requests["first_token_s"] - requests["arrived_s"], nan=np.inf)
-    e2e_s = np.where(finished, requests["finished_s"] - requests["arrived_s"], np.inf)
-    streams = requests["output_tokens"] > 1
-    streamed_s = (requests["finished_s"] - requests["first_token_s"])[streams]
-    tpot_s = np.where(finished[streams], streamed_s / (requests["output_tokens"][streams] - 1), np.inf)
     found: dict[str, Metric] = {}
-    for name, values, percents in (
-        ("ttft", ttft_s, (50, 95, 99)),
-        ("tpot", tpot_s, (50, 99)),
-        ("e2e", e2e_s, (50, 95, 99)),
+    for name, latencies, percents in (
+        ("ttft", _ttft_s, (50, 95, 99)),
+        ("tpot", _tpot_s, (50, 99)),
+        ("e2e", _e2e_s, (50, 95, 99)),
     ):
+        values = latencies(requests)
         found[f"{name}_mean_s"] = mean_of_finite(values)
         found |= zip([f"{name}_p{p}_s" for p in percents], percentiles(values, percents), strict=True)
     return found
+
+
+def _ttft_s(requests: Columns) -> np.ndarray:
+    return np.nan_to_num(requests["first_token_s"] - requests["arrived_s"], nan=np.inf)
+
+
+def _tpot_s(requests: Columns) -> np.ndarray:
+    """Of the requests that ask for more than one token."""
+    tokens = requests["output_tokens"]
+    streams = tokens > 1
+    streamed_s = (requests["finished_s"] - requests["first_token_s"])[streams]
+    streamed_s /= tokens[streams] - 1
+    return np.where(is_served(requests["outcome"])[streams], streamed_s, np.inf)
+
+
+def _e2e_s(requests: Columns) -> np.ndarray:
+    return np.where(is_served(requests["outcome"]), requests["finished_s"] - requests["arrived_s"], np.inf)
 
 
 def _token_gaps(facts: Facts, requests: Columns) -> dict[str, Metric]:
@@ -153,10 +163,11 @@ def _token_gaps(facts: Facts, requests: Columns) -> dict[str, Metric]:
     The tokens of an answer of the API come evenly, so its gaps are all as long as its longest.
     """
     counts = facts.token_gaps
-    evenly = (requests["backend"] == Backend.API) & (requests["itl_max_s"] > 0)
-    if evenly.any():
-        bins = np.array([bin_of(gap_s) for gap_s in requests["itl_max_s"][evenly].tolist()])
-        counts = counts + np.bincount(bins, requests["output_tokens"][evenly] - 1, N_BINS).astype(np.int64)
+    for _, block in blocks(requests, "backend", "itl_max_s", "output_tokens"):
+        evenly = (block["backend"] == Backend.API) & (block["itl_max_s"] > 0)
+        if evenly.any():
+            bins = np.array([bin_of(gap_s) for gap_s in block["itl_max_s"][evenly].tolist()])
+            counts = counts + np.bincount(bins, block["output_tokens"][evenly] - 1, N_BINS).astype(np.int64)
     percents = (50, 95, 99)
     return dict(zip([f"itl_p{p}_s" for p in percents], percentiles_s(counts.tolist(), percents), strict=True))
 
@@ -197,7 +208,7 @@ def _api_attempts(facts: Facts, requests: Columns) -> dict[str, Metric]:
     """
     row = facts.api_extras["request_row"]
     counted = of_window(facts.requests, facts.window)[row]
-    extras = {name: column[counted] for name, column in facts.api_extras.items()}
+    extras = select(facts.api_extras, counted)
     throttled, failed = int(extras["throttled_attempts"].sum()), int(extras["failed_attempts"].sum())
     hedged, to_api = int(extras["is_hedged"].sum()), requests["backend"] == Backend.API
     n, let_in = int(np.count_nonzero(to_api)), int(np.count_nonzero(to_api & np.isfinite(requests["admitted_s"])))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
+from sim.columns import Columns
 from sim.records import is_served
 from sim.schema import Config
 
@@ -32,7 +33,7 @@ class Slo(Config):
     deadline_s: float = Field(86_400, gt=0, description="time from arrival to the last token, for work that can wait")
     attainment_fraction: float = Field(0.99, gt=0, le=1, description="share of all calls that must attain it")
 
-    def attained(self, requests: dict[str, np.ndarray]) -> np.ndarray:
+    def attained(self, requests: Columns) -> np.ndarray:
         """Which requests attain the SLO, bool[n]; `requests` holds the columns of sim.records.REQUEST_COLUMNS."""
         ok = is_served(requests["outcome"])
         ok &= requests["first_token_s"] - requests["arrived_s"] <= self.ttft_s * ROOM
@@ -49,7 +50,7 @@ class Slo(Config):
             ok = np.where(requests["priority"] >= self.deadline_from_priority, in_time, ok)
         return ok
 
-    def factors(self, requests: dict[str, np.ndarray]) -> np.ndarray:
+    def factors(self, requests: Columns) -> np.ndarray:
         """The factor on all time limits at which each request would just attain the SLO, float64[n].
 
         Infinite for a request that did not finish: no limit is long enough for it.
@@ -68,13 +69,13 @@ class Slo(Config):
             found = np.where(requests["priority"] >= self.deadline_from_priority, late, found)
         return np.where(is_served(requests["outcome"]), found, np.inf)
 
-    def attained_within(self, requests: dict[str, np.ndarray], factors: Sequence[float]) -> tuple[int, ...]:
+    def attained_within(self, requests: Columns, factors: Sequence[float]) -> tuple[int, ...]:
         """How many requests attain the SLO with all time limits times each of the `factors`."""
         needed = np.sort(self.factors(requests))
         limits = np.asarray(factors) * ROOM
         return tuple(np.searchsorted(needed, limits, side="right").tolist())
 
-    def factor(self, requests: dict[str, np.ndarray], calls: int) -> float:
+    def factor(self, requests: Columns, calls: int) -> float:
         """The factor on all time limits at which `attainment_fraction` of all `calls` would attain the SLO.
 
         `calls` counts those that were never sent, too; infinite if too few finished.

@@ -31,7 +31,10 @@ CASES = {
     "replicas_1000": [*_8B, *_SHORT, "scaling.n_replicas=1000"],
     "agents": [*_8B, "tasks=agent"],
     "bursty_scale_to_zero": [*_8B, *_SHORT, "arrivals=bursty", "scaling=scale_to_zero"],
+    "ten_million": [*_8B, *_SHORT],
 }
+SIZES_OF = {"ten_million": (10_000_000,)}
+"""Sizes of cases that have their own."""
 LOGS = {
     "mooncake": [
         *_8B, "arrivals=replay", "placement=round_robin", "scaling.n_replicas=8", "engine.kv_cache_blocks=16384",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from sim.columns import Columns, n_rows, select
 from sim.hardware.fits import kv_blocks_of, weight_bytes_per_gpu
 from sim.hardware.least_work import LeastWork, least_work
 from sim.ledger.plans.base import GpuPlan
@@ -22,8 +24,6 @@ from sim.report.tables import hindsight_line
 from sim.scenarios import Scenario
 from sim.simulation import Run
 from sim.units import HOUR_S
-
-Columns = dict[str, np.ndarray]
 
 
 class Hindsight(NamedTuple):
@@ -67,7 +67,7 @@ def hindsight(run: Run, figures: Mapping[str, float | None]) -> Hindsight | None
         return None
     rows = of_window(facts.requests, facts.window)
     rows &= (facts.requests["outcome"] == Outcome.FINISHED) & (facts.requests["backend"] == Backend.FLEET)
-    requests = {name: column[rows] for name, column in facts.requests.items()}
+    requests = facts.requests if rows.all() else select(facts.requests, rows)
     found = least_gpu_usd(scenario, requests, facts.window, _shortest_start_s(scenario, facts))
     if found is None:
         return None
@@ -113,9 +113,9 @@ def least_gpu_usd(scenario: Scenario, requests: Columns, window: Window, start_s
     if scenario.disaggregation is not None or len(scenario.pool_list) != 1:
         return None
     plan, gpus = scenario.prices.gpu, scenario.engine.tensor_parallel
-    works = _works(scenario, requests)
+    works = _Works(scenario, requests, window)
     usd_per_replica_s = plan.usd_per_gpu_s(scenario.gpu.name) * gpus
-    work_s = max((float(jobs.work_s.sum()) for jobs in works), default=0.0)
+    work_s = works.work_s
     if isinstance(plan, MeteredPlan):
         billed_start_s = start_s if plan.bills_cold_start else 0.0
         terms = Terms(billed_start_s, plan.minimum_s, plan.billing_granularity_s)
@@ -128,7 +128,7 @@ def least_gpu_usd(scenario: Scenario, requests: Columns, window: Window, start_s
 
 
 def _committed_usd(
-    plan: CommittedPlan, gpu: str, gpus_per_replica: int, works: list[Jobs], window: Window, start_s: float
+    plan: CommittedPlan, gpu: str, gpus_per_replica: int, works: _Works, window: Window, start_s: float
 ) -> float:
     """What a commitment costs at least: its GPUs for the whole window, and replicas beyond it while they are needed."""
     gpus = plan.gpus if plan.gpus is not None else most_replicas(works, window) * gpus_per_replica
@@ -143,22 +143,53 @@ def _committed_usd(
     return found + beyond * sum(s * n for s, n in zip(seconds, own, strict=True))
 
 
-def _works(scenario: Scenario, requests: Columns) -> list[Jobs]:
-    """The jobs of the requests, as prompts and as answers: a bound each, since one step may do both."""
-    if not len(requests["arrived_s"]):
-        return []
-    first_by_s, done_by_s = _deadlines(scenario, requests)
-    arrived_s = requests["arrived_s"]
-    found = []
-    for least in _bounds(scenario, bool(requests["cached_input_tokens"].any())):
-        later_tokens = np.maximum(requests["output_tokens"] - 1, 0)
-        own_s = _own_s(least, requests)
-        alone_s = least.alone_s + least.alone_context_s * requests["input_tokens"]
-        found.append(Jobs(arrived_s, done_by_s, later_tokens * alone_s, later_tokens * own_s))
-    answers = max(found, key=lambda jobs: float(jobs.work_s.sum()))
-    new_tokens = requests["input_tokens"] - requests["cached_input_tokens"]
-    prompts = Jobs(arrived_s, first_by_s, np.zeros(len(arrived_s)), new_tokens * least.per_prompt_token_s)
-    return [prompts, answers]
+class _Works:
+    """The jobs of the requests that lie in the window, as prompts and as answers: a bound each, since one step may do
+    both. They are made anew whenever they are gone through, as each takes as much memory as a run has requests.
+
+    `work_s`: the larger of the replica-seconds that the prompts and the answers of all the requests take at least.
+    """
+
+    def __init__(self, scenario: Scenario, requests: Columns, window: Window):
+        self._scenario = scenario
+        self._requests = requests
+        self._window = window
+        self.work_s = 0.0
+        if n_rows(requests):
+            bounds = _bounds(scenario, bool(requests["cached_input_tokens"].any()))
+            sums_s = [float(self._answers_s(least).sum()) for least in bounds]
+            self._answers = bounds[sums_s.index(max(sums_s))]
+            self._prompts = bounds[-1]
+            self.work_s = max(float(self._prompts_s().sum()), max(sums_s))
+
+    def __iter__(self) -> Iterator[Jobs]:
+        if n_rows(self._requests):
+            yield self._jobs(0, self._prompts_s, lambda: np.zeros(n_rows(self._requests)))
+            yield self._jobs(1, partial(self._answers_s, self._answers), self._alone_s)
+
+    def _jobs(self, last_token: int, work_s: Callable[[], np.ndarray], fastest_s: Callable[[], np.ndarray]) -> Jobs:
+        """Jobs from arrival to the first token (0), or to the last one (1)."""
+        released_s, deadline_s = self._requests["arrived_s"], _deadlines(self._scenario, self._requests)[last_token]
+        inside = (released_s >= self._window.start_s) & (deadline_s <= self._window.end_s)
+        released_s = released_s[inside]
+        deadline_s = deadline_s[inside]
+        return Jobs(released_s, deadline_s, fastest_s()[inside], work_s()[inside])
+
+    def _prompts_s(self) -> np.ndarray:
+        """Replica-seconds that each prompt takes at least, float64[n]."""
+        new_tokens = self._requests["input_tokens"] - self._requests["cached_input_tokens"]
+        found: np.ndarray = new_tokens * self._prompts.per_prompt_token_s
+        return found
+
+    def _answers_s(self, least: LeastWork) -> np.ndarray:
+        """Replica-seconds that each answer takes at least, float64[n]."""
+        return np.maximum(self._requests["output_tokens"] - 1, 0) * _own_s(least, self._requests)
+
+    def _alone_s(self) -> np.ndarray:
+        """Seconds that each answer takes at least on a replica that does nothing else, float64[n]."""
+        least = self._answers
+        alone_s: np.ndarray = least.alone_s + least.alone_context_s * self._requests["input_tokens"]
+        return np.maximum(self._requests["output_tokens"] - 1, 0) * alone_s
 
 
 def _own_s(least: LeastWork, requests: Columns) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import html
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from sim.columns import Columns
 from sim.ledger.usage import Usage
 from sim.moment_zero import MomentZero
 from sim.printable import printable
@@ -178,6 +180,15 @@ def requests_table(facts: Facts) -> pd.DataFrame:
     return pd.DataFrame(_with_pool(facts, facts.requests_in_full))
 
 
+def request_tables(runs: Sequence[Run]) -> Iterator[pd.DataFrame]:
+    """Every request of every run with the number of its replication in front, in tables of bounded length."""
+    for number, run in enumerate(runs):
+        for block in run.facts.blocks_in_full():
+            table = pd.DataFrame(_with_pool(run.facts, block))
+            table.insert(0, "replication", number)
+            yield table
+
+
 def spans_table(facts: Facts) -> pd.DataFrame:
     """Every stretch of a replica's life, with the name of its pool in front where there are several."""
     return pd.DataFrame(_with_pool(facts, facts.spans))
@@ -218,7 +229,7 @@ def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
     return stacked.reset_index(level="replication").reset_index(drop=True)
 
 
-def _with_pool(facts: Facts, columns: dict[str, Any]) -> dict[str, Any]:
+def _with_pool(facts: Facts, columns: Columns) -> dict[str, Any]:
     """The columns with the name of each row's pool in front, where there are several; "" for a row of no pool."""
     pool_index = columns["pool"]
     others = {name: column for name, column in columns.items() if name != "pool"}

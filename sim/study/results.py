@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pandas as pd
 import yaml
 from omegaconf._utils import get_omega_conf_dumper
 
+import sim.columns
 from sim.ledger.usage import Usage
 from sim.scenarios import Scenario
 from sim.schema import ConfigError
@@ -27,7 +30,7 @@ from sim.study.folder import (
     write_json,
     write_text,
 )
-from sim.study.played import Result
+from sim.study.played import Result, request_tables
 from sim.study.replicate import priced_names
 from sim.study.saved import DAMAGED
 from sim.study.steadiness import clock_line
@@ -46,7 +49,7 @@ def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, resul
     write_bills(folder / BILL, result.bills)
     write_json(folder / REPLICATIONS, result.per_replication, indent=None)
     if _wanted(scenario.output.requests, alone):
-        _write_parquet(folder / REQUESTS, result.requests)
+        _write_requests(folder / REQUESTS, result)
     if _wanted(scenario.output.spans, alone):
         _write_parquet(folder / SPANS, result.spans)
     if _wanted(scenario.output.figures, alone):
@@ -109,6 +112,26 @@ def write_bills(path: Path, bills: list[pd.DataFrame]) -> None:
     table = pd.concat(bills, keys=range(len(bills)), names=["replication"]).reset_index(level="replication")
     with replacing(path) as partial:
         without_formulas(table).to_csv(partial, index=False)
+
+
+def _write_requests(path: Path, result: Result) -> None:
+    """The table of requests, a row group at a time, as a long run's does not fit into memory."""
+    import pyarrow as pa  # here, so that scenarios of a sweep need not load it
+    from pyarrow.parquet import ParquetWriter
+
+    held: list[pd.DataFrame] = []
+    with replacing(path) as partial, ExitStack() as stack:
+        writer: Any = None
+        for table in chain(request_tables(result.runs), (None,)):
+            if held and (table is None or sum(map(len, held)) + len(table) > sim.columns.ROWS_AT_ONCE):
+                rows = pa.Table.from_pandas(pd.concat(held), preserve_index=False)
+                if writer is None:
+                    writer = stack.enter_context(ParquetWriter(partial, rows.schema))
+                writer.write_table(rows)
+                held.clear()
+            held += [] if table is None else [table]
+        if writer is None:
+            result.requests.to_parquet(partial, index=False)  # no request at all
 
 
 def _write_parquet(path: Path, table: pd.DataFrame) -> None:

@@ -8,7 +8,8 @@ import pytest
 from sim.fleet.disaggregation import Disaggregation
 from sim.hardware.engine import Engine
 from sim.hardware.model import model_named
-from sim.ledger.audit import audit, residences
+from sim.ledger.audit import audit
+from sim.ledger.residences import residences
 from sim.records import Outcome
 from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError
@@ -47,7 +48,7 @@ def test_a_story_in_seconds(tmp_path):
     assert np.allclose(stamps[:2], [(0, 1, 6, 8, 5), (1, 2, 7, 8, 5)])
     assert column(facts, "prefill_replica_id", "replica_id") == [(0, 1), (0, 1), (-1, 0)], "one token needs no decode"
     assert facts.requests["finished_s"].max() == 21
-    stays, rows = residences(facts)
+    [(stays, rows)] = residences(facts)
     assert len(rows) == 5
     spans = facts.spans
     decode = (spans["replica_id"] == 1) & (spans["state"] == 5)

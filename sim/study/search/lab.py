@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from sim.columns import select
 from sim.composition import Composition
 from sim.conf_path import conf_dir
 from sim.ledger.audit import audit
@@ -57,7 +58,7 @@ def play_one(config: Mapping[str, Any], replication: int) -> Sample:
     summary = summarize(facts, usage, figures, scenario.slo)
     (attained,), (calls,) = attained_calls([summary])
     rows = of_window(facts.requests, facts.window)
-    requests = {name: column[rows] for name, column in facts.requests.items()}
+    requests = select(facts.requests, rows)
     return Sample(
         float(figures["usd_per_month"] or 0.0), attained, calls, scenario.slo.factor(requests, calls),
         float(np.nansum(requests["arrived_s"]) + np.nansum(requests["finished_s"])), json.loads(usage.to_json()),
