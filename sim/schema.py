@@ -167,14 +167,18 @@ def kinds_of(base: type[ChoiceT]) -> dict[str, type[ChoiceT]]:
     load_plugins()
     found: dict[str, type[ChoiceT]] = {}
     for cls in _subclasses(base):
-        if "kind" not in get_annotations(cls):
-            continue
-        for kind in get_args(cls.model_fields["kind"].annotation):
+        for kind in _declared_kinds(cls):
             other = found.get(kind)
             if other is not None and _full_name(other) != _full_name(cls):
                 raise ConfigError(f"kind = {kind!r}: is claimed by both {_full_name(other)} and {_full_name(cls)}")
             found[kind] = cls  # of two classes with one full name, the later one: a notebook cell that was run again
     return found
+
+
+@cache
+def _declared_kinds(cls: type[Choice]) -> tuple[str, ...]:
+    """The kinds that a class declares itself; none if it inherits its kind."""
+    return get_args(cls.model_fields["kind"].annotation) if "kind" in get_annotations(cls) else ()
 
 
 @cache

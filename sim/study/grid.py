@@ -14,7 +14,7 @@ from sim.study.claims import claim
 from sim.study.folder import ROW, is_finished, require_writable, write_json
 from sim.study.job import PARENT_PID, clean, failed_row
 from sim.study.launchers import Launch
-from sim.study.manifest import Source, is_done, manifest_of, read_manifest_of, write_manifest
+from sim.study.manifest import Manifest, Source, is_done, manifest_of, read_manifest_of, write_manifest
 from sim.study.planned import Planned
 from sim.study.progress import progress
 from sim.study.shard import Shard
@@ -35,13 +35,17 @@ def play_grid(
     if all(p.error for p in unique):
         raise ConfigError(unique[0].error)
     folder = study_folder(unique[0].output, [p.overrides for p in planned])
-    require_writable(folder)
     _tell_hints([p.overrides for p in planned])
-    manifest = manifest_of(unique, source)
+    play_own(unique, folder, manifest_of(unique, source), launch, shard)
+    return folder
+
+
+def play_own(planned: Sequence[Planned], folder: Path, manifest: Manifest, launch: Launch, shard: Shard | None) -> None:
+    """Play those of the scenarios, no two the same, that fall to the shard; all without one."""
+    require_writable(folder)
     write_manifest(folder, manifest, shard)
     own = manifest.own(shard)
-    _run([p for p in unique if p.digest in own], folder, launch)
-    return folder
+    _run([p for p in planned if p.digest in own], folder, launch)
 
 
 def done_already(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -77,6 +78,18 @@ def _difference(first: Manifest, other: Manifest) -> str:
 def read_manifest_of(study: Path, shard: Shard | None) -> Manifest | None:
     """The record that a sweep, or one shard of it, left; None if it left none. Raises ConfigError."""
     return checked(_MANIFEST, _path(study, shard))
+
+
+def same_sweep(study: Path, source: Source) -> Manifest | None:
+    """The record of a sweep with this source, by any of its shards; None if there is none, or if it does not tell which
+    scenario is which: some combinations of values may be one and the same."""
+    for path in _of_shards(study):
+        with suppress(ConfigError):  # of another form, or damaged: it is written anew
+            found = checked(_MANIFEST, path)
+            if found is not None and found.made_of is not None and len(found.digests) == len(source.points):
+                if found.made_of == source.digest(found.files):
+                    return found
+    return None
 
 
 def write_manifest(study: Path, manifest: Manifest, shard: Shard | None = None) -> None:

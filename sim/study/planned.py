@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,20 +55,23 @@ def plan(overrides: dict[str, str], config: Mapping[str, Any], parts: Mapping[st
 
 
 def plan_all(
-    points: Sequence[dict[str, V]], planned: Callable[[dict[str, V]], Planned], output: Mapping[str, Any]
+    points: Sequence[dict[str, V]],
+    planned: Callable[[dict[str, V]], Planned],
+    output: Mapping[str, Any],
+    only: Collection[int] | None = None,
 ) -> list[Planned]:
-    """Plan every point of a grid, given as values by key; `planned` composes one.
+    """Plan every point of a grid, given as values by key, or `only` those at these places; `planned` composes one.
 
     A key that a point varies and that its other choices do not have, such as `scaling.n_replicas` of a fleet at zero,
     is left out of it. A point that cannot be composed is planned as one that cannot run; `output` says where its
-    results go. Raises ConfigError for a key that no point has, and what Hydra raises for a choice that does not exist:
-    both are typing errors.
+    results go. Raises ConfigError for a key that no point has, where all are planned, and what Hydra raises for a
+    choice that does not exist: both are typing errors.
     """
     varied = {key for key in points[0] if len({str(point[key]) for point in points}) > 1}
     found: list[Planned] = []
     refused: dict[str, LackedKey] = {}
     had: set[str] = set()
-    for point in points:
+    for point in points if only is None else [points[place] for place in only]:
         left = dict(point)
         while True:
             try:
@@ -87,7 +90,7 @@ def plan_all(
             else:
                 had.update(left)
             break
-    if nowhere := [key for key in refused if key not in had]:
+    if only is None and (nowhere := [key for key in refused if key not in had]):
         raise refused[nowhere[0]]
     return found
 

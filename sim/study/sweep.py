@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from sim.hydra_door import Composer
 from sim.printable import printable
 from sim.schema import ConfigError
 from sim.study.collect import collect, write_and_print
-from sim.study.grid import done_already, play_grid
+from sim.study.grid import done_already, play_grid, play_own, study_folder
 from sim.study.job import UNIQUE, clean
-from sim.study.launchers import launcher_of
-from sim.study.manifest import Source, read_manifest_of
+from sim.study.launchers import Launch, launcher_of
+from sim.study.manifest import Source, read_manifest_of, same_sweep
 from sim.study.planned import Planned, plan, plan_all
 from sim.study.saved import read_row
 from sim.study.shard import Shard
@@ -41,21 +41,47 @@ def run_sweep(composer: Composer, config: DictConfig, words: Sequence[str], shar
     points = expand(composer.loader(), params, given)
     output: Any = OmegaConf.to_container(config.output)
     source = _source(composer, points, of_hydra)
-    folder = done_already(output, [clean(point) for point in points], source, shard)
+    grid = [clean(point) for point in points]
+    folder = done_already(output, grid, source, shard)
     is_new = folder is None
-    if folder is None:
-        planned = plan_all(points, lambda point: _planned(composer, point, of_hydra), output)
-        if shard is not None:
-            _require_same_names(planned)
-        try:
-            folder = play_grid(planned, launch, source, shard)
-        except KeyboardInterrupt:
-            return INTERRUPTED
+
+    def planned(only: Collection[int] | None = None) -> list[Planned]:
+        return plan_all(points, lambda point: _planned(composer, point, of_hydra), output, only)
+
+    try:
+        if folder is None and shard is not None and source is not None:
+            folder = _played_by_record(study_folder(output, grid), source, shard, planned, launch)
+        if folder is None:
+            every = planned()
+            if shard is not None:
+                _require_same_names(every)
+            folder = play_grid(every, launch, source, shard)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     if shard is not None:
         return _tell_shard(folder, shard)
     table = collect(folder)
     write_and_print(table, folder, redraw=is_new, page=bool(output.get("page", True)))
     return int((table["status"] != "ok").any())
+
+
+def _played_by_record(
+    folder: Path, source: Source, shard: Shard, planned: Callable[[Collection[int]], list[Planned]], launch: Launch
+) -> Path | None:
+    """Compose and play nothing but the shard's own scenarios, where another shard has left a record of all of them.
+
+    None, with nothing played, without one, or if these scenarios have other names by now.
+    """
+    manifest = same_sweep(folder, source)
+    if manifest is None:
+        return None
+    names = manifest.own(shard)
+    own = [place for place, name in enumerate(manifest.digests) if name in names]
+    found = planned(own)
+    if [p.digest for p in found] != [manifest.digests[place] for place in own]:
+        return None
+    play_own(found, folder, manifest, launch, shard)
+    return folder
 
 
 def _require_same_names(planned: Sequence[Planned]) -> None:

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 import sim
 from sim.conf_path import conf_dir
-from sim.hydra_door import composed, hydra_door
+from sim.hydra_door import Composer, composed, hydra_door
 
 WORDS = ["gpu=l4", "seed=7", "fleet=scale_to_zero", "+arrivals.exact_tasks=30", "engine.max_num_seqs=8", "~victim"]
 
@@ -47,3 +47,38 @@ def test_a_key_that_cannot_be_set_is_refused_in_one_line(word):
     with pytest.raises(sim.ConfigError) as refused:
         sim.scenario(word, horizon_s=60)
     assert len(str(refused.value).splitlines()) == 1
+
+
+KEYS = {
+    "numbers": ["seed=7", "slo.ttft_s=0.5", "engine.max_num_seqs=8", "horizon_s=1e3", "replications=auto"],
+    "texts": [
+        "name='a: b'",
+        "name=true",
+        "name='true'",
+        "name=null",
+        "name='x=${seed}'",
+        "starts_at='2026-01-01T00:00'",
+    ],
+    "later words win": ["seed=1", "seed=2", "lengths=fixed", "lengths.input_tokens=3"],
+    "a key that names refer to": ["seed=2", "arrivals.kind=bursty"],
+    "a key that refers": ["scaling=scale_to_zero_full_batches", "engine.max_num_seqs=9"],
+    "a reference to a key": ["slo.ttft_s=${horizon_s}", "horizon_s=77"],
+    "a table in place of null": ["disaggregation={prefill_replicas:1,link_gb_per_s:50}", "seed=4"],
+    "an added key": ["+arrivals.exact_tasks=30", "arrivals.exact_tasks=31"],
+    "a removed group": ["~victim", "seed=4"],
+    "a list": ["arrivals=weekly", "seed=3"],
+}
+
+
+@pytest.mark.parametrize("what", KEYS)
+def test_keys_set_in_plain_data_are_as_hydra_sets_them(what, monkeypatch):
+    """Not only equal: 1, 1.0 and True are three values, and each has a digest of its own."""
+    fast = Composer().plain(KEYS[what])
+    monkeypatch.setattr("sim.hydra_door._set_leaf", lambda override, config: False)
+    assert repr(fast) == repr(Composer().plain(KEYS[what]))
+
+
+@pytest.mark.parametrize("word", ["seed.x=1", "sead=3", "arrivals.rate_per_s.y=2", "lengths.input.x=1"])
+def test_a_key_that_is_none_is_refused_by_hydra_there_too(word):
+    with pytest.raises(sim.ConfigError):
+        Composer().plain([word])

@@ -35,6 +35,33 @@ def test_shards_of_one_folder_make_the_table_of_one_machine(play, collect, tmp_p
     assert play(*SWEEP, "shard=2/2").out == second.out
 
 
+def test_a_shard_composes_what_falls_to_it_once_another_has_named_all(play, collect, tmp_path, monkeypatch):
+    composed = []
+    plain = Composer.plain
+    monkeypatch.setattr(
+        Composer, "plain", lambda self, words, *more: composed.append(words) or plain(self, words, *more)
+    )
+    sweep, study = [*SWEEP, "engine.max_num_seqs=4,8"], f"{STUDY}/study"
+    own = []
+    for shard in ("1/3", "2/3", "3/3"):
+        composed.clear()
+        play(*sweep, f"shard={shard}")
+        own.append(len(composed))
+    assert own == [4, 1, 1], "the first names all four, and plays two"
+    records = [json.loads((tmp_path / f"{study}.{i}_of_3.json").read_text()) for i in (1, 2, 3)]
+    assert records[0] == records[1] == records[2]
+    composed.clear()
+    play(*sweep, "seed=2,3", "shard=2/3")
+    assert len(composed) == 4, "the names of another sweep are of no use"
+
+
+def test_shards_of_combinations_that_are_one_scenario_compose_them_all(play):
+    """A fleet that starts at zero has no such number of replicas, so four combinations are three scenarios."""
+    fleets = ["-m", *HERE, *TINY, "scaling=always_on,scale_to_zero", "scaling.n_replicas=1,2"]
+    first, second = (play(*fleets, f"shard={number}/2").out for number in (1, 2))
+    assert "shard 1/2: 2 of 3 scenarios, 0 failed" in first and "shard 2/2: 1 of 3 scenarios, 0 failed" in second
+
+
 def test_shards_of_unlike_versions_are_not_merged(play, collect, tmp_path):
     """One table of numbers from two programs would compare the programs, not the fleets."""
     for shard in ("1/2", "2/2"):
