@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sim.composition import Composition, value_text
+from sim.errors import REFUSABLE, one_line
 from sim.hydra_door import Composer
 from sim.scenarios import Scenario
 from sim.schema import Config, ConfigError
@@ -20,11 +21,13 @@ from sim.study.enough import confidence_of
 from sim.study.folder import BILL, REPLICATIONS, SUMMARY, USAGE
 from sim.study.grid import play_grid
 from sim.study.job import UNIQUE, clean
+from sim.study.launchers import Launch, launcher_of
 from sim.study.planned import Planned, plan, plan_all
 from sim.study.played import Result
 from sim.study.results import read_usages
 from sim.study.saved import read_config, read_figures, read_model_error, read_replications, read_row, readable
-from sim.study.sweep import expand
+from sim.study.shard import WORD, split_off
+from sim.study.sweep import expand, require_same_names
 from sim.study.table import Table
 from sim.study.workers import ALL_CORES, Workers
 
@@ -37,6 +40,8 @@ def sweep(
     study: str | None = None,
     outputs: str | Path | None = None,
     n_jobs: int = ALL_CORES,
+    launcher: Sequence[str] = (),
+    shard: str | None = None,
     **axes: Any,
 ) -> Table:
     """Play every combination of the given values, in parallel, and return the table. Raises SimError.
@@ -48,7 +53,9 @@ def sweep(
     Every scenario has a folder below `outputs`/`study` named after its content, the same as the command line gives it,
     so what is done, here or there, is not done again and an interrupted sweep goes on where it was. A failed scenario
     is a row that says why (`Table.failed`). `n_jobs` is the number of processes; -1: one per core, or this one
-    alone where all scenarios together take a few seconds.
+    alone where all scenarios together take a few seconds. `launcher` plays them on other machines instead, in the words
+    of the command line: `["hydra/launcher=ray", "hydra.launcher.address=auto"]`. With `shard="3/64"` only the third of
+    64 parts is played and returned; once all parts are, `load` of their folder is the table.
 
     >>> import sim
     >>> base = sim.scenario("lengths=fixed", horizon_s=60, **{"arrivals.rate_per_s": 0.5})
@@ -66,10 +73,27 @@ def sweep(
     planned = plan_all(_points(base.composition, axes), planned_point, output)
     if undescribed := {name.removeprefix(UNIQUE) for p in planned for name in p.code if name.startswith(UNIQUE)}:
         print(f"note: played anew each time: a class depends on{', '.join(sorted(undescribed))}", file=sys.stderr)
-    folder = play_grid(planned, Workers(n_jobs))
-    table = Table(folder, list(dict.fromkeys(p.digest for p in planned)))
+    part = None if shard is None else split_off([WORD + shard])[1]
+    if part is not None:
+        require_same_names(planned)
+    launch = _launcher(composer, launcher) if launcher else Workers(n_jobs)
+    folder, names = play_grid(planned, launch, shard=part), list(dict.fromkeys(p.digest for p in planned))
+    if part is not None:
+        own = part.own(names)
+        return Table(folder, [name for name in names if name in own])
+    table = Table(folder, names)
     write_table(table.frame, folder)
     return table
+
+
+def _launcher(composer: Composer, words: Sequence[str]) -> Launch:
+    """What the words ask for. Raises ConfigError."""
+    try:
+        return launcher_of(composer.composed(words).hydra.launcher, words)
+    except ConfigError:
+        raise
+    except REFUSABLE as error:
+        raise ConfigError(one_line(error).removeprefix("error: ")) from None
 
 
 def load(folder: str | Path) -> Table | Result:

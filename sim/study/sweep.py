@@ -54,7 +54,7 @@ def run_sweep(composer: Composer, config: DictConfig, words: Sequence[str], shar
         if folder is None:
             every = planned()
             if shard is not None:
-                _require_same_names(every)
+                require_same_names(every)
             folder = play_grid(every, launch, source, shard)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -84,7 +84,7 @@ def _played_by_record(
     return folder
 
 
-def _require_same_names(planned: Sequence[Planned]) -> None:
+def require_same_names(planned: Sequence[Planned]) -> None:
     """Raise ConfigError for a scenario whose folder has another name on each machine."""
     for name in (name for p in planned for name in p.code if name.startswith(UNIQUE)):
         raise ConfigError(

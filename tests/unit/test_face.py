@@ -121,6 +121,8 @@ REFUSALS = {
     ),
     "an object of the wrong kind": (lambda base: base.replace(routing=Busiest()), "routing"),
     "parsed, not composed": (lambda base: sim.parse(sim.compose_config()).replace(seed=2), "only one made by sim.scen"),
+    "a shard that is none": (lambda base: sim.sweep(base, seed=[1], shard="4/3"), "shard=1/4"),
+    "a launcher that is none": (lambda base: sim.sweep(base, seed=[1], launcher=["hydra/launcher=xyz"]), "xyz"),
     "an empty axis": (lambda base: sim.sweep(base, gpu=[]), "gpu: has no values"),
     "no valid scenario": (lambda base: sim.sweep(base, seed=[-1, -2]), "seed = -1"),
     "no replication": (lambda base: sim.replicate(base, replications=0), "replications = 0"),
@@ -212,6 +214,17 @@ def test_the_command_line_and_python_share_their_rows(play, base):
     said = play("-m", *HERE, *TINY, "gpu=l4,l40s")
     assert "2 of 2 scenarios are already done" in said.err
     assert list(table.verdicts) and all(line in " ".join(said.out.split()) for line in table.verdicts)
+
+
+def test_parts_of_a_sweep_on_several_machines_are_one_table(base):
+    """Each in the words of the command line, and with its names of folders."""
+    axes, here = {"seed": [1, 2], "gpu": ["l4", "l40s"]}, ["hydra/launcher=basic"]
+    whole = sim.sweep(base, outputs="whole", n_jobs=1, **axes)
+    parts = [sim.sweep(base, shard=shard, launcher=here, **axes) for shard in ("1/3", "2/3", "3/3")]
+    assert [len(part) for part in parts] == [2, 1, 1]
+    together = sim.load(parts[0].folder)
+    assert list(together.frame["digest"]) == list(whole.frame["digest"])
+    assert list(together.frame["usd_total"]) == list(whole.frame["usd_total"])
 
 
 def test_a_sweep_says_who_wins_what_failed_and_what_other_prices_would_change(base):
