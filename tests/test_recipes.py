@@ -82,7 +82,7 @@ def test_a_slurm_array(table, words_of):
     assert "--array=1-2" in script
     for number in "12":
         job = {"SLURM_ARRAY_TASK_ID": number, "SLURM_CPUS_PER_TASK": "4"}
-        assert play(words_of(script, job), "hydra.launcher.n_jobs=1") == 0
+        assert play(words_of(script, job), "hydra.launcher.n_jobs=1", "output.page=false") == 0
     assert collected() == table
 
 

@@ -9,7 +9,7 @@ from sim.workload.arrivals.course import Course
 from sim.workload.arrivals.renewal import Renewal
 from sim.workload.arrivals.steady import Steady
 
-_WINDOWS = 2**15
+_WINDOWS, _WINDOWS_PER_ARRIVAL = 2**15, 16
 _COST_OF_A_STEP = 5.0
 """In log-likelihood, of its two parameters; a choice between Akaike's criterion, 2, and the Bayesian one, ln n."""
 _ARRIVALS_IN_WINDOW, _LEAST_CV = 5, 0.3
@@ -25,15 +25,17 @@ LEAST_SILENT = 0.05
 def path_of_rate(times_s: np.ndarray, period_s: float) -> Course:
     """Arrivals whose rate is constant between the changes that the record shows; the path begins again after a period.
 
-    Changes are those of the least cost, -log-likelihood and five for each step, found exactly, among 2^15 windows
-    (Killick, Fearnhead and Eckley, Optimal detection of changepoints with a linear computational cost, 2012). The rate
-    of each step is its arrivals over its length. Some chance is taken for changes of the rate, and is not drawn a
-    second time: gaps along the path have the variance that is left over windows of five arrivals, at most that of a
-    Poisson process.
+    Changes are those of the least cost, -log-likelihood and five for each step, found exactly (Killick, Fearnhead and
+    Eckley, Optimal detection of changepoints with a linear computational cost, 2012). They lie between 2^15 windows, or
+    sixteen to an arrival where those are fewer: the time of the search grows with their square where the rate hardly
+    changes. The rate of each step is its arrivals over its length. Some chance is taken for changes of the rate, and is
+    not drawn a second time: gaps along the path have the variance that is left over windows of five arrivals, at most
+    that of a Poisson process.
     """
-    width_s = period_s / _WINDOWS
-    places = np.minimum((times_s / width_s).astype(np.int64), _WINDOWS - 1)
-    reached = np.concatenate(([0.0], np.cumsum(np.bincount(places, minlength=_WINDOWS))))
+    windows = min(_WINDOWS, _WINDOWS_PER_ARRIVAL * len(times_s))
+    width_s = period_s / windows
+    places = np.minimum((times_s / width_s).astype(np.int64), windows - 1)
+    reached = np.concatenate(([0.0], np.cumsum(np.bincount(places, minlength=windows))))
     cuts = _changes(reached)
     rate = len(times_s) / period_s
     lengths_s = np.diff(cuts) * width_s
