@@ -50,7 +50,7 @@ def test_the_wheel_in_a_fresh_environment_from_the_lock_file_runs_the_main_job(f
     assert home.startswith(str(fresh.parent.parent)), "the checkout is in the way of the installed package"
     assert run(program, "--version", cwd=elsewhere).split() == ["llm-traffic-sim", sim.__version__]
     assert (Path(home.strip()).parent / "py.typed").exists()
-    shorter = ("horizon_s=1800", "arrivals.exact_tasks=10", "replications=2")
+    shorter = ("horizon_s=1800", "arrivals.exact_tasks=10", "replications=1")
     printed = run(program, "+experiment=shapes_by_fleets", *shorter, cwd=elsewhere)
     assert printed.count("is the cheapest that") + printed.count(": none ") == 3
     table = pd.read_csv(elsewhere / "outputs/shapes_by_fleets/results.csv")
