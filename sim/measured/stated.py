@@ -150,12 +150,13 @@ class FlagsStated(Stated):
     async_scheduling: bool | None = None
     request_overhead_s: float | None = Field(None, ge=0)
     sampler: Sampler | None = None
+    expert_parallel: bool | None = None
 
 
 class ServerStated(Stated):
     """Model, GPUs, number formats and engine of one measured server."""
 
-    not_read = frozenset({"source", "licence", "expert_parallel", "workload", "measured_how", "notes"})
+    not_read = frozenset({"source", "licence", "workload", "measured_how", "notes"})
 
     model: str
     gpu: str
@@ -163,6 +164,7 @@ class ServerStated(Stated):
     tensor_parallel: int | None = Field(None, gt=0)
     replicas: int | None = Field(None, gt=0, le=10_000)
     data_parallel: int | None = Field(None, gt=0, le=10_000)
+    expert_parallel: bool | None = None
     dtype: str | None = None
     kv_dtype: str | None = None
     engine: FlagsStated = FlagsStated()

@@ -21,6 +21,7 @@ from sim.schema import Config, ConfigError, parse_config
 _FLAGS = (
     "max_num_seqs", "max_num_batched_tokens", "max_model_len", "gpu_memory_utilization", "kv_cache_blocks",
     "chunked_prefill", "prefix_caching", "async_scheduling", "request_overhead_s", "sampler",
+    "expert_parallel",
 )  # fmt: skip
 _LARGE_CARD, _OTHER_CARD = (8192, 1024), (2048, 256)  # tokens of a step, sequences: as in conf/engine/vllm_0_15.yaml
 _BY_CARD = ("vllm", "vllm_0_15", "vllm_0_19", "vllm_0_24")  # files in conf/engine to which these defaults belong
@@ -47,6 +48,8 @@ def server_stated(run: ServerStated, play: Play, *, engine: str = "vllm", own_sa
     options |= _server_defaults(gpu, flags, model.max_context_tokens) if engine in _BY_CARD else {}
     options |= {"sampler": model.default_sampler} if own_sampler else {}
     options |= {k: getattr(flags, k) for k in _FLAGS if getattr(flags, k) is not None}
+    if run.expert_parallel is not None:
+        options["expert_parallel"] = run.expert_parallel
     options["block_tokens"] = flags.block_size or options["block_tokens"]
     options["tensor_parallel"] = run.gpus_per_replica
     options |= {"weight_dtype": weight_dtype, "kv_dtype": kv_format(run)}

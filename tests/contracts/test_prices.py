@@ -18,6 +18,7 @@ from sim.ledger.tariffs.base import ApiTariff
 from sim.ledger.usage import Usage
 from sim.records import Backend, Outcome
 from sim.report.slo import Slo
+from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError, kinds_of, parse_config
 from tests.contracts.found import example, files, raw
 from tests.facts_builder import Book, day_of_traffic, part_of, quiet_book, quiet_moment
@@ -203,6 +204,14 @@ def test_a_missing_price_is_named_with_what_there_is(name):
     if prices.api.priced_models is not None:
         with pytest.raises(ConfigError, match="prices.api.*no price for 'eliza'"):
             prices.check({}, "eliza")
+
+
+@pytest.mark.parametrize("card", sorted(set(files("gpu")) - set(read("market_2026").gpu.table)))
+def test_a_card_that_the_default_list_has_no_price_for_says_what_to_type(card):
+    """Here for a run; a sweep and a decision quote the same line."""
+    words = f"[+]prices.gpu.usd_per_gpu_hour.{card}=2.50 adds one, in USD"
+    with pytest.raises(ConfigError, match=f"no price for '{card}'.*{words}"):
+        parse(compose_config(f"gpu={card}"))
 
 
 def test_every_price_carries_its_source(name):

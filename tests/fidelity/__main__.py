@@ -2,7 +2,7 @@
 
 The table, sim/measured/model_errors.csv, is what results quote as their model error. Words choose the files, or the
 families of the sample of NVIDIA's, whose names have one of them; the other rows of the table stay. `--brief` prints the
-mean errors only.
+mean errors only; `--write` writes the table of README.md and docs/why/measured.md, too (errors_table.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sim.hardware.names import gpu_file, model_file
 from sim.measured.model_error import ERRORS, METRICS, MeasuredFamily, families
 from sim.measured.predict import predict
 from sim.measured.prediction import Prediction, as_text
-from tests.fidelity import silicon_sample
+from tests.fidelity import errors_table, silicon_sample
 from tests.fidelity.operator_tables import PACKAGE, folder
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "fidelity"
@@ -46,22 +46,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make fidelity", description=__doc__)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--brief", action="store_true")
+    parser.add_argument("--write", action="store_true")
     parser.add_argument("--replications", type=int, default=5)
     options = parser.parse_args()
     files = [*sorted(FOLDER.glob("*.json")), *FOLDER.glob("benchmarks.csv")]
     if not files:
         print("error: no measured runs are here; give a file to llm-traffic-sim fidelity", file=sys.stderr)
         return 2
+    if options.write and options.words:
+        parser.error("--write: writes errors of all runs; leave the words out")
     rows: list[MeasuredFamily] = []
+    by_file: dict[tuple[str, str], list[Prediction]] = {}
     for file in files:
         if not options.words or any(word in file.name for word in options.words):
             print(file.name, flush=True)
-            predictions = predict(file, options.replications)
+            by_file[file.name, ""] = predictions = predict(file, options.replications)
             print(as_text(predictions, brief=options.brief), flush=True)
             rows += errors_of(predictions, servers_of(file), says_throughput=not file.stem.startswith("experiments"))
     rows += sample_rows(options.words)
     keys = {row[:5] for row in rows}
     write([*rows, *(row for row in families() if options.words and row[:5] not in keys)])
+    if options.write:
+        errors_table.write(by_file, options.replications)
     return 0
 
 
@@ -75,7 +81,7 @@ def errors_of(predictions: list[Prediction], servers: dict[Any, Server], says_th
     for row in predictions:
         server = servers[row.stage if row.experiment not in servers else row.experiment]
         metric = _OF_METRIC.get(row.metric)
-        if metric is None or row.error is None or row.overloaded or row.stage == "overall":
+        if metric is None or row.error is None or row.overloaded or row.stage == "overall" or row.guess:
             continue
         if metric == "throughput" and not says_throughput or (server.gpu, server.model) == _DISPUTED:
             continue

@@ -7,6 +7,10 @@ prefill and decode (all rows of GB200 are of that kind; GB300 has none), and wei
 
 A row does not state the type of its KV cache. It is taken to be 16 bit on H100 and fp8 on the others, unless the
 checkpoint says otherwise; `--kv` plays the other guess.
+
+FP8 checkpoints with a scale for each block of 128 rows are sliced at whole blocks only: where a GPU's slice of an
+expert would end within a block, vLLM refuses tensor parallelism alone ("is not divisible by weight quantization
+block_n", fp8.py). Such a row, which says that its experts were sliced, is played with whole experts on each GPU.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from sim.schema import SimError
 from tests.fidelity.operator_tables import PACKAGE, folder
 
 _MOST_TTFT_S = 4.0
+_BLOCK_ROWS = 128
 _MEAN_OUTPUT = 0.9  # of osl: lengths are uniform between 0.8 and 1 of it
 _DTYPES = {"openai/gpt-oss-120b": "fp4"}
 _NOTES = "sweep; {date}; closed loop, 10 x concurrency prompts, lengths uniform in [0.8L,L], prefix cache off"
@@ -139,8 +144,16 @@ def _as_operating_point(row: dict[str, str], model: Model | None, kv_dtype: str 
         "engine": f"vllm {row['backend_version']}", "model": row["model_path"], "dtype": dtype,
         "kv_dtype": stated_kv or kv_dtype or guess, "tp": row["tp_size"], "input_len": row["isl"],
         "output_len": row["osl"], "concurrency": concurrency[1] if concurrency else row["batch_size"],
+        "expert_parallel": "true" if _splits_a_block(row, model) else "",
         "notes": _NOTES.format(date=measured[1] if measured else ""),
     }  # fmt: skip
+
+
+def _splits_a_block(row: dict[str, str], model: Model | None) -> bool:
+    """Whether an FP8 expert sliced over the GPUs would end within a block of scales."""
+    if model is None or row["precision"] != "fp8":
+        return False
+    return model.expert_ffn % (_BLOCK_ROWS * int(row["tp_size"])) != 0
 
 
 def targets(family: Family) -> tuple[float, float]:

@@ -16,6 +16,7 @@ import pytest
 
 from sim.measured.predict import predict
 from sim.measured.prediction import mean_absolute_errors
+from tests.fidelity.errors_table import ERRORS, Played, played, written
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "fidelity"
 
@@ -93,3 +94,15 @@ def test_closed_loops(points, family, metric, bound):
     rows = [row for row in points if row.family.startswith(family)]
     assert len({row.stage for row in rows}) >= 24
     assert mean_absolute_errors(rows)[metric] < bound
+
+
+@pytest.mark.slow
+def test_the_committed_table_is_what_the_command_would_write(stages):
+    """make fidelity ARGS=--write; to half a point, so that it may be a figure of another machine's libraries."""
+    by_file = {("experiments.json", ""): stages}
+    for part, kept in written().items():
+        if isinstance(part, Played):
+            now = played(part, by_file, replications=5)
+            assert now.loads == kept.loads, part
+            for name, error in kept._asdict().items():
+                assert getattr(now, name) == pytest.approx(error, abs=5e-3), f"{ERRORS.name}: {part} {name}"
