@@ -13,7 +13,7 @@ from experiments.running import Play, main
 SMALL = {"horizon_s": 60, "warmup_s": 10, "drain_s": 30, "engine.max_num_seqs": 8}
 RANKS, WHOLE, CLIENTS = "engine.attention_data_parallel", "engine.expert_parallel", "arrivals.n_clients"
 LAYOUTS = ((1, False), (1, True), (8, False), (8, True))
-"""Attention ranks, and whether experts are whole."""
+"""Attention ranks, and whether experts are whole; ranks send tokens to whole ones by an all-to-all."""
 NAMES = dict(zip(LAYOUTS, ("one group", "one group, whole experts", "8 ranks", "8 ranks, whole experts"), strict=True))
 SLOTS = 1024
 """Most running sequences of the node."""
@@ -37,6 +37,7 @@ def played(play: Play, shape: str) -> pd.DataFrame:
     tables = []
     for ranks, whole in LAYOUTS:
         layout = (f"{RANKS}={ranks}", f"{WHOLE}={str(whole).lower()}", f"engine.max_num_seqs={SLOTS // ranks}")
+        layout += ("engine.expert_exchange=all_to_all",) if whole and ranks > 1 else ()
         part = f"{shape}_{ranks}_{'whole' if whole else 'sliced'}"
         table = play(*words, *layout, part=part, axes={CLIENTS: play.some(N_CLIENTS)}).frame
         tables.append(table[COLUMNS].assign(**{RANKS: ranks, WHOLE: whole, "shape": shape}))

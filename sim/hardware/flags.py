@@ -36,6 +36,11 @@ class EngineFlags(Config):
         description="with expert_parallel, tokens of the fullest GPU over those of even routing: 1 if experts are "
         "equally popular or balanced",
     )
+    expert_exchange: Literal["all_gather", "all_to_all"] = Field(
+        "all_gather",
+        description="how attention ranks bring tokens to experts: all to all GPUs and the sums back (default of vLLM "
+        "and SGLang), or each token to its own whole experts and back (DeepEP)",
+    )
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="share of device memory the engine may take")
     activation_reserve_gb: float = Field(1.25, ge=0, description="per GPU: activations, graphs, context")
     block_tokens: int = Field(16, gt=0, description="tokens of one KV block")
@@ -134,6 +139,15 @@ class EngineFlags(Config):
             raise ValueError(
                 f"max_num_batched_tokens = {self.max_num_batched_tokens} must be >= max_num_seqs = {self.max_num_seqs}"
                 f"{f' x {tokens} tokens' if tokens > 1 else ''}: every running sequence needs a part of a step's budget"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_are_sent_to_whole_experts(self) -> EngineFlags:
+        if self.expert_exchange == "all_to_all" and not (self.expert_parallel and self.attention_data_parallel > 1):
+            raise ValueError(
+                "expert_exchange = all_to_all: needs expert_parallel = true and attention_data_parallel > 1: otherwise "
+                "every GPU needs every token"
             )
         return self
 

@@ -57,10 +57,14 @@ def built(pair):
 
 
 RANKS = {
-    f"ranks_with_{experts}_experts": Engine(
-        tensor_parallel=8, attention_data_parallel=4, expert_parallel=experts == "whole", max_num_seqs=64
+    f"ranks_with_{experts}_experts_{exchange}": Engine(
+        tensor_parallel=8,
+        attention_data_parallel=4,
+        expert_parallel=experts == "whole",
+        expert_exchange=exchange,
+        max_num_seqs=64,
     )
-    for experts in ("sliced", "whole")
+    for experts, exchange in (("sliced", "all_gather"), ("whole", "all_gather"), ("whole", "all_to_all"))
 }
 """Engines of several attention ranks, which need a model with experts."""
 

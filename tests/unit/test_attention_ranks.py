@@ -132,6 +132,7 @@ def test_published_deployments_lie_between_an_exchange_in_line_and_one_for_nothi
     def per_node(link: float) -> float:
         card = H100.model_copy(update={"link_gb_per_s": link, "all_to_all_bandwidth_fraction": 1.0})
         options = {"tensor_parallel": gpus, "attention_data_parallel": gpus, "expert_parallel": True}
+        options["expert_exchange"] = "all_to_all"
         flags = Engine(**options, max_num_seqs=256, max_num_batched_tokens=16_384)
         step = flags.step_time.lockstep(card, DEEPSEEK, flags)
         new = sum(chunk[0] for chunk in prompts)
@@ -155,7 +156,7 @@ def test_one_rank_is_the_engine_as_it_was():
 
 
 def test_what_ranks_do_at_the_least_is_never_more_than_they_do():
-    flags = engine(expert_parallel=True)
+    flags = engine(expert_parallel=True, expert_exchange="all_to_all")
     step, own = flags.step_time.lockstep(H200, DEEPSEEK, flags), flags.step_time.rank(H200, DEEPSEEK, flags)
     for bound in (b.over_ranks(8) for b in least_work(own, 128, 2048, 100_000, False)):
         for sequences, contexts in ([1, *[0] * 7], [9000, *[0] * 7]), ([9, 3, *[1] * 6], [100, 90_000, *[5000] * 6]):
@@ -169,6 +170,7 @@ def test_what_ranks_do_at_the_least_is_never_more_than_they_do():
     [
         (("engine.attention_data_parallel=3",), "= 3: must divide the GPUs of a replica, tensor_parallel = 8"),
         (("model=llama_3_1_8b",), "= 8: needs a model with experts, and llama_3_1_8b has none; use 8 replicas"),
+        (("engine.expert_exchange=all_to_all",), "expert_exchange = all_to_all: needs expert_parallel = true"),
         (("+engine/host=vllm_0_18",), "attention_data_parallel = 8: needs host = null"),
         (("kv_tiers=host_memory",), "kv_tiers: need engine.attention_data_parallel = 1, not 8"),
         (("gpu=h100_sxm",), "653.9 GB of experts / 8 GPU . 19.1 GB of other weights / 1 GPU"),
@@ -188,7 +190,11 @@ def test_remedies_keep_the_ranks():
 @pytest.mark.parametrize(
     "words",
     [
-        ("engine.expert_parallel=true", "engine.speculative={draft_tokens:1,acceptance_rate:0.8}"),
+        (
+            "engine.expert_parallel=true",
+            "engine.expert_exchange=all_to_all",
+            "engine.speculative={draft_tokens:1,acceptance_rate:0.8}",
+        ),
         ("engine=sglang", "engine.expert_parallel=true", "engine.max_num_batched_tokens=1024"),
         ("disaggregation={prefill_replicas:1,link_gb_per_s:50}",),
         ("engine.scheduling_policy=priority", "queue.client_timeout_s=3", "queue.stopped_fraction=0.3"),

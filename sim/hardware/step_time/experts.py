@@ -65,9 +65,9 @@ class Experts:
         tokens x experts  n k / G, variance n k (1/G) (1 - 1/G) (E - k) / (E - 1): k of E experts without replacement
         distinct experts  d / G of the d expected ones, variance (d / G) (1 - d / E); at most E / G
 
-    Where several attention ranks share the experts, element-wise work is counted here, too; and if experts are sliced,
-    every GPU needs every token: per layer an all-gather and a reduce-scatter, which is an all-reduce in two shots. To
-    whole experts tokens are sent one by one; a rank sends its own, so `Roofline` counts that.
+    Where several attention ranks share the experts, element-wise work is counted here, too, and so is bringing every
+    token to every GPU: per layer an all-gather and a reduce-scatter, which is an all-reduce in two shots. With
+    `expert_exchange` all_to_all a rank sends its own tokens to their experts, and `Roofline` counts that.
 
     Routing is taken to be even; `expert_imbalance` multiplies the tokens of the fullest GPU where some experts are more
     popular than others and nothing balances them. Experts are as efficient whole as sliced.
@@ -101,7 +101,7 @@ class Experts:
         gpus, layers = self._gpus, model.n_moe_layers
         elementwise = gpu.memory_bandwidth_gb_per_s * GB * gpu.elementwise_efficiency
         self._token_s = _ACTIVATION_BYTES * 3 * layers * model.experts_per_token * model.expert_ffn / gpus / elementwise
-        if not self._are_whole:
+        if engine.expert_exchange == "all_gather":
             latency_us = gpu.all_reduce_latency_us + (gpus - 1) * gpu.all_reduce_hop_us + gpu.all_reduce_two_shot_us
             self._fixed_s = layers * latency_us * 1e-6
             ring_bytes = 2 * (gpus - 1) / gpus * _ACTIVATION_BYTES * model.hidden

@@ -59,7 +59,7 @@ class Roofline:
         prefill         attention FLOP / (peak m_a), causal
         element-wise    norms, residual, rotary, activation: bytes / (bandwidth e)
         all-reduce      two per layer: latency + ring bytes / (link f); tensor parallel only
-        all-to-all      two per layer of experts: latency + bytes / (link a); ranks that share whole experts only
+        all-to-all      two per layer of experts: latency + bytes / (link a); only where ranks exchange so
         overhead        per step, per layer, per sequence
 
     Of an engine of several attention ranks, this is one rank, without the routed experts, which all compute together.
@@ -177,7 +177,7 @@ class Roofline:
             self._one_shot_tokens = _one_shot_bytes(tp) / (_ACTIVATION_BYTES * model.hidden)
             ring_bytes = 2 * (tp - 1) / tp * _ACTIVATION_BYTES * model.hidden
             self._token_s += 2 * model.layers * ring_bytes / (gpu.all_reduce_gb_per_s(tp) * GB)
-        if engine.attention_data_parallel > 1 and engine.expert_parallel:
+        if engine.expert_exchange == "all_to_all":
             latency_us, gb_per_s = gpu.all_to_all(engine.tensor_parallel)
             self._fixed_s += 2 * model.n_moe_layers * latency_us * _US
             self._token_s += all_to_all_bytes_per_token(gpu, model, engine) / tp / (gb_per_s * GB)
