@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from sim.schema import Config
@@ -26,6 +28,17 @@ class PrefillFirst(Config):
     )
     retract_decode_steps: int = Field(
         20, ge=0, description="after a retraction, memory for so many steps of all that still run counts as in use"
+    )
+
+    schedule_policy: Literal["fcfs", "lpm"] = Field(
+        "fcfs", description="order of the queue: of arrival; or the longest prompt prefix in the cache first"
+    )
+    lpm_most_waiting: int = Field(128, gt=0, description="with lpm: a longer queue is served in order of arrival")
+    lpm_shared_tokens: int = Field(
+        32,
+        gt=0,
+        description="with lpm: of requests with at most so many tokens in the cache which share so many with each "
+        "other, all but the first go last, until its prompt is in the cache",
     )
 
     @model_validator(mode="after")

@@ -11,6 +11,12 @@ from sim.work import Request
 from tests.reference.stepping import Sequence, SteppingEngine
 
 
+def shared_tokens(one: Sequence, other: Sequence) -> int:
+    """How many leading tokens two prompts have in common."""
+    pairs = enumerate(zip(one.tokens, other.tokens, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one.tokens), len(other.tokens)))
+
+
 class PrefillFirstEngine(SteppingEngine):
     """`is_full`: no request is admitted until one of the batch has left it. Noticed by the decode step after that."""
 
@@ -68,7 +74,8 @@ class PrefillFirstEngine(SteppingEngine):
 
         for s in cut:
             compute(s, min(s.prompt - s.computed, chunk))
-        for s in self.in_order():
+        self.sort_by_prefix(was_empty)
+        for s in list(self.waiting):
             if s.ready_step > self.step_number and not was_empty:
                 self.seen["not ready"] += 1
                 break
@@ -113,8 +120,23 @@ class PrefillFirstEngine(SteppingEngine):
         self.seen["prompts together"] += len(step) > 1
         return step
 
-    def in_order(self) -> list[Sequence]:
-        return list(self.waiting)
+    def sort_by_prefix(self, was_empty: bool) -> None:
+        """Under lpm: the longest cached prefix first, and last who shares a prefix with one that is to compute it."""
+        here = [s for s in self.waiting if s.ready_step <= self.step_number or was_empty]
+        rules = self.rules
+        if rules.schedule_policy != "lpm" or not self.prefix_caching or len(here) > rules.lpm_most_waiting:
+            return
+        cached = {s: len(self.cached_blocks(s, whole=True)) * self.block_tokens for s in here}
+        first: list[Sequence] = []
+        last = set()
+        for s in here:
+            if cached[s] <= rules.lpm_shared_tokens:
+                shares = any(shared_tokens(s, other) >= rules.lpm_shared_tokens for other in first)
+                (last.add if shares else first.append)(s)
+        ordered = sorted(here, key=lambda s: (s in last, -cached[s] if s not in last else 0))
+        self.seen["queue reordered"] += ordered != here
+        self.seen["goes last for a prefix"] += len(last)
+        self.waiting = ordered + [s for s in self.waiting if s not in cached]
 
     # --- answers -------------------------------------------------------------------------------------------------
 

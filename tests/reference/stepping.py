@@ -558,11 +558,14 @@ class SteppingEngine:
             s.n_named = tokens // self.block_tokens
         return True
 
-    def cached_blocks(self, s: Sequence) -> list[Block]:
-        """The longest run of leading blocks in memory, never that of the last token: it must be computed."""
+    def cached_blocks(self, s: Sequence, whole: bool = False) -> list[Block]:
+        """The longest run of leading blocks in memory, not that of the last token unless the whole prompt is looked up.
+
+        The last token must be computed.
+        """
         cached: list[Block] = []
         if self.prefix_caching:
-            for i in range((len(s.tokens) - 1) // self.block_tokens):
+            for i in range((len(s.tokens) - (not whole)) // self.block_tokens):
                 block = self.pool.find(self.hash_of(s, i))
                 if block is None:
                     break

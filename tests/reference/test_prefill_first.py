@@ -65,6 +65,7 @@ def test_every_stamp_and_gap_agrees(search):
         "FINISHED", "REFUSED", "ABANDONED", "ABORTED", "STOPPED", "chunked", "hits", "evictions", "preemptions",
         "hits after preemption", "not ready", "stood still", "prompts together", "prompts enough", "noticed late",
         "no room for the answers", "retracted, not the latest", "copies given back", "gaps over a retraction",
+        "queue reordered", "goes last for a prefix",
     ],
 )  # fmt: skip
 def test_the_search_is_not_blind(search, event):
@@ -124,6 +125,10 @@ def answers_to_come_do_not_count(monkeypatch):
     monkeypatch.setattr(PrefillFirstScheduler, "_left_tokens", lambda self, sequence: 0)
 
 
+def the_queue_is_never_sorted(monkeypatch):
+    monkeypatch.setattr(PrefillFirstScheduler, "_sort_by_prefix", lambda self, was_empty: None)
+
+
 def equal_blocks_are_kept(monkeypatch):
     monkeypatch.setattr(KvMemory, "share", KvMemory.publish)
 
@@ -173,8 +178,8 @@ def an_arrival_waits_for_a_decode_step(monkeypatch):
     [
         the_latest_is_retracted, the_ratio_never_falls, a_retraction_teaches_nothing,
         whoever_leaves_is_noticed_at_once, a_retracted_sequence_goes_first, answers_to_come_do_not_count,
-        equal_blocks_are_kept, prompts_are_found_while_they_are_computed, a_step_of_prompts_is_no_gap,
-        who_joins_has_stood_as_long_as_all, an_arrival_waits_for_a_decode_step,
+        the_queue_is_never_sorted, equal_blocks_are_kept, prompts_are_found_while_they_are_computed,
+        a_step_of_prompts_is_no_gap, who_joins_has_stood_as_long_as_all, an_arrival_waits_for_a_decode_step,
     ],
 )  # fmt: skip
 def test_a_wrong_replica_is_caught(search, mutate, monkeypatch):

@@ -202,6 +202,9 @@ def draw_prefill_first_world(seed: int) -> World:
             ratio_decay_steps=int(rng.choice([3, 40])),
             most_expected_tokens=int(rng.choice([4, 4096])),
             retract_decode_steps=int(rng.choice([0, 20])),
+            schedule_policy=str(rng.choice(["fcfs", "lpm"])),
+            lpm_most_waiting=int(rng.choice([4, 128])),
+            lpm_shared_tokens=int(rng.choice([1, 8, 32])),
         ),
     }
     timeout_s = float(rng.choice([0.25, 1.0])) if decodes_only else world.timeout_s

@@ -105,6 +105,29 @@ def test_of_two_equal_prompts_in_one_step_both_are_computed():
     assert [r.cached_input_tokens for r in told(tasks, A_SECOND)] == [0, 0, 7]
 
 
+def test_longest_prefix_first_lets_who_is_cached_overtake():
+    """At 2 s two wait: one whose text nobody has had, and one behind it whose text of 8 tokens is in memory."""
+    text, other = Call(9, 2, segments=(("text", 8),)), Call(9, 2, segments=(("other", 8),))
+    tasks = [Task(0, 0.0, (text,)), Task(1, 0.5, (other,)), Task(2, 0.6, (text,))]
+
+    def admitted_s(policy: str) -> list[float | None]:
+        rules = PrefillFirst(schedule_policy=policy)
+        return [r.admitted_s for r in told(tasks, A_SECOND, max_num_seqs=1, prefill_first=rules)]
+
+    assert admitted_s("fcfs") == [0.0, 2.0, 4.0]
+    assert admitted_s("lpm") == [0.0, 4.0, 2.0]
+
+
+def test_longest_prefix_first_puts_back_who_would_compute_the_same_text_again():
+    """A step holds two of three prompts. The second shares 40 tokens with the first: it goes last, and finds them."""
+    text, other = (Call(41, 2, segments=((key, 40),)) for key in ("text", "other"))
+    tasks = [Task(i, 0.0, (call,)) for i, call in enumerate((text, text, other))]
+    for policy, cached in (("fcfs", [0, 0, 0]), ("lpm", [0, 40, 0])):
+        rules = PrefillFirst(schedule_policy=policy)
+        requests = told(tasks, A_SECOND, max_num_batched_tokens=82, prefill_first=rules, kv_blocks=500)
+        assert [r.cached_input_tokens for r in requests] == cached
+
+
 def test_a_replica_that_is_lost_in_a_standstill_knows_when_each_client_had_a_token():
     """As above, three prompts one after another, and the end at 10 s, while the third is computed."""
     env = simpy.Environment()

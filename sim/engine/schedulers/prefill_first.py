@@ -8,6 +8,8 @@ A request is admitted if its prompt and whole answer fit beside a share of what 
 When decoding runs out of KV memory, the sequences with the fewest tokens of answer are retracted to the end of the
 queue. The prompt of a retracted sequence may be found again, its answer is computed again.
 
+The queue is in order of arrival, or sorted before each step of prompts by how much of each is in the prefix cache.
+
 A prompt can be found from the end of the step that computed it; of equal blocks one is kept. What is evicted is found
 as in `KvMemory`, block by block, where SGLang evicts whole leaves of its tree.
 
@@ -55,6 +57,18 @@ class _Room:
         self.prompts -= paged
 
 
+def _shared_tokens(one: Sequence, other: Sequence) -> int:
+    """How many leading tokens two prompts have in common, as far as they are in streams."""
+    tokens = 0
+    for (key, length), (other_key, other_length) in zip(one.segments, other.segments, strict=False):
+        if key != other_key:
+            break
+        tokens += min(length, other_length)
+        if length != other_length:
+            break
+    return tokens
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class PrefillFirstScheduler(Scheduler):
     """A scheduler whose steps compute prompts or decode. Call `use` before the first request."""
@@ -80,6 +94,10 @@ class PrefillFirstScheduler(Scheduler):
     _max_prefill_tokens: int = 0
     _most_expected_tokens: int = 0
     _retract_decode_steps: int = 0
+    _sorts: bool = False
+    """Whether the queue is sorted by cached prefixes before each step of prompts."""
+    _most_sorted: int = 0
+    _shared_tokens: int = 0
 
     def use(self, rules: PrefillFirst) -> None:
         """Set the rules of admission, before the first request."""
@@ -88,6 +106,8 @@ class PrefillFirstScheduler(Scheduler):
         self._fall = (rules.new_token_ratio - rules.least_new_token_ratio) / rules.ratio_decay_steps
         self._max_prefill_tokens, self._most_expected_tokens = rules.max_prefill_tokens, rules.most_expected_tokens
         self._retract_decode_steps = rules.retract_decode_steps
+        self._sorts = rules.schedule_policy == "lpm" and self._prefix_caching
+        self._most_sorted, self._shared_tokens = rules.lpm_most_waiting, rules.lpm_shared_tokens
 
     # --- a step ends -------------------------------------------------------------------------------------------------
 
@@ -175,6 +195,8 @@ class PrefillFirstScheduler(Scheduler):
             new = min(partial.prompt_tokens - partial.computed_tokens, room.chunk)
             self._take(partial, new, chunks)
             room.take(new, self._answer_tokens(partial) if chunks[0][2] else 0, size)
+        if self._sorts:
+            self._sort_by_prefix(was_empty)
         while waiting:
             sequence = waiting[0]
             if sequence.ready_step > self.step and not was_empty:
@@ -196,6 +218,31 @@ class PrefillFirstScheduler(Scheduler):
             if room.prompts <= 0 or room.chunk <= 0:
                 break
         return chunks
+
+    def _sort_by_prefix(self, was_empty: bool) -> None:
+        """Sort the queue: the longest cached prefix first; last who shares a prefix with one that is to compute it.
+
+        Who arrived too late for this step stays behind all others.
+        """
+        here = [s for s in self.waiting if s.ready_step <= self.step or was_empty]
+        if len(here) > self._most_sorted:
+            return
+        late = [s for s in self.waiting if s.ready_step > self.step and not was_empty]
+        first: list[Sequence] = []
+        keys: list[tuple[int, int]] = []  # for each of them: minus its cached tokens, or 1 if it goes last; its place
+        for place, sequence in enumerate(here):
+            _, hit, _ = self.memory.find(sequence.segments, sequence.prompt_tokens + 1)
+            key = -hit * self._block_tokens
+            if -key <= self._shared_tokens:
+                if any([_shared_tokens(sequence, other) >= self._shared_tokens for other in first]):
+                    key = 1
+                else:
+                    first.append(sequence)
+            keys.append((key, place))
+        keys.sort()
+        self.waiting.clear()
+        self.waiting.extend([here[place] for _, place in keys])
+        self.waiting.extend(late)
 
     def _begin(self, sequence: Sequence, room: _Room, chunks: list[Chunk]) -> bool:
         """Schedule the first chunk of a waiting sequence. False without room: then nothing changes but `_is_full`."""
