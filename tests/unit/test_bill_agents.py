@@ -120,6 +120,19 @@ def test_the_command_answers_within_80_columns_and_plays_nothing_twice(two_sessi
     assert [row["name"] for row in found["rows"]][2:4] == ["1 x l4, always on", "1 x l4, with host memory"]
 
 
+def test_days_on_which_nothing_is_asked_leave_the_times_of_the_others(two_sessions, tmp_path):
+    """One session a week apart from the other: some draws of the days hold none."""
+    lines = (tmp_path / "two.csv").read_text().splitlines()
+    later = [
+        line.replace(line.partition(",")[0], str(int(line.partition(",")[0]) + 6 * 86_400), 1) for line in lines[3:]
+    ]
+    (tmp_path / "apart.csv").write_text("\n".join([*lines[:3], *later]) + "\n")
+    found = billed(str(tmp_path / "apart.csv"), tmp_path, "allow=[long_gap]", "scaling.n_replicas=1", "kv_tiers=none")
+    tasks = [sample.figures["tasks"] for sample in found.base.samples]
+    assert 0 in tasks and max(tasks) > 0
+    assert 0 < found.base.mean_of("ttft_p95_s") < 10 and 0 < found.base.mean_of("task_mean_s") < 100
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

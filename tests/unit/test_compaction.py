@@ -45,6 +45,14 @@ def test_prompts_that_the_log_begins_anew_stay_as_they_are():
     assert found[3:] == calls[2:]
 
 
+def test_prompts_that_share_blocks_are_one_conversation():
+    """Prompts of 400, 700 and 920 tokens whose whole blocks of 64 have names, as 0, 1, 2, ...; their ends have none."""
+    calls = tuple(Call(n, 100, segments=tuple((block, 64) for block in range(n // 64))) for n in (400, 700, 920))
+    found, _ = compacted(RULE, 7, calls)
+    assert tokens(found) == [(400, 100), (700, 100), (800, 50), (570, 100)]
+    assert returning_tokens(found[1], found[2]) == 640 and returning_tokens(found[2], found[3]) == 384
+
+
 def test_texts_that_prompts_begin_with_are_no_conversation():
     calls = tuple(Call(950, 100, segments=(("manual", 900),)) for _ in range(3))
     assert compacted(RULE, 7, calls)[0] == calls

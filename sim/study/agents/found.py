@@ -71,8 +71,10 @@ class Line:
         return math.fsum(count for count, _ in counts) / n if n else None
 
     def mean_of(self, name: str) -> float | None:
-        """A figure of the summary, mean over replications; infinite where one of them has none."""
-        values = [(sample.figures or {}).get(name) for sample in self.samples]
+        """A figure of the summary, mean over replications in which anything was asked; infinite where one has none."""
+        values = [(sample.figures or {}).get(name) for sample in self.samples if figures_of(sample, "requests")[0]]
+        if not values:
+            return None
         return math.fsum(math.inf if value is None else value for value in values) / len(values)
 
     @property

@@ -6,10 +6,12 @@ import textwrap
 from collections.abc import Iterator
 from datetime import date
 
+from sim.api.provider import ApiProvider
 from sim.ledger.prices import old_lists
 from sim.report.attainment import Verdict
 from sim.report.estimators import Interval
 from sim.report.formatting import number, percent, seconds, usd
+from sim.scenarios import Scenario
 from sim.study.agents.asked import HOURS_PER_MONTH
 from sim.study.agents.found import Found, Line
 from sim.study.gate import rests_on as rests_on_scenario
@@ -139,6 +141,7 @@ def rests_on(found: Found) -> Iterator[str]:
     if seats is not None:
         yield f"seats: {seats[0]:.4g}, {seats[1]}; {number(found.tasks_per_month / seats[0])} tasks a month each"
     yield f"intervals: {_basis(found)}"
+    yield from dict.fromkeys(filter(None, map(_cache_of, scenarios)))
     own = [one for one in scenarios if one.has_fleet]
     if own:
         fewest = "the fewest replicas within the SLO" if asked.told.n_replicas is None else "as many replicas as told"
@@ -153,6 +156,18 @@ def rests_on(found: Found) -> Iterator[str]:
             "answers and turns stay as recorded"
         )
     yield from dict.fromkeys(old for one in scenarios for old in old_lists(one.prices, date.today()))
+
+
+def _cache_of(one: Scenario) -> str:
+    """The rules of an API's prompt cache, or what stands behind the KV memory of own cards; "" for neither."""
+    if isinstance(one.api, ApiProvider) and one.api.prompt_cache is not None:
+        cache = one.api.prompt_cache
+        return (
+            f"prompt cache of the API: prefixes from {cache.min_tokens:,} tokens on, until {cache.ttl_s:g} s after "
+            f"their last {'use' if cache.renewed_by_hits else 'writing'}"
+        )
+    tiers = [f"{tier.capacity_gb:g} GB of {name} at {tier.gb_per_s:g} GB/s" for name, tier in one.kv_tiers.items()]
+    return f"behind the KV memory of a replica, at no price of its own: {', '.join(tiers)}" if tiers else ""
 
 
 def _basis(found: Found) -> str:

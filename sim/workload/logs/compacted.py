@@ -75,7 +75,7 @@ def _as_it_goes_on(
     if tokens + call.output_tokens > rule.at_tokens and anew < tokens:
         tokens, times = anew, times + 1
     if times:
-        begun = sum(size for _, size in first.segments)
+        begun = _shareable(first)
         own: Segment = ((task_id, "compacted", before.conversation, times), tokens - begun)
         segments = (*first.segments, own) if own[1] else first.segments
         call = call._replace(input_tokens=tokens, segments=segments)
@@ -85,10 +85,14 @@ def _as_it_goes_on(
 def _goes_on(before: Call, call: Call) -> bool:
     """Whether a prompt is the one before it, for the most part, and more.
 
-    Texts that prompts begin with, such as a manual, are no conversation: they leave the rest of a prompt open.
+    A text that both begin with, such as a manual, makes no conversation: it does not grow from prompt to prompt.
     """
-    is_whole = before.extends_prefix or sum(size for _, size in before.segments) == before.input_tokens
-    return is_whole and 2 * returning_tokens(before, call) >= before.input_tokens
+    grows = before.extends_prefix or _shareable(call) > _shareable(before)
+    return grows and 2 * returning_tokens(before, call) >= before.input_tokens
+
+
+def _shareable(call: Call) -> int:
+    return sum(size for _, size in call.segments)
 
 
 def _summary_of(rule: Compaction, before: Call, following: Call) -> Call:
