@@ -129,8 +129,7 @@ class Composer:
 
     def of_sweep(self, words: Sequence[str]) -> DictConfig:
         """The configuration that a sweep starts from: keys with several values are left as they are without them."""
-        chosen = _chosen.__wrapped__(tuple(words), self._further, self._versions, RunMode.MULTIRUN)
-        return cast(DictConfig, pickle.loads(chosen.whole))
+        return cast(DictConfig, pickle.loads(self._read(tuple(words), RunMode.MULTIRUN).whole))
 
     def digest(self) -> str:
         """A digest of the names and texts of all configuration files."""
@@ -149,10 +148,12 @@ class Composer:
         parsed = [_parsed(word) for word in words]
         keys = [override for override in parsed if _sets_a_key(override, self._folders, self._versions)]
         choices = tuple(word for word, override in zip(words, parsed, strict=True) if override not in keys)
+        return self._read(choices, RunMode.RUN), keys
+
+    def _read(self, words: tuple[str, ...], mode: RunMode) -> _Chosen:
         # The files of folders that are named by a word are not among the versions, so nothing of them is kept.
-        names_folders = any(override.key_or_group == "hydra.searchpath" for override in parsed)
-        chosen = _chosen.__wrapped__ if names_folders else _chosen
-        return chosen(choices, self._further, self._versions, RunMode.RUN), keys
+        read = _chosen.__wrapped__ if any("hydra.searchpath" in word for word in words) else _chosen
+        return read(words, self._further, self._versions, mode)
 
 
 class _Chosen(NamedTuple):
@@ -218,7 +219,7 @@ def _versions(folders: Sequence[Path]) -> tuple[tuple[str, int], ...]:
     return tuple((str(path), path.stat().st_mtime_ns) for path in files)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _chosen(words: tuple[str, ...], folders: tuple[Path, ...], versions: Any, mode: RunMode) -> _Chosen:
     """conf/config.yaml with choices of files; `versions` makes the cache forget what was read before a file changed."""
     version.setbase("1.3")  # what `hydra.main(version_base="1.3")` does: no run changes the working directory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 from tests.contracts import found
@@ -16,3 +17,10 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     found.CONFIG_DIRS[1:] = [Path(folder).resolve() for folder in config.getoption("--config-dir")]
+
+
+def pytest_collection_finish(session):
+    """What is there before the first test stays, and need not be searched for garbage again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)

@@ -98,10 +98,13 @@ def test_closed_loops(points, family, metric, bound):
 
 @pytest.mark.slow
 def test_the_committed_table_is_what_the_command_would_write(stages):
-    """make fidelity ARGS=--write; to half a point, so that it may be a figure of another machine's libraries."""
+    """make fidelity ARGS=--write; to half a point, so that it may be a figure of another machine's libraries.
+
+    Parts of more than ten loads are left out: the tests above play those, and hold them to bounds.
+    """
     by_file = {("experiments.json", ""): stages}
     for part, kept in written().items():
-        if isinstance(part, Played):
+        if isinstance(part, Played) and kept.loads <= 10:
             now = played(part, by_file, replications=5)
             assert now.loads == kept.loads, part
             for name, error in kept._asdict().items():
