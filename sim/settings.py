@@ -46,7 +46,7 @@ class Output(Config):
     folder: str | None = Field(None, description="folder of one scenario of a sweep below study; the sweep sets it")
     requests: bool | None = Field(None, description="requests.parquet, one row per request; null: of a single run")
     spans: bool | None = Field(None, description="spans.parquet, one row per stretch of a replica's life, likewise")
-    figures: bool | None = Field(None, description="timeline.png, likewise")
+    figures: bool | None = Field(None, description="timeline.png, likewise; false: no picture of a sweep either")
     page: bool = Field(True, description="of a sweep: page.html, all of it on one page; a run has one by the verb page")
 
 

@@ -191,10 +191,13 @@ def collected(folder: Path, table: pd.DataFrame | None = None) -> Collected:
     )  # fmt: skip
 
 
-def write_and_print(table: pd.DataFrame, folder: Path, redraw: bool = True, page: bool = True) -> None:
+def write_and_print(
+    table: pd.DataFrame, folder: Path, redraw: bool = True, page: bool = True, figures: bool = True
+) -> None:
     """Write the table, its figures and its page; print the comparison, the verdicts and the failed scenarios.
 
-    Without `redraw`, figures and page of the very same table are left as they are; without `page`, none is written.
+    Without `redraw`, figures and page of the very same table are left as they are. Without `page` or `figures`, those are
+    not written.
     """
     from sim.page.write import PAGE, write_page
     from sim.report import tables
@@ -209,7 +212,7 @@ def write_and_print(table: pd.DataFrame, folder: Path, redraw: bool = True, page
     )  # fmt: skip
     for line in found.hardware:
         print(printable(line))
-    if is_new or not (folder / FIGURE).is_file():
+    if figures and (is_new or not (folder / FIGURE).is_file()):
         _draw(found.table, folder)
     n_failed = int((table["status"] != "ok").sum())
     print(printable(f"{len(table)} scenarios, {n_failed} failed -> {folder / RESULTS}.csv"))

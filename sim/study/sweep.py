@@ -61,7 +61,8 @@ def run_sweep(composer: Composer, config: DictConfig, words: Sequence[str], shar
     if shard is not None:
         return _tell_shard(folder, shard)
     table = collect(folder)
-    write_and_print(table, folder, redraw=is_new, page=bool(output.get("page", True)))
+    figures = output.get("figures") is not False
+    write_and_print(table, folder, redraw=is_new, page=bool(output.get("page", True)), figures=figures)
     return int((table["status"] != "ok").any())
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 TINY = ["lengths=fixed", "horizon_s=600", "arrivals.rate_per_s=0.1", "engine.max_num_seqs=4", "drain_s=600"]
 TINY += ["output.figures=false"]
-"""A scenario of about 60 requests, without its picture: that takes longer than playing it."""
+"""A scenario of about 60 requests, without pictures: they take longer than playing it."""
 HERE = ["hydra/launcher=basic", "output.page=false"]
 """A sweep in this very process, without a page: drawing one takes as long as playing a TINY scenario."""
 

@@ -73,7 +73,8 @@ def test_the_written_config_is_a_config(play, tmp_path):
 
 
 def test_a_sweep_ends_in_one_table(play, tmp_path):
-    said = play("-m", *HERE, *TINY, "arrivals=steady,bursty", "fleet=always_on,api_only", "arrivals.rate_per_s=0.1")
+    words = ["arrivals=steady,bursty", "fleet=always_on,api_only", "arrivals.rate_per_s=0.1", "output.figures=null"]
+    said = play("-m", *HERE, *TINY, *words)
     assert said.code == 0
     table = pd.read_csv(tmp_path / "outputs/by_arrivals_and_fleet/results.csv")
     pairs = set(zip(table["arrivals"], table["fleet"], strict=True))
