@@ -196,8 +196,8 @@ def write_and_print(
 ) -> None:
     """Write the table, its figures and its page; print the comparison, the verdicts and the failed scenarios.
 
-    Without `redraw`, figures and page of the very same table are left as they are. Without `page` or `figures`, those are
-    not written.
+    Without `redraw`, figures and page of the very same table are left as they are; those that are not
+    asked for are not made.
     """
     from sim.page.write import PAGE, write_page
     from sim.report import tables
