@@ -19,7 +19,7 @@ BLOCK_ROWS = 1 << 20
 """A table of fewer rows stays in memory; a longer one is written to disk in blocks of as many, 160 MB of requests."""
 
 ROWS_AT_ONCE = 1 << 18
-"""What is done row by row is done to so many rows at a time, so that it takes no more memory than they do."""
+"""Rows of a block. Work on rows is done block by block: its temporaries take memory for a block, not for the table."""
 
 
 class OnDisk(Mapping[str, np.ndarray]):

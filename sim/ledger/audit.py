@@ -187,16 +187,16 @@ def _cold_start_comes_first(spans: Columns) -> None:
         )
 
 
-def _requests_lie_in_paid_life(facts: Facts, served: Residences) -> None:
-    paid = lives(facts.spans)
+def _require_within(served: Residences, allowed: Stretches, law: str) -> None:
     for part, _ in served():
-        outside = uncovered(part, paid, TOLERANCE_S)
+        outside = uncovered(part, allowed, TOLERANCE_S)
         if len(outside):
-            group, start_s, end_s = (column[outside[0]] for column in part)
-            _fail(
-                "a replica serves only while it is paid for",
-                f"replica {group}: a request from {start_s} to {end_s} s",
-            )
+            replica_id, start_s, end_s = (column[outside[0]] for column in part)
+            _fail(law, f"replica {replica_id}: a request from {start_s} to {end_s} s lies outside")
+
+
+def _requests_lie_in_paid_life(facts: Facts, served: Residences) -> None:
+    _require_within(served, lives(facts.spans), "a replica serves only while it is paid for")
 
 
 def _an_admitted_request_has_its_replica(requests: Columns) -> None:
@@ -273,14 +273,7 @@ def _busy_means_requests_are_present(facts: Facts, served: Residences) -> None:
     busy = all_spans.take(spans["state"] == ReplicaState.BUSY)
     serving = all_spans.take((spans["state"] == ReplicaState.BUSY) | (spans["state"] == ReplicaState.DRAINING))
     serving = union(serving, TOLERANCE_S)
-    for part, _ in served():
-        unpaid = uncovered(part, serving, TOLERANCE_S)
-        if len(unpaid):
-            group, start_s, end_s = (column[unpaid[0]] for column in part)
-            _fail(
-                "a replica with a resident sequence is busy or draining",
-                f"replica {group}: a request from {start_s} to {end_s} s outside its busy spans",
-            )
+    _require_within(served, serving, "a replica with a resident sequence is busy or draining")
     # A request may wait inside its replica before admission. Facts do not hold when it reached the replica, but that
     # was never before its arrival, so the arrival bounds the time in which it can have kept the replica busy.
     present = [union(part, TOLERANCE_S) for part, _ in residences(facts, since="arrived_s")]

@@ -78,7 +78,7 @@ class PrefillFirstScheduler(Scheduler):
     _n_gone: int = 0
     """Sequences that have left since the last decode step, which still count as running."""
     _stands: bool = False
-    """Whether the step under way computes prompts, so that nobody decodes."""
+    """Whether the step under way computes prompts, so that no sequence decodes."""
     _n_standing: int = 0
     _standing_tokens: int = 0
     _computed: list[Sequence] = []

@@ -127,7 +127,7 @@ class Found:
         return self.asked.seats(self.tasks_per_month)
 
     def usd_per_seat(self, line: Line) -> Interval | None:
-        """US dollars a month that a seat costs; None: nobody says how many seats there are."""
+        """US dollars a month that a seat costs; None where the number of seats is not stated."""
         seats = self.seats
         return None if seats is None else mean([usd / seats[0] for usd in line.usd])
 

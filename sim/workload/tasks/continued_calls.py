@@ -35,7 +35,7 @@ class Continuing(Config):
 
 
 class ContinuedCalls(OneCall):
-    """One call per task, of which some begin with text of an earlier one, whoever sent it.
+    """One call per task, of which some begin with the text of an earlier call of any task.
 
     A continuing prompt goes on from the one that came `lag_calls` earlier, or near that: of those near, from the
     shortest that is long enough and that no other has gone on from; where none is, from any earlier one. It has
@@ -115,7 +115,7 @@ class _Earlier:
             call, lag = before + i, int(lags[i])
             near = max(_NEAR_CALLS, int(_NEAR_SHARE * lag))
             place = _place(every, is_free, int(wanted[i]), max(0, call - lag - near), min(call, call - lag + near + 1))
-            if place is None:  # Nobody near has as much: whoever has, or else who has most.
+            if place is None:  # No call near the lag has as much text: take any call that has, or else the longest.
                 place = _place(every, is_free, int(wanted[i]), 0, call)
             if place is None:
                 place = int(np.where(is_free[:call], every[:call], 0).argmax()) if call else 0
