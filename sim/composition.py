@@ -16,8 +16,8 @@ import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 
+from sim.composer import Composer
 from sim.errors import REFUSABLE, one_line
-from sim.hydra_door import Composer
 from sim.schema import Config, ConfigError
 
 _BARE = re.compile(r"[A-Za-z_][\w./-]*")

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from sim.api.provider import ApiChoice, ApiProvider
 from sim.applications import Application, PlannedApplication
+from sim.composer import composed
 from sim.composition import Composition, with_parts
 from sim.effort import refuse_endless_work
 from sim.fleet.disaggregation import Disaggregation
@@ -24,7 +25,7 @@ from sim.hardware.flags import max_context_tokens
 from sim.hardware.gpu import Gpu
 from sim.hardware.kv_tiers import KvTier
 from sim.hardware.model import Model
-from sim.hydra_door import composed, plain
+from sim.hydra_door import plain
 from sim.ledger.prices import ON_DEMAND, Prices
 from sim.moment_zero import MomentZero
 from sim.records import FIRST_POOL

@@ -30,7 +30,18 @@ FLOORS = (
     {"engine"},
     {"fleet"},
     {"report"},
-    {"applications", "settings", "scenarios", "assembly", "simulation", "hydra_door", "composition", "effort", "notes"},
+    {
+        "applications",
+        "settings",
+        "scenarios",
+        "assembly",
+        "simulation",
+        "hydra_door",
+        "composer",
+        "composition",
+        "effort",
+        "notes",
+    },  # fmt: skip
     {"measured", "study", "page"},
     {"cli", "__main__", "", "calibrate", "compile", "fidelity", "reprice"},  # the last four: names of version 0.1
 )

@@ -38,7 +38,8 @@ def _play(words: list[str], config_dir: str | None, is_sweep: bool) -> int:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.types import RunMode
 
-    from sim.hydra_door import Composer, plain
+    from sim.composer import Composer
+    from sim.hydra_door import plain
     from sim.study.shard import split_off
 
     words, shard = split_off(words)

@@ -10,11 +10,12 @@ from dataclasses import replace
 
 from omegaconf import OmegaConf
 
+from sim.composer import composed
 from sim.hardware.engine import Engine
 from sim.hardware.gpu import Gpu, gpu_named
 from sim.hardware.model import Model, model_named
 from sim.hardware.names import gpu_file, model_file, names_fp8
-from sim.hydra_door import composed, plain
+from sim.hydra_door import plain
 from sim.measured.number_formats import checkpoint, kv_format
 from sim.measured.points import Point, ServerFacts
 from sim.measured.server import Server

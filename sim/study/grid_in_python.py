@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sim.composer import Composer
 from sim.composition import Composition, value_text
 from sim.errors import REFUSABLE, one_line
-from sim.hydra_door import Composer
 from sim.scenarios import Scenario
 from sim.schema import Config, ConfigError
 from sim.study.collect import write_table

@@ -15,8 +15,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sim.composer import composed
 from sim.errors import one_line
-from sim.hydra_door import composed, plain
+from sim.hydra_door import plain
 from sim.ledger.bill import bill, bill_by_application, bill_by_hour, money, money_by_application
 from sim.ledger.prices import Prices
 from sim.printable import printable

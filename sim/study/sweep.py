@@ -10,8 +10,8 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from sim.composer import Composer
 from sim.errors import INTERRUPTED
-from sim.hydra_door import Composer
 from sim.printable import printable
 from sim.schema import ConfigError
 from sim.study.collect import collect, write_and_print

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sim
-from sim.hydra_door import composed, plain
+from sim.composer import composed
+from sim.hydra_door import plain
 from sim.ledger.audit import audit
 from sim.scenarios import parse
 from sim.schema import AuditError, SimError

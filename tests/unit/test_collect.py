@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from sim.hydra_door import Composer
+from sim.composer import Composer
 from sim.schema import ConfigError
 from sim.study.collect import FIGURE, GROUP, LABEL, collect, labelled, missing, notes, write_table
 from sim.study.folder import CONFIG, MANIFEST, ROW, digest, plain, replacing, require_writable, write_json, write_text

@@ -7,8 +7,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 import sim
+from sim.composer import Composer, composed
 from sim.conf_path import conf_dir
-from sim.hydra_door import Composer, composed, hydra_door
+from sim.hydra_door import hydra_door
 
 WORDS = ["gpu=l4", "seed=7", "fleet=scale_to_zero", "+arrivals.exact_tasks=30", "engine.max_num_seqs=8", "~victim"]
 
@@ -74,7 +75,7 @@ KEYS = {
 def test_keys_set_in_plain_data_are_as_hydra_sets_them(what, monkeypatch):
     """Not only equal: 1, 1.0 and True are three values, and each has a digest of its own."""
     fast = Composer().plain(KEYS[what])
-    monkeypatch.setattr("sim.hydra_door._set_leaf", lambda override, config: False)
+    monkeypatch.setattr("sim.composer._set_leaf", lambda override, config: False)
     assert repr(fast) == repr(Composer().plain(KEYS[what]))
 
 

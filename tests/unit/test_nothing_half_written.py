@@ -19,7 +19,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sim.hydra_door import composed, plain
+from sim.composer import composed
+from sim.hydra_door import plain
 from sim.schema import ConfigError
 from sim.study import claims, job
 from sim.study import folder as folders

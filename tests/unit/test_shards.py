@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sim.hydra_door import Composer
+from sim.composer import Composer
 from sim.study.collect import FIGURE
 from tests.unit.cli import HERE, TINY, files_below
 
