@@ -177,7 +177,7 @@ def _weights(model: Model, engine: EngineFlags) -> str:
 
 
 def _splits_evenly(model: Model, engine: EngineFlags) -> bool:
-    """Whether so many GPUs can have the same number of ranks, heads and whole experts each."""
+    """Whether each of the replica's GPUs can have the same number of ranks, heads and whole experts."""
     if engine.tensor_parallel % engine.attention_data_parallel or model.heads % engine.gpus_per_rank:
         return False
     return not engine.expert_parallel or model.experts % engine.tensor_parallel == 0

@@ -22,7 +22,7 @@ class EngineFlags(Config):
     attention_data_parallel: int = Field(
         1,
         gt=0,
-        description="attention ranks of a replica, which step together: each is tensor_parallel / so many GPUs with "
+        description="attention ranks of a replica, which step together: each has an equal share of the GPUs, with "
         "all weights but routed experts, and has max_num_seqs, max_num_batched_tokens and KV memory of its own",
     )
     expert_parallel: bool = Field(

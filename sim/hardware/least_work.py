@@ -75,7 +75,7 @@ def per_prompt_token_s(step_time: StepTime, max_num_batched_tokens: int) -> floa
 
 
 def _cheapest_step_s(step_time: StepTime, tokens: int) -> float:
-    """The shortest step that computes so many tokens of prompts, over the number of equal chunks."""
+    """Seconds of the shortest step that computes `tokens` of prompts, over all numbers of equal chunks."""
     best_s = float("inf")
     for n_chunks in range(1, tokens + 1):
         new, n_longer = divmod(tokens, n_chunks)

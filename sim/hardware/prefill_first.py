@@ -23,11 +23,11 @@ class PrefillFirst(Config):
     new_token_ratio: float = Field(0.7, ge=0, le=1, description="share of the answers under way, at the start")
     least_new_token_ratio: float = Field(0.098, ge=0, le=1, description="what the share falls to")
     ratio_decay_steps: int = Field(600, gt=0, description="decode steps in which the share falls from one to the other")
-    most_expected_tokens: int = Field(
-        4096, gt=0, description="of one answer, at most so many tokens count in an admission"
-    )
+    most_expected_tokens: int = Field(4096, gt=0, description="most tokens of one answer that an admission counts")
     retract_decode_steps: int = Field(
-        20, ge=0, description="after a retraction, memory for so many steps of all that still run counts as in use"
+        20,
+        ge=0,
+        description="after a retraction, memory for this number of steps of all running requests counts as in use",
     )
 
     schedule_policy: Literal["fcfs", "lpm"] = Field(
@@ -37,8 +37,8 @@ class PrefillFirst(Config):
     lpm_shared_tokens: int = Field(
         32,
         gt=0,
-        description="with lpm: of requests with at most so many tokens in the cache which share so many with each "
-        "other, all but the first go last, until its prompt is in the cache",
+        description="with lpm: requests with at most this number of prompt tokens in the cache that share at least "
+        "this number with each other are one group; all but its first wait until the first one's prompt is cached",
     )
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ from sim.report.formatting import number, percent, seconds, usd
 from sim.units import MINUTE_S
 
 _LONGEST = 4.0
-"""Bars of rows that cost more than so many times the first are drawn open."""
+"""A bar is drawn open at its end if the row costs more than this multiple of the first row."""
 
 
 def agents_page(folder: Path) -> Page:

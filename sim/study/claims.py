@@ -42,7 +42,9 @@ def claim(folder: Path, wait: bool = True) -> Iterator[bool]:
         yield True
     finally:
         if lock >= 0:
-            path.unlink(missing_ok=True)  # before the lock ends: whoever waits for it sees that the file has gone
+            path.unlink(
+                missing_ok=True
+            )  # Before the lock ends: a process that waits for the lock must see that the file has gone.
             os.close(lock)
         with suppress(OSError):  # of folders that hold something by now
             for place in made:

@@ -217,7 +217,7 @@ def write_and_print(
     n_failed = int((table["status"] != "ok").sum())
     print(printable(f"{len(table)} scenarios, {n_failed} failed -> {folder / RESULTS}.csv"))
     if page and len(table) > tables.MOST_SHOWN:
-        print(printable(f"a page of so many takes longer: llm-traffic-sim page {folder}"))
+        print(printable(f"the page of more than {tables.MOST_SHOWN} scenarios: llm-traffic-sim page {folder}"))
     elif page and n_failed < len(table):
         is_there = not is_new and (folder / PAGE).is_file()
         print(printable(f"-> {folder / PAGE if is_there else write_page(folder, found)}"))

@@ -242,6 +242,8 @@ def interrupted(tmp_path, words, under_way) -> str:
     process = subprocess.Popen(
         [sys.executable, "-m", "sim", *words, "lengths=fixed"], cwd=tmp_path, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        # A shell starts background jobs with Ctrl-C ignored, which their children inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline_s = time.monotonic() + 120
     while not under_way() and process.poll() is None and time.monotonic() < deadline_s:

@@ -108,7 +108,7 @@ class Experts:
             self._token_s += layers * ring_bytes / (gpu.all_reduce_gb_per_s(gpus) * GB)
 
     def seconds(self, tokens: int) -> float:
-        """Seconds of a step of so many tokens, over all attention ranks."""
+        """Seconds that a step of `tokens`, counted over all attention ranks, spends in the experts."""
         compute_s = self._flop_s * tokens
         if self._are_whole and tokens:
             compute_s *= self.fullest_over_mean(tokens)

@@ -24,8 +24,8 @@ class Rates(Config):
     )
 
     def items(self, total: Mapping[str, int]) -> list[tuple[str, int, float]]:
-        """(item, tokens, USD per million tokens) of so many input, cached, written and output tokens, named as the
-        columns of a Usage's `api`."""
+        """(item, tokens, USD per million tokens) of the input, cached, written and output tokens in `total`, whose
+        keys are the columns of a Usage's `api`."""
         cached, written = total["cached_input_tokens"], total["cache_write_tokens"]
         plain = self.usd_per_mtok_input
         read = plain if self.usd_per_mtok_cached_input is None else self.usd_per_mtok_cached_input

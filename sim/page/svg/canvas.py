@@ -95,6 +95,6 @@ def figure(title: str, description: str, draw: Draw, data: Grid, zoom: Zoom | No
 
 
 def _n(value: float) -> str:
-    """A coordinate with one decimal: a tenth of a pixel is seen by nobody, and files stay small."""
+    """A coordinate with one decimal: a tenth of a pixel cannot be seen, and files stay small."""
     text = f"{value:.1f}"
     return text[:-2] if text.endswith(".0") else text

@@ -42,7 +42,7 @@ class Contender:
 
 
 class Contest:
-    """Contenders, of whom the first is the incumbent: the winner of the world as it is."""
+    """Contenders; the first is the incumbent, the winner of the world as it is."""
 
     def __init__(self, world: World, contenders: Sequence[Contender], target: float, replications: int):
         self._world, self.contenders, self._target, self._replications = world, contenders, target, replications

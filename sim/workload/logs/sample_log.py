@@ -49,7 +49,7 @@ def write_sample_log(path: str | Path, requests: int = 2000, seed: int = 1) -> N
 
 
 def write_sample_sessions(path: str | Path, users: int = 20, seed: int = 1) -> tuple[int, int]:
-    """Write a week of so many developers' sessions with a coding agent to `path`, whole or not at all.
+    """Write a week of sessions of `users` developers with a coding agent to `path`, whole or not at all.
 
     About three sessions a person and working day, hardly any at weekends; a row per call, with its user, its session
     and the wait for a tool or a human before it. Returns (calls, sessions).

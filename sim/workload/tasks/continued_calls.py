@@ -17,13 +17,14 @@ from sim.workload.tasks.base import Drawn
 from sim.workload.tasks.single_call import OneCall
 
 _NEAR_CALLS, _NEAR_SHARE = 16, 0.25
-"""The earlier prompt is sought so many calls, or this share of the lag, to either side of where the lag points."""
+"""The earlier prompt is sought within this number of calls, or this share of the lag if that is more, of the call
+that the lag points to."""
 
 
 class Continuing(Config):
     """What prompts of some length go on from."""
 
-    from_input_tokens: int = Field(ge=0, description="prompts of at least so many tokens, up to those of the next row")
+    from_input_tokens: int = Field(ge=0, description="shortest prompt of this row; the next row's is the upper limit")
     fraction: float = Field(ge=0, le=1, description="of these prompts, those that go on from an earlier one")
     common_fraction: Spread = Field(description="of such a prompt, the part that the earlier one began with")
 
@@ -46,7 +47,7 @@ class ContinuedCalls(OneCall):
     kind: Literal["continued_calls"] = "continued_calls"
     shares_prompts: ClassVar[bool] = True
 
-    piece_tokens: int = Field(512, gt=0, description="common text is a multiple of so many tokens")
+    piece_tokens: int = Field(512, gt=0, description="common text is a multiple of this number of tokens")
     lag_calls: Spread = Field(description="calls between a prompt and the one that it goes on from", examples=[20])
     continuing: tuple[Continuing, ...] = Field(
         min_length=1,
@@ -132,6 +133,6 @@ class _Earlier:
 
 
 def _place(pieces: np.ndarray, is_free: np.ndarray, wanted: int, first: int, last: int) -> int | None:
-    """Of the free prompts in [first, last) that have so many pieces, the one with the fewest; None if none has."""
+    """Of the free prompts in [first, last) of at least `wanted` pieces, the one with the fewest; None without any."""
     enough = first + np.flatnonzero(is_free[first:last] & (pieces[first:last] >= wanted))
     return int(enough[pieces[enough].argmin()]) if len(enough) else None
