@@ -90,7 +90,7 @@ class GapHistogram:
 def percentiles_s(counts: Sequence[int], percents: Sequence[float]) -> list[float | None]:
     """Percentiles, in s, of gaps counted by bin, each at most 1 % off (see above); None of no gaps.
 
-    The percentile is the shortest gap that at least so many percent of all gaps do not exceed.
+    The p-th percentile is the shortest gap that at least p percent of all gaps do not exceed.
 
     >>> histogram = GapHistogram()
     >>> for n, gap_s in ((98, 0.01), (2, 2.0)):

@@ -327,7 +327,7 @@ class Request:
         self.output_tokens -= self.unsent_tokens
 
     def abort(self, generated_tokens: int, now_s: float) -> None:
-        """End as ABORTED, with so many tokens generated."""
+        """End as ABORTED at `now_s`, with `generated_tokens` of the answer sent."""
         self.unsent_tokens = self.output_tokens - generated_tokens
         self.ends_as = Outcome.ABORTED
         self.end_served(now_s)

@@ -33,8 +33,8 @@ _LOADED: Final = 2
 class TieredScheduler(Scheduler):
     """A scheduler that loads prompts from `tiers`, in their order, and stores them there.
 
-    `new_loads`: (sequence, the moment at which its load is over) of the loads that the last `schedule` began; whoever
-    drives the scheduler empties the list and calls `end_load` at these moments.
+    `new_loads`: (sequence, the moment at which its load is over) of the loads that the last `schedule` began; the
+    replica empties the list and calls `end_load` at these moments.
     """
 
     fcfs = False  # A later arrival may join the batch while an earlier one is being loaded.
