@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sim.schema import ConfigError
+from sim.workload.arrivals.base import Arrivals
 
 MOST_EVENTS = 1e9
 """Of one sort, over all replications: about three hours of one core at 100,000 a second."""
@@ -79,25 +80,18 @@ def _events(scenario: Any) -> Iterator[tuple[str, float, float, str]]:
 
 
 def _traffic(arrivals: Any, tasks: Any, horizon_s: float) -> Iterator[tuple[str, float, float, str]]:
-    n_tasks: float | None = _tasks_of(arrivals)
-    rate_per_s, n_sources = getattr(arrivals, "rate_per_s", None), getattr(arrivals, "n_sources", 1)
-    if n_tasks is not None:
-        yield (
-            ("arrivals.exact_tasks" if hasattr(arrivals, "exact_tasks") else "arrivals.n_tasks"),
-            n_tasks,
-            n_tasks,
-            "tasks",
-        )
-    elif rate_per_s is not None:
-        n_tasks = rate_per_s * n_sources * horizon_s
-        yield "arrivals.rate_per_s", rate_per_s, n_tasks, "tasks"
-    elif not arrivals.ends_by_itself and (mean_per_s := getattr(arrivals, "mean_rate_per_s", None)) is not None:
-        n_tasks = mean_per_s * horizon_s
-        yield "arrivals: tasks per second", mean_per_s, n_tasks, "tasks"
-    if n_tasks is not None and tasks is not None:
+    n_tasks = 0.0
+    for key, value, number, what in _work(arrivals, horizon_s):
+        n_tasks += number if what == "tasks" else 0.0
+        yield f"arrivals.{key}", value, number, what
+    if n_tasks and tasks is not None:
         n_calls = tasks.mean_calls_per_task
         yield "mean calls per task", n_calls, n_tasks * n_calls, "calls"
-    if n_clients := getattr(arrivals, "n_clients", None):
-        yield "arrivals.n_clients", n_clients, n_clients, "clients"
-    if burst_s := getattr(arrivals, "mean_burst_s", None):
-        yield "arrivals.mean_burst_s", burst_s, n_sources * horizon_s / burst_s, "bursts"
+
+
+def _work(arrivals: Any, horizon_s: float) -> Iterator[tuple[str, float, float, str]]:
+    if isinstance(arrivals, Arrivals):
+        yield from arrivals.work(horizon_s)
+    for key, what in (("n_tasks", "tasks"), ("n_clients", "clients")):
+        if number := getattr(arrivals, key, None):
+            yield key, number, number, what

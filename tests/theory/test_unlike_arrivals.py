@@ -154,8 +154,13 @@ def test_harmonics_make_a_day_with_one_peak():
                               "harmonics": [{"cycles_per_week": 7, "amplitude_fraction": 1.5}]})  # fmt: skip
 
 
-def test_a_week_of_exactly_so_many_tasks():
-    assert len(times_of(office_hours(Steady(rate_per_s=1.0, exact_tasks=700)), 1, WEEK_S)) == 700
+def test_a_week_of_exactly_so_many_tasks_however_deep_their_number_stands():
+    exactly = Steady(rate_per_s=1.0, exact_tasks=700)
+    crowd = FlashCrowd(process=exactly, begins_s=1000.0, peak_factor=8.0, rise_s=60.0, decay_s=300.0)
+    crew = Clients(clients={"one": Client(arrivals=exactly), "other": Client(arrivals=Steady(rate_per_s=0.01))})
+    for process in (exactly, crowd):
+        assert len(times_of(office_hours(process), 1, WEEK_S)) == len(times_of(office_hours(process), 1, 3600.0)) == 700
+    assert len(times_of(office_hours(crew), 1, 3600.0)) >= 700
 
 
 def test_a_flash_crowd_brings_as_many_more_tasks_as_its_shape_holds():

@@ -121,6 +121,26 @@ class Arrivals(Source):
         """
         return None
 
+    @property
+    def has_exact_tasks(self) -> bool:
+        """Whether it, or a part of it, has a stated number of tasks, which lie anywhere up to the horizon's end."""
+        return getattr(self, "exact_tasks", None) is not None
+
+    def work(self, horizon_s: float) -> Iterator[tuple[str, float, float, str]]:
+        """What playing it takes: (key, value, how many, of what), for the estimate before a run.
+
+        Keys are relative to these arrivals. A process that draws more than its tasks, such as changes of a state,
+        yields these as well.
+        """
+        exact, rate_per_s = getattr(self, "exact_tasks", None), getattr(self, "rate_per_s", None)
+        if exact is not None:
+            yield "exact_tasks", exact, exact, "tasks"
+        elif rate_per_s is not None:
+            yield "rate_per_s", rate_per_s, self.mean_rate_per_s * horizon_s, "tasks"
+        elif not self.ends_by_itself:
+            n_tasks = self.mean_rate_per_s * horizon_s
+            yield "tasks in the horizon", n_tasks, n_tasks, "tasks"
+
     @abstractmethod
     def times(self, rng: np.random.Generator, horizon_s: float) -> Iterator[np.ndarray]:
         """Arrival moments: sorted float64 blocks in [0, horizon_s), drawn lazily, in bounded memory."""

@@ -55,6 +55,15 @@ class Clients(Arrivals):
         lengths = [client.arrivals.default_horizon_s for client in self.clients.values()]
         return None if None in lengths else max(length for length in lengths if length is not None)
 
+    @property
+    def has_exact_tasks(self) -> bool:
+        return any(client.arrivals.has_exact_tasks for client in self.clients.values())
+
+    def work(self, horizon_s: float) -> Iterator[tuple[str, float, float, str]]:
+        for name, client in self.clients.items():
+            for key, value, n, what in client.arrivals.work(horizon_s):
+                yield f"clients.{name}.arrivals.{key}", value, client.n * n, what
+
     def index_of_dispersion(self, window_s: float) -> float | None:
         if sum(client.n for client in self.clients.values() if client.arrivals.period_s is not None) > 1:
             return None

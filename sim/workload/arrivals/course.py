@@ -66,6 +66,10 @@ class Course(TimeChange):
         rounds, within_s = np.divmod(np.asarray(t_s, dtype=float), self.period_s)
         return rounds * self.period_s + np.interp(within_s, self._edges_s, self._reached_s)
 
+    @property
+    def _mean_step(self) -> tuple[str, float]:
+        return "step_s", self.period_s / len(self.relative_rates)
+
     def _edges(self, horizon_s: float) -> Iterator[np.ndarray]:
         period, start_s = self._edges_s, 0.0
         while start_s < horizon_s:

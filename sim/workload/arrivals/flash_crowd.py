@@ -79,10 +79,14 @@ class FlashCrowd(TimeChange):
         rise = rising**2 / (2 * self.rise_s) if self.rise_s else 0.0
         return (self.peak_factor - 1) * (rise + held - self.decay_s * np.expm1(-decaying / self.decay_s))
 
+    @property
+    def _mean_step(self) -> tuple[str, float]:
+        quickest_s, key = min((part, key) for key in ("rise_s", "decay_s") if (part := getattr(self, key)) > 0)
+        return key, min(quickest_s / _STEPS, MINUTE_S)
+
     def _edges(self, horizon_s: float) -> Iterator[np.ndarray]:
         """Steps of a twentieth of the quickest change, at most a minute. Crowds begin at edges: a sudden one jumps."""
-        quickest_s = min(part for part in (self.rise_s, self.decay_s) if part > 0)
-        step_s = min(quickest_s / _STEPS, MINUTE_S)
+        _, step_s = self._mean_step
         if self.every_s is not None:
             step_s = self.every_s / math.ceil(self.every_s / step_s)
         begin_s = -(-self.begins_s % step_s)

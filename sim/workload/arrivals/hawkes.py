@@ -44,10 +44,18 @@ class Hawkes(Arrivals):
         x = window_s / (k * self.decay_s)
         return k**2 + (1 - k**2) * (-math.expm1(-x) / x if x > 1e-9 else 1.0)
 
+    def work(self, horizon_s: float) -> Iterator[tuple[str, float, float, str]]:
+        yield from super().work(horizon_s)
+        yield "decay_s", self.decay_s, self._memory_s * self.rate_per_s, "tasks before the first second"
+
+    @property
+    def _memory_s(self) -> float:
+        return _MEMORY * self.decay_s / (1 - self.branching_ratio)
+
     def times(self, rng: np.random.Generator, horizon_s: float) -> Iterator[np.ndarray]:
         own_rate_per_s = self.rate_per_s * (1 - self.branching_ratio)
         n_own = max(1, round(_BLOCK * (1 - self.branching_ratio)))
-        begin_s = -_MEMORY * self.decay_s / (1 - self.branching_ratio)
+        begin_s = -self._memory_s
         pending = np.empty(0)
         while begin_s < horizon_s:
             own_s = begin_s + np.cumsum(rng.exponential(1 / own_rate_per_s, n_own))

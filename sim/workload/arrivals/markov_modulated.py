@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import ClassVar
 
 from pydantic import Field, model_validator
@@ -32,6 +33,11 @@ class MarkovModulated(Cox):
                 f"{self.burst_time_fraction:g} = {share:g}: bursts alone would exceed the mean rate"
             )
         return self
+
+    def work(self, horizon_s: float) -> Iterator[tuple[str, float, float, str]]:
+        yield from super().work(horizon_s)
+        n_sources = self.mean_rate_per_s / self.rate_per_s
+        yield "mean_burst_s", self.mean_burst_s, n_sources * horizon_s / self.mean_burst_s, "bursts"
 
     @property
     def burst_rate_per_s(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -83,6 +84,11 @@ class Mmpp(PoissonOnPath):
         balance = np.vstack((self._generator.T, np.ones(len(self._jumps))))
         wanted = np.append(np.zeros(len(self._jumps)), 1.0)
         return np.clip(np.linalg.lstsq(balance, wanted, rcond=None)[0], 0, None)
+
+    def work(self, horizon_s: float) -> Iterator[tuple[str, float, float, str]]:
+        yield from super().work(horizon_s)
+        stay_s = 1 / float(self._shares @ (1 / np.array(self.mean_stays_s)))
+        yield "mean_stays_s", stay_s, horizon_s / stay_s, "changes of state"
 
     def _rate_path(self, rng: np.random.Generator, horizon_s: float) -> RatePath:
         following = [np.cumsum(row)[:-1].tolist() for row in self._jumps]

@@ -42,10 +42,26 @@ class TimeChange(Arrivals):
     def operational_s(self, t_s: np.ndarray) -> np.ndarray:
         """The operational clock's time at each moment, float64 as `t_s`; never falls. Only differences matter."""
 
+    @property
+    @abstractmethod
+    def _mean_step(self) -> tuple[str, float]:
+        """The key that sets how far apart the moments of `_edges` are, and that distance in seconds, on average."""
+
     @abstractmethod
     def _edges(self, horizon_s: float) -> Iterator[np.ndarray]:
         """Chunks of moments from 0 to horizon_s, each chunk from the last moment of the one before; between two moments
         the speed is taken as constant."""
+
+    @property
+    def has_exact_tasks(self) -> bool:
+        return self.process.has_exact_tasks
+
+    def work(self, horizon_s: float) -> Iterator[tuple[str, float, float, str]]:
+        length_s = float(np.diff(self.operational_s(np.array([0.0, horizon_s])))[0])
+        for key, value, n, what in self.process.work(length_s):
+            yield f"process.{key}", value, n, what
+        key, step_s = self._mean_step
+        yield key, step_s, horizon_s / step_s, "steps"
 
     def index_of_dispersion(self, window_s: float) -> float | None:
         if self.period_s is None or self.process.period_s is not None:

@@ -85,7 +85,7 @@ class Weekly(TimeChange, OnTheClock):
         return self.weekly_speed.integral(self.start_s + np.asarray(t_s))
 
     def _length_s(self, horizon_s: float) -> float:
-        if getattr(self.process, "exact_tasks", None) is None:
+        if not self.has_exact_tasks:
             # What lies beyond the end of the path is not played: a day more than changes of the clock can add.
             return super()._length_s(horizon_s) + DAY_S
         speed = self.weekly_speed
@@ -107,6 +107,10 @@ class Weekly(TimeChange, OnTheClock):
         first_offset_s = clock.offset_s(0.0)
         for from_s, to_s, offset_s in clock.stretches(begin_s, end_s):
             yield from_s, to_s, clock.week_s + offset_s - first_offset_s
+
+    @property
+    def _mean_step(self) -> tuple[str, float]:
+        return "hours", MINUTE_S
 
     def _edges(self, horizon_s: float) -> Iterator[np.ndarray]:
         begin_s = 0.0
