@@ -90,8 +90,9 @@ def _meets(attainment: Metric, slo: Slo, by_application: Mapping[str, Metric]) -
 
 
 def is_fraction(key: str) -> bool:
-    """Whether a metric is a share of something, within [0, 1] by law."""
-    return "_fraction" in key
+    """Whether a metric is a share of something, within [0, 1] by law. Its last words say so: a pool or an application
+    may be called anything, `low_fraction` too, but what is counted of it comes after its name."""
+    return key.endswith(("_fraction", "_fraction_of_paid", "_fraction_of_peak"))
 
 
 def audit_fractions(summary: Mapping[str, Metric]) -> None:

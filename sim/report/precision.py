@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sim.report.attainment import Judgement, Verdict
 from sim.report.estimators import Interval, Sureness
 from sim.report.formatting import number
+from sim.report.metrics import is_fraction
 
 ATTAINMENT = "slo_attainment_fraction"
 STOPPING_CONFIDENCE = 0.965
@@ -34,7 +35,7 @@ class Shortfall(NamedTuple):
 
 def allowed_half_width(metric: str, mean: float, precision: float) -> float:
     """The half-width that `precision` allows: absolute for fractions, relative to the mean for all other metrics."""
-    return precision if metric.endswith("_fraction") else precision * abs(mean)
+    return precision if is_fraction(metric) else precision * abs(mean)
 
 
 def shortfalls(

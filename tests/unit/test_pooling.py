@@ -98,6 +98,9 @@ def test_an_slo_is_judged_over_all_calls():
 def test_fractions_are_known_by_name():
     assert is_fraction("busy_fraction_of_paid") and is_fraction("pool_spot_request_fraction")
     assert not is_fraction("usd_total")
+    # A pool may be called low_fraction, and have more than one GPU-hour.
+    assert not is_fraction("pool_low_fraction_gpu_hours_paid") and is_fraction("pool_low_fraction_request_fraction")
+    audit_fractions({"pool_low_fraction_gpu_hours_paid": 7.0})
     assert estimate("busy_fraction_of_paid", [{"busy_fraction_of_paid": v} for v in (0.9, 1.0, 1.0)]).high <= 1
 
 

@@ -14,6 +14,7 @@ def known(mean, half_width, replications=20, skewness=0.0):
 def test_money_is_relative_and_fractions_are_absolute():
     assert allowed_half_width("usd_total", 500.0, 0.02) == 10.0
     assert allowed_half_width("slo_attainment_fraction", 0.5, 0.002) == 0.002
+    assert allowed_half_width("busy_fraction_of_paid", 0.5, 0.002) == 0.002
 
 
 def test_every_named_metric_must_be_sure():
