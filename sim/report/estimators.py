@@ -91,8 +91,8 @@ class Interval:
         if self.replications < FEWEST[self.support]:
             return Sureness.FEW
         width = self.half_width
-        if width is None or (self.support is not Support.REAL and width > self.mean):
-            return Sureness.UNKNOWN
+        if width is None or (self.support is not Support.REAL and width >= self.mean > 0):
+            return Sureness.UNKNOWN  # where a bound was cut off at 0, the width is no less than the mean
         return Sureness.KNOWN
 
     @property

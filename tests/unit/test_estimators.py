@@ -71,6 +71,7 @@ def test_a_fraction_and_its_complement_say_the_same():
 def test_what_scatters_more_than_its_mean_is_unknown():
     """A p99 of 5.61 with a half-width of 8 is no interval: it says that so few replications do not tell."""
     assert mean([2.0, 3.0, 12.0]).sureness is Sureness.UNKNOWN
+    assert Interval(5.0, 0.0, 9.0, 12).sureness is Sureness.UNKNOWN  # cut off at 0: its width is no less than its mean
     assert mean([5.0, 5.5, 6.0]).sureness is Sureness.KNOWN
     assert mean([5.0, 5.5]).sureness is Sureness.FEW
     assert mean([0.5] * 9, Support.FRACTION).sureness is Sureness.FEW
