@@ -9,17 +9,18 @@ the scenario, the same file and program give the same verdict every time.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from sim._version import __version__
 from sim.composition import Composition, text_of
-from sim.report.attainment import Judgement, Verdict, judge, judge_at_look, look_sizes
+from sim.report.attainment import Judgement, Verdict, judge_at_look, look_sizes
 from sim.report.budget import SURE, BudgetJudgement, judge_budget, judge_budget_at_look
-from sim.report.estimators import Interval, mean, paired_difference
+from sim.report.estimators import Interval, Sureness, mean, paired_difference
 from sim.report.formatting import half_width, percent, usd
 from sim.scenarios import Scenario
 from sim.schema import ConfigError
@@ -27,7 +28,7 @@ from sim.study.folder import write_text
 from sim.study.hardware_error import hardware_error
 from sim.study.job import PARENT_PID, parsed
 from sim.study.saved import read_mapping
-from sim.study.search.evidence import Sample, same_run
+from sim.study.search.evidence import Sample, judgement_of, judgements_by_application, same_run
 from sim.study.search.lab import play_one
 from sim.units import HOUR_S
 
@@ -53,6 +54,8 @@ class Check:
     change: Interval | None
     """Now less before, in US dollars a month, paired by replication."""
     unresolved_passes: bool = False
+    by_application: Mapping[str, Judgement] = field(default_factory=dict)
+    """Of applications with SLOs of their own: the SLO is met where each of them meets its own."""
 
     @property
     def passed(self) -> bool:
@@ -69,12 +72,22 @@ class Check:
         cost, slo = self.cost, self.slo
         cases = [
             (f"cost at most {usd(cost.budget_usd)} a month", cost.verdict, f"{usd_interval(cost.usd)} a month"),
-            (f"SLO attained by {percent(slo.target)} % of calls", slo.verdict, _share(slo.attainment)),
+            (f"SLO attained by {self._targets} of calls", slo.verdict, self._shares),
         ]
         return [
             (name, self._passes(verdict), str(verdict), f"{found}, {self._by(verdict)}")
             for name, verdict, found in cases
         ]
+
+    @property
+    def _targets(self) -> str:
+        own = [f"{percent(judgement.target)} % ({name})" for name, judgement in self.by_application.items()]
+        return " and ".join(own) or f"{percent(self.slo.target)} %"
+
+    @property
+    def _shares(self) -> str:
+        own = [f"{name} {_share(judgement.attainment)}" for name, judgement in self.by_application.items()]
+        return "; ".join(own) or _share(self.slo.attainment)
 
     def _by(self, verdict: Verdict) -> str:
         if self.n == 1:
@@ -112,7 +125,7 @@ class Check:
         )
         rows.append(f"| a month of 730 h | {usd_interval(self.cost.usd)} | {before} | {change} |")
         rows.append(f"| budget | {usd(self.cost.budget_usd)} | | |")
-        rows.append(f"| calls within the SLO | {_share(self.slo.attainment)} | | |")
+        rows.append(f"| calls within the SLO | {self._shares} | | |")
         found = [f"- {name}: **{'yes' if ok else verdict}**, {said}" for name, ok, verdict, said in self.cases]
         basis = [
             "<details><summary>What this rests on</summary>",
@@ -167,21 +180,26 @@ def check(
     target, sizes = scenario.slo.attainment_fraction, look_sizes(most)
     _play(configs, samples, _TRIED_FIRST, n_jobs)
     now, cost, slo = samples[0], None, None
+    by_application: dict[str, Judgement] = {}
     if same_run(*now[:2]):
         now[1:] = []
-        cost, slo = judge_budget([now[0].usd], budget_usd), judge([now[0].attained], [now[0].calls], target)
+        cost, slo = judge_budget([now[0].usd], budget_usd), judgement_of(now, target)
+        by_application = judgements_by_application(now)
     for size in sizes if len(now) > 1 else ():
         _play(configs[:1], samples, size, n_jobs)
-        attained, calls = [s.attained for s in now], [s.calls for s in now]
+        at_look = partial(judge_at_look, sizes=sizes, confidence=SURE)
         if cost is None or cost.verdict is Verdict.NOT_RESOLVED:
             cost = judge_budget_at_look([s.usd for s in now], budget_usd, sizes, zone)
         if slo is None or slo.verdict is Verdict.NOT_RESOLVED:
-            slo = judge_at_look(attained, calls, target, sizes, confidence=SURE)
+            slo, by_application = judgement_of(now, target, at_look), judgements_by_application(now, at_look)
         if Verdict.NOT_RESOLVED not in (cost.verdict, slo.verdict):
             break
     assert cost is not None and slo is not None
     earlier, change = _compared(configs, samples, n_jobs) if before else (None, None)
-    return Check(name, scenario, cost, slo, len(now), before[0] if before else None, earlier, change, unresolved_passes)
+    return Check(
+        name, scenario, cost, slo, len(now), before[0] if before else None, earlier, change, unresolved_passes,
+        by_application,
+    )  # fmt: skip
 
 
 def _compared(configs: list[dict[str, Any]], samples: list[list[Sample]], n_jobs: int) -> tuple[Interval, Interval]:
@@ -217,9 +235,11 @@ def write(found: Check, xml: Path, markdown: Path) -> None:
 
 
 def usd_interval(interval: Interval | None) -> str:
-    """Dollars with their half-width."""
+    """Dollars with their half-width; with their bounds where the half-width is no less than the dollars."""
     if interval is None:
         return "–"
+    if interval.sureness is Sureness.UNKNOWN and interval.low is not None:
+        return f"{usd(interval.mean)} ({usd(interval.low)} to {usd(interval.high)})"
     return f"{usd(interval.mean)}{half_width(interval.half_width)}"
 
 
@@ -246,8 +266,9 @@ def rests_on(scenario: Scenario) -> Iterator[str]:
     yield f"model: {scenario.model.name}{' by API' if not scenario.has_fleet else ''}"
     if cards:
         yield f"cards of a replica: {', '.join(cards)}"
-    limits = {key: value for key, value in scenario.slo.model_dump().items() if value is not None}
-    yield "SLO: " + ", ".join(f"{key}={value:g}" for key, value in limits.items() if "deadline" not in key)
+    for name, slo in [(f" of {own.name}", own.slo) for own in scenario.application_list] or [("", scenario.slo)]:
+        limits = {key: value for key, value in slo.model_dump().items() if value is not None}
+        yield f"SLO{name}: " + ", ".join(f"{key}={value:g}" for key, value in limits.items() if "deadline" not in key)
     yield f"GPU prices: {plan.provider}, {plan.as_of}"
     if scenario.has_api:
         yield f"API prices: {tariff.provider}, {tariff.as_of}"

@@ -12,6 +12,7 @@ import sim.study.gate as gate
 from sim.__main__ import main
 from sim.report.attainment import Verdict, look_sizes
 from sim.report.budget import ZONE, judge_budget_at_look
+from sim.report.estimators import Interval
 from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError
 from sim.study.search.evidence import Sample
@@ -88,6 +89,25 @@ def test_a_cost_over_the_budget_fails_one_case_of_two(file, monkeypatch):
 def test_a_missed_slo_fails(file, monkeypatch):
     monkeypatch.setattr(gate, "play_one", played(7_000, attained=90))
     assert check(file, "--budget", "15000") == 1
+
+
+def test_each_application_is_held_to_its_own_slo(file, monkeypatch, capsys):
+    """98 % of all calls attain the SLO: enough where coding (95 %) lost the rest, too few where chat (99 %) did."""
+
+    def played_with(chat, coding):
+        own = {"chat": (chat, 500, 0.99), "coding": (coding, 500, 0.95)}
+        return lambda config, number: Sample(7_000.0, chat + coding, 1000, 1.0, number, by_application=own)
+
+    monkeypatch.setattr(gate, "play_one", played_with(500, 480))
+    assert check(file, "--budget", "15000") == 0
+    assert "99.0 % (chat) and 95.0 % (coding) of calls: chat 100 % (" in capsys.readouterr().out
+    monkeypatch.setattr(gate, "play_one", played_with(480, 500))
+    assert check(file, "--budget", "15000") == 1
+
+
+def test_a_cost_less_than_its_half_width_is_told_by_its_bounds():
+    assert gate.usd_interval(Interval(100.0, 50.0, 300.0, 20)) == "$100 ($50.00 to $300)"
+    assert gate.usd_interval(Interval(100.0, 90.0, 112.0, 20)) == "$100 ±12"
 
 
 def test_what_is_not_resolved_fails_unless_told_otherwise(file, monkeypatch, capsys):

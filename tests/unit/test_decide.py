@@ -220,6 +220,7 @@ def test_the_whole_answer_says_what_would_change_it_and_what_it_may_be_off(play,
     ("words", "line"),
     [
         (["my.csv", "today.date=soon"], "error: today.date=soon: must be a date, such as today.date=2026-11-29"),
+        (["my.csv", "applications=chat_and_coding", "horizon_s=60"], "error: applications: would take the place of"),
         (["absent.csv"], "error: absent.csv: cannot be read"),
         (["my.csv", "today.usd_per_month=much"], "error: today.usd_per_month=much: must be a number of US dollars"),
         (["my.csv", "gpu=l4,l40s"], "error: gpu=l4,l40s: must be key=value, with one value"),

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+import sim
 from sim.study.search import lab
-from sim.study.search.plan import axes
+from sim.study.search.plan import axes, plan
 from tests.unit.cli import TINY
 
 ASK = ["plan", *TINY, "horizon_s=300", "gpu=l4", "--jobs", "1", "--most", "10", "--over", "scaling.n_replicas=1..3"]
@@ -64,3 +65,13 @@ def test_values_of_an_axis():
 def test_bad_axes_are_one_line(play, word, line):
     said = play("plan", *TINY, "--jobs", "1", "--over", word)
     assert said.code == 2 and said.line.startswith(line), said.err
+
+
+def test_with_applications_a_fleet_must_meet_the_slo_of_each(tmp_path):
+    """No first token comes within 0.1 ms, as chat asks for, though within a minute, as is asked of all calls."""
+    words = ("applications=chat_and_coding", "~applications.coding", "applications.chat.slo.ttft_s=0.0001")
+    base = sim.scenario(*words, "gpu=l4", horizon_s=60, **{"slo.ttft_s": 60, "slo.tpot_s": 60})
+    found = plan(base, ["scaling.n_replicas=1..2"], most=2, folder=tmp_path, n_jobs=1)
+    assert not found.feasible
+    (relaxed,) = found.relaxed  # one share for all calls would be no answer
+    assert relaxed.what.startswith("all time limits x ") and float(relaxed.what.split()[-1]) > 10

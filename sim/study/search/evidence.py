@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from sim.report.attainment import Judgement, Verdict, judge, judge_at_look, look_sizes
+from sim.report.by_application import of_all
 from sim.report.estimators import Interval, mean, paired_difference, paired_ratio_difference
 
 Candidate = Hashable
+Judge = Callable[[list[int], list[int], float], Judgement]
 SLO_FACTORS = tuple(round(1.02**step, 6) for step in range(-80, 81))
 """Factors on all time limits, from 0.2 to 4.9 in steps of 2 %, at which attainment is counted."""
 _TRIED_FIRST = 2
@@ -40,6 +43,8 @@ class Sample(NamedTuple):
     """Requests that attain the SLO with all time limits times each of SLO_FACTORS."""
     figures: Mapping[str, float | None] | None = None
     """Further figures of the replication by their names in a summary; None: infinite, or not defined."""
+    by_application: Mapping[str, tuple[int, int, float]] = {}
+    """Of each application with an SLO of its own: calls that attain it, all of its calls, and its target."""
 
 
 class World(Protocol):
@@ -102,12 +107,11 @@ class Evidence:
             if self.repeats(candidate):
                 break
             self.reach({candidate: size})
-            attained, calls = self._calls(candidate, size)
-            judgement = judge_at_look(attained, calls, self.target, self._looks)
+            judgement = self._judgement(candidate, size, partial(judge_at_look, sizes=self._looks))
             if judgement.verdict is not Verdict.NOT_RESOLVED:
                 break
         if self.repeats(candidate) or judgement is None:
-            judgement = judge(*self._calls(candidate, 1), self.target)
+            judgement = self._judgement(candidate, 1, judge)
         self._judged[candidate] = judgement
         return judgement
 
@@ -122,7 +126,7 @@ class Evidence:
             if size >= self._looks[0] or self.repeats(candidate):
                 break
             self.reach({candidate: size})
-            judgement = judge(*self._calls(candidate, size), self.target, _SURE)
+            judgement = self._judgement(candidate, size, partial(judge, confidence=_SURE))
             if judgement.verdict is Verdict.MISSES and not self.repeats(candidate):
                 return judgement
         return None
@@ -173,9 +177,25 @@ class Evidence:
         n = min(len(first), len(second))
         return first[:n], second[:n]
 
-    def _calls(self, candidate: Candidate, size: int) -> tuple[list[int], list[int]]:
-        found = self.samples[candidate][:size]
-        return [sample.attained for sample in found], [sample.calls for sample in found]
+    def _judgement(self, candidate: Candidate, size: int, by: Judge) -> Judgement:
+        return judgement_of(self.samples[candidate][:size], self.target, by)
+
+
+def judgement_of(samples: Sequence[Sample], target: float, by: Judge = judge) -> Judgement:
+    """The judgement of the SLO from these replications: `target` is that of all calls, and where applications have SLOs
+    of their own, each of them must meet its own. `by(attained, calls, target)` judges one of them."""
+    whole = by([sample.attained for sample in samples], [sample.calls for sample in samples], target)
+    own = list(judgements_by_application(samples, by).values())
+    return of_all(whole, own) if own else whole
+
+
+def judgements_by_application(samples: Sequence[Sample], by: Judge = judge) -> dict[str, Judgement]:
+    """The judgement of each application that has an SLO of its own."""
+    found = {}
+    for name, (_, _, target) in samples[0].by_application.items():
+        attained, calls = zip(*(sample.by_application[name][:2] for sample in samples), strict=True)
+        found[name] = by(list(attained), list(calls), target)
+    return found
 
 
 def same_run(a: Sample, b: Sample) -> bool:

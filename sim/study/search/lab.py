@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from sim.columns import select
+from sim.columns import Columns, select
 from sim.composition import Composition
 from sim.conf_path import conf_dir
 from sim.ledger.audit import audit
@@ -55,16 +55,36 @@ def play_one(config: Mapping[str, Any], replication: int) -> Sample:
     audit(facts)
     usage = Usage.from_facts(facts)
     figures = money(bill(usage, scenario.prices, *priced_names(scenario)), usage)
-    summary = summarize(facts, usage, figures, scenario.slo)
+    own = {number: application.slo for number, application in enumerate(scenario.application_list)}
+    summary = summarize(facts, usage, figures, scenario.slo, own)
     (attained,), (calls,) = attained_calls([summary])
+    by_application = {}
+    for application in scenario.application_list:
+        (own_attained,), (own_calls,) = attained_calls([summary], f"application_{application.name}_")
+        by_application[application.name] = (own_attained, own_calls, application.slo.attainment_fraction)
     rows = of_window(facts.requests, facts.window)
     requests = select(facts.requests, rows)
     return Sample(
-        float(figures["usd_per_month"] or 0.0), attained, calls, scenario.slo.factor(requests, calls),
+        float(figures["usd_per_month"] or 0.0), attained, calls, _slo_factor(scenario, requests, calls, by_application),
         float(np.nansum(requests["arrived_s"]) + np.nansum(requests["finished_s"])), json.loads(usage.to_json()),
         scenario.slo.attained_within(requests, SLO_FACTORS),
-        finite_or_none({name: summary[name] for name in FIGURES}),
+        finite_or_none({name: summary[name] for name in FIGURES}), by_application,
     )  # fmt: skip
+
+
+def _slo_factor(
+    scenario: Scenario, requests: Columns, calls: int, by_application: Mapping[str, tuple[int, int, float]]
+) -> float:
+    """The factor on all time limits at which the SLO, or that of each application, would just be met."""
+    if not by_application:
+        return scenario.slo.factor(requests, calls)
+    return max(
+        application.slo.factor(
+            select(requests, np.flatnonzero(requests["application"] == number)), by_application[application.name][1]
+        )
+        for number, application in enumerate(scenario.application_list)
+        if by_application[application.name][1]
+    )
 
 
 class Lab:

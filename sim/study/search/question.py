@@ -70,6 +70,10 @@ def question(log: str, words: Sequence[str]) -> Question:
                 f"arrivals.{word}" if first in Replay.model_fields and first not in Scenario.model_fields else word
             )
     composition = Composition().changed(["arrivals=replay", text_of("arrivals.path", log), *told], {})
+    if composition.config.get("applications"):
+        raise ConfigError(
+            "applications: would take the place of the log; `llm-traffic-sim plan` finds a fleet for applications"
+        )
     for name in files_named_in(composition.config):
         if not Path(name).exists() and not any(sign in name for sign in "*?["):
             raise ConfigError(f"{name}: cannot be read: no such file")

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sim.report.attainment import Judgement, Verdict, judge
+from sim.report.attainment import Judgement, Verdict
 from sim.report.estimators import Interval
-from sim.study.search.evidence import Candidate, Evidence, Sample, World
+from sim.study.search.evidence import Candidate, Evidence, Sample, World, judgement_of
 from sim.study.search.family import Came, Family, Searched, search_family, unresolved
 
 FINALISTS = 3
@@ -163,7 +163,7 @@ def finish(
 
 def _final(candidate: Candidate, again: Evidence, evidence: Evidence) -> Final:
     samples = again.samples[candidate][: 1 if again.repeats(candidate) else None]
-    judgement = judge([s.attained for s in samples], [s.calls for s in samples], evidence.target)
+    judgement = judgement_of(samples, evidence.target)
     return Final(
         candidate, again.cost(candidate), judgement, evidence.cost(candidate), tuple(samples), again.repeats(candidate)
     )

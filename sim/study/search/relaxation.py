@@ -21,6 +21,8 @@ class Relaxation(NamedTuple):
 def relaxations(evidence: Evidence) -> list[Relaxation]:
     """The least factor on all time limits, and the least fall of the attainment, at which a played candidate meets.
 
+    With applications, the factor is that at which each meets its own SLO, and no single share is named.
+
     Both are read off the replications played: in every one of them the candidate would meet the relaxed SLO. A factor
     is missing where in some replication of every candidate too few requests finished at all.
     """
@@ -34,7 +36,7 @@ def relaxations(evidence: Evidence) -> list[Relaxation]:
     shares = {
         c: min(s.attained / s.calls for s in samples if s.calls)
         for c, samples in evidence.samples.items()
-        if any(s.calls for s in samples)
+        if any(s.calls for s in samples) and not any(s.by_application for s in samples)
     }
     if shares:
         most = max(shares, key=lambda c: (shares[c], -(evidence.cost(c).mean or 0.0)))

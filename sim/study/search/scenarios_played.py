@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sim.composition import Composition
-from sim.report.attainment import judge
-from sim.study.search.evidence import Candidate, Evidence
+from sim.study.search.evidence import Candidate, Evidence, judgement_of
 from sim.study.search.race import Answer
 from sim.study.search.wording import interval_data
 
@@ -25,9 +24,7 @@ def scenarios_played(
     for searched in answer.searched:
         for candidate in (c for c in searched.family.ladder if c in evidence.samples):
             samples = evidence.samples[candidate][: 1 if evidence.repeats(candidate) else None]
-            judgement = judged.get(candidate) or judge(
-                [s.attained for s in samples], [s.calls for s in samples], evidence.target
-            )
+            judgement = judged.get(candidate) or judgement_of(samples, evidence.target)
             cost, share = evidence.cost(candidate), judgement.attainment
             found.append({
                 "name": name_of(candidate), "kind": searched.family.name.partition(",")[0],
