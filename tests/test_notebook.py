@@ -47,7 +47,7 @@ def test_the_notebook_plays_a_policy_of_its_own_with_twenty_seeds_and_sweeps_it(
     )
     assert "replications: 20" in shown(result, "text/html")
     assert shown(table, "text/html").count("fewest_prompt_tokens") >= 3  # one row per rate
-    assert len(list((tmp_path / "outputs/quickstart").glob("*/summary.json"))) == 6
+    assert len(list((tmp_path / "outputs/quickstart").glob("*/row.json"))) == 6
 
 
 RULE = """

@@ -1,8 +1,9 @@
 """Check that a scenario keeps within its budget and its SLO: a gate for continuous integration.
 
-SCENARIO is a YAML file of what the command line would say (`gpu: l4`, `slo.ttft_s: 1`), or the config.yaml of a run;
-key=value words change it. Replications are added until both are judged: exit code 0 if both are kept, 1 if not, 2 for
-bad input. What is not resolved at --most fails, unless --unresolved says otherwise. Writes JUnit XML and a Markdown
+SCENARIO is a YAML file of what the command line would say (`gpu: l4`, `slo.ttft_s: 1`), the config.yaml of a run, or
+the row.json of a scenario of a sweep; key=value words change it. Replications are added until both are judged: exit
+code 0 if both are kept, 1 if not, 2 for bad input. What is not resolved at --most fails, unless --unresolved says
+otherwise. Writes JUnit XML and a Markdown
 comment. The seed is the scenario's: the same file and program give the same verdict.
 """
 

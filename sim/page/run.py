@@ -21,7 +21,7 @@ from sim.page.sections.use import use
 from sim.page.sections.worst_hour import worst_hour
 from sim.report.formatting import is_missing, number, percent, seconds, usd
 from sim.report.verdict import judgement_in_words, plus_minus
-from sim.study.folder import BILL, SUMMARY
+from sim.study.folder import BILL, ROW, SUMMARY
 
 
 def _count(value: Any) -> str:
@@ -46,9 +46,10 @@ def run_page(folder: Path) -> Page:
     sections = (
         facts, bill(run), use(run), regret(run), worst_hour(run), timeline(run), *arrived, of_a_run(run),
     )  # fmt: skip
+    saved = (SUMMARY, BILL) if (folder / SUMMARY).is_file() else (ROW,)  # which holds both
     return Page(
         "Run", f"Run: {run.name.replace('_', ' ')}", _answer(run), (), sections,
-        tuple(saved_if_small(folder / SUMMARY, folder / BILL)),
+        tuple(saved_if_small(*(folder / name for name in saved))),
     )  # fmt: skip
 
 

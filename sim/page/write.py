@@ -15,8 +15,8 @@ from sim.study.folder import MANIFEST, ROW, SHARD_MANIFESTS, SUMMARY, require_wr
 PAGE = "page.html"
 _KINDS = (
     ("decision.json", "decision", "decision.html"), ("agents.json", "agents", "agents.html"),
-    ("description.json", "described", "description.html"), (SUMMARY, "run", PAGE), (MANIFEST, "sweep", PAGE),
-    (SHARD_MANIFESTS, "sweep", PAGE), (f"*/{ROW}", "sweep", PAGE),
+    ("description.json", "described", "description.html"), (SUMMARY, "run", PAGE), (ROW, "run", PAGE),
+    (MANIFEST, "sweep", PAGE), (SHARD_MANIFESTS, "sweep", PAGE), (f"*/{ROW}", "sweep", PAGE),
 )  # fmt: skip
 """What a folder holds (a name or a glob), the module of `sim.page` that makes its page, and the file that it gets."""
 

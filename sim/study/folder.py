@@ -24,7 +24,7 @@ SUMMARY, REPLICATIONS, USAGE = "summary.json", "replications.json", "usage.json"
 CONFIG, BILL = "config.yaml", "bill.csv"
 REQUESTS, SPANS, TIMELINE = "requests.parquet", "spans.parquet", "timeline.png"
 ALWAYS = frozenset({CONFIG, USAGE, BILL, REPLICATIONS, SUMMARY})
-"""Files that every finished scenario has."""
+"""Files that every finished scenario has, unless its row holds their content (see `one_file`)."""
 ROW = "row.json"
 """Written last: a folder with an `ok` row holds a finished scenario."""
 MANIFEST = "study.json"
@@ -117,9 +117,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
     """Replace `path` by `value` in one step; NaN and infinity become null, numpy numbers plain ones.
 
-    Without `indent` it is one line, for what programs read.
+    Without `indent` it is one line without blanks, for what programs read.
     """
-    write_text(path, json.dumps(plain(value), indent=indent, allow_nan=False) + "\n")
+    separators = (",", ":") if indent is None else None
+    write_text(path, json.dumps(plain(value), indent=indent, separators=separators, allow_nan=False) + "\n")
 
 
 def without_formulas(table: pd.DataFrame) -> pd.DataFrame:

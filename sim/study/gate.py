@@ -24,10 +24,10 @@ from sim.report.estimators import Interval, Sureness, mean, paired_difference
 from sim.report.formatting import half_width, percent, usd
 from sim.scenarios import Scenario
 from sim.schema import ConfigError
-from sim.study.folder import write_text
+from sim.study.folder import ROW, write_text
 from sim.study.hardware_error import hardware_error
 from sim.study.job import PARENT_PID, parsed
-from sim.study.saved import read_mapping
+from sim.study.saved import read_config, read_mapping
 from sim.study.search.evidence import Sample, judgement_of, judgements_by_application, same_run
 from sim.study.search.lab import play_one
 from sim.units import HOUR_S
@@ -139,9 +139,11 @@ def read_scenario(path: Path, words: Sequence[str] = ()) -> dict[str, Any]:
     """The whole configuration that a YAML file describes, as plain data, with `words` changed. Raises ConfigError.
 
     The file holds what the command line would say, `gpu: l4` or `slo.ttft_s: 1` or `slo: {ttft_s: 1}`, or is the
-    config.yaml of a finished run.
+    config.yaml of a finished run, or the row.json that holds it.
     """
     content = read_mapping(path, "a scenario")
+    if path.name == ROW:
+        content = read_config(path.parent) or {}
     if all(isinstance(content.get(key), dict) for key in _WHOLE):
         if words:
             raise ConfigError(f"{words[0]}: {path} is a whole configuration; change it there")

@@ -18,14 +18,22 @@ from sim.scenarios import Scenario
 from sim.schema import Config, ConfigError
 from sim.study.collect import write_table
 from sim.study.enough import confidence_of
-from sim.study.folder import BILL, REPLICATIONS, SUMMARY, USAGE
+from sim.study.folder import REPLICATIONS, SUMMARY
 from sim.study.grid import play_grid
 from sim.study.job import UNIQUE, clean
 from sim.study.launchers import Launch, launcher_of
 from sim.study.planned import Planned, plan, plan_all
 from sim.study.played import Result
 from sim.study.results import read_usages
-from sim.study.saved import read_config, read_figures, read_model_error, read_replications, read_row, readable
+from sim.study.saved import (
+    is_run,
+    read_bill,
+    read_config,
+    read_figures,
+    read_model_error,
+    read_replications,
+    read_row,
+)
 from sim.study.shard import WORD, split_off
 from sim.study.sweep import expand, require_same_names
 from sim.study.table import Table
@@ -106,7 +114,7 @@ def load(folder: str | Path) -> Table | Result:
     (1, True)
     """
     folder = Path(folder)
-    if (folder / USAGE).is_file():
+    if is_run(folder):
         return _load_run(folder)
     if not folder.is_dir():
         raise ConfigError(f"{folder}: is not a folder")
@@ -114,28 +122,19 @@ def load(folder: str | Path) -> Table | Result:
 
 
 def _load_run(folder: Path) -> Result:
-    row, summary, each = read_row(folder), read_figures(folder / SUMMARY), read_replications(folder)
-    if summary is None or each is None or not (folder / BILL).is_file():
-        raise ConfigError(
-            f"{folder}: is not the folder of a finished run: {SUMMARY}, {REPLICATIONS} or {BILL} is missing"
-        )
-    bills = readable("the bill", folder / BILL, _bills)
-    usages = read_usages(folder / USAGE)[2]
+    row, summary, each = read_row(folder), read_figures(folder), read_replications(folder)
+    if summary is None or each is None:
+        raise ConfigError(f"{folder}: is not the folder of a finished run: {SUMMARY} or {REPLICATIONS} is missing")
+    bills = [bill.drop(columns="replication") for _, bill in read_bill(folder).groupby("replication")]
+    usages = read_usages(folder)[2]
     kept = summary if row is None else row.summary  # where infinite figures are not null
     summary = {key: float("inf") if kept.get(key) == "inf" else value for key, value in summary.items()}
     config, notes = read_config(folder) or {}, () if row is None else tuple(row.notes)
     name, confidence = str(config.get("name", folder.name)), confidence_of(config.get("replications", 1))
     return Result(
         summary, each, usages, bills, [], notes, name, (), confidence, folder,
-        model_error=read_model_error(folder / SUMMARY), hardware=() if row is None else tuple(row.hardware),
+        model_error=read_model_error(folder), hardware=() if row is None else tuple(row.hardware),
     )  # fmt: skip
-
-
-def _bills(path: Path) -> list[pd.DataFrame]:
-    bills = [bill.drop(columns="replication") for _, bill in pd.read_csv(path).groupby("replication")]
-    if not bills:
-        raise ValueError("it has no lines")
-    return bills
 
 
 def _points(composition: Composition, axes: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -40,10 +40,11 @@ from sim.study.folder import (
     write_text,
 )
 from sim.study.hardware_error import hardware_error
+from sim.study.one_file import packed
 from sim.study.played import Result
 from sim.study.policy_code import Undescribable, code_of
 from sim.study.replicate import replicate
-from sim.study.results import wants_tables, write_result
+from sim.study.results import contents, wants_tables, write_result
 from sim.study.steadiness import clock_line
 
 
@@ -77,7 +78,7 @@ def write_finished(
     """Write a finished scenario that is part of no sweep, and its row: all of it or nothing. Raises ConfigError."""
     with claim(folder), all_or_nothing(folder):
         write_result(folder, config, scenario, result, alone)
-        write_json(folder / ROW, _ok_row(name, {}, config, scenario, result, folder), indent=None)
+        write_json(folder / ROW, _ok_row(name, {}, config, scenario, result, sizes(folder)), indent=None)
 
 
 def run_in_sweep(
@@ -111,10 +112,14 @@ def _leave_row(
         scenario = parsed(config, parts)
         if digest(config, code_or_unique(scenario) if code is None else code) != name:
             raise ConfigError("configuration or program changed while the sweep ran; the same command tries again")
-        result = replicate(scenario, keep_runs=wants_tables(scenario, alone=False))
+        tables = wants_tables(scenario, alone=False)
+        result = replicate(scenario, keep_runs=tables)
         with all_or_nothing(folder):
-            write_result(folder, config, scenario, result, alone=False)
-            row = _ok_row(name, overrides, config, scenario, result, folder)
+            if tables:
+                write_result(folder, config, scenario, result, alone=False)
+                row = _ok_row(name, overrides, config, scenario, result, sizes(folder))
+            else:
+                row = packed(_ok_row(name, overrides, config, scenario, result, {}), contents(config, scenario, result))
     except SimError as error:
         row = failed_row(name, overrides, one_line(error).removeprefix("error: "))
     except Exception as error:
@@ -170,13 +175,15 @@ def failed_row(name: str, overrides: dict[str, str], error: str) -> dict[str, An
 
 
 def _ok_row(
-    name: str, overrides: dict[str, str], config: dict[str, Any], scenario: Scenario, result: Result, folder: Path
-) -> dict[str, Any]:
+    name: str, overrides: dict[str, str], config: dict[str, Any], scenario: Scenario, result: Result,
+    files: Mapping[str, int],
+) -> dict[str, Any]:  # fmt: skip
+    """The row of a finished scenario; `files` are those beside it that it promises, by size in bytes."""
     kept = {k: "inf" if v == math.inf else v for k, v in result.summary.items()}  # JSON has no infinity
     outcome = {"status": "ok", "digest": name, "overrides": overrides, "error": None}
     lines = {"hardware": list(result.hardware), "notes": list(result.notes)}
     asked = {"question": question_of(config), "slo_ttft_s": scenario.slo.ttft_s}
-    return outcome | lines | asked | {"files": sizes(folder), "summary": kept}
+    return outcome | lines | asked | {"files": files, "summary": kept}
 
 
 PARENT_PID = "LLM_TRAFFIC_SIM_PARENT_PID"

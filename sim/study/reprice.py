@@ -35,15 +35,24 @@ from sim.study.folder import (
     ROW,
     SUMMARY,
     USAGE,
-    read_json,
     require_writable,
     write_json,
     write_text,
 )
 from sim.study.hindsight import KEYS, repriced
 from sim.study.manifest import Manifest, write_manifest
-from sim.study.results import read_usages, write_bills
-from sim.study.saved import BESIDE, DAMAGED, Row, in_short, read_config, read_replications, read_row, within
+from sim.study.results import bills_text, read_usages
+from sim.study.saved import (
+    DAMAGED,
+    Row,
+    in_short,
+    is_run,
+    read_beside,
+    read_config,
+    read_replications,
+    read_row,
+    within,
+)
 
 BY = {"hour": bill_by_hour, "application": bill_by_application}
 SHOWN = ("usd_total", "usd_gpu", "usd_api", "usd_per_mtok_total")
@@ -90,9 +99,9 @@ def reprice_folder(
 
 
 def _finished_runs(output: Path, names: Sequence[str] | None) -> list[Path]:
-    listed = [output] if (output / USAGE).is_file() else [path.parent for path in collect.row_files(output, names)]
+    listed = [output] if is_run(output) else [path.parent for path in collect.row_files(output, names)]
     rows = {run: read_row(run) for run in listed}
-    runs = [run for run, row in rows.items() if row is not None and row.status == "ok" and (run / USAGE).is_file()]
+    runs = [run for run, row in rows.items() if row is not None and row.status == "ok" and is_run(run)]
     if not runs:
         raise ConfigError(f"{output}: is not the folder of a finished run or sweep")
     return runs
@@ -192,7 +201,7 @@ def _priced(run: Path, config: dict[str, Any], by: Sequence[str]) -> dict[str, A
             "prices.api: routing.budget was kept at the run's own prices, at others it would have sent other requests "
             "to the API; run it again with these prices, or change those of the GPUs alone"
         )
-    gpu, model, usages = read_usages(run / USAGE)
+    gpu, model, usages = read_usages(run)
     each = read_replications(run)
     if each is None or len(each) != len(usages):
         raise ConfigError(f"{run / REPLICATIONS}: must have the {len(usages)} replications of {USAGE}")
@@ -231,11 +240,9 @@ def _write(run: Path, folder: Path, outcome: dict[str, Any] | ConfigError) -> No
     after = before | outcome["after"]
     write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(outcome["config"])))
     for name, bills in ({BILL: outcome["bills"]} | outcome["parts"]).items():
-        write_bills(folder / name, bills)
+        write_text(folder / name, bills_text(bills))
     write_json(folder / REPLICATIONS, outcome["each"])
-    stated = read_json(run / SUMMARY)
-    beside = {key: stated[key] for key in BESIDE if key in stated} if isinstance(stated, dict) else {}
-    write_json(folder / SUMMARY, {k: None if v == "inf" else v for k, v in after.items()} | beside)
+    write_json(folder / SUMMARY, {k: None if v == "inf" else v for k, v in after.items()} | read_beside(run))
     write_json(folder / ROW, row | {"summary": after, "before": {key: before.get(key) for key in SHOWN}})
 
 

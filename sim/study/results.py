@@ -24,7 +24,7 @@ from sim.study.folder import (
     SPANS,
     SUMMARY,
     USAGE,
-    read_json,
+    plain,
     replacing,
     without_formulas,
     write_json,
@@ -32,7 +32,7 @@ from sim.study.folder import (
 )
 from sim.study.played import Result, request_tables
 from sim.study.replicate import priced_names
-from sim.study.saved import DAMAGED
+from sim.study.saved import DAMAGED, content_of
 from sim.study.steadiness import clock_line
 
 
@@ -45,8 +45,8 @@ def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, resul
     on its own unless `output` says no, and for others if it says yes.
     """
     write_text(folder / CONFIG, config_text(config))
-    write_usages(folder / USAGE, scenario, result.usages)
-    write_bills(folder / BILL, result.bills)
+    write_text(folder / USAGE, json.dumps(_usages(scenario, result.usages)))
+    write_text(folder / BILL, bills_text(result.bills))
     write_json(folder / REPLICATIONS, result.per_replication, indent=None)
     if _wanted(scenario.output.requests, alone):
         _write_requests(folder / REQUESTS, result)
@@ -56,10 +56,25 @@ def write_result(folder: Path, config: dict[str, Any], scenario: Scenario, resul
         from sim.report import figures  # loads matplotlib
 
         figures.write_run(folder, scenario, result)
+    write_json(folder / SUMMARY, result.summary | _beside(scenario, result))
+
+
+def contents(config: dict[str, Any], scenario: Scenario, result: Result) -> dict[str, Any]:
+    """What `write_result` writes for a scenario without tables, by name of file; of the summary, what is no figure."""
+    return {
+        CONFIG: config,
+        USAGE: _usages(scenario, result.usages),
+        BILL: bills_text(result.bills),
+        REPLICATIONS: plain(result.per_replication),
+        SUMMARY: _beside(scenario, result),
+    }
+
+
+def _beside(scenario: Scenario, result: Result) -> dict[str, Any]:
     clock = {"moment_zero": str(result.moment_zero)} if clock_line(scenario, result.moment_zero) else {}
     receipts = [receipt.as_dict() for receipt in result.receipts]
-    beside = clock | ({"model_error": result.model_error} if result.model_error else {})
-    write_json(folder / SUMMARY, result.summary | ({"log": receipts[0]} if receipts else {}) | beside)
+    log = {"log": receipts[0]} if receipts else {}
+    return log | clock | ({"model_error": result.model_error} if result.model_error else {})
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
@@ -85,16 +100,15 @@ def _wanted(asked: bool | None, alone: bool) -> bool:
     return alone if asked is None else asked
 
 
-def write_usages(path: Path, scenario: Scenario, usages: list[Usage]) -> None:
+def _usages(scenario: Scenario, usages: list[Usage]) -> dict[str, Any]:
     """Billable use of every replication, and the names under which price tables know the hardware."""
     gpu, model = priced_names(scenario)
-    replications = [json.loads(usage.to_json()) for usage in usages]
-    write_text(path, json.dumps({"gpu": gpu, "model": model, "replications": replications}))
+    return {"gpu": gpu, "model": model, "replications": [json.loads(usage.to_json()) for usage in usages]}
 
 
-def read_usages(path: Path) -> tuple[str, str, list[Usage]]:
-    """(GPU name, model name, use per replication). Raises ConfigError if the file is not one of ours."""
-    content = read_json(path)
+def read_usages(folder: Path) -> tuple[str, str, list[Usage]]:
+    """(GPU name, model name, use per replication) of a finished run. Raises ConfigError if it has none of ours."""
+    content = content_of(folder, USAGE)
     try:
         gpu, model = content["gpu"], content["model"]
         usages = [Usage.from_json(json.dumps(usage)) for usage in content["replications"]]
@@ -104,14 +118,13 @@ def read_usages(path: Path) -> tuple[str, str, list[Usage]]:
     except ConfigError:
         raise
     except DAMAGED:
-        raise ConfigError(f"{path}: is not the usage.json of a finished run") from None
+        raise ConfigError(f"{folder / USAGE}: is not the usage.json of a finished run") from None
 
 
-def write_bills(path: Path, bills: list[pd.DataFrame]) -> None:
+def bills_text(bills: list[pd.DataFrame]) -> str:
     """All bills in one CSV, with the column `replication` in front."""
     table = pd.concat(bills, keys=range(len(bills)), names=["replication"]).reset_index(level="replication")
-    with replacing(path) as partial:
-        without_formulas(table).to_csv(partial, index=False)
+    return without_formulas(table).to_csv(index=False, lineterminator="\n")
 
 
 def _write_requests(path: Path, result: Result) -> None:

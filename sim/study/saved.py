@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import lru_cache
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+import pandas as pd
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from sim.schema import ConfigError
-from sim.study.folder import CONFIG, REPLICATIONS, ROW, read_json
+from sim.study.folder import BILL, CONFIG, REPLICATIONS, ROW, SUMMARY, USAGE, read_json
+from sim.study.one_file import WITHIN, content_within, with_half_widths
 
 T = TypeVar("T")
 
@@ -61,6 +64,14 @@ class Row(BaseModel):
     summary: Figures = {}
     before: Figures = {}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _restore(cls, row: Any) -> Any:
+        """A scenario in one file leaves out half-widths that are unknown."""
+        if isinstance(row, dict) and WITHIN in row and isinstance(row.get("summary"), dict):
+            return row | {"summary": with_half_widths(row["summary"])}
+        return row
+
 
 _ROW = TypeAdapter(Row)
 _FIGURES: TypeAdapter[dict[str, Any]] = TypeAdapter(Figures)
@@ -89,22 +100,49 @@ def _row(path: Path, *_state: int) -> Row | None:
 
 def read_replications(folder: Path) -> list[dict[str, Any]] | None:
     """The figures of each replication; None if they cannot be read. Raises ConfigError if they are of another form."""
-    return checked(_EACH, folder / REPLICATIONS)
+    content = content_of(folder, REPLICATIONS)
+    return None if content is None else _valid(_EACH, content, folder / REPLICATIONS)
 
 
-def read_figures(path: Path) -> dict[str, Any] | None:
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a finished run or scenario, with files of its own or in one."""
+    return (folder / USAGE).is_file() or content_within(folder, USAGE) is not None
+
+
+def content_of(folder: Path, name: str) -> Any:
+    """The content of a JSON file of a run, or of the row that holds it; None if it cannot be read."""
+    content = content_within(folder, name)
+    return read_json(folder / name) if content is None else content
+
+
+def read_figures(folder: Path) -> dict[str, Any] | None:
     """The figures of a summary; None if they cannot be read. Raises ConfigError if they are of another form."""
-    content = read_json(path)
+    if content_within(folder, SUMMARY) is not None and (row := read_row(folder)) is not None:
+        return {key: None if value == "inf" else value for key, value in row.summary.items()}
+    content = read_json(folder / SUMMARY)
     if isinstance(content, dict):
         content = {key: value for key, value in content.items() if key not in BESIDE}
-    return None if content is None else _valid(_FIGURES, content, path)
+    return None if content is None else _valid(_FIGURES, content, folder / SUMMARY)
 
 
-def read_model_error(path: Path) -> dict[str, Any] | None:
+def read_beside(folder: Path) -> dict[str, Any]:
+    """What a summary holds beside the figures (BESIDE); {} if it cannot be read."""
+    content = content_of(folder, SUMMARY)
+    return {key: content[key] for key in BESIDE if key in content} if isinstance(content, dict) else {}
+
+
+def read_model_error(folder: Path) -> dict[str, Any] | None:
     """The `model_error` of a summary; None if it has none. Raises ConfigError for one of another form."""
-    content = read_json(path)
-    error = content.get("model_error") if isinstance(content, dict) else None
-    return None if error is None else _valid(_MODEL_ERROR, error, path)
+    error = read_beside(folder).get("model_error")
+    return None if error is None else _valid(_MODEL_ERROR, error, folder / SUMMARY)
+
+
+def read_bill(folder: Path) -> pd.DataFrame:
+    """bill.csv as it was written. Raises ConfigError if it cannot be read."""
+    text = content_within(folder, BILL)
+    if text is None:
+        return readable("the bill", folder / BILL, pd.read_csv)
+    return readable("the bill", folder / ROW, lambda _: pd.read_csv(StringIO(text)))
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
@@ -112,7 +150,9 @@ def read_config(folder: Path) -> dict[str, Any] | None:
 
     Raises ConfigError for one that is no mapping.
     """
-    path = folder / CONFIG
+    path, content = folder / CONFIG, content_within(folder, CONFIG)
+    if content is not None:
+        return _require_mapping(content, folder / ROW, "the configuration of a finished run")
     try:
         if path.is_symlink():
             return None
@@ -132,7 +172,10 @@ def read_mapping(path: Path, what: str) -> dict[str, Any]:
 
 
 def _mapping(path: Path, what: str) -> dict[str, Any]:
-    content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+    return _require_mapping(yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER), path, what)
+
+
+def _require_mapping(content: Any, path: Path, what: str) -> dict[str, Any]:
     if not isinstance(content, dict) or _is_larger(content, _MOST_NODES):
         raise ConfigError(f"{path}: is not {what}: it must be a mapping of keys to values")
     return content

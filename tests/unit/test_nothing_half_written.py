@@ -25,9 +25,11 @@ from sim.schema import ConfigError
 from sim.study import claims, job
 from sim.study import folder as folders
 from sim.study.claims import claim
+from sim.study.collect import collect as collected
 from sim.study.grid import play_grid
+from sim.study.grid_in_python import load
 from sim.study.planned import plan
-from sim.study.saved import readable
+from sim.study.saved import read_config, read_figures, readable
 from tests.unit.cli import HERE, TINY, files_below
 
 SWEEP = ["-m", *HERE, *TINY, "output.study=mine", "seed=1,2"]
@@ -68,13 +70,35 @@ def cut(path: Path) -> None:
 
 @pytest.mark.parametrize(("damage", "file"), [(cut, "usage.json"), (cut, "row.json"), (Path.unlink, "bill.csv")])
 def test_a_damaged_scenario_is_played_again_and_the_others_are_kept(damage, file, play):
-    play(*SWEEP)
+    sweep = [*SWEEP, "output.spans=true"] if file != "row.json" else SWEEP
+    play(*sweep)
     first, second = sorted(Path("outputs/mine").glob("*/row.json"))
-    whole = (first.parent / "summary.json").read_bytes()
+    whole = first.read_bytes()
     damage(first.parent / file)
-    said = play(*SWEEP)
+    said = play(*sweep)
     assert said.code == 0 and "1 of 2 scenarios are already done" in said.err
-    assert (first.parent / "summary.json").read_bytes() == whole and folders.is_finished(first.parent)
+    assert first.read_bytes() == whole and folders.is_finished(first.parent)
+
+
+def test_a_scenario_in_one_file_is_read_as_one_in_many_and_takes_less_room(play, reprice):
+    """Figures, bills, configuration and the price of tomorrow: the same, whether the row holds them or files beside."""
+    play(*SWEEP, "replications=2")
+    play(*SWEEP[:-2], "output.study=many", "output.spans=true", "replications=2", "seed=1,2")
+    found = []
+    for study in map(Path, ("outputs/mine", "outputs/many")):
+        run = next(row.parent for row in study.glob("*/row.json") if (read_config(row.parent) or {})["seed"] == 1)
+        assert reprice(str(run), "prices.gpu.usd_per_gpu_hour.h100_sxm=5").code == 0
+        one, dearer = load(run), read_figures(next(run.glob("repriced/*")))
+        config = {key: value for key, value in (read_config(run) or {}).items() if key != "output"}
+        usages = [usage.to_json() for usage in one.usages]
+        found.append((one.summary, one.per_replication, one.bill.to_dict(), usages, one.model_error, config, dearer))
+        shutil.rmtree(run / "repriced")
+        files = [path.name for path in run.iterdir()]
+        assert (files == ["row.json"]) == (study.name == "mine")
+        assert study.name != "mine" or sum(512 * p.stat().st_blocks for p in (run, run / "row.json")) < 20_000
+    assert found[0] == found[1]
+    mine, many = (list(collected(Path("outputs") / study)) for study in ("mine", "many"))
+    assert mine[mine.index("digest") :] == many[many.index("digest") :]
 
 
 def test_a_row_or_a_list_that_leads_elsewhere_is_refused(play, collect):
@@ -136,6 +160,16 @@ def test_a_row_of_another_form_is_named(play, collect):
     row.write_text(json.dumps(content | {"summary": {"usd_total": ["x"]}}))
     refused = collect("outputs/mine")
     assert refused.code == 2 and "row.json: summary: usd_total = \"['x']\": must be a number" in refused.line
+    config = content["within"]["config.yaml"]
+    row.write_text(json.dumps(content | {"question": None, "within": content["within"] | {"config.yaml": [config]}}))
+    refused = collect("outputs/mine")
+    assert refused.code == 2 and "row.json: is not the configuration of a finished run" in refused.line
+
+
+def test_a_configuration_that_unfolds_to_millions_of_values_is_refused(play, collect):
+    play(*SWEEP, "output.spans=true")
+    row = next(Path("outputs/mine").glob("*/row.json"))
+    content = json.loads(row.read_text())
     bomb = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in pairwise("abcdefghijklmnop"))
     # A row of an earlier version does not say which question it answers; its configuration does.
     row.write_text(json.dumps({key: value for key, value in content.items() if key != "question"}))

@@ -15,9 +15,9 @@ from sim.moment_zero import MomentZero
 from sim.records import Window
 from sim.report.slo import Slo
 from sim.schema import ConfigError, parse_config
-from sim.study.folder import BILL, REQUESTS, SPANS, SUMMARY, USAGE, read_json
+from sim.study.folder import BILL, REQUESTS, SPANS
 from sim.study.results import read_usages
-from sim.study.saved import read_config, read_figures, read_row, readable
+from sim.study.saved import read_beside, read_bill, read_config, read_figures, read_row, readable
 from sim.units import MONTH_S
 
 Columns = dict[str, np.ndarray]
@@ -56,7 +56,7 @@ class SavedRun:
     @cached_property
     def usd_by_item(self) -> dict[str, float]:
         """The bill: US dollars of the window by item, over replications, in the order of the bill."""
-        table = readable("the bill", self.folder / BILL, pd.read_csv)
+        table = read_bill(self.folder)
         if not {"item", "usd"} <= set(table):
             raise ConfigError(f"{self.folder / BILL}: has no columns item and usd")
         n = table["replication"].nunique() if "replication" in table else 1
@@ -76,7 +76,7 @@ class SavedRun:
     @cached_property
     def moment_zero(self) -> MomentZero:
         """The date of second 0."""
-        return read_usages(self.folder / USAGE)[2][0].moment_zero
+        return read_usages(self.folder)[2][0].moment_zero
 
     def _table(self, name: str) -> Columns | None:
         path = self.folder / name
@@ -90,12 +90,12 @@ class SavedRun:
 
 def read_run(folder: Path) -> SavedRun:
     """Raises ConfigError if the folder holds no finished run."""
-    config, summary = read_config(folder), read_figures(folder / SUMMARY)
+    config, summary = read_config(folder), read_figures(folder)
     if config is None or summary is None or not isinstance(summary.get("window_s"), int | float):
         raise ConfigError(f"{folder}: is not the folder of a finished run or sweep")
-    content, row = read_json(folder / SUMMARY), read_row(folder)
-    error = content.get("model_error")
+    beside, row = read_beside(folder), read_row(folder)
+    error = beside.get("model_error")
     return SavedRun(
-        folder, config, summary, error if isinstance(error, dict) else {}, isinstance(content.get("moment_zero"), str),
+        folder, config, summary, error if isinstance(error, dict) else {}, isinstance(beside.get("moment_zero"), str),
         "" if row is None else row.digest,
     )  # fmt: skip
