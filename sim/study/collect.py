@@ -90,13 +90,16 @@ def scenarios_of(folder: Path) -> list[str]:
 
 def missing(table: pd.DataFrame, folder: Path) -> str:
     """A line on the scenarios of a study that have no row because the sweep was cut short; '' if all have one."""
-    listed = scenarios_of(folder)
-    lacking = set(listed) - set(table["digest"])
-    if not lacking:
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return ""
+    lacking, n_unknown = set(manifest.digests) - set(table["digest"]), manifest.n_unknown
+    if not lacking and not n_unknown:
         return ""
     shards = unfinished_shards(folder, lacking)
     named = f" (shard {', '.join(map(str, shards))})" if shards else ""
-    return f"{len(lacking)} of {len(listed)} scenarios are missing: the sweep has not come to its end{named}"
+    counted = f"{len(lacking) + n_unknown} of {len(manifest.digests) + n_unknown} scenarios are missing"
+    return f"{counted}: the sweep has not come to its end{named}"
 
 
 def notes(folder: Path, names: Sequence[str] | None = None) -> list[str]:

@@ -14,7 +14,16 @@ from sim.study.claims import claim
 from sim.study.folder import ROW, is_finished, require_writable, write_json
 from sim.study.job import PARENT_PID, clean, failed_row
 from sim.study.launchers import Launch
-from sim.study.manifest import Manifest, Source, is_done, manifest_of, read_manifest_of, write_manifest
+from sim.study.manifest import (
+    Manifest,
+    Source,
+    digest_of_names,
+    is_done,
+    manifest_of,
+    manifest_of_shard,
+    read_manifest_of,
+    write_manifest,
+)
 from sim.study.planned import Planned
 from sim.study.progress import progress
 from sim.study.shard import Shard
@@ -31,21 +40,32 @@ def play_grid(
     only its part is played. Raises ConfigError, with nothing written, if no scenario of the grid is valid;
     KeyboardInterrupt after Ctrl-C, with what is done kept.
     """
-    unique = list({p.digest: p for p in planned}.values())
-    if all(p.error for p in unique):
-        raise ConfigError(unique[0].error)
-    folder = study_folder(unique[0].output, [p.overrides for p in planned])
+    if all(p.error for p in planned):
+        raise ConfigError(planned[0].error)
+    folder = study_folder(planned[0].output, [p.overrides for p in planned])
     _tell_hints([p.overrides for p in planned])
-    play_own(unique, folder, manifest_of(unique, source), launch, shard)
+    if shard is None:
+        unique = list({p.digest: p for p in planned}.values())
+        _play_recorded(unique, folder, manifest_of(unique, source), launch, None)
+    else:
+        sweep = source.digest([]) if source else digest_of_names(planned)
+        play_shard(shard.own(planned), folder, shard, launch, source, len(planned), sweep)
     return folder
 
 
-def play_own(planned: Sequence[Planned], folder: Path, manifest: Manifest, launch: Launch, shard: Shard | None) -> None:
-    """Play those of the scenarios, no two the same, that fall to the shard; all without one."""
+def play_shard(
+    own: Sequence[Planned], folder: Path, shard: Shard, launch: Launch, source: Source | None, n_points: int, sweep: str
+) -> None:
+    """Play the scenarios of a shard, of the `n_points` of the sweep with the digest `sweep`."""
+    _play_recorded(own, folder, manifest_of_shard(own, source, n_points, sweep), launch, shard)
+
+
+def _play_recorded(
+    planned: Sequence[Planned], folder: Path, manifest: Manifest, launch: Launch, shard: Shard | None
+) -> None:
     require_writable(folder)
     write_manifest(folder, manifest, shard)
-    own = manifest.own(shard)
-    _run([p for p in planned if p.digest in own], folder, launch)
+    _run(list({p.digest: p for p in planned}.values()), folder, launch)
 
 
 def done_already(
@@ -54,10 +74,10 @@ def done_already(
     """The folder of a study whose last sweep, or this shard of it, had this source and has come to its end; or None."""
     folder = study_folder(output, grid)
     manifest = read_manifest_of(folder, shard)
-    if manifest is None or source is None or not is_done(folder, manifest, source, shard):
+    if manifest is None or source is None or not is_done(folder, manifest, source):
         return None
     _tell_hints(grid)
-    own = manifest.own(shard)
+    own = set(manifest.digests)
     _tell_kept(len(own - set(manifest.refused)), len(own), folder)
     return folder
 

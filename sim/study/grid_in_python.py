@@ -85,11 +85,11 @@ def sweep(
     if part is not None:
         require_same_names(planned)
     launch = _launcher(composer, launcher) if launcher else Workers(n_jobs)
-    folder, names = play_grid(planned, launch, shard=part), list(dict.fromkeys(p.digest for p in planned))
+    folder = play_grid(planned, launch, shard=part)
+    own = planned if part is None else part.own(planned)
+    table = Table(folder, list(dict.fromkeys(p.digest for p in own)))
     if part is not None:
-        own = part.own(names)
-        return Table(folder, [name for name in names if name in own])
-    table = Table(folder, names)
+        return table
     write_table(table.frame, folder)
     return table
 

@@ -64,8 +64,8 @@ def plan_all(
 
     A key that a point varies and that its other choices do not have, such as `scaling.n_replicas` of a fleet at zero,
     is left out of it. A point that cannot be composed is planned as one that cannot run; `output` says where its
-    results go. Raises ConfigError for a key that no point has, where all are planned, and what Hydra raises for a
-    choice that does not exist: both are typing errors.
+    results go. Raises ConfigError for a key that no point has, and what Hydra raises for a choice that does not exist:
+    both are typing errors.
     """
     varied = {key for key in points[0] if len({str(point[key]) for point in points}) > 1}
     found: list[Planned] = []
@@ -90,8 +90,10 @@ def plan_all(
             else:
                 had.update(left)
             break
-    if only is None and (nowhere := [key for key in refused if key not in had]):
-        raise refused[nowhere[0]]
+    if nowhere := [key for key in refused if key not in had]:
+        if only is None:
+            raise refused[nowhere[0]]
+        plan_all(points, planned, output)  # Another point may have it; if none has, this says so.
     return found
 
 

@@ -1,14 +1,15 @@
-"""A part of a sweep for one machine of several, told by the names of the scenarios' folders: none asks another."""
+"""A part of a sweep for one machine of several, told by the places of its scenarios: none asks another."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
 from sim.schema import ConfigError
 
 WORD = "shard="
+T = TypeVar("T")
 
 
 class Shard(NamedTuple):
@@ -17,13 +18,13 @@ class Shard(NamedTuple):
     number: int
     of: int
 
-    def own(self, names: Collection[str]) -> set[str]:
-        """The shard's part of all names of a sweep, in whatever order they come: every `of`-th of the sorted ones.
+    def own(self, scenarios: Sequence[T]) -> Sequence[T]:
+        """The shard's part of all scenarios of a sweep: every `of`-th, so that each shard has small and large ones.
 
-        >>> sorted(Shard(1, 2).own(["c", "a", "b"])), Shard(2, 2).own(["a", "b", "c"])
-        (['a', 'c'], {'b'})
+        >>> Shard(1, 2).own(["a", "b", "c"]), Shard(2, 2).own(["a", "b", "c"])
+        (['a', 'c'], ['b'])
         """
-        return set(sorted(names)[self.number - 1 :: self.of])
+        return scenarios[self.number - 1 :: self.of]
 
     def __str__(self) -> str:
         return f"{self.number}/{self.of}"

@@ -15,10 +15,10 @@ from sim.errors import INTERRUPTED
 from sim.printable import printable
 from sim.schema import ConfigError
 from sim.study.collect import collect, write_and_print
-from sim.study.grid import done_already, play_grid, play_own, study_folder
+from sim.study.grid import done_already, play_grid, play_shard, study_folder
 from sim.study.job import UNIQUE, clean
 from sim.study.launchers import Launch, launcher_of
-from sim.study.manifest import Source, read_manifest_of, same_sweep
+from sim.study.manifest import Source, read_manifest_of
 from sim.study.planned import Planned, plan, plan_all
 from sim.study.saved import read_row
 from sim.study.shard import Shard
@@ -50,7 +50,7 @@ def run_sweep(composer: Composer, config: DictConfig, words: Sequence[str], shar
 
     try:
         if folder is None and shard is not None and source is not None:
-            folder = _played_by_record(study_folder(output, grid), source, shard, planned, launch)
+            folder = _played_alone(study_folder(output, grid), source, shard, planned, launch)
         if folder is None:
             every = planned()
             if shard is not None:
@@ -66,22 +66,17 @@ def run_sweep(composer: Composer, config: DictConfig, words: Sequence[str], shar
     return int((table["status"] != "ok").any())
 
 
-def _played_by_record(
+def _played_alone(
     folder: Path, source: Source, shard: Shard, planned: Callable[[Collection[int]], list[Planned]], launch: Launch
 ) -> Path | None:
-    """Compose and play nothing but the shard's own scenarios, where another shard has left a record of all of them.
-
-    None, with nothing played, without one, or if these scenarios have other names by now.
-    """
-    manifest = same_sweep(folder, source)
-    if manifest is None:
+    """Compose and play nothing but the shard's own scenarios; None, with nothing played, if none of them is valid:
+    then the others decide whether the sweep is."""
+    n_points = len(source.points)
+    own = planned(shard.own(range(n_points)))
+    require_same_names(own)
+    if all(p.error for p in own):
         return None
-    names = manifest.own(shard)
-    own = [place for place, name in enumerate(manifest.digests) if name in names]
-    found = planned(own)
-    if [p.digest for p in found] != [manifest.digests[place] for place in own]:
-        return None
-    play_own(found, folder, manifest, launch, shard)
+    play_shard(own, folder, shard, launch, source, n_points, source.digest([]))
     return folder
 
 
@@ -97,9 +92,9 @@ def _tell_shard(folder: Path, shard: Shard) -> int:
     """Print how a shard ended. Returns the exit code."""
     manifest = read_manifest_of(folder, shard)
     assert manifest is not None  # as written before anything was played
-    own, names = manifest.own(shard), manifest.digests
+    own = manifest.digests
     n_failed = sum((row := read_row(folder / name)) is None or row.status != "ok" for name in own)
-    print(f"shard {shard}: {len(own)} of {len(names)} scenarios, {n_failed} failed -> {printable(str(folder))}")
+    print(f"shard {shard}: {len(own)} of {manifest.n_points} scenarios, {n_failed} failed -> {printable(str(folder))}")
     print(f"once all shards are done: llm-traffic-sim collect {printable(str(folder))}")
     return int(n_failed > 0)
 
