@@ -1,16 +1,24 @@
-"""Play measured runs of real servers again and print predicted beside measured."""
+"""Play measured runs of real servers again and print predicted beside measured.
+
+With --overlay, errors are printed before and after: those of the list's constants, conf/gpu, and those of the overlay.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sim.measured.server_flags import FLAGS, add_server_flags
 from sim.schema import ConfigError
+
+if TYPE_CHECKING:
+    from sim.measured.other_constants import OtherConstants
+    from sim.measured.prediction import Prediction
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -21,6 +29,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--replications", type=int, default=5, help="repetitions to average over (default 5)")
     parser.add_argument("--as-sent", action="store_true", help="send times of requests/<id>.csv, not random ones")
     parser.add_argument("--commands", action="store_true", help="print the ordinary command that plays the same run")
+    parser.add_argument(
+        "--overlay",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="YAML",
+        help="a card with your own constants, as calibrate writes it beside its engine: errors before and after",
+    )
     parser.add_argument("--brief", action="store_true", help="print the mean errors only")
     described = parser.add_argument_group("the server, where the file does not describe it")
     add_server_flags(described, gpu=None)
@@ -32,6 +48,7 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     from sim.hardware.model import Model
     from sim.measured.described_server import server_described
+    from sim.measured.other_constants import AS_LISTED, read_constants
     from sim.measured.predict import predict
     from sim.measured.prediction import as_text
     from sim.printable import printable
@@ -42,18 +59,32 @@ def main(argv: Sequence[str]) -> int:
     _refuse_bad_out(options.out)
     unknown = Model.from_hugging_face(options.model_config) if options.model_config else None
     server_of = partial(server_described, options) if options.gpu else None
+    overlay = read_constants("--overlay", options.overlay)
     rows = predict(
-        options.file, options.replications, options.only, options.as_sent, options.commands, unknown, server_of
-    )
+        options.file, options.replications, options.only, options.as_sent, options.commands, unknown, server_of,
+        constants=overlay, before=AS_LISTED if options.overlay else None,
+    )  # fmt: skip
+    for line in _of_overlay(options.overlay, overlay, options.file, rows):
+        print(printable(line))
     print(printable(as_text(rows, brief=options.brief)))
     if options.out:
-        plain = [
-            {k: getattr(row, k) for k in ("experiment", "stage", "metric", "predicted")}
-            for row in rows
-            if not row.guess
-        ]
-        _write(options.out, plain)
+        columns = ["experiment", "stage", "metric", "predicted", *(["before"] if options.overlay else [])]
+        _write(options.out, [{name: getattr(row, name) for name in columns} for row in rows if not row.guess])
     return 0
+
+
+def _of_overlay(
+    paths: Sequence[Path], overlay: OtherConstants, file: Path, rows: Sequence[Prediction]
+) -> Iterator[str]:
+    """What before and after are, and what makes the second say little."""
+    if not paths:
+        return
+    yield f"before: constants of conf/gpu; after: of {', '.join(map(str, paths))}"
+    if all(row.before == row.predicted for row in rows):
+        yield f"note: no prediction changes: the overlay is of {', '.join(overlay.gpus)}, which no run was measured on"
+    for path in paths:
+        if re.search(rf"\bFrom .*{re.escape(file.name)}", path.read_text(encoding="utf-8").partition("\n")[0]):
+            yield f"note: {path.name} was fitted to {file.name} itself: its errors say little of another run"
 
 
 def _refuse_bad_out(out: Path | None) -> None:

@@ -25,7 +25,8 @@ class BenchmarkResult(MeasuredRun):
         A figure that says nothing of the server (throughput at a rate that it keeps up with) has no measured value.
         """
         point = self._point
-        predicted = play_point(self._server.on(point.tensor_parallel), point)
+        server = play.constants.server(self._server)
+        predicted = play_point(point.on(server), point)
         for i, metric in enumerate(FIGURE_METRICS):
             value = predicted[i]
             if value is not None:

@@ -11,7 +11,7 @@ from sim.conf_path import conf_dir
 from sim.hardware.fits import refuse_if_too_big
 from sim.measured import overlay
 from sim.measured.calibration_tables import constants_table, errors_line, points_table, warning
-from sim.measured.described_server import measured_on, server_described
+from sim.measured.described_server import engine_named, measured_on, server_described
 from sim.measured.fit import Fit, fit
 from sim.measured.play import play
 from sim.measured.points import Point
@@ -36,7 +36,7 @@ def _print_fit(result: Fit) -> None:
 
 
 def _print_check(points: Sequence[Point], before: Server, after: Server) -> None:
-    old, new = ([play(server.on(p.tensor_parallel), p) for p in points] for server in (before, after))
+    old, new = ([play(p.on(server), p) for p in points] for server in (before, after))
     print(printable(points_table(points, old, new)))
     print(errors_line("on points it never saw", points, old, new))
 
@@ -48,13 +48,14 @@ def calibrate(given: argparse.Namespace) -> Fit:
     checks = read_results(given.check) if given.check else Results()
     model_ids = [*results.model_ids, *checks.model_ids]
     model_ids += [run.model_id for run in (*results.runs, *checks.runs) if run.model_id]
-    server = server_described(given, model_ids, [point.facts for point in results.points])
+    facts = [point.facts for point in results.points]
+    server = server_described(given, model_ids, facts)
     points, notes = measured_on(server, *results.all_points())
     check_points, check_notes = measured_on(server, *checks.all_points())
     if not points:
         raise TraceError("no operating point to learn from: " + "; ".join(notes))
     for point in (*points, *check_points):
-        refuse_if_too_big(server.gpu, server.model, server.on(point.tensor_parallel).engine)
+        refuse_if_too_big(server.gpu, server.model, point.on(server).engine)
     print(
         f"{len(points)} operating points of {server.model.name} on {server.gpu.name}, "
         f"tensor parallel {server.engine.tensor_parallel}, max_num_seqs {server.engine.max_num_seqs}, "
@@ -68,7 +69,7 @@ def calibrate(given: argparse.Namespace) -> Fit:
     if check_points:
         _print_check(check_points, server, result.server)
     sources = {"gpu": _source_of("gpu", given.gpu, given.config_dir)}
-    sources["engine"] = _source_of("engine", given.engine, given.config_dir)
+    sources["engine"] = _source_of("engine", engine_named(given, facts), given.config_dir)
     overlay.write(files, result, sources, date.today().isoformat(), given.force)
     print(f"-> {files.gpu}\n-> {files.engine}\n{files.usage}")
     return result

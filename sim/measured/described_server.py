@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -20,8 +21,12 @@ from sim.measured.number_formats import checkpoint, kv_format
 from sim.measured.points import Point, ServerFacts
 from sim.measured.server import Server
 from sim.measured.server_flags import FLAGS
-from sim.measured.stated import ServerStated
+from sim.measured.stated import ServerStated, is_sglang
+from sim.measured.stated_server import SGLANG
 from sim.schema import Config, ConfigError, parse_config
+
+_KEYS = {"block_size": "block_tokens", "schedule_policy": "prefill_first.schedule_policy"}
+"""Options of an engine that result files state by another name."""
 
 
 class _Parts(Config):
@@ -39,9 +44,11 @@ def server_described(given: argparse.Namespace, model_ids: Sequence[str], facts:
     if given.model and given.model_config:
         raise ConfigError(f"--model {given.model}: give either it or --model-config")
     model = [] if given.model_config else [f"model={_model_name(given, model_ids)}"]
-    words = [f"gpu={given.gpu}", f"engine={given.engine}", *model]
-    flags = {name: getattr(given, name) for name in FLAGS}
-    words += [f"engine.{name}={value}" for name, value in flags.items() if value is not None]
+    engine = engine_named(given, facts)
+    words = [f"gpu={given.gpu}", f"engine={engine}", *model]
+    flags = _stated_flags(facts) if engine == SGLANG else {}
+    flags |= {name: value for name in FLAGS if (value := getattr(given, name)) is not None}
+    words += [f"engine.{name}={value}" for name, value in flags.items()]
     config = plain(composed(words, given.config_dir))
     raw = {group: config[group] for group in ("gpu", "model", "engine")}
     if given.model_config:
@@ -56,8 +63,24 @@ def server_described(given: argparse.Namespace, model_ids: Sequence[str], facts:
     parts = parse_config(_Parts, raw)
     server = _in_stated_formats(Server(parts.gpu, parts.model, parts.engine), given, facts)
     if server.engine.step_time.kind != "roofline":
-        raise ConfigError(f"--engine {given.engine}: its step time does not depend on a GPU: nothing to calibrate")
+        raise ConfigError(f"--engine {engine}: its step time does not depend on a GPU: nothing to calibrate")
     return server
+
+
+def engine_named(given: argparse.Namespace, facts: Sequence[ServerFacts]) -> str:
+    """--engine; without it SGLang where all the results say so, else vLLM."""
+    if given.engine:
+        return given.engine
+    return SGLANG if facts and all(is_sglang(each.engine) for each in facts) else "vllm"
+
+
+def _stated_flags(facts: Sequence[ServerFacts]) -> dict[str, Any]:
+    """SGLang's options that all of the results state alike, by the keys of an engine."""
+    stated = facts[0].flags if len({tuple(sorted(each.flags.items())) for each in facts}) == 1 else {}
+    found = {_KEYS.get(name, name): value for name, value in stated.items()}
+    if "gpu_memory_utilization" in found:  # --mem-fraction-static, of weights and KV memory alone
+        found["activation_reserve_gb"] = 0
+    return found
 
 
 def _in_stated_formats(server: Server, given: argparse.Namespace, facts: Sequence[ServerFacts]) -> Server:

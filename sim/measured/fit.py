@@ -136,12 +136,12 @@ class _Problem:
     def played(self, log_values: np.ndarray) -> tuple[Figures, ...]:
         """The figures of every point by the simulator, at constants whose logarithms are `log_values`, float64[k]."""
         server = self.server_at(log_values)
-        return tuple(play(server.on(point.tensor_parallel), point) for point in self._points)
+        return tuple(play(point.on(server), point) for point in self._points)
 
     def _balances(self, log_values: np.ndarray) -> list[Balance]:
         server = self.server_at(log_values)
-        by_size = {size: Balance(server.on(size)) for size in {point.tensor_parallel for point in self._points}}
-        return [by_size[point.tensor_parallel] for point in self._points]
+        by_layout = {layout: Balance(server.on(*layout)) for layout in {point.layout for point in self._points}}
+        return [by_layout[point.layout] for point in self._points]
 
     def correct(self, log_values: np.ndarray, played: Sequence[Figures]) -> None:
         """Make the closed form meet the simulator at `log_values`.

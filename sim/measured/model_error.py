@@ -51,6 +51,10 @@ class MeasuredFamily(NamedTuple):
     ttft: float | None
     itl: float | None
 
+    def is_with(self, words: str) -> bool:
+        """Whether the engine is named as one that was started "with ..." these words."""
+        return words in self.engine.partition(" with ")[2]
+
     def __str__(self) -> str:
         return f"{self.model} on {self.gpu}, {self.engine}{', constants set by these' if self.tuned_on else ''}"
 
@@ -89,17 +93,19 @@ def model_error(gpu: Gpu, model: Model, engine: Engine) -> ModelError:
     """The errors of the nearest families that were measured.
 
     Near is, in this order: the same card, a card of the same generation; dense or mixture of experts; vLLM or another
-    engine; the same model. Among equals, families that set no constant come first. A card with borrowed constants that
+    engine; experts that are sliced or whole, attention in ranks or not; the same model. Among equals, families that set no constant come first. A card with borrowed constants that
     was never measured gets the largest error of all families that set none: the true one may be larger.
     """
     kind, name = "moe" if model.experts else "dense", model.name
+    layout = {"whole experts": engine.expert_parallel, "ranks": engine.attention_data_parallel > 1}
     is_vllm = engine.gemm_fraction == 1.0 and engine.kv_read_fraction == 1.0
 
-    def distance(family: MeasuredFamily) -> tuple[int, bool, bool, bool, bool]:
+    def distance(family: MeasuredFamily) -> tuple[int, bool, bool, int, bool, bool]:
         return (
             _card_distance(gpu.name, family.gpu),
             family.kind != kind,
             family.engine.startswith("vllm") != is_vllm,
+            sum(served != family.is_with(words) for words, served in layout.items()),
             family.model != name,
             family.tuned_on,
         )

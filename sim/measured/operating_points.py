@@ -28,13 +28,14 @@ from sim.measured.client_metrics import means, seen_by_clients
 from sim.measured.measured_run import MeasuredRun
 from sim.measured.ordinary_command import words_of
 from sim.measured.play import Play, played
-from sim.measured.points import AT_ONCE, FIGURE_METRICS, Figures, Point
+from sim.measured.points import AT_ONCE, FIGURE_METRICS, Figures, Point, of_one_replica
 from sim.measured.prediction import Prediction
 from sim.measured.repeated_prompts import RepeatedPrompts
 from sim.measured.server import Server
-from sim.measured.stated import MOST, FlagsStated, ServerStated
-from sim.measured.stated_server import server_stated
+from sim.measured.stated import MOST, FlagsStated, ServerStated, is_sglang
+from sim.measured.stated_server import SGLANG, server_stated
 from sim.measured.tuned_on import is_tuned_on
+from sim.scaling.always_on import AlwaysOn
 from sim.scenarios import Scenario
 from sim.schema import Config, ConfigError, OneOf, TraceError, parse_config
 from sim.workload.arrivals.closed_loop import ClosedLoop
@@ -46,6 +47,7 @@ _MEASURED = {
     "e2e_s_p50": ("e2e_p50_s", 1.0), "out_tok_s": ("output_tok_per_s", 1.0), "total_tok_s": ("total_tok_per_s", 1.0),
 }  # fmt: skip
 _ENGINES = {"NIM": "trt_llm_2024", "vllm v0.11": "vllm_0_11"}  # files in conf/engine, by how an engine's name begins
+_LAYOUT = ("replicas", "data_parallel", "enable_dp_attention")
 SWEEP_OVERHEAD_S = 0.024  # what each request costs the vLLM of the closed-loop sweeps, as their description says
 _AT_ONCE = r"all (\d+) requests sent at once"
 _ASYNC_SINCE = "2026"  # vLLM schedules asynchronously by default from 0.14 on
@@ -64,6 +66,9 @@ class _Row(ClientStated):
     kv_dtype: str | None = None
     tp: float = Field(1, gt=0)
     n_gpus: float | None = Field(None, gt=0)
+    replicas: int | None = Field(None, gt=0)
+    data_parallel: int | None = Field(None, gt=0)
+    enable_dp_attention: bool = False
     input_len: float = Field(gt=0, le=MOST)
     output_len: float = Field(gt=0, le=MOST)
     concurrency: float | None = Field(None, ge=1, le=100_000)
@@ -142,7 +147,11 @@ class OperatingPoint(MeasuredRun):
             tensor_parallel=scenario.engine.tensor_parallel,
             server=Server(scenario.gpu, scenario.model, scenario.engine),
         )
-        return [point], []
+        replicas = cast(AlwaysOn, scenario.scaling).n_replicas
+        shared = of_one_replica(point, replicas)
+        if shared is None:
+            return [], [f"{self.name}: left out, its clients cannot be shared by {replicas} replicas"]
+        return [shared], []
 
 
 def _measured(row: dict[str, str]) -> dict[str, float]:
@@ -177,6 +186,7 @@ def scenario_of(row: dict[str, str], play: Play) -> Scenario:
     engine, flags = _engine(row)
     flags |= {name: row[name] for name in _FLAGS if row.get(name)}
     stated = {"tensor_parallel": row.get("tp")} | {k: row.get(k) for k in ("gpu", "model", "dtype", "kv_dtype")}
+    stated |= {name: row.get(name) for name in _LAYOUT}
     run = parse_config(ServerStated, stated | {"engine": {"name": row["engine"]} | flags})
     server = server_stated(run, play, engine=engine)
     arrivals = {"kind": "closed_loop", "n_clients": n_clients, "n_tasks": n_tasks, "ramp_s": client.ramp_s}
@@ -201,6 +211,8 @@ def _engine(row: dict[str, str]) -> tuple[str, dict[str, Any]]:
     notes = row.get("notes", "")
     dated = re.search(r"\b20\d\d-\d\d-\d\d\b", notes)
     flags: dict[str, Any] = {"prefix_caching": False}
+    if is_sglang(row["engine"]):
+        return SGLANG, flags
     flags["async_scheduling"] = dated is not None and dated[0] >= _ASYNC_SINCE
     if "sweep" in notes:
         flags["request_overhead_s"] = SWEEP_OVERHEAD_S

@@ -12,6 +12,7 @@ import yaml
 from sim.hardware.engine import Engine
 from sim.hardware.gpu import Gpu
 from sim.measured.fit import Fit, Fitted
+from sim.measured.other_constants import engine_beside
 from sim.schema import Config, ConfigError, parse_config
 from sim.study.folder import require_writable, write_text
 
@@ -35,9 +36,7 @@ def target(out: Path, force: bool) -> Target:
     """Where to write, checked before any work is done. Raises ConfigError if something is there, or nothing can be."""
     if out.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"--out {out}: must end in .yaml")
-    in_group = out.parent.name == "gpu"
-    beside = out.parent.parent / "engine" / out.name if in_group else out.with_name(f"{out.stem}_engine{out.suffix}")
-    found = Target(out, beside)
+    found = Target(out, engine_beside(out))
     refuse_to_overwrite(found, force)
     for path in found:
         require_writable(path.parent)

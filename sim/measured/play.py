@@ -20,6 +20,7 @@ from sim.event_loop import EventLoop
 from sim.hardware.fits import most_request_tokens
 from sim.hardware.model import Model
 from sim.ledger.audit import audit
+from sim.measured.other_constants import AS_LISTED, OtherConstants
 from sim.measured.points import Figures, Point
 from sim.measured.server import Server
 from sim.scenarios import Scenario
@@ -38,7 +39,7 @@ class Play(NamedTuple):
 
     `unknown_model` replaces models that are not in conf/model; `note(line)` is called with each line that a reader of
     the results should know. With `as_sent`, requests of a staged run are sent at the moments of requests/<id>.csv
-    beside its file.
+    beside its file. `constants` replace those of the cards that they name.
     """
 
     replications: int = 5
@@ -46,6 +47,7 @@ class Play(NamedTuple):
     note: Callable[[str], None] = lambda line: None
     as_sent: bool = False
     print_commands: bool = False
+    constants: OtherConstants = AS_LISTED
 
 
 def played(scenario: Scenario, replication: int = 0, note: Callable[[str], None] = lambda line: None) -> Columns:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sim.measured.server import Server
@@ -41,6 +42,9 @@ class ServerFacts(NamedTuple):
     dtype: str | None = None  # of the weights
     kv_dtype: str | None = None
     replicas: int = 1  # each is taken to serve an equal share, and the point is of one of them
+    attention_data_parallel: int | None = None  # ranks of a replica, among its GPUs
+    expert_parallel: bool | None = None
+    flags: Mapping[str, Any] = MappingProxyType({})  # further options of the engine, named as FlagsStated has them
 
 
 FIGURE_METRICS = ("ttft_mean_s", "tpot_mean_s", "output_tok_per_s")
@@ -74,6 +78,15 @@ class Point:
         load = f"{self.concurrency} clients" if self.concurrency else f"{self.rate_per_s:g}/s"
         tensor_parallel = f", TP {self.tensor_parallel}" if self.tensor_parallel else ""
         return f"{load}, {self.input_tokens:.0f} -> {self.output_tokens:.0f}{tensor_parallel}"
+
+    def on(self, server: Server) -> Server:
+        """`server` with the GPUs, attention ranks and whole experts that the point states."""
+        return server.on(*self.layout)
+
+    @property
+    def layout(self) -> tuple[int | None, int | None, bool | None]:
+        """GPUs, attention ranks and whole experts of a replica, as `Server.on` takes them."""
+        return self.tensor_parallel, self.facts.attention_data_parallel, self.facts.expert_parallel
 
     @property
     def batch(self) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 SHOWN = (
@@ -27,11 +27,22 @@ class Prediction(NamedTuple):
     tuned_on: bool = False
     family: str = ""  # runs that are summed up together
     guess: str = ""  # what is played otherwise than usual, because the source does not state it; empty: nothing
+    before: float | None = None  # predicted with other constants; None: with no others, or by them not at all
 
     @property
     def error(self) -> float | None:
         """Relative, signed."""
         return self.predicted / self.measured - 1 if self.measured else None
+
+    @property
+    def key(self) -> tuple[str, int | str, str, str]:
+        """What a row is of: run, stage, metric, and what is guessed otherwise."""
+        return self.experiment, self.stage, self.metric, self.guess
+
+    @property
+    def as_before(self) -> Prediction:
+        """What the other constants predict, as a row of its own."""
+        return self if self.before is None else self._replace(predicted=self.before, before=None)
 
 
 def mean_absolute_errors(rows: Iterable[Prediction]) -> dict[str, float]:
@@ -46,7 +57,8 @@ def mean_absolute_errors(rows: Iterable[Prediction]) -> dict[str, float]:
 def as_text(rows: list[Prediction], brief: bool = False) -> str:
     """Predicted, measured and error of every stage, unless brief; then the mean absolute errors.
 
-    Where something is guessed, the error under the other guess follows that of its stage, and of its group.
+    Where something is guessed, the error under the other guess follows that of its stage, and of its group. Where other
+    constants were played before, their errors stand above those of these constants.
     """
     metrics = [m for m in SHOWN if any(row.metric == m and row.measured is not None for row in rows)]
     metrics = metrics or [m for m in SHOWN if any(row.metric == m for row in rows)]
@@ -63,14 +75,25 @@ def as_text(rows: list[Prediction], brief: bool = False) -> str:
         lines.append(f"{title:<{width}} predicted" + "".join(_number(c and c.predicted) for c in cells))
         if any(c and c.measured is not None for c in cells):
             lines.append(f"{'':<{width}}  measured" + "".join(_number(c and c.measured) for c in cells))
+            if any(c and c.before is not None for c in cells):
+                errors = [c and c.as_before.error for c in cells]
+                lines.append(f"{'error before':>{width + 10}}" + "".join(_percent(error, "+") for error in errors))
             lines.append(f"{'':<{width}}     error" + "".join(_percent(c and c.error, "+") for c in cells))
-    for words, group in _groups(rows):
-        means = mean_absolute_errors(group)
-        if means:
-            n = len({(row.experiment, row.stage) for row in group if not row.overloaded and row.stage != "overall"})
-            title = f"mean absolute error, {words} ({n})"
-            lines.append(f"{title:<{width + 10}}" + "".join(_percent(means.get(m)) for m in metrics))
+    lines += _lines_of_means(rows, metrics, width + 10)
     return "\n".join(lines)
+
+
+def _lines_of_means(rows: list[Prediction], metrics: list[str], width: int) -> Iterator[str]:
+    """For each group its mean absolute errors; before that, where other constants were played before, theirs."""
+    for words, group in _groups(rows):
+        n = len({(row.experiment, row.stage) for row in group if not row.overloaded and row.stage != "overall"})
+        parts = [("", group)]
+        if any(row.before is not None for row in group):
+            parts = [(", before", [row.as_before for row in group]), (", after", group)]
+        for when, part in parts:
+            if means := mean_absolute_errors(part):
+                title = f"mean absolute error, {words} ({n}){when}"
+                yield f"{title:<{width}}" + "".join(_percent(means.get(m)) for m in metrics)
 
 
 def _groups(every_row: list[Prediction]) -> list[tuple[str, list[Prediction]]]:

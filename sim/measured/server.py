@@ -14,9 +14,14 @@ from sim.hardware.gpu import Gpu
 from sim.hardware.model import Model
 from sim.measured.constants import CONSTANTS, FIELDS, Constant
 from sim.scenarios import Scenario, compose_config, parse
+from sim.schema import Config, parse_config
 
 _FREE = 1e12  # times a figure of the data sheet: what is so fast takes no time
 _NO_LIMIT = 1_000_000_000
+
+
+class _Parts(Config):
+    engine: Engine  # within its group, so that a message names the full key
 
 
 @dataclass(frozen=True)
@@ -52,11 +57,22 @@ class Server:
         of_gpu = {name: value for name, value in values.items() if name not in of_engine}
         return replace(self, gpu=self.gpu.model_copy(update=of_gpu), engine=self.engine.model_copy(update=of_engine))
 
-    def on(self, tensor_parallel: int | None) -> Server:
-        """The same server on another number of GPUs; None: unchanged."""
-        if tensor_parallel is None or tensor_parallel == self.engine.tensor_parallel:
+    def on(
+        self, tensor_parallel: int | None, attention_ranks: int | None = None, expert_parallel: bool | None = None
+    ) -> Server:
+        """The same server on another number of GPUs, with other ranks among them and experts; None: unchanged.
+
+        Raises ConfigError for a layout that the engine does not have.
+        """
+        layout = {
+            "tensor_parallel": tensor_parallel,
+            "attention_data_parallel": attention_ranks,
+            "expert_parallel": expert_parallel,
+        }
+        other = {name: value for name, value in layout.items() if value not in (None, getattr(self.engine, name))}
+        if not other:
             return self
-        return replace(self, engine=self.engine.model_copy(update={"tensor_parallel": tensor_parallel}))
+        return replace(self, engine=parse_config(_Parts, {"engine": self.engine.model_dump() | other}).engine)
 
     def bounds(self) -> tuple[Server, Server]:
         """This card without loss, if it only computed and if it only read memory: no server is faster than either.

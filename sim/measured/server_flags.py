@@ -17,7 +17,7 @@ def add_server_flags(parser: argparse._ActionsContainer, gpu: str | None) -> Non
     parser.add_argument("--gpu", default=gpu, help=f"the card, a file of conf/gpu{default}")
     parser.add_argument("--model", help="a file of conf/model; default: the one the results name")
     parser.add_argument("--model-config", type=Path, help="config.json of a model that conf/model has not")
-    parser.add_argument("--engine", default="vllm", help="a file of conf/engine (default: %(default)s)")
+    parser.add_argument("--engine", help="a file of conf/engine (default: sglang where the results say so, else vllm)")
     for name, kind in FLAGS.items():
         parser.add_argument("--" + name.replace("_", "-"), type=kind, help="as the server was started with")
     parser.add_argument("--config-dir", type=Path, help="a folder with your own gpu/, model/ or engine/ YAML files")

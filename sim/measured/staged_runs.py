@@ -14,7 +14,7 @@ import numpy as np
 from sim.measured.client_metrics import means, seen_by_clients
 from sim.measured.measured_run import MeasuredRun
 from sim.measured.play import MOST_PLAYED, Play, played
-from sim.measured.points import AT_ONCE, FIGURE_METRICS, NO_STEADY_STATE, Figures, Point
+from sim.measured.points import AT_ONCE, FIGURE_METRICS, NO_STEADY_STATE, Figures, Point, of_one_replica
 from sim.measured.prediction import Prediction
 from sim.measured.sent_requests import Sent, write_requests
 from sim.measured.server import Server
@@ -48,10 +48,11 @@ class Stages(MeasuredRun):
         for i, stage in enumerate(run.stages):
             place = f"{run.id} {i if stage.stage is None else stage.stage}"
             why = _not_steady(run, stage)
-            if why:
+            shared = None if why else of_one_replica(_point(place, self._path, stage, server), server.n_replicas)
+            if shared is None:
                 notes.append(f"{place}: {why}")
             else:
-                points.append(_point(place, self._path, stage, server))
+                points.append(shared)
         return points, notes
 
 
@@ -105,7 +106,8 @@ def _rows(
 ) -> Iterator[Prediction]:
     tuned_on = is_tuned_on(run.id, run.gpu) and not overloaded
     for metric, predicted in means(found).items():
-        yield Prediction(run.id, stage, metric, predicted, number(measured, metric), overloaded, tuned_on)
+        family = f"{run.model.rpartition('/')[2]} {run.gpu}"
+        yield Prediction(run.id, stage, metric, predicted, number(measured, metric), overloaded, tuned_on, family)
 
 
 def _once(run: StagedRun, play: Play, replication: int, requests_csv: Path | None) -> list[dict[str, float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -151,6 +151,20 @@ class FlagsStated(Stated):
     request_overhead_s: float | None = Field(None, ge=0)
     sampler: Sampler | None = None
     expert_parallel: bool | None = None
+    schedule_policy: Literal["fcfs", "lpm"] | None = None  # SGLang's
+
+
+class Layout(NamedTuple):
+    """How the GPUs of a measured server divide the load."""
+
+    replicas: int
+    gpus_per_replica: int
+    attention_ranks: int  # of a replica
+
+
+def is_sglang(engine: str | None) -> bool:
+    """Whether the name of an engine is that of SGLang."""
+    return "sglang" in (engine or "").lower()
 
 
 class ServerStated(Stated):
@@ -164,18 +178,38 @@ class ServerStated(Stated):
     tensor_parallel: int | None = Field(None, gt=0)
     replicas: int | None = Field(None, gt=0, le=10_000)
     data_parallel: int | None = Field(None, gt=0, le=10_000)
+    enable_dp_attention: bool = False
     expert_parallel: bool | None = None
     dtype: str | None = None
     kv_dtype: str | None = None
     engine: FlagsStated = FlagsStated()
 
-    @property
-    def n_replicas(self) -> int:
-        return self.replicas or self.data_parallel or 1
+    @model_validator(mode="after")
+    def _ranks_have_a_number(self) -> ServerStated:
+        if self.enable_dp_attention and self.data_parallel is None:
+            raise ValueError("enable_dp_attention: needs data_parallel, the number of attention ranks")
+        return self
 
     @property
-    def gpus_per_replica(self) -> int:
-        return self.tensor_parallel or max(1, (self.n_gpus or 1) // self.n_replicas)
+    def is_sglang(self) -> bool:
+        return is_sglang(self.engine.name)
+
+    def layout(self, has_experts: bool) -> Layout:
+        """Replicas, GPUs of each, and attention ranks among these, of a model with or without experts.
+
+        Data parallelism is of attention, in lockstep, where SGLang is told `enable_dp_attention`, whose ranks share the
+        GPUs of `tensor_parallel`; and where any other engine, as vLLM, serves a model with experts, and
+        `tensor_parallel` is of one rank. Everywhere else it is of replicas, which know nothing of each other.
+        """
+        ranks = self.data_parallel or 1
+        inside = self.enable_dp_attention
+        if not inside and (self.is_sglang or not has_experts):
+            replicas = self.replicas or ranks
+            return Layout(replicas, self.tensor_parallel or max(1, (self.n_gpus or 1) // replicas), 1)
+        replicas = self.replicas or 1
+        if self.tensor_parallel:
+            return Layout(replicas, self.tensor_parallel * (1 if inside else ranks), ranks)
+        return Layout(replicas, max(ranks, (self.n_gpus or 1) // replicas), ranks)
 
 
 class LoggedRun(ServerStated):

@@ -107,11 +107,11 @@ def _round_up(tokens: float) -> int:
 
 def refuse_impossible(server: Server, points: Sequence[Point]) -> None:
     """Raise TraceError for a point faster than the card, against Little's law, or off by more than a slow server."""
-    for tensor_parallel in {point.tensor_parallel for point in points}:
-        sized = server.on(tensor_parallel)
+    for layout in {point.layout for point in points}:
+        sized = server.on(*layout)
         bounds, usual = [Balance(bound) for bound in sized.bounds()], Balance(sized)
         for point in points:
-            if point.tensor_parallel == tensor_parallel:
+            if point.layout == layout:
                 _refuse_too_long(sized, point)
                 _refuse_faster_than_the_card(sized, bounds, point)
                 _refuse_against_little(point)

@@ -1,5 +1,8 @@
 """`make fidelity`: plays every measured run that is at hand, and writes how far off each family was.
 
+Errors are printed before and after: with the constants of version 0.1.0, which were those of the cards before operator
+tables (constants_0_1_0, beside this file), and with those of conf/gpu; this program plays both.
+
 The table, sim/measured/model_errors.csv, is what results quote as their model error. Words choose the files, or the
 families of the sample of NVIDIA's, whose names have one of them; the other rows of the table stay. `--brief` prints the
 mean errors only; `--write` writes the table of README.md and docs/why/measured.md, too (errors_table.py).
@@ -19,9 +22,11 @@ from typing import Any, NamedTuple
 from sim.hardware.model import Model, model_named
 from sim.hardware.names import gpu_file, model_file
 from sim.measured.model_error import ERRORS, METRICS, MeasuredFamily, families
+from sim.measured.other_constants import AS_LISTED, OtherConstants
 from sim.measured.predict import predict
 from sim.measured.prediction import Prediction, as_text
 from tests.fidelity import errors_table, silicon_sample
+from tests.fidelity.errors_table import before_constants
 from tests.fidelity.operator_tables import PACKAGE, folder
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "fidelity"
@@ -60,14 +65,15 @@ def main() -> int:
     for file in files:
         if not options.words or any(word in file.name for word in options.words):
             print(file.name, flush=True)
-            by_file[file.name, ""] = predictions = predict(file, options.replications)
+            by_file[file.name, ""] = predictions = predict(file, options.replications, before=before_constants())
             print(as_text(predictions, brief=options.brief), flush=True)
             rows += errors_of(predictions, servers_of(file), says_throughput=not file.stem.startswith("experiments"))
-    rows += sample_rows(options.words)
+    sample, before = sample_rows(options.words)
+    rows += sample
     keys = {row[:5] for row in rows}
     write([*rows, *(row for row in families() if options.words and row[:5] not in keys)])
     if options.write:
-        errors_table.write(by_file, options.replications)
+        errors_table.write(by_file, before, options.replications)
     return 0
 
 
@@ -118,27 +124,49 @@ def _kind(model: Model) -> str:
     return "moe" if model.experts else "dense"
 
 
-def sample_rows(words: list[str]) -> Iterator[MeasuredFamily]:
-    """The families of NVIDIA's closed loops; as the table has them where their package is absent."""
+def sample_rows(words: list[str]) -> tuple[list[MeasuredFamily], list[MeasuredFamily]]:
+    """The families of NVIDIA's closed loops, and those of which constants have changed with what they were before.
+
+    As the table has them where their package is absent; nothing is known of before then.
+    """
     systems = folder()
     if systems is None:
         print(f"NOT PLAYED: silicon_sample.csv, as {PACKAGE} is absent (make operator-tables fetches it)")
-        yield from (family for family in families() if _SAMPLE in family.engine)
-        return
+        return [family for family in families() if _SAMPLE in family.engine], []
     print(silicon_sample.HEAD, flush=True)
+    now, before = list[MeasuredFamily](), list[MeasuredFamily]()
     for family, rows in sorted(silicon_sample.families(systems).items()):
         if words and not any(word in str(family) for word in words):
             continue
-        errors = list(silicon_sample.errors_of(family, rows, systems, None))
-        if errors:
-            print(silicon_sample.line(family, errors), flush=True)
-            names = Server(
-                gpu_file(family.system), f"vllm {family.version or 'of 2025'} {family.precision} ({_SAMPLE})",
-                *silicon_sample.model_and_kind(family, systems),
-            )  # fmt: skip
-            by_metric = zip(METRICS, zip(*errors, strict=True), strict=True)
-            absolute = {metric: [abs(e) for e in column] for metric, column in by_metric}
-            yield _family(names, family.looked_at, len(errors), absolute)
+        name = gpu_file(family.system)
+        names = Server(
+            name, " ".join(["vllm", family.version or "of 2025", family.precision, *_words(family)]),
+            *silicon_sample.model_and_kind(family, systems),
+        )  # fmt: skip
+        if name in before_constants().gpus:
+            before += _played_sample(family, rows, systems, names, ", before", before_constants())
+        now += _played_sample(family, rows, systems, names)
+    return now, before
+
+
+def _words(family: silicon_sample.Family) -> Iterator[str]:
+    if family.layout:
+        yield f"with {family.layout}"
+    yield f"({_SAMPLE})"
+
+
+def _played_sample(
+    family: silicon_sample.Family,
+    rows: list[dict[str, str]],
+    systems: Path,
+    names: Server,
+    when: str = "",
+    constants: OtherConstants = AS_LISTED,
+) -> Iterator[MeasuredFamily]:
+    errors = list(silicon_sample.errors_of(family, rows, systems, None, constants))
+    if errors:
+        print(silicon_sample.line(family, errors, when), flush=True)
+        yield MeasuredFamily(*names, family.looked_at, len(errors), *silicon_sample.means(errors))
 
 
 def write(rows: list[MeasuredFamily]) -> None:

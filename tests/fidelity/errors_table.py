@@ -2,17 +2,22 @@
 
 `make fidelity ARGS=--write` plays the groups' runs, keeps their errors in table.csv beside this file, and writes the
 table into both pages, between two comments. Groups of NVIDIA's sample are as sim/measured/model_errors.csv has them.
+
+Errors before are those with the constants of version 0.1.0, the last that were not of operator tables; in
+constants_0_1_0 are the files of conf/gpu that have changed since. docs/why/measured.md shows both.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from sim.measured.model_error import MeasuredFamily, families
 from sim.measured.operating_points import OperatingPoint, family_of, rows_of
+from sim.measured.other_constants import OtherConstants, read_constants
 from sim.measured.play import Play
 from sim.measured.predict import predict
 from sim.measured.prediction import Prediction, mean_absolute_errors
@@ -20,10 +25,12 @@ from sim.measured.prediction import Prediction, mean_absolute_errors
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT.parent / "shared" / "fidelity"
 ERRORS = Path(__file__).with_name("table.csv")
-PAGES = (ROOT / "README.md", ROOT / "docs" / "why" / "measured.md")
+PAGES = {ROOT / "README.md": False, ROOT / "docs" / "why" / "measured.md": True}
+"""The pages with the table, and whether it shows the errors before, too."""
 BEGIN, END = "<!-- written by make fidelity ARGS=--write -->\n", "<!-- to here -->\n"
 _HEAD = "| runs | throughput | TTFT | TPOT or ITL | E2E |\n|---|---|---|---|---|\n"
-_RATES, _CLOSED = "experiments", "benchmarks.csv"
+_RATES, _CLOSED, _SAMPLE = "experiments", "benchmarks.csv", "silicon_sample.csv"
+_BEFORE = "before_"  # columns of table.csv: the same errors with the constants before
 _NIM, _DISPUTED = "NIM Meta-Llama-3-8B-Instruct", "vllm Qwen3-32B H100-SXM burst"
 
 
@@ -36,7 +43,7 @@ class Played(NamedTuple):
 
 
 class Sampled(NamedTuple):
-    """A family of NVIDIA's sample, by the first words of its engine."""
+    """A family of NVIDIA's sample, by its engine as sim/measured/model_errors.csv has it, without the last word."""
 
     gpu: str
     engine: str
@@ -87,6 +94,12 @@ class Errors(NamedTuple):
     e2e_p99: float | None = None
 
 
+@cache
+def before_constants() -> OtherConstants:
+    """The constants of version 0.1.0, of the cards whose constants have changed since."""
+    return read_constants("constants_0_1_0", sorted(Path(__file__).with_name("constants_0_1_0").glob("*.yaml")))
+
+
 def errors_of(predictions: Iterable[Prediction], says_throughput: bool) -> Errors:
     """The errors of loads that were not overloaded, without what is guessed otherwise."""
     rows = [row for row in predictions if not row.guess]
@@ -99,14 +112,21 @@ def errors_of(predictions: Iterable[Prediction], says_throughput: bool) -> Error
     )
 
 
-def played(part: Played, by_file: dict[tuple[str, str], list[Prediction]], replications: int) -> Errors:
-    """The errors of a part; `by_file` holds the predictions of each file and card, and is filled where it has none."""
+def played(
+    part: Played, by_file: dict[tuple[str, str], list[Prediction]], replications: int
+) -> tuple[Errors, Errors | None]:
+    """The errors of a part, and those before; None where nothing was played before.
+
+    `by_file` holds the predictions of each file and card, and is filled where it has none.
+    """
     key = (part.file, part.card)
     if key not in by_file:
         file = FOLDER / part.file
         by_file[key] = _on_another_card(part, replications) if part.card else predict(file, replications)
     rows = [row for row in by_file[key] if part.card or row.family.startswith(part.family)]
-    return errors_of(rows, says_throughput=not part.file.startswith(_RATES))
+    says_throughput = not part.file.startswith(_RATES)
+    old = [row.as_before for row in rows if row.before is not None]
+    return errors_of(rows, says_throughput), errors_of(old, says_throughput) if old else None
 
 
 def _on_another_card(part: Played, replications: int) -> list[Prediction]:
@@ -118,68 +138,97 @@ def _on_another_card(part: Played, replications: int) -> list[Prediction]:
     return [prediction for point in points for prediction in point.predictions(Play(replications))]
 
 
-def sampled(part: Sampled) -> Errors:
-    """The errors of a family of the sample."""
-    row = _family(part)
-    return Errors(row.loads, row.throughput, row.ttft, row.itl)
+def sampled(part: Sampled, every: Sequence[MeasuredFamily]) -> Errors | None:
+    """The errors of a family of the sample; None if it is not among `every` family."""
+    of_model = [family for family in every if (family.gpu, family.model) == (part.gpu, part.model)]
+    found = [family for family in of_model if family.engine.rpartition(" ")[0] == part.engine]
+    return Errors(found[0].loads, *found[0][6:]) if found else None
 
 
-def _family(part: Sampled) -> MeasuredFamily:
-    of_model = [family for family in families() if (family.gpu, family.model) == (part.gpu, part.model)]
-    (found,) = (family for family in of_model if family.engine.startswith(part.engine))
-    return found
-
-
-def table(errors: dict[Part, Errors]) -> str:
-    """The table in Markdown."""
+def table(errors: dict[Part, Errors], before: Mapping[Part, Errors | None] | None = None) -> str:
+    """The table in Markdown; with the errors before in front of those that have changed."""
     lines = []
     for words, parts in GROUPS:
         found = [errors[part] for part in parts]
-        lines.append(_line(words.format(*(each.loads for each in found)), found))
+        old = [(before or {}).get(part) for part in parts]
+        lines.append(_line(words.format(*(each.loads for each in found)), found, old))
     return _HEAD + "\n".join(lines) + "\n"
 
 
-def _line(words: str, parts: list[Errors]) -> str:
-    cells = [_cell([getattr(part, name) for part in parts]) for name in ("throughput", "ttft", "itl", "e2e")]
-    tail = _cell([part.e2e_p99 for part in parts])
+def _line(words: str, parts: list[Errors], before: list[Errors | None]) -> str:
+    cells = [_cell(name, parts, before) for name in ("throughput", "ttft", "itl", "e2e")]
+    tail = _cell("e2e_p99", parts, before)
     cells[-1] += f" (p99 {tail})" if tail and len(parts) == 1 else ""
     return f"| {' | '.join([words, *cells])} |".replace("|  |", "| |").replace("|  |", "| |")
 
 
-def _cell(errors: list[float | None]) -> str:
-    known = [error for error in errors if error is not None]
-    if len(known) < len(errors):
+def _cell(name: str, parts: list[Errors], before: list[Errors | None]) -> str:
+    known = [_percent(getattr(part, name)) for part in parts]
+    if "" in known:
         return ""
-    return " / ".join(f"{100 * e:.1f}" if e < 0.0995 else f"{100 * e:.0f}" for e in known) + " %"
+    old = [_percent(getattr(part, name)) if part else "" for part in before]
+    return " / ".join(f"{b} → {a}" if b not in ("", a) else a for b, a in zip(old, known, strict=True)) + " %"
 
 
-def written() -> dict[Part, Errors]:
-    """The errors as the last writing left them. Those of the sample are as the table of families has them now."""
+def _percent(error: float | None) -> str:
+    return "" if error is None else f"{100 * error:.1f}" if error < 0.0995 else f"{100 * error:.0f}"
+
+
+def written() -> tuple[dict[Part, Errors], dict[Part, Errors | None]]:
+    """The errors, and those before, as the last writing left them.
+
+    Those of the sample are as the table of families has them now.
+    """
     with ERRORS.open(encoding="utf-8", newline="") as file:
         rows = {(row["file"], row["family"], row["card"]): row for row in csv.DictReader(file)}
     found: dict[Part, Errors] = {}
+    before: dict[Part, Errors | None] = {}
+    for part in _parts():
+        row = rows[_key(part)]
+        errors = sampled(part, families()) if isinstance(part, Sampled) else _errors(row, "")
+        if errors is None:
+            raise ValueError(f"{part}: no family of the sample is called so")
+        found[part], before[part] = errors, _errors(row, _BEFORE)
+    return found, before
+
+
+def _key(part: Part) -> tuple[str, str, str]:
+    if isinstance(part, Sampled):
+        return _SAMPLE, f"{part.engine} {part.model}", part.gpu
+    return part.file, part.family, part.card
+
+
+def _errors(row: dict[str, str], when: str) -> Errors | None:
+    figures = [float(row[when + name]) if row[when + name] else None for name in Errors._fields[1:]]
+    return Errors(int(row["loads"] or 0), *figures) if any(figures) else None
+
+
+def _cells(errors: Errors | None) -> list[str]:
+    figures = (errors or Errors(0, None, None, None))[1:]
+    return ["" if e is None else f"{e:.4f}" for e in figures]
+
+
+def write(
+    by_file: dict[tuple[str, str], list[Prediction]], sample_before: Sequence[MeasuredFamily], replications: int
+) -> None:
+    """Play what `by_file` lacks, keep the errors, and write the table into the pages."""
+    kept = {} if sample_before else written()[1]  # before, of families that were not played: as it was
+    lines = []
     for part in _parts():
         if isinstance(part, Sampled):
-            found[part] = sampled(part)
+            before = sampled(part, sample_before) if sample_before else kept[part]
+            lines.append([*_key(part), "", *_cells(None), *_cells(before)])
         else:
-            row = rows[part]
-            figures = [float(row[name]) if row[name] else None for name in Errors._fields[1:]]
-            found[part] = Errors(int(row["loads"]), *figures)
-    return found
-
-
-def write(by_file: dict[tuple[str, str], list[Prediction]], replications: int) -> None:
-    """Play what `by_file` lacks, keep the errors, and write the table into the pages."""
+            found, before = played(part, by_file, replications)
+            lines.append([*_key(part), str(found.loads), *_cells(found), *_cells(before)])
     with ERRORS.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*Played._fields, *Errors._fields])
-        for part in _parts():
-            if isinstance(part, Played):
-                found = played(part, by_file, replications)
-                writer.writerow([*part, found.loads, *("" if e is None else f"{e:.4f}" for e in found[1:])])
+        writer.writerow([*Played._fields, *Errors._fields, *(_BEFORE + name for name in Errors._fields[1:])])
+        writer.writerows(lines)
     families.cache_clear()  # The command has just written them.
-    text = table(written())
-    for page in PAGES:
+    errors, old = written()
+    for page, shows_before in PAGES.items():
+        text = table(errors, old if shows_before else None)
         page.write_text(with_table(page.read_text(encoding="utf-8"), text), encoding="utf-8")
         print(f"-> {page.relative_to(ROOT)}")
 

@@ -1,9 +1,13 @@
 """Closed loops that NVIDIA collected from the InferenceX benchmark, played again: 5,221 rows, of which vLLM's are read.
 
 The rows are `systems/silicon_sample.csv` of the PyPI package aiconfigurator-core (extra `tables`). Played are rows of
-vLLM on one replica without expert, data or pipeline parallelism, whose measured TTFT is at most `_MOST_TTFT_S`: beyond
-that a queue before the engine was measured. Left out: vLLM 0.12 (another benchmark, whose load is not stated), split
-prefill and decode (all rows of GB200 are of that kind; GB300 has none), and weights in int4, which are not modelled.
+vLLM on one replica without pipeline parallelism, whose measured TTFT is at most `_MOST_TTFT_S`: beyond that a queue
+before the engine was measured. Left out: vLLM 0.12 (another benchmark, whose load is not stated), split prefill and
+decode (all rows of GB200 are of that kind; GB300 has none), and weights in int4, which are not modelled.
+
+Rows with whole experts, and those with attention ranks, are families of their own, by which nothing is set. Such a row
+of InferenceX has `tp` GPUs in all, each of them a rank (`dp_attention`); the sample multiplies that number into
+`moe_ep_size` once more (a node of B200 has eight GPUs, and four times four are stated).
 
 A row does not state the type of its KV cache. It is taken to be 16 bit on H100 and fp8 on the others, unless the
 checkpoint says otherwise; `--kv` plays the other guess.
@@ -26,6 +30,7 @@ from typing import NamedTuple
 from sim.hardware.model import Model, model_named
 from sim.hardware.names import model_file
 from sim.measured.operating_points import OperatingPoint
+from sim.measured.other_constants import AS_LISTED, OtherConstants
 from sim.measured.play import Play
 from sim.schema import SimError
 from tests.fidelity.operator_tables import PACKAGE, folder
@@ -60,22 +65,30 @@ OTHER_TARGETS = (0.12, 0.30)
 HEAD = f"{'mean absolute error':<62}{'rows':>4}{'out tok/s':>11}{'TTFT':>11}{'TPOT':>11}{'TPOT lean':>11}"
 
 
+SLICED, WHOLE, RANKS = "", "whole experts", "ranks, whole experts"
+"""How the GPUs of a replica share a mixture of experts, as families are called by it."""
+
+
 class Family(NamedTuple):
-    """Rows of one card, engine version, model and number format."""
+    """Rows of one card, engine version, model, number format and layout."""
 
     system: str
     version: str
     model: str
     precision: str
+    layout: str = SLICED
 
     @property
     def looked_at(self) -> bool:
         """Whether a constant was set by rows of this family."""
-        return any(s == self.system and m in ("", self.model) and p in ("", self.precision) for s, m, p in LOOKED_AT)
+        return not self.layout and any(
+            s == self.system and m in ("", self.model) and p in ("", self.precision) for s, m, p in LOOKED_AT
+        )
 
     def __str__(self) -> str:
         version = self.version[:16] or "not stated"
-        return f"{self.system} vLLM {version}, {self.model.rpartition('/')[2]} {self.precision}"
+        layout = f", {self.layout}" if self.layout else ""
+        return f"{self.system} vLLM {version}, {self.model.rpartition('/')[2]} {self.precision}{layout}"
 
 
 class Errors(NamedTuple):
@@ -93,22 +106,45 @@ def families(systems: Path) -> dict[Family, list[dict[str, str]]]:
         for row in csv.DictReader(file):
             if row["backend"] != "vllm" or row["mode"] != "agg" or row["backend_version"].startswith("0.12"):
                 continue
-            if {row["moe_ep_size"], row["attention_dp_size"], row["pp_size"]} != {"1"} or row["precision"] == "int4":
+            layout = _layout(row)
+            if layout is None or row["pp_size"] != "1" or row["precision"] == "int4":
                 continue
             if float(row["silicon_ttft_ms"]) <= 1e3 * _MOST_TTFT_S:
-                family = Family(row["system"], row["backend_version"], row["model_path"], row["precision"])
+                family = Family(row["system"], row["backend_version"], row["model_path"], row["precision"], layout)
                 found.setdefault(family, []).append(row)
     return found
 
 
-def errors_of(family: Family, rows: list[dict[str, str]], systems: Path, kv_dtype: str | None) -> Iterator[Errors]:
-    """The errors of every row of a family; a row that cannot be played is named on standard error."""
+def _layout(row: dict[str, str]) -> str | None:
+    """How the GPUs of a row share its model; None where that is not understood."""
+    tp, ranks, slices, whole = (
+        int(row[name] or 0) for name in ("tp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size")
+    )
+    if (ranks, whole) == (1, 1):
+        return SLICED
+    if slices != 1 or whole != tp * ranks or ranks not in (1, tp):
+        return None
+    return RANKS if ranks > 1 else WHOLE
+
+
+def errors_of(
+    family: Family,
+    rows: list[dict[str, str]],
+    systems: Path,
+    kv_dtype: str | None = None,
+    constants: OtherConstants = AS_LISTED,
+) -> Iterator[Errors]:
+    """The errors of every row of a family; a row that cannot be played is named on standard error.
+
+    `constants` replace those of the cards that they name.
+    """
     config = _CONFIGS.get((family.model, family.precision))
     model = _model(systems.parent / "model_configs" / f"{config}_config.json") if config else None
     for number, row in enumerate(rows):
         point = OperatingPoint("silicon_sample.csv", _as_operating_point(row, model, kv_dtype), number)
         try:
-            predicted = {p.metric: p.predicted for p in point.predictions(Play(1, model))}
+            play = Play(1, model, constants=constants)
+            predicted = {p.metric: p.predicted for p in point.predictions(play)}
         except SimError as error:
             print(f"not predicted: {row['id']}: {error}", file=sys.stderr)
             continue
@@ -139,13 +175,16 @@ def _as_operating_point(row: dict[str, str], model: Model | None, kv_dtype: str 
     dtype = _DTYPES.get(row["model_path"], "nvfp4" if row["precision"] == "fp4" else row["precision"])
     stated_kv = model.kv_dtype if model and model.kv_dtype != "bf16" else ""
     guess = "bf16" if row["system"].startswith("h100") else "fp8"
+    layout = _layout(row)
+    whole = layout != SLICED or _splits_a_block(row, model)
+    gpus = {"tp": "1", "data_parallel": row["tp_size"]} if layout == RANKS else {"tp": row["tp_size"]}
     return {
         "source": f"ai-dynamo/aiconfigurator silicon_sample.csv#{row['id']}", "gpu": row["system"],
         "engine": f"vllm {row['backend_version']}", "model": row["model_path"], "dtype": dtype,
-        "kv_dtype": stated_kv or kv_dtype or guess, "tp": row["tp_size"], "input_len": row["isl"],
+        "kv_dtype": stated_kv or kv_dtype or guess, "input_len": row["isl"],
         "output_len": row["osl"], "concurrency": concurrency[1] if concurrency else row["batch_size"],
-        "expert_parallel": "true" if _splits_a_block(row, model) else "",
-        "notes": _NOTES.format(date=measured[1] if measured else ""),
+        "expert_parallel": "true" if whole else "", "notes": _NOTES.format(date=measured[1] if measured else ""),
+        **gpus,
     }  # fmt: skip
 
 
@@ -161,16 +200,23 @@ def targets(family: Family) -> tuple[float, float]:
     return next((asked for name, asked in TARGETS.items() if family.system.startswith(name)), OTHER_TARGETS)
 
 
-def line(family: Family, errors: list[Errors]) -> str:
-    """Mean absolute errors of a family beside what is asked of it."""
-    throughput, ttft, tpot = (sum(map(abs, column)) / len(errors) for column in zip(*errors, strict=True))
+def means(errors: list[Errors]) -> Errors:
+    """Mean absolute errors."""
+    return Errors(*(sum(map(abs, column)) / len(errors) for column in zip(*errors, strict=True)))
+
+
+def line(family: Family, errors: list[Errors], when: str = "") -> str:
+    """Mean absolute errors of a family beside what is asked of it; `when` says with which constants."""
+    throughput, ttft, tpot = means(errors)
     lean = sum(e.tpot for e in errors) / len(errors)
     asked, asked_ttft = targets(family)
     holds = throughput <= asked and tpot <= asked and ttft <= asked_ttft
     verdict = (
         "set by these rows" if family.looked_at else "holds" if holds else f"asked {asked:.0%} and {asked_ttft:.0%}"
     )
-    return f"{family!s:<62}{len(errors):>4}{throughput:>11.1%}{ttft:>11.1%}{tpot:>11.1%}{lean:>+11.1%}  {verdict}"
+    return (
+        f"{f'{family}{when}':<62}{len(errors):>4}{throughput:>11.1%}{ttft:>11.1%}{tpot:>11.1%}{lean:>+11.1%}  {verdict}"
+    )
 
 
 def main(argv: list[str]) -> int:

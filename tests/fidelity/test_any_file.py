@@ -229,10 +229,10 @@ def test_flags_not_stated_are_those_of_vllm_on_that_card():
 
 
 def test_what_is_played_otherwise_than_it_ran_is_told_once(command):
-    other = RUN | {"engine": {"name": "sglang"}}
+    other = RUN | {"engine": {"name": "tgi"}}
     code, rows, errors = command({"experiments": [other, other | {"id": "again"}]})
     assert code == 0 and {row["experiment"] for row in rows} == {"plain", "again"}
-    assert [line.split(":")[0] for line in errors] == ["engine 'sglang' is not known"]
+    assert [line.split(":")[0] for line in errors] == ["engine 'tgi' is not known"]
 
 
 def test_clients_that_ask_for_nothing_get_the_tokens_their_model_would_pick(tmp_path):
@@ -286,10 +286,10 @@ def test_a_config_file_stands_for_a_model_not_known(command, tmp_path):
 
 def test_one_bad_row_of_operating_points_leaves_the_others(command):
     bad = [{"gpu": "TPU-v5"}, {"input_len": "long"}, {"tp": "0"}, {"concurrency": ""}, {"ttft_ms_mean": "fast"}]
-    rows = [POINT | {"engine": "SGLang 0.4"}, *(POINT | changes for changes in bad), POINT]
+    rows = [POINT | {"engine": "TGI 3"}, *(POINT | changes for changes in bad), POINT]
     code, played, errors = command(as_csv(rows), name="points.csv")
     assert code == 0 and {row["stage"] for row in played} == {0, 6}
-    assert errors[0] == "engine 'SGLang 0.4' is not known: played as vLLM"
+    assert errors[0] == "engine 'TGI 3' is not known: played as vLLM"
     assert len(errors) == 6 and all(line.startswith("not predicted: vllm Llama-3.1-8B") for line in errors[1:])
 
 

@@ -11,12 +11,22 @@ from tests.fidelity.errors_table import BEGIN, END, PAGES, Errors, Sampled, erro
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_pages_show_the_errors_that_are_kept(page):
     text = page.read_text(encoding="utf-8")
-    assert with_table(text, table(written())) == text, "make fidelity ARGS=--write writes it"
+    errors, before = written()
+    assert with_table(text, table(errors, before if PAGES[page] else None)) == text, (
+        "make fidelity ARGS=--write writes it"
+    )
     assert text.count(BEGIN) == text.count(END) == 1
 
 
 def test_every_group_of_the_sample_is_in_the_table_of_families():
-    assert sum(isinstance(part, Sampled) for part in written()) == 6
+    assert sum(isinstance(part, Sampled) for part in written()[0]) == 6
+
+
+def test_what_was_before_stands_in_front_where_it_is_another_figure():
+    errors, _ = written()
+    first, second, *_ = errors  # as the parts stand in the table
+    text = table(errors, {first: errors[first]._replace(ttft=0.5), second: errors[second]})
+    assert "| 50 → " in text.splitlines()[2] and text.count("→") == 1 and "→" not in table(errors)
 
 
 def test_errors_are_means_over_loads_that_held():

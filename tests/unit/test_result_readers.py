@@ -415,9 +415,13 @@ def test_what_would_be_played_as_something_else_is_left_out_with_the_reason(cont
 
 
 def test_what_is_left_out_is_counted_by_reason(read):
-    rows = [*INFERENCE_MAX[:3], *(INFERENCE_MAX[0] | {"disagg": True} for _ in range(2)), INFERENCE_MAX[3] | {"ep": 8}]
+    rows = [
+        *INFERENCE_MAX[:3],
+        *(INFERENCE_MAX[0] | {"disagg": True} for _ in range(2)),
+        INFERENCE_MAX[3] | {"router": "r"},
+    ]
     (line,) = read(rows).receipt_lines()
-    assert "4 points" in line and "left out: 2 (2 disagg says" in line and "stated but not used: ep 8" in line
+    assert "4 points" in line and "left out: 2 (2 disagg says" in line and "stated but not used: router r" in line
 
 
 def words(**changes) -> Namespace:

@@ -3,6 +3,7 @@
 Keys: `hw`, `conc`, `model`, `framework`, `precision`, `tp`, `isl`, `osl` (or `mean_input_tokens`,
 `mean_output_tokens_actual`), `mean_ttft`, `mean_tpot` (seconds, unlike vLLM's own), `output_tput_tps` or
 `output_tput_per_gpu`. Its lengths are uniform between 0.8 and 1 of `isl` and `osl`, so their mean is 0.9 of these.
+`dp_attention` says that each of the `tp` GPUs is an attention rank, `ep` above 1 that they keep whole experts.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from sim.measured.points import Figures, Point, ServerFacts, positive, whole
+from sim.measured.readers.layout import yes
 from sim.measured.readers.reader import Document, Results, ResultsReader
 from sim.measured.readers.served_model import served_model
 
@@ -23,7 +25,7 @@ _OTHER_SERVERS = {
     "disagg": "says that prompts and answers have servers of their own",
     "is_multinode": "says that one replica is spread over nodes",
 }
-_UNUSED = ("ep", "dp_attention", "router", "kv_offloading", "image", "recipe_fingerprint")
+_UNUSED = ("router", "kv_offloading", "image", "recipe_fingerprint")
 
 
 class InferenceMax(ResultsReader):
@@ -81,6 +83,10 @@ def _point(document: Document, row: dict[str, Any], facts: ServerFacts) -> tuple
         return positive(row.get(key), f"{place}, key {key!r}")
 
     tensor_parallel = whole(row["tp"], f"{place}, key 'tp'") if row.get("tp") else None
+    if tensor_parallel and tensor_parallel > 1 and yes(row.get("dp_attention")):
+        facts = facts._replace(attention_data_parallel=tensor_parallel)
+    if row.get("ep"):
+        facts = facts._replace(expert_parallel=whole(row["ep"], f"{place}, key 'ep'") > 1)
     tokens_per_s = number("output_tput_tps")
     if tokens_per_s is None and (per_gpu := number("output_tput_per_gpu")):
         tokens_per_s = per_gpu * (tensor_parallel or 1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from sim.measured.measured_run import MeasuredRun
-from sim.measured.points import Point
+from sim.measured.points import Point, of_one_replica
 from sim.measured.readers.receipt import Receipt
 from sim.schema import SimError
 
@@ -68,6 +68,16 @@ class Results:
                 self.points.append(replace(point, measured=measured))
             else:
                 self.leave_out(point.source, "left out, it gives nothing but the throughput of a run with failures")
+
+    def add_share(self, point: Point, replicas: int, n_failed: int = 0) -> None:
+        """Append the point of one of `replicas` that shared the load of `point`, if its clients can be shared."""
+        shared = of_one_replica(point, replicas)
+        if shared is None:
+            self.leave_out(
+                point.source, f"left out, {point.concurrency} clients cannot be shared by {replicas} replicas"
+            )
+        else:
+            self.add_point(shared, n_failed // replicas)
 
     def add_receipt(self, path: str, format: str, document: Results) -> None:
         """Enter one document in the receipt of its file and format."""

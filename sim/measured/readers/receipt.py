@@ -47,6 +47,9 @@ class Receipt:
         yield from _stated("engine", [f.engine for f in facts])
         yield from _stated("tensor parallel", [point.tensor_parallel for point in self.points])
         yield from _stated("replicas", [f.replicas for f in facts if f.replicas != 1])
+        yield from _stated("attention ranks", [f.attention_data_parallel for f in facts])
+        yield from _stated("whole experts", ["yes" for f in facts if f.expert_parallel])
+        yield from _stated("flags", [", ".join(f"{k} {v}" for k, v in f.flags.items()) or None for f in facts])
         yield from _stated("weights", [f.dtype for f in facts])
         yield from _stated("KV cache", [f.kv_dtype for f in facts])
 

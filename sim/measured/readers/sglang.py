@@ -22,11 +22,19 @@ from sim.measured.points import (
     positive,
     whole,
 )  # fmt: skip
+from sim.measured.readers.layout import LayoutStated, layout_stated
 from sim.measured.readers.reader import Document, Results, ResultsReader
 from sim.measured.readers.served_model import served_model
 
 DISTINCTIVE = {"mean_e2e_latency_ms", "total_output_tokens_retokenized", "random_range_ratio", "accept_length"}
 _UNUSED = ("dataset_name", "random_range_ratio", "sharegpt_output_len", "total_input_vision_tokens", "tag")
+_FLAGS = {
+    "chunked_prefill_size": "max_num_batched_tokens", "max_running_requests": "max_num_seqs",
+    "mem_fraction_static": "gpu_memory_utilization", "page_size": "block_size",
+}  # fmt: skip
+"""Of `server_info`, by the flags of vLLM that mean the same."""
+_PLAYED_POLICIES = ("fcfs", "lpm")
+_LAYOUT = {"tp_size": "tensor_parallel", "dp_size": "data_parallel", "enable_dp_attention": "enable_dp_attention"}
 _NO_DRAFT = (None, 0, 1, 1.0)  # tokens accepted in a step by a server that drafts none
 
 
@@ -44,6 +52,8 @@ class Sglang(ResultsReader):
         place = document.place
         results.unused |= {key: result[key] for key in _UNUSED if result.get(key) not in (None, "", 0)}
         facts = _facts(result)
+        policy = _info(result).get("schedule_policy")
+        results.unused |= {"schedule_policy": policy} if policy not in (None, *_PLAYED_POLICIES) else {}
         results.model_ids += [facts.model] if facts.model else []
         if not result.get("completed", 1):
             results.leave_out(place, "left out, no request succeeded")
@@ -52,26 +62,56 @@ class Sglang(ResultsReader):
         elif result.get("request_rate") == "trace":
             results.leave_out(place, "left out, a trace is not one load; measure with --max-concurrency")
         else:
-            point = _point(document, result, facts)
+            layout = _layout(place, result, facts)
+            point = _point(document, result, _of_layout(facts, layout, result), layout.gpus)
             if isinstance(point, Point):
-                results.add_point(point)
+                results.add_share(point, layout.replicas)
             else:
                 results.leave_out(place, point)
         return results
 
 
 def _facts(result: dict[str, Any]) -> ServerFacts:
-    server = result.get("server_info")
-    info = server if isinstance(server, dict) else {}
+    info = _info(result)
     model = served_model([info.get("model_path"), result.get("model_id"), result.get("model")])
-    return ServerFacts(model, None, "sglang", info.get("quantization"), _kv_dtype(info.get("kv_cache_dtype")))
+    return ServerFacts(
+        model, None, "sglang", info.get("quantization"), _kv_dtype(info.get("kv_cache_dtype")), flags=_flags(info)
+    )
+
+
+def _flags(info: dict[str, Any]) -> dict[str, Any]:
+    """The options of the server that decide a schedule, under the names that FlagsStated has for them."""
+    found = {
+        flag: info[key] for key, flag in _FLAGS.items() if isinstance(info.get(key), int | float) and info[key] > 0
+    }
+    if info.get("schedule_policy") in _PLAYED_POLICIES:
+        found["schedule_policy"] = info["schedule_policy"]
+    return found
 
 
 def _kv_dtype(stated: Any) -> str | None:
     return stated if isinstance(stated, str) and stated != "auto" else None
 
 
-def _point(document: Document, result: dict[str, Any], facts: ServerFacts) -> Point | str:
+def _info(result: dict[str, Any]) -> dict[str, Any]:
+    info = result.get("server_info")
+    return info if isinstance(info, dict) else {}
+
+
+def _layout(place: str, result: dict[str, Any], facts: ServerFacts) -> LayoutStated:
+    info = _info(result)
+    return layout_stated(place, {name: info.get(key) for key, name in _LAYOUT.items()}, facts.model, "sglang")
+
+
+def _of_layout(facts: ServerFacts, layout: LayoutStated, result: dict[str, Any]) -> ServerFacts:
+    ep_size = _info(result).get("ep_size")
+    return facts._replace(
+        attention_data_parallel=layout.attention_ranks,
+        expert_parallel=ep_size > 1 if isinstance(ep_size, int) else None,
+    )
+
+
+def _point(document: Document, result: dict[str, Any], facts: ServerFacts, gpus: int | None) -> Point | str:
     place = document.place
 
     def optional(key: str) -> float | None:
@@ -92,12 +132,9 @@ def _point(document: Document, result: dict[str, Any], facts: ServerFacts) -> Po
     span_s = optional("duration") or inf
     if load.rate_per_s and not keeps_up(n, load.rate_per_s, span_s, (output_tokens - 1) * (measured.tpot_s or 0.0)):
         return NO_STEADY_STATE
-    info = result.get("server_info")
-    tp = info.get("tp_size") if isinstance(info, dict) else None
-    tensor_parallel = None if tp is None else whole(tp, f"{place}, key 'server_info.tp_size'")
     return Point(
         place, document.path, input_tokens, output_tokens, measured, *load,
-        requests=n, tensor_parallel=tensor_parallel, facts=facts,
+        requests=n, tensor_parallel=gpus, facts=facts,
     )  # fmt: skip
 
 

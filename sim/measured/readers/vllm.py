@@ -20,12 +20,12 @@ from sim.measured.points import (
     ServerFacts,
     keeps_up,
     mean,
-    of_one_replica,
     positive,
     usable,
     whole,
 )  # fmt: skip
 from sim.measured.readers import sglang
+from sim.measured.readers.layout import layout_stated, yes
 from sim.measured.readers.reader import Document, Results, ResultsReader
 from sim.measured.readers.served_model import served_model
 from sim.schema import TraceError
@@ -34,7 +34,9 @@ _FULL = 0.95  # of max_concurrency busy on average: the clients, not the rate, a
 
 _METADATA = {
     "tensor_parallel": ("tp", "tensor_parallel", "tensor_parallel_size", "tensor-parallel-size", "tp_size"),
-    "replicas": ("replicas", "num_replicas", "n_replicas", "dp", "dp_size", "data_parallel", "data_parallel_size"),
+    "replicas": ("replicas", "num_replicas", "n_replicas"),
+    "data_parallel": ("dp", "dp_size", "data_parallel", "data_parallel_size", "data-parallel-size"),
+    "expert_parallel": ("enable_expert_parallel", "enable-expert-parallel", "expert_parallel"),
     "gpu": ("gpu", "gpu_type", "gpu_name", "hardware", "accelerator", "device", "hw"),
     "dtype": ("quantization", "weight_dtype", "precision"),
     "kv_dtype": ("kv_cache_dtype", "kv-cache-dtype", "kv_dtype"),
@@ -96,11 +98,11 @@ def _read_vllm(path: str, place: str, result: dict[str, Any], results: Results) 
         if not keeps_up(n, load.rate_per_s, span_s, (tokens[1] - 1) * (measured.tpot_s or 0.0)):
             results.leave_out(place, NO_STEADY_STATE)
             return
-    tensor_parallel, replicas = (
-        whole(stated[name], f"{place}, metadata {name!r}") if stated[name] is not None else None
-        for name in ("tensor_parallel", "replicas")
-    )
-    facts = ServerFacts(model, _text(stated["gpu"]), None, _text(stated["dtype"]), _text(stated["kv_dtype"]))
+    layout = layout_stated(place, stated, model)
+    facts = ServerFacts(
+        model, _text(stated["gpu"]), None, _text(stated["dtype"]), _text(stated["kv_dtype"]),
+        attention_data_parallel=layout.attention_ranks, expert_parallel=yes(stated["expert_parallel"]),
+    )  # fmt: skip
     point = Point(
         place,
         path,
@@ -110,14 +112,10 @@ def _read_vllm(path: str, place: str, result: dict[str, Any], results: Results) 
         *load,
         requests=n,
         lengths=lengths,
-        tensor_parallel=tensor_parallel,
+        tensor_parallel=layout.gpus,
         facts=facts,
     )
-    shared = of_one_replica(point, replicas or 1)
-    if shared is None:
-        results.leave_out(place, f"left out, {point.concurrency} clients cannot be shared by {replicas} replicas")
-    else:
-        results.add_point(shared, _n_failed(result, n) // (replicas or 1))
+    results.add_share(point, layout.replicas, _n_failed(result, n))
 
 
 def _first(result: dict[str, Any], keys: tuple[str, ...]) -> Any:
