@@ -93,8 +93,9 @@ def model_error(gpu: Gpu, model: Model, engine: Engine) -> ModelError:
     """The errors of the nearest families that were measured.
 
     Near is, in this order: the same card, a card of the same generation; dense or mixture of experts; vLLM or another
-    engine; experts that are sliced or whole, attention in ranks or not; the same model. Among equals, families that set no constant come first. A card with borrowed constants that
-    was never measured gets the largest error of all families that set none: the true one may be larger.
+    engine; experts that are sliced or whole, attention in ranks or not; the same model. Among equals, families that set
+    no constant come first. A card with borrowed constants that was never measured gets the largest error of all
+    families that set none: the true one may be larger.
     """
     kind, name = "moe" if model.experts else "dense", model.name
     layout = {"whole experts": engine.expert_parallel, "ranks": engine.attention_data_parallel > 1}
