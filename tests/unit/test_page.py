@@ -8,6 +8,7 @@ import json
 import math
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from sim.page.render import html
 from sim.page.saved.decision import read_decision
 from sim.page.saved.run import SavedRun, read_run
 from sim.page.sections.bill import steps
+from sim.page.sections.rests_on import told as told_of
 from sim.page.sections.worst_hour import worst_hour
 from sim.page.svg.canvas import Canvas, lines_of, width_of
 from sim.page.svg.plot import Plot
@@ -184,13 +186,28 @@ def test_the_worst_hour_is_the_one_with_the_most_misses_and_shows_what_the_scale
         "replica_id": np.array([0, 1, 1, 0]), "state": np.array([busy, start, busy, idle]),
         "start_s": np.array([0.0, 8100.0, 8160.0, 9000.0]), "end_s": np.array([9000.0, 8160.0, 8900.0, 14400.0]),
     }  # fmt: skip
-    section = worst_hour(saved_run(requests, spans))
+    run = saved_run(requests, spans)
+    section = worst_hour(run)
     assert f"{late.sum()} of 60 requests missed the SLO" in section.sentences[0]
     told = [row[1].text for row in section.grids[0].rows]
     assert told == ["ordered replica 1", "replica 1 was ready", "released replica 1"]
     waiting, working, existing = ([row[i].value for row in section.grids[0].rows] for i in (2, 3, 4))
     assert waiting == [1, 1, 1] and working == [1, 2, 1] and existing == [2, 2, 1]
     assert section.notes == ("The rule behind the decisions: keda.",)
+    # Of two applications one may wait for longer: its calls do not miss an SLO that it does not have.
+    patient = np.arange(len(arrived_s)) % 2
+    slos = {"chat": {"slo": None}, "coding": {"slo": {"ttft_s": 90.0}}}
+    run_of_all = run.requests
+    run = replace(run, config=run.config | {"applications": slos})
+    run.__dict__.update(requests=run_of_all | {"application": patient}, spans=spans)
+    assert f"{(late & (patient == 0)).sum()} of 60 requests missed" in worst_hour(run).sentences[0]
+    lines = list(told_of(run.config, {}))
+    assert "SLO of chat: ttft_s = 2.0" in lines and "SLO of coding: ttft_s = 90.0" in lines
+
+
+def test_a_replication_without_a_request_has_a_bill_of_nothing(tmp_path):
+    (tmp_path / "bill.csv").write_text("replication,item,usd\n1,api input,6.0\n")
+    assert SavedRun(tmp_path, {}, {"replications": 3}, {}, False, "").usd_by_item == {"api input": 2.0}
 
 
 def test_the_page_of_a_sweep_has_every_scenario_and_its_command(played):

@@ -13,6 +13,7 @@ import pandas as pd
 
 from sim.moment_zero import MomentZero
 from sim.records import Window
+from sim.report.by_application import attained_by_application
 from sim.report.slo import Slo
 from sim.schema import ConfigError, parse_config
 from sim.study.folder import BILL, REQUESTS, SPANS
@@ -53,14 +54,20 @@ class SavedRun:
     def slo(self) -> Slo:
         return parse_config(Slo, self.config.get("slo"))
 
+    def attained(self, requests: Columns) -> np.ndarray:
+        """bool[n]: which of these rows of `requests` attain the SLO, or that of their application."""
+        own = slos_of_applications(self.config).values()
+        return attained_by_application(requests, self.slo, {i: parse_config(Slo, slo) for i, slo in enumerate(own)})
+
     @cached_property
     def usd_by_item(self) -> dict[str, float]:
         """The bill: US dollars of the window by item, over replications, in the order of the bill."""
         table = read_bill(self.folder)
         if not {"item", "usd"} <= set(table):
             raise ConfigError(f"{self.folder / BILL}: has no columns item and usd")
-        n = table["replication"].nunique() if "replication" in table else 1
-        sums = table.groupby("item", sort=False)["usd"].sum() / max(n, 1)
+        # A replication without a request on the API has no line in a bill of the API alone.
+        n = max(int(self.summary.get("replications") or 1), 1)
+        sums = table.groupby("item", sort=False)["usd"].sum() / n
         return {str(item): float(usd) for item, usd in sums.items()}
 
     @cached_property
@@ -86,6 +93,16 @@ class SavedRun:
         if "replication" in table:
             table = table[table["replication"] == 0]
         return {str(key): table[key].to_numpy() for key in table}
+
+
+def slos_of_applications(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The SLO of each application of a configuration, in their order; that of all where one has none of its own."""
+    applications = config.get("applications")
+    if not isinstance(applications, Mapping):
+        return {}
+    return {
+        str(name): of.get("slo") or config.get("slo") for name, of in applications.items() if isinstance(of, Mapping)
+    }
 
 
 def read_run(folder: Path) -> SavedRun:

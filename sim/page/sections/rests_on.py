@@ -7,7 +7,7 @@ from typing import Any
 
 from sim.page.model import Cell, Column, Grid, Section, grid
 from sim.page.saved.decision import Decision
-from sim.page.saved.run import SavedRun
+from sim.page.saved.run import SavedRun, slos_of_applications
 from sim.page.sections.cells import percent_cell
 from sim.report.description_text import length
 
@@ -69,9 +69,11 @@ def told(config: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[str]
     """What was served on what, within which SLO, at which prices, over which window, with which seeds."""
     names = {key: _name(config.get(key)) for key in ("model", "gpu")}
     yield "served: " + ", ".join(f"{key} {name}" for key, name in names.items() if name)
-    slo = config.get("slo")
-    if isinstance(slo, Mapping):
-        yield "SLO: " + ", ".join(f"{k} = {v}" for k, v in slo.items() if v is not None and "deadline" not in k)
+    own = {f" of {name}": slo for name, slo in slos_of_applications(config).items()}
+    for name, slo in (own or {"": config.get("slo")}).items():
+        if isinstance(slo, Mapping):
+            limits = (f"{k} = {v}" for k, v in slo.items() if v is not None and "deadline" not in k)
+            yield f"SLO{name}: " + ", ".join(limits)
     prices = config.get("prices")
     if isinstance(prices, Mapping):
         lists = ((kind, prices.get(kind)) for kind in ("gpu", "api"))

@@ -63,7 +63,7 @@ def _worst(run: SavedRun, requests: Columns) -> Worst:
     length_s = next((length for length in _LENGTHS_S if 2 * length <= window.length_s), window.length_s)
     begin_s = requests["task_arrived_s"]
     counted = (begin_s >= window.start_s) & (begin_s < window.end_s)
-    arrived_s, missed = requests["arrived_s"], ~run.slo.attained(requests) & counted
+    arrived_s, missed = requests["arrived_s"], ~run.attained(requests) & counted
     starts_s = np.arange(window.start_s, max(window.end_s - length_s, window.start_s) + 1e-6, length_s / _SHIFTS)
     lost, all_s = np.sort(arrived_s[missed]), np.sort(arrived_s[counted])
 
