@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 from datetime import date
+from types import SimpleNamespace
 
 import pytest
 
 import sim
 from sim.ledger.prices import age_days
-from sim.measured.model_error import model_error
+from sim.measured.model_error import ModelError, model_error
+from sim.report.attainment import Verdict
+from sim.report.estimators import Interval
+from sim.study.search import error_parts
 from sim.study.search.budget import Part, age_in_words, drift, in_squares
 from sim.study.search.contest import Contender, Contest
-from sim.study.search.error_parts import engine_uncertainty
+from sim.study.search.error_parts import _engine, _seeds, engine_uncertainty
 from sim.study.search.evidence import SLO_FACTORS, Sample
 from sim.study.search.flip import nearest_first, played_flips, slo_flips
 from sim.study.search.inputs import Input, inputs, slower_steps
 from sim.study.search.variation import Varied, changed
+from sim.study.search.wording import costs
 
 SLOWEST_S = {"small": 0.8, "large": 0.4, "api": 0.5}
 """Of 1,000 requests the slowest takes this long at a volume of 1, and the others evenly less; the limit is 1 s."""
@@ -114,6 +119,59 @@ def test_errors_add_in_squares_and_an_unknown_one_makes_the_sum_unknown():
     parts = [Part("a", -0.03, 0.03, True, ""), Part("b", -0.04, 0.04, True, "")]
     assert in_squares(parts) == pytest.approx((-0.05, 0.05))
     assert in_squares([*parts, Part("c", 0.0, None, False, "")]) == (pytest.approx(-0.05), None)
+
+
+def test_no_error_makes_an_answer_cost_less_than_nothing():
+    """Of few skewed replications an interval of 100 dollars may reach up by 200; down it reaches to 0 at the most."""
+    wide = [Part("a", -0.8, 2.0, True, ""), Part("b", -0.9, 0.9, True, "")]
+    assert in_squares(wide) == (-1.0, pytest.approx(math.hypot(2.0, 0.9)))
+    cost = Interval(100.0, 40.0, 300.0, 12)
+    winner = SimpleNamespace(cost=cost, repeats=False, judgement=SimpleNamespace(meets=True, verdict=Verdict.MEETS))
+    seeds = _seeds(SimpleNamespace(winner=winner, answer=SimpleNamespace(difference=None, finals=[winner])))
+    assert (seeds.low_fraction, seeds.high_fraction, seeds.survives) == (pytest.approx(-0.6), pytest.approx(2.0), True)
+    assert costs(cost) == "$100 ($40.00 to $300) a month"
+    winner.judgement = SimpleNamespace(meets=None, verdict=Verdict.NOT_RESOLVED)
+    open_slo = _seeds(SimpleNamespace(winner=winner, answer=SimpleNamespace(difference=None, finals=[winner])))
+    assert not open_slo.survives and open_slo.basis.endswith("the SLO is not resolved")
+
+
+def test_the_engines_part_is_what_serving_costs_with_faster_and_slower_steps(monkeypatch):
+    """Errors of 8 % on runs of others: steps are 20 % longer or shorter, and at both ends the answer is played."""
+    monkeypatch.setattr(error_parts, "slower_steps", lambda factor, config: factor)
+    found = ModelError(
+        "l4",
+        "borrowed",
+        {"itl": (0.08, SimpleNamespace(tuned_on=False)), "ttft": (0.9, SimpleNamespace(tuned_on=False))},
+    )
+    spread = 1.96 * math.sqrt(math.pi / 2) * 0.08
+
+    def parts(error=found, leaders=("small", "small")):
+        played = {}
+
+        def standing(change):
+            played[change({})] = len(played)
+            leader = leaders[len(played) - 1]
+            return SimpleNamespace(leader=leader, usd=lambda _: 100.0 * change({}))
+
+        contest = SimpleNamespace(standing=standing, incumbent="small")
+        asked = SimpleNamespace(error=error, winner=SimpleNamespace(cost=Interval(100.0)), name_of=str)
+        return _engine(asked, contest), list(played)
+
+    (part,), factors = parts()
+    assert factors == pytest.approx([1 / (1 + spread), 1 + spread])
+    assert (part.low_fraction, part.high_fraction) == (pytest.approx(1 / (1 + spread) - 1), pytest.approx(spread))
+    assert (
+        part.survives
+        and part.basis == f"steps {100 * spread:.0f} % shorter to longer, by measured errors of l4 (constants borrowed)"
+    )
+    own = SimpleNamespace(tuned_on=True)
+    (tuned,), _ = parts(ModelError("l4", "measured", {"itl": (0.08, own)}))
+    assert tuned.basis.endswith("errors of l4 on runs that its constants were set by, so at least")
+    (lost,), _ = parts(leaders=("small", "api"))
+    assert not lost.survives and lost.high_fraction == pytest.approx(spread) and "faster, api wins" in lost.basis
+    (none,), _ = parts(leaders=("small", None))
+    assert none.high_fraction is None and not none.survives and none.basis.endswith("none wins")
+    assert parts(error=None)[0] == [], "an API alone has no steps"
 
 
 def test_a_list_has_an_age_and_drifts_with_its_root():

@@ -26,6 +26,10 @@ UNDATED_DAYS = 365
 """How old a list without a date is taken to be. A choice."""
 
 
+LEAST = -1.0
+"""The lowest end of a range, as a fraction of the cost: nothing costs less than nothing."""
+
+
 @dataclass(frozen=True)
 class Part:
     """One source of error. `low` and `high`: 95 % range of the cost, as fractions of it; None: not known."""
@@ -71,7 +75,7 @@ def in_squares(parts: Sequence[Part]) -> tuple[float | None, float | None]:
         values = [getattr(part, side) for part in parts]
         sides.append(None if None in values else math.sqrt(sum(value**2 for value in values)))
     low, high = sides
-    return (None if low is None else -low), high
+    return (None if low is None else max(-low, LEAST)), high
 
 
 def drift(as_of: str, today: date) -> float:

@@ -13,6 +13,7 @@ from sim.measured.model_error import ModelError
 from sim.report.attainment import Verdict, reaches
 from sim.study.search.asked import Asked, billed
 from sim.study.search.budget import (
+    LEAST,
     MEAN_ABSOLUTE_TO_STANDARD,
     NORMAL_95,
     Budget,
@@ -56,10 +57,11 @@ def _seeds(asked: Asked) -> Part:
     meets = winner.judgement.meets is True
     if winner.repeats:
         return Part("seeds", 0.0, 0.0, is_cheapest and meets, "exact: every replication is the same run")
-    width = (winner.cost.half_width or 0.0) / (winner.cost.mean or 1.0)
+    cost, base = winner.cost, winner.cost.mean or 1.0
+    low, high = (0.0 if bound is None else bound / base - 1 for bound in (cost.low, cost.high))
     doubt = "" if winner.judgement.verdict is Verdict.MEETS else f"; the SLO is {winner.judgement.verdict}"
     basis = f"95 % interval of {winner.cost.replications} replications{doubt}"
-    return Part("seeds", -width, width, is_cheapest and meets, basis)
+    return Part("seeds", low, high, is_cheapest and meets, basis)
 
 
 def _traffic(asked: Asked, contest: Contest) -> Part:
@@ -88,7 +90,7 @@ def _traffic(asked: Asked, contest: Contest) -> Part:
     if len(costs) < len(worlds):
         return Part("traffic", None, None, False, f"{basis}; no finalist meets the SLO in {len(worlds) - len(costs)}")
     width = student_t_quantile(0.975, len(costs) - 1) * float(np.std(costs, ddof=1)) if len(costs) > 1 else 0.0
-    return Part("traffic", -width, width, won >= _SURE * len(worlds), basis)
+    return Part("traffic", max(-width, LEAST), width, won >= _SURE * len(worlds), basis)
 
 
 def _drawn_anew(asked: Asked) -> Callable[[Mapping[str, Any]], Changes]:

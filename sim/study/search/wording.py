@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sim.report.attainment import Judgement, Verdict
-from sim.report.estimators import Interval
+from sim.report.estimators import Interval, Sureness
 from sim.report.formatting import number, percent, usd
 from sim.study.search.evidence import Candidate, Evidence
 from sim.study.search.race import Answer, Final
@@ -32,7 +32,10 @@ def costs(cost: Interval) -> str:
 
 
 def _width(cost: Interval) -> str:
-    """' ±$12'; '' where it is not known, below a cent, or below 0.01 % of the cost."""
+    """' ±$12'; '' where it is not known, below a cent, or below 0.01 % of the cost; the bounds where the half-width is
+    no less than the cost itself."""
+    if cost.sureness is Sureness.UNKNOWN and cost.low is not None:
+        return f" ({usd(cost.low)} to {usd(cost.high)})"
     width = cost.half_width
     return "" if width is None or width < max(_CENT_USD, _EXACT * abs(cost.mean or 0.0)) else f" ±{usd(width)}"
 
