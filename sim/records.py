@@ -273,6 +273,7 @@ class PoolFacts(NamedTuple):
     max_num_seqs: int  # cap on the running sequences of one replica
     peak_tokens_per_s: float | None  # input + output tokens of one replica saturated with the same mix
     on_demand_of: int | None = None  # place of the spot pool whose missing replicas these stand in for
+    tokenizes: bool = False  # prompts pass its host, which keeps a replica busy, before the engine has them
 
 
 def _no_rows(columns: Layout) -> dict[str, np.ndarray]:

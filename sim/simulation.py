@@ -95,7 +95,8 @@ def _pool_facts(scenario: Scenario, workload: AnyWorkload, measure_peak: bool) -
     for name, pool, on_demand_of in scenario.pool_list:
         peak = peak_tokens_per_s(pool, workload) if measure_peak else None
         engine = pool.engine
-        yield PoolFacts(name, pool.gpu.name, engine.tensor_parallel, engine.most_running, peak, on_demand_of)
+        tokenizes = bool(engine.host and engine.host.tokenizer_us_per_token)
+        yield PoolFacts(name, pool.gpu.name, engine.tensor_parallel, engine.most_running, peak, on_demand_of, tokenizes)
 
 
 def moment_zero_of(scenario: Scenario, workload: AnyWorkload) -> MomentZero:

@@ -267,10 +267,25 @@ def _not_cut_short(busy: Stretches, facts: Facts) -> Stretches:
     return busy.take(busy.end_s < last_s[np.searchsorted(replicas, busy.group)])
 
 
+def _of_known_requests(facts: Facts) -> np.ndarray:
+    """bool[n spans]: those in whose pool the facts name every request that a replica was busy with.
+
+    A host tokenizes prompts that its engine then refuses, or that came from a replica that was lost. Facts say where
+    these were served, if they were, but not on which hosts they had been.
+    """
+    requests, spans = facts.requests, facts.spans
+    tokenizes = np.array([pool.tokenizes for pool in facts.pools], bool)
+    if not tokenizes.any() or not (facts.replicas_lost or (requests["refusal"] > 0).any()
+                                   or (requests["backend"] == Backend.API).any()):  # fmt: skip
+        return np.ones(len(spans["pool"]), bool)
+    return ~tokenizes[spans["pool"]]
+
+
 def _busy_means_requests_are_present(facts: Facts, served: Residences) -> None:
     spans = facts.spans
     all_spans = Stretches(spans["replica_id"].astype(np.int64), spans["start_s"], spans["end_s"])
-    busy = all_spans.take(spans["state"] == ReplicaState.BUSY)
+    busy = all_spans.take((spans["state"] == ReplicaState.BUSY) & _of_known_requests(facts))
+    busy = _not_cut_short(busy, facts)
     serving = all_spans.take((spans["state"] == ReplicaState.BUSY) | (spans["state"] == ReplicaState.DRAINING))
     serving = union(serving, TOLERANCE_S)
     _require_within(served, serving, "a replica with a resident sequence is busy or draining")
@@ -278,7 +293,7 @@ def _busy_means_requests_are_present(facts: Facts, served: Residences) -> None:
     # was never before its arrival, so the arrival bounds the time in which it can have kept the replica busy.
     present = [union(part, TOLERANCE_S) for part, _ in residences(facts, since="arrived_s")]
     empty = uncovered(
-        _not_cut_short(busy, facts),
+        busy,
         Stretches.joined(present) if present else all_spans.take(np.empty(0, int)),
         TOLERANCE_S,
     )

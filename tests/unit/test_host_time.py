@@ -8,6 +8,7 @@ from sim.assembly import new_replica, requests_per_s_on_paper
 from sim.engine.replica import Replica
 from sim.event_loop import EventLoop
 from sim.ledger.audit import audit
+from sim.records import ReplicaState
 from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError
 from sim.simulation import simulate
@@ -117,3 +118,22 @@ def test_a_fleet_at_zero_stays_up_while_a_prompt_is_tokenized():
 def test_a_host_that_means_nothing_is_refused(words, said):
     with pytest.raises(ConfigError, match=said):
         parse(compose_config(*words))
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        (["engine.kv_cache_blocks=20"], True),
+        (["engine.max_queue=0", "arrivals.rate_per_s=3"], True),
+        (["engine.kv_cache_blocks=20", "api=ideal", "routing=overflow_on_queue", "routing.on_refusal=true"], False),
+        (["reliability=gpu_failures", "reliability.gpu_mtbf_hours=0.02", "scaling.n_replicas=2"], False),
+    ],
+)
+def test_a_host_works_on_prompts_that_its_engine_never_serves(words, refused):
+    """Half a second of the host on a prompt keeps a replica busy; then the engine refuses it, or the replica is lost.
+    The books balance all the same."""
+    host = ("engine.host={tokenizer_us_per_token:1000,tokenizer_workers:1}", "cold_start=instant")
+    _, facts = played("lengths=fixed", "horizon_s=600", "arrivals.rate_per_s=0.3", *host, *words)
+    assert (facts.requests["refusal"] > 0).any() == refused
+    busy_s = (facts.spans["end_s"] - facts.spans["start_s"])[facts.spans["state"] == ReplicaState.BUSY]
+    assert busy_s.sum() > 0.4 * len(facts.requests["arrived_s"])
