@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path, PureWindowsPath
 from typing import Any, ClassVar, NoReturn, cast
 
+from hydra._internal import defaults_list
 from hydra._internal import hydra as hydra_internals
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
@@ -110,7 +111,7 @@ class CheckedLoader(ConfigLoaderImpl):
         for override in OverridesParser.create().parse_overrides(overrides):
             self._require_name_of_choice(override)
         with no_environment():
-            with composing():
+            with composing(), _maps_where_needed():
                 config = super().load_configuration(
                     config_name, overrides, run_mode, from_shell, validate_sweep_overrides
                 )
@@ -128,6 +129,25 @@ class CheckedLoader(ConfigLoaderImpl):
         near = get_close_matches(text, choices, n=1, cutoff=0.5)
         hint = f"; did you mean {group}={near[0]}?" if near else ""
         raise ConfigError(f"{group}={text}: is not one of {', '.join(choices)}{hint}")
+
+
+_map_by_hydra = defaults_list._create_interpolation_map
+
+
+def _map_where_needed(overrides: Any, defaults: list[Any], self_added: bool) -> DictConfig | None:
+    """What `${...}` in a defaults list may refer to: made by Hydra for every list, and here for those that refer."""
+    refers = any(default.is_interpolation() for default in defaults)
+    return _map_by_hydra(overrides, defaults, self_added) if refers else None
+
+
+@contextmanager
+def _maps_where_needed() -> Iterator[None]:
+    """Spare Hydra the maps that no defaults list needs: they take a quarter of the time of composing."""
+    defaults_list._create_interpolation_map = _map_where_needed  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        defaults_list._create_interpolation_map = _map_by_hydra
 
 
 class _FoldersOnly(ConfigRepository):

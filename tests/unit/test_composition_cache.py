@@ -43,6 +43,20 @@ def test_a_file_that_has_changed_is_read_again(tmp_path):
     assert found == [1, 2]
 
 
+def test_a_list_of_files_may_refer_to_a_choice_in_it(tmp_path):
+    for name, text in {
+        "card/small.yaml": "gb: 24",
+        "card/large.yaml": "gb: 80",
+        "note/small.yaml": "says: one of two",
+        "note/large.yaml": "says: alone",
+        "experiment/mine.yaml": "# @package _global_\ndefaults: [/card: small, /note: '${card}']",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = composed(["+experiment=mine"], tmp_path), composed(["+experiment=mine", "card=large"], tmp_path)
+    assert [(config.card.gb, config.note.says) for config in found] == [(24, "one of two"), (80, "alone")]
+
+
 @pytest.mark.parametrize("word", ["sead=3", "seed.x=1", "engine.max_num_seqs.y=2", "+seed=3", "~seed=4"])
 def test_a_key_that_cannot_be_set_is_refused_in_one_line(word):
     with pytest.raises(sim.ConfigError) as refused:
