@@ -117,22 +117,21 @@ def played(
 ) -> tuple[Errors, Errors | None]:
     """The errors of a part, and those before; None where nothing was played before.
 
-    `by_file` holds the predictions of each file and card, and is filled where it has none.
+    `by_file` holds the predictions of whole files, by file and card; of one that it lacks, the part alone is played.
     """
-    key = (part.file, part.card)
-    if key not in by_file:
-        file = FOLDER / part.file
-        by_file[key] = _on_another_card(part, replications) if part.card else predict(file, replications)
-    rows = [row for row in by_file[key] if part.card or row.family.startswith(part.family)]
+    whole = by_file.get((part.file, part.card))
+    rows = _of_part(part, replications) if whole is None else [r for r in whole if r.family.startswith(part.family)]
     says_throughput = not part.file.startswith(_RATES)
     old = [row.as_before for row in rows if row.before is not None]
     return errors_of(rows, says_throughput), errors_of(old, says_throughput) if old else None
 
 
-def _on_another_card(part: Played, replications: int) -> list[Prediction]:
+def _of_part(part: Played, replications: int) -> list[Prediction]:
+    if not part.family:
+        return predict(FOLDER / part.file, replications)
     rows = rows_of(part.file, (FOLDER / part.file).read_text(encoding="utf-8"))
     points = [
-        OperatingPoint(part.file, row | {"gpu": part.card}, number)
+        OperatingPoint(part.file, row | ({"gpu": part.card} if part.card else {}), number)
         for number, row in enumerate(rows) if family_of(row).startswith(part.family)
     ]  # fmt: skip
     return [prediction for point in points for prediction in point.predictions(Play(replications))]

@@ -34,6 +34,11 @@ def points():
     return predict(FOLDER / "benchmarks.csv", replications=1)
 
 
+@pytest.fixture(scope="module")
+def other_cards():
+    return predict(FOLDER / "experiments_a100_l40s.json", replications=1)
+
+
 def test_ten_stages_on_h100(stages):
     errors = mean_absolute_errors(stages)
     assert errors["itl_mean_s"] < 0.025
@@ -43,11 +48,10 @@ def test_ten_stages_on_h100(stages):
     assert errors["requests_per_s"] < 0.005
 
 
-def test_cards_whose_constants_are_of_operator_tables():
+def test_cards_whose_constants_are_of_operator_tables(other_cards):
     """Six stages of Llama on A100 and L40S, which no constant was set by."""
-    rows = predict(FOLDER / "experiments_a100_l40s.json", replications=1)
-    assert not any(row.tuned_on for row in rows)
-    errors = mean_absolute_errors(rows)
+    assert not any(row.tuned_on for row in other_cards)
+    errors = mean_absolute_errors(other_cards)
     assert errors["itl_mean_s"] < 0.05
     assert errors["e2e_p99_s"] < 0.08
     assert errors["ttft_mean_s"] < 0.08
@@ -97,12 +101,12 @@ def test_closed_loops(points, family, metric, bound):
 
 
 @pytest.mark.slow
-def test_the_committed_table_is_what_the_command_would_write(stages):
+def test_the_committed_table_is_what_the_command_would_write(stages, other_cards):
     """make fidelity ARGS=--write; to half a point, so that it may be a figure of another machine's libraries.
 
     Parts of more than ten loads are left out: the tests above play those, and hold them to bounds.
     """
-    by_file = {("experiments.json", ""): stages}
+    by_file = {("experiments.json", ""): stages, ("experiments_a100_l40s.json", ""): other_cards}
     for part, kept in written()[0].items():
         if isinstance(part, Played) and kept.loads <= 10:
             now, _ = played(part, by_file, replications=5)
