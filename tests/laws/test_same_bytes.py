@@ -27,7 +27,7 @@ WORDS = [
     "arrivals.application_from=model",
     "fleet=hybrid_overflow",
     "routing.queue_per_replica=0", "engine.max_num_seqs=1", "replications=2", "seed=1,2", "output.requests=true",
-    "output.spans=true", "output.study=mine",
+    "output.spans=true", "output.study=mine", "output.figures=false", "output.page=false",
 ]  # fmt: skip
 JOBLIB, BASIC = "hydra.launcher.n_jobs=2", "hydra/launcher=basic"
 OTHER_HOT_PATH = {"SIM_INTERPRETED": "1" if is_compiled() else ""}
@@ -104,7 +104,7 @@ def test_a_program_around_it_that_counts_with_commas_changes_no_byte(tmp_path, m
     """A notebook or an application may have set its locale."""
     words = [
         "arrivals=replay", "arrivals.path=log.csv", "fleet=hybrid_overflow", "output.requests=true",
-        "output.spans=true", "replications=2", "output.dir=outputs/mine",
+        "output.spans=true", "replications=2", "output.dir=outputs/mine", "output.figures=false",
     ]  # fmt: skip
     found = []
     for name in ("points", "commas"):
