@@ -1,8 +1,10 @@
-"""The hot path, compiled, computes what the Python it was made of computes; and only as long as it is made of it."""
+"""The hot path is compiled where it can be, and what is compiled counts only as long as the sources are the same.
+
+That it computes what the Python it was made of computes, tests/golden/test_golden.py states.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -15,7 +17,6 @@ import pytest
 
 from sim.hot_path import PACKAGE, extensions_of_these_sources, is_compiled
 from sim.hot_path.sources import compiled_sources, manifest, sources_of_types
-from tests.golden.scenarios import SCENARIOS, numbers
 
 CAN_COMPILE = shutil.which(sysconfig.get_config_var("CC").split()[0]) and find_spec("mypyc") and find_spec("setuptools")
 compiled = pytest.mark.skipif(not is_compiled(), reason="NOT CHECKED: the hot path is interpreted here")
@@ -48,20 +49,6 @@ def python(*words: str, cwd: Path, interpreted: str = "") -> str:
     done = subprocess.run([sys.executable, *words], cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-@pytest.fixture(scope="module")
-def interpreted() -> dict[str, dict]:
-    program = "import json; from tests.golden.scenarios import SCENARIOS, numbers; " + (
-        "print(json.dumps({name: numbers(name) for name in SCENARIOS}))"
-    )
-    return json.loads(python("-c", program, cwd=PACKAGE.parent, interpreted="1"))
-
-
-@compiled
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_the_same_numbers_to_the_last_bit(name, interpreted):
-    assert json.loads(json.dumps(numbers(name))) == interpreted[name]
 
 
 @compiled

@@ -7,7 +7,9 @@ import json
 
 import pytest
 
-from tests.golden.scenarios import GOLDEN, SCENARIOS, numbers
+from sim.hot_path import PACKAGE
+from tests.golden.scenarios import GOLDEN, SCENARIOS, numbers, on_record, plain, played
+from tests.golden.test_compiled import compiled, python
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -28,4 +30,20 @@ def same(key: str, expected: dict, found: dict) -> bool:
 
 
 def test_a_second_run_is_equal_to_the_last_bit():
-    assert numbers("bursty_on_scale_to_zero") == numbers("bursty_on_scale_to_zero")
+    assert plain(played("bursty_on_scale_to_zero").summary) == numbers("bursty_on_scale_to_zero")
+
+
+@pytest.fixture(scope="module")
+def interpreted() -> dict[str, dict]:
+    """The first replication of every scenario."""
+    program = "import json; from tests.golden.scenarios import SCENARIOS, plain, played; " + (
+        "print(json.dumps({name: plain(played(name, 1).per_replication[0]) for name in SCENARIOS}))"
+    )
+    return json.loads(python("-c", program, cwd=PACKAGE.parent, interpreted="1"))
+
+
+@compiled
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_same_numbers_to_the_last_bit(name, interpreted):
+    """The hot path, compiled, computes what the Python it was made of computes."""
+    assert plain(on_record(name).per_replication[0]) == interpreted[name]
