@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 import sim
 from sim.__main__ import PROGRAM, verbs
+from sim.knob import knob_of
 from sim.report import glossary
 from sim.scenarios import Scenario
 from sim.schema import Choice, Config, kinds_of
@@ -85,12 +86,19 @@ def law_of(field: typing.Any) -> str:
     return ", ".join(bounds)
 
 
+def searched(field: typing.Any) -> str:
+    """The range in which a search looks for a better value; '' where none does."""
+    knob = knob_of(field)
+    return "" if knob is None else f"tuned within {knob.low:g} to {knob.high:g}"
+
+
 def fields_of(cls: type[Config]) -> str:
     rows = []
     for name, field in cls.model_fields.items():
         if name != "kind":
             kind = " ".join(filter(None, (type_name(field.annotation), law_of(field))))
-            rows.append((f"`{name}`", cell(kind), cell(default_of(field)), cell(field.description or "")))
+            meaning = "; ".join(filter(None, (field.description, searched(field))))
+            rows.append((f"`{name}`", cell(kind), cell(default_of(field)), cell(meaning)))
     return table(("field", "type", "default", "meaning"), rows) if rows else "No fields.\n"
 
 

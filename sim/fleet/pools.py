@@ -12,6 +12,7 @@ and each applies the limits of `queue` to its own queue.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -21,6 +22,7 @@ from sim.fleet.supply.reliability import Reliability
 from sim.fleet.victims.victims import Victim
 from sim.hardware.engine import Engine
 from sim.hardware.gpu import Gpu
+from sim.knob import Knob
 from sim.scaling.scaler import Scaler
 from sim.schema import Config, OneOf
 from sim.views import FleetView
@@ -35,12 +37,12 @@ class Spill(Config):
     could pass to this pool.
     """
 
-    queue_per_replica: float | None = Field(
+    queue_per_replica: Annotated[float | None, Knob(0, 64, 1)] = Field(
         None,
         ge=0,
         description="waiting requests per ready replica (counted as one at none) tolerated in the pool before",
     )
-    predicted_wait_s: float | None = Field(
+    predicted_wait_s: Annotated[float | None, Knob(0, 60, 0.5)] = Field(
         None, ge=0, description="predicted seconds before service tolerated in the pool before"
     )
     stay_with_task: bool = Field(True, description="later calls of a task that this pool served do not go back")

@@ -23,6 +23,7 @@ from sim.page.sections.rests_on import of_a_decision
 from sim.page.sections.scenarios import scenarios
 from sim.page.sections.timeline import timeline
 from sim.page.sections.traffic import traffic
+from sim.page.sections.tuning import tuning
 from sim.page.sections.use import use
 from sim.page.sections.worst_hour import worst_hour
 from sim.report.formatting import percent, usd
@@ -43,7 +44,7 @@ def decision_page(folder: Path) -> Page:
     listed = scenarios(found)
     sections = (
         _relaxations(found), flips(found), error_budget(found.error_budget), _costs(found),
-        break_even(found.break_even_map), *played, *log, listed,
+        tuning(found), break_even(found.break_even_map), *played, *log, listed,
         of_a_decision(found, run),
     )  # fmt: skip
     files = tuple(saved_if_small(folder / JSON_NAME))

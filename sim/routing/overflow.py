@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from sim.clock import Clock
+from sim.knob import Knob
 from sim.records import Backend
 from sim.routing.budget import Budget, Spending
 from sim.routing.forecast import predicted_ttft_s
@@ -44,11 +45,21 @@ class Overflow(Router):
     needs_fleet: ClassVar[bool] = True
     needs_api: ClassVar[bool] = True
 
-    queue_per_replica: float | None = Field(None, ge=0, description="limit on waiting requests per ready replica")
-    oldest_wait_s: float | None = Field(None, ge=0, description="limit on the wait of the first request in the queue")
-    predicted_wait_s: float | None = Field(None, ge=0, description="limit on the predicted seconds before service")
-    predicted_ttft_s: float | None = Field(None, ge=0, description="limit on the predicted time to first token")
-    kv_used_fraction: float | None = Field(None, ge=0, lt=1, description="limit on the fraction of KV memory in use")
+    queue_per_replica: Annotated[float | None, Knob(0, 64, 1)] = Field(
+        None, ge=0, description="limit on waiting requests per ready replica"
+    )
+    oldest_wait_s: Annotated[float | None, Knob(0, 60, 0.5)] = Field(
+        None, ge=0, description="limit on the wait of the first request in the queue"
+    )
+    predicted_wait_s: Annotated[float | None, Knob(0, 60, 0.5)] = Field(
+        None, ge=0, description="limit on the predicted seconds before service"
+    )
+    predicted_ttft_s: Annotated[float | None, Knob(0, 60, 0.5)] = Field(
+        None, ge=0, description="limit on the predicted time to first token"
+    )
+    kv_used_fraction: Annotated[float | None, Knob(0.1, 0.98)] = Field(
+        None, ge=0, lt=1, description="limit on the fraction of KV memory in use"
+    )
     when_cold: bool = Field(False, description="overflow while no replica is ready")
     on_refusal: bool = Field(False, description="overflow what the fleet refused")
     resume_fraction: float = Field(1.0, gt=0, le=1, description="overflow stops below this fraction of every limit")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from math import ceil, sqrt
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from sim.clock import Clock
+from sim.knob import Knob
 from sim.scaling.on_demand import OnDemand
 from sim.scaling.scaler import Scaler, ScalerAtWork, kept
 from sim.scaling.windows import EPSILON_S
@@ -57,7 +58,9 @@ class HybridHistogram(Scaler):
 
     max_replicas: int = Field(ge=1, description="largest number of replicas")
     tick_s: float = Field(gt=0, description="seconds between two decisions")
-    target_requests_per_replica: float = Field(gt=0, description="requests, waiting or running, wanted per replica")
+    target_requests_per_replica: Annotated[float, Knob(1, 1024, 1)] = Field(
+        gt=0, description="requests, waiting or running, wanted per replica"
+    )
     bin_s: float = Field(gt=0, description="width of a bin of the histogram")
     n_bins: int = Field(ge=2, description="bins of the histogram")
     head_fraction: float = Field(ge=0, le=1, description="quantile of the pauses from which on a replica is warm")
@@ -66,7 +69,9 @@ class HybridHistogram(Scaler):
     min_variation: float = Field(ge=0, description="smallest coefficient of variation of the counts per bin")
     min_pauses: int = Field(ge=1, description="pauses from which on the histogram is used")
     forecast_margin_fraction: float = Field(ge=0, lt=1, description="margin about the forecast of a long pause")
-    idle_timeout_s: float = Field(ge=0, description="the fixed keep-alive, where the histogram is not used")
+    idle_timeout_s: Annotated[float, Knob(0, 3600, 10)] = Field(
+        ge=0, description="the fixed keep-alive, where the histogram is not used"
+    )
 
     def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
         return _HybridHistogram(self)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from math import ceil, floor
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from sim.clock import Clock
+from sim.knob import Knob
 from sim.scaling.scaler import Bounded, ScalerAtWork
 from sim.scaling.windows import EPSILON_S, Extreme, RequestsInWindow, whole_replicas
 from sim.views import FleetView
@@ -34,14 +35,18 @@ class KnativeKpa(Bounded):
 
     initial_replicas: int = Field(ge=0, description="initial-scale")
     tick_s: float = Field(gt=0, description="tick-interval")
-    target_requests_per_replica: float = Field(gt=0, description="container-concurrency-target-default")
+    target_requests_per_replica: Annotated[float, Knob(1, 1024, 1)] = Field(
+        gt=0, description="container-concurrency-target-default"
+    )
     target_fraction: float = Field(gt=0, le=1, description="container-concurrency-target-percentage / 100")
     stable_window_s: float = Field(ge=6, le=3600, description="stable-window")
     panic_window_fraction: float = Field(gt=0, le=1, description="panic-window-percentage / 100")
     panic_threshold: float = Field(ge=1.1, le=10, description="panic-threshold-percentage / 100")
     max_scale_up_rate: float = Field(gt=1, description="max-scale-up-rate")
     max_scale_down_rate: float = Field(gt=1, description="max-scale-down-rate")
-    scale_down_delay_s: float = Field(ge=0, description="scale-down-delay: the highest wish of this window counts")
+    scale_down_delay_s: Annotated[float, Knob(0, 3600, 10)] = Field(
+        ge=0, description="scale-down-delay: the highest wish of this window counts"
+    )
     scale_to_zero_grace_s: float = Field(ge=0, description="scale-to-zero-grace-period of the last replica")
     scale_to_zero_pod_retention_s: float = Field(ge=0, description="scale-to-zero-pod-retention-period, at least")
     activation_replicas: int = Field(ge=1, description="activation-scale: smallest number above zero")

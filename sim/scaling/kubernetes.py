@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from math import ceil
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from sim.clock import Clock
+from sim.knob import Knob
 from sim.scaling.scaler import FromFloor, ScalerAtWork
 from sim.scaling.windows import EPSILON_S, Extreme, whole_replicas
 from sim.schema import Config
@@ -28,7 +29,9 @@ class Behavior(Config):
     """HPAScalingRules of one direction. Of several policies, the one that allows the largest (`max`) or the smallest
     (`min`) change counts; `disabled` forbids every change."""
 
-    stabilization_s: float = Field(ge=0, le=3600, description="stabilizationWindowSeconds")
+    stabilization_s: Annotated[float, Knob(0, 3600, 10)] = Field(
+        ge=0, le=3600, description="stabilizationWindowSeconds"
+    )
     select: Literal["max", "min", "disabled"] = Field("max", description="selectPolicy")
     policies: tuple[Policy, ...] = Field(min_length=1, description="limits of the change")
 
@@ -54,7 +57,7 @@ class KubernetesHpa(FromFloor):
     metric: Literal["requests", "waiting_requests"] = Field(
         description="all requests in the fleet, or the waiting ones"
     )
-    target_per_replica: float = Field(gt=0, description="averageValue of the metric")
+    target_per_replica: Annotated[float, Knob(0.1, 1024, 1)] = Field(gt=0, description="averageValue of the metric")
     tolerance: float = Field(ge=0, lt=1, description="--horizontal-pod-autoscaler-tolerance")
     scale_up: Behavior = Field(description="behavior.scaleUp")
     scale_down: Behavior = Field(description="behavior.scaleDown")
@@ -80,7 +83,7 @@ class Keda(KubernetesHpa):
     kind: Literal["keda"] = "keda"  # type: ignore[assignment]
     min_replicas: int = Field(ge=0, description="minReplicaCount")
     polling_s: float = Field(gt=0, description="pollingInterval")
-    cooldown_s: float = Field(ge=0, description="cooldownPeriod")
+    cooldown_s: Annotated[float, Knob(0, 3600, 10)] = Field(ge=0, description="cooldownPeriod")
     activation: float = Field(ge=0, description="activation threshold of the trigger")
 
     def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:

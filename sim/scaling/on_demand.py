@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from sim.knob import Knob
 from sim.scaling.scaler import Scaler, kept
 from sim.views import FleetView
 
@@ -25,7 +26,9 @@ class OnDemand(Scaler):
     tick_s: ClassVar[None] = None
 
     max_replicas: int = Field(ge=1, description="largest number of replicas")
-    target_requests_per_replica: float = Field(gt=0, description="requests, waiting or running, wanted per replica")
+    target_requests_per_replica: Annotated[float, Knob(1, 1024, 1)] = Field(
+        gt=0, description="requests, waiting or running, wanted per replica"
+    )
     buffer_replicas: int = Field(0, ge=0, description="spare replicas while the fleet has requests")
 
     if TYPE_CHECKING:  # each kind has it as a field or a property
@@ -44,4 +47,6 @@ class ScaleToZero(OnDemand):
     """On demand, with a fixed idle timeout."""
 
     kind: Literal["scale_to_zero"] = "scale_to_zero"
-    idle_timeout_s: float = Field(ge=0, description="seconds without a request after which a replica is released")
+    idle_timeout_s: Annotated[float, Knob(0, 3600, 10)] = Field(
+        ge=0, description="seconds without a request after which a replica is released"
+    )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from sim.knob import Knob
 from sim.scaling.scaler import FromFloor, kept
 from sim.views import FleetView
 
@@ -24,13 +25,17 @@ class QueueScaleOut(FromFloor):
     kind: Literal["queue_scale_out"] = "queue_scale_out"
     min_replicas: int = Field(ge=1, description="smallest number of replicas, which stay warm")
     tick_s: float = Field(gt=0, description="seconds between two decisions")
-    idle_timeout_s: float = Field(ge=0, description="idle seconds after which a replica above min_replicas is released")
-    queue_per_replica: float | None = Field(None, gt=0, description="waiting requests wanted per replica")
-    requests_per_replica: float | None = Field(
+    idle_timeout_s: Annotated[float, Knob(0, 3600, 10)] = Field(
+        ge=0, description="idle seconds after which a replica above min_replicas is released"
+    )
+    queue_per_replica: Annotated[float | None, Knob(0.1, 64, 1)] = Field(
+        None, gt=0, description="waiting requests wanted per replica"
+    )
+    requests_per_replica: Annotated[float | None, Knob(1, 1024, 1)] = Field(
         None, gt=0, description="requests, waiting or running, wanted per replica"
     )
     buffer_replicas: int = Field(0, ge=0, description="spare replicas while the fleet has requests")
-    scale_in_requests_per_replica: float | None = Field(
+    scale_in_requests_per_replica: Annotated[float | None, Knob(0, 1024, 1)] = Field(
         None, ge=0, description="drain a replica when the others would then have at most this many requests each"
     )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from sim.clock import Clock
+from sim.knob import Knob
 from sim.scaling.scaler import FromFloor, ScalerAtWork
 from sim.scaling.windows import EPSILON_S, RequestsInWindow, whole_replicas
 from sim.views import FleetView
@@ -28,11 +29,15 @@ class RayServe(FromFloor):
     idle_timeout_s: ClassVar[None] = None
 
     tick_s: float = Field(gt=0, description="period of the control loop")
-    target_requests_per_replica: float = Field(gt=0, description="target_ongoing_requests")
+    target_requests_per_replica: Annotated[float, Knob(1, 1024, 1)] = Field(gt=0, description="target_ongoing_requests")
     look_back_s: float = Field(gt=0, description="look_back_period_s")
     metrics_interval_s: float = Field(gt=0, description="seconds between reports of replicas and handles")
-    upscale_delay_s: float = Field(ge=0, description="seconds for which more replicas must be wanted")
-    downscale_delay_s: float = Field(ge=0, description="seconds for which fewer replicas must be wanted")
+    upscale_delay_s: Annotated[float, Knob(0, 600, 5)] = Field(
+        ge=0, description="seconds for which more replicas must be wanted"
+    )
+    downscale_delay_s: Annotated[float, Knob(0, 3600, 10)] = Field(
+        ge=0, description="seconds for which fewer replicas must be wanted"
+    )
     downscale_to_zero_delay_s: float | None = Field(
         None, ge=0, description="the same for the step from one to zero; null: downscale_delay_s"
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from sim.clock import Clock
+from sim.knob import Knob
 from sim.scaling.scaler import FromFloor, ScalerAtWork, kept
 from sim.scaling.windows import EPSILON_S, Extreme, RequestsInWindow, whole_replicas
 from sim.views import FleetView
@@ -24,8 +25,12 @@ class RunpodQueueDelay(FromFloor):
 
     kind: Literal["runpod_queue_delay"] = "runpod_queue_delay"
     tick_s: float = Field(gt=0, description="seconds between two decisions")
-    queue_delay_s: float = Field(ge=0, description="wait of a request after which a worker is added")
-    idle_timeout_s: float = Field(ge=0, description="idle seconds after which a worker above min_replicas is released")
+    queue_delay_s: Annotated[float, Knob(0, 120, 1)] = Field(
+        ge=0, description="wait of a request after which a worker is added"
+    )
+    idle_timeout_s: Annotated[float, Knob(0, 3600, 10)] = Field(
+        ge=0, description="idle seconds after which a worker above min_replicas is released"
+    )
 
     def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
         return _QueueDelay(self)
@@ -61,7 +66,9 @@ class RunpodRequestCount(FromFloor):
     idle_timeout_s: ClassVar[None] = None
     calls_off_starting: ClassVar[bool] = True  # a worker without requests is released before one with requests
     tick_s: float = Field(gt=0, description="seconds between two decisions without arrivals")
-    requests_per_replica: float = Field(gt=0, description="queued and running requests per worker")
+    requests_per_replica: Annotated[float, Knob(1, 1024, 1)] = Field(
+        gt=0, description="queued and running requests per worker"
+    )
 
     def target_replicas(self, view: FleetView) -> int:
         return self.clamp(ceil(view.n_outstanding / self.requests_per_replica))
@@ -80,8 +87,8 @@ class Modal(FromFloor):
     asks_on_arrival: ClassVar[bool] = True
     asks_on_idle: ClassVar[bool] = True
     tick_s: ClassVar[None] = None
-    idle_timeout_s: float = Field(ge=0, le=1200, description="scaledown_window")
-    target_inputs: float = Field(gt=0, description="requests wanted per container")
+    idle_timeout_s: Annotated[float, Knob(0, 1200, 10)] = Field(ge=0, le=1200, description="scaledown_window")
+    target_inputs: Annotated[float, Knob(1, 1024, 1)] = Field(gt=0, description="requests wanted per container")
     buffer_containers: int = Field(ge=0, description="idle containers wanted besides the active ones")
 
     def target_replicas(self, view: FleetView) -> int:
@@ -104,9 +111,11 @@ class Baseten(FromFloor):
     idle_timeout_s: ClassVar[None] = None
     tick_s: float = Field(gt=0, description="seconds between two decisions")
     window_s: float = Field(ge=10, le=3600, description="autoscaling window")
-    concurrency_target: float = Field(gt=0, description="requests per replica")
+    concurrency_target: Annotated[float, Knob(1, 1024, 1)] = Field(gt=0, description="requests per replica")
     target_fraction: float = Field(gt=0, le=1, description="target utilization: fraction of the concurrency target")
-    scale_down_delay_s: float = Field(ge=0, le=3600, description="seconds before the number of replicas falls")
+    scale_down_delay_s: Annotated[float, Knob(0, 3600, 10)] = Field(
+        ge=0, le=3600, description="seconds before the number of replicas falls"
+    )
 
     def start(self, clock: Clock, rng: np.random.Generator) -> ScalerAtWork:
         return _Baseten(self)

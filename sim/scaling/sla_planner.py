@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from sim.clock import Clock
+from sim.knob import Knob
 from sim.scaling.scaler import FromFloor, ScalerAtWork
 from sim.scaling.windows import EPSILON_S, whole_replicas
 from sim.schema import Config
@@ -20,7 +21,9 @@ class LoadThresholds(Config):
 
     kv_up: float = Field(gt=0, le=1, description="KV memory in use, fraction, above which a replica is added")
     kv_down: float = Field(ge=0, lt=1, description="and below which one is removed, if queues are short, too")
-    queue_up: float = Field(gt=0, description="waiting requests per replica above which a replica is added")
+    queue_up: Annotated[float, Knob(0.1, 64, 1)] = Field(
+        gt=0, description="waiting requests per replica above which a replica is added"
+    )
     queue_down: float = Field(ge=0, description="and below which one is removed, if KV memory is free, too")
 
     @model_validator(mode="after")
@@ -61,7 +64,9 @@ class SlaPlanner(FromFloor):
     predictor: Literal["constant", "mean", "trend"] = Field(description="how the next request rate is predicted")
     window_intervals: int = Field(ge=1, description="intervals that mean and trend look at")
     itl_s: float = Field(gt=0, description="SLA on the mean time between tokens")
-    capacity_fraction: float = Field(gt=0, le=1, description="planned fraction of a replica's requests per second")
+    capacity_fraction: Annotated[float, Knob(0.2, 1)] = Field(
+        gt=0, le=1, description="planned fraction of a replica's requests per second"
+    )
     input_tokens: float = Field(gt=0, description="mean prompt length assumed before the first arrival")
     output_tokens: float = Field(gt=0, description="mean output length assumed before the first request has finished")
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from math import ceil
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from sim.clock import Clock
+from sim.knob import Knob
 from sim.moment_zero import WEEKDAYS, OnTheClock, Weekday, zone_of
 from sim.scaling.scaler import Scaler, ScalerAtWork, kept
 from sim.schema import Config
@@ -79,9 +80,15 @@ class Timetable(Scaler, OnTheClock):
     )
     periods: tuple[Period, ...] = Field(min_length=1)
     otherwise: Bounds
-    lead_s: float = Field(ge=0, description="replicas of a period are ordered so much earlier")
-    target_requests_per_replica: float | None = Field(gt=0, description="None: exactly min_replicas of the period")
-    idle_timeout_s: float = Field(ge=0, description="idle seconds after which a replica above the floor leaves")
+    lead_s: Annotated[float, Knob(0, 3600, 60)] = Field(
+        ge=0, description="replicas of a period are ordered so much earlier"
+    )
+    target_requests_per_replica: Annotated[float | None, Knob(1, 1024, 1)] = Field(
+        gt=0, description="None: exactly min_replicas of the period"
+    )
+    idle_timeout_s: Annotated[float, Knob(0, 3600, 10)] = Field(
+        ge=0, description="idle seconds after which a replica above the floor leaves"
+    )
 
     @field_validator("time_zone")
     @classmethod

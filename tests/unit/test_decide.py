@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from sim.page.write import page_of
 from sim.scenarios import compose_config
 from sim.study.search import decide as decides
 from sim.study.search import lab as labs
+from sim.study.search import tune, tuned_fleets
 from sim.study.search.asked import billed
 from sim.study.search.decide import Decision, decide
 from sim.study.search.evidence import Evidence
@@ -34,7 +36,8 @@ WORDS = ["gpu=l4", "engine.tensor_parallel=1", "engine.weight_dtype=fp8", "price
 def found(tmp_path_factory) -> Decision:
     folder = tmp_path_factory.mktemp("decide")
     write_sample_log(str(folder / "my.csv"), 100, 1)
-    words = [*WORDS, f"output.dir={folder}", "today.usd_per_month=5000"]
+    slo = ["slo.ttft_s=5", "slo.attainment_fraction=0.9"]  # leaves room for a queue before the API is asked
+    words = [*WORDS, *slo, f"output.dir={folder}", "today.usd_per_month=5000"]
     return decide(question(str(folder / "my.csv"), words), n_jobs=1, most=10, quick=True)
 
 
@@ -55,7 +58,8 @@ def test_no_fleet_costs_less_than_it_can_on_paper(found):
     played = {words: found.evidence.cost(words).mean for words in found.evidence.samples}
     assert len(played) >= 4
     meeting = [w for w, judgement in found.evidence.judged().items() if judgement.reached]
-    assert meeting and all(floors[words] <= played[words] * (1 + 1e-9) for words in meeting)
+    tuned = {trial.candidate: t.tuning.before for t in found.answer.tuned for trial in t.tuning.trials}
+    assert meeting and all(floors[tuned.get(words, words)] <= played[words] * (1 + 1e-9) for words in meeting)
 
 
 def test_what_was_ruled_out_on_paper_could_not_have_won(found):
@@ -125,6 +129,45 @@ def test_its_page_shows_every_scenario_and_the_winner_played_once_more(found):
     listed = {row[0].text for row in sections["scenarios"].grids[0].rows}
     assert listed == {found.name_of(candidate) for candidate in found.evidence.samples}
     assert sections["bill"].figures and sections["worst-hour"].figures and sections["traffic"].figures
+
+
+def test_a_decision_tunes_its_overflow_and_what_it_saves_stands_on_fresh_seeds(found):
+    (tuned,) = found.answer.tuned
+    tuning, winner = tuned.tuning, found.answer.winner
+    assert tuned.is_taken and winner.candidate == tuning.after
+    assert tuned.saves.mean + (tuned.saves.half_width or 0.0) > 0
+    assert winner.cost.mean < 0.95 * found.evidence.cost(tuning.before).mean and winner.judgement.reached
+    assert tuning.before not in [final.candidate for final in found.answer.finals]
+    assert {number for trial in tuning.trials for number, _ in enumerate(found.evidence.samples[trial.candidate])}
+    words = shlex.split(found.commands[0])[2:]
+    (word,) = [word for word in words if word.startswith("routing.queue_per_replica=")]
+    assert len(word.partition("=")[2].replace(".", "").strip("0")) <= 3
+    again = sim.simulate(sim.scenario(*words))
+    assert again.summary["usd_per_month"] == pytest.approx(winner.samples[0].usd, rel=1e-12)
+
+
+def test_text_data_and_page_say_what_was_tuned(found):
+    data = json.loads((found.folder / "decision.json").read_text())
+    (told,) = data["tuned"]
+    (knob,) = told["knobs"]
+    assert knob["key"] == "routing.queue_per_replica" and knob["configured"] == 0 < knob["tuned"]
+    assert told["trials"] == tune.n_trials(1) and data["simulations"] == found.answer.n_played > 60
+    text = " ".join(str(found).split())
+    assert f"routing.queue_per_replica 0 -> {knob['tuned']:g} saves $" in text and "on fresh seeds" in text
+    assert "% of it is GPU time after the log's end" in text  # minutes of a log, seconds of its last answers
+    sections = {section.key: section for section in page_of(found.folder).sections}
+    assert sections["tuning"].grids[0].rows[0][3].value == knob["tuned"]
+    listed = {row[0].text for row in sections["scenarios"].grids[0].rows}
+    assert listed == {found.name_of(candidate) for candidate in found.evidence.samples}
+
+
+def test_without_optuna_one_line_says_what_is_not_searched(found, monkeypatch):
+    monkeypatch.setattr(tuned_fleets, "is_installed", lambda: False)
+    fleets = tuned_fleets.TunedFleets(found.lab, found.portfolio, found.evidence, lambda *_: None)
+    assert fleets.tune([final.candidate for final in found.answer.finals]) == []
+    without = replace(found, not_tuned=tuple(fleets.as_configured))
+    line = f"thresholds and timeouts are not searched (routing.queue_per_replica): {tune.INSTALL}"
+    assert line in " ".join(str(without).split())
 
 
 def test_the_same_question_plays_nothing_again(found, monkeypatch):

@@ -89,6 +89,26 @@ class BreakEven(_Data):
         return self
 
 
+class TunedKnob(_Data):
+    """A threshold or timeout: its value as configured and as tuned (None: as configured), within what was searched."""
+
+    key: str
+    configured: float
+    tuned: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class Tuned(_Data):
+    """A finalist whose thresholds and timeouts were searched. `saves_usd_per_month` is None where none was tuned."""
+
+    name: str
+    knobs: list[TunedKnob]
+    trials: int = 0
+    saves_usd_per_month: Span | None = None
+    is_taken: bool = False
+
+
 class Scenario(_Data):
     """A fleet that was played in the search."""
 
@@ -124,6 +144,8 @@ class Decision(_Data):
     finalists: list[Final] = []
     difference_usd_per_month: Span | None = None
     probability_best: float | None = None
+    tuned: list[Tuned] = []
+    not_tuned: list[str] = []
     not_resolved: list[str] = []
     simulations: int = 0
     today_usd_per_month: float | None = None

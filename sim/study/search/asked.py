@@ -101,10 +101,8 @@ def _neighbours(asked: Asked, candidate: Candidate) -> list[Candidate]:
 
 def ladder_of(asked: Asked, candidate: Candidate) -> tuple[Sequence[Candidate], int]:
     """(the sizes of the candidate's family, its place among them)."""
-    for result in asked.answer.searched:
-        if candidate in result.family.ladder:
-            return result.family.ladder, result.family.ladder.index(candidate)
-    return (candidate,), 0
+    ladder = asked.answer.ladder(candidate)
+    return ladder, ladder.index(candidate)
 
 
 def is_held(scenario: Scenario) -> bool:

@@ -20,9 +20,10 @@ from sim.study.search.race import FRESH_REPLICATIONS, Answer, search
 from sim.study.search.relaxation import Relaxation, relaxations
 from sim.study.search.robustness import robustness
 from sim.study.search.scenarios_played import scenarios_played
+from sim.study.search.tuned_fleets import TunedFleets
 from sim.study.search.windows import WHOLE_UP_TO, Windowed, Windows
 from sim.study.search.winner_run import play_winner
-from sim.study.search.wording import answer_data, interval_data, wrapped
+from sim.study.search.wording import answer_data, interval_data, tuned_data, wrapped
 from sim.workload.arrivals.replay import Replay
 
 DESCRIPTION = "description.json"
@@ -43,7 +44,8 @@ class Decision(Found):
         question, robust = self.question, self.robustness
         relaxed = [{"what": r.what, "words": r.candidate, "usd_per_month": interval_data(r.cost)} for r in self.relaxed]
         found = answer_data(self.answer, self.evidence, self.name_of) | {
-            "sentence": sentence(self), "today_usd_per_month": question.today_usd_per_month,
+            "sentence": sentence(self), "tuned": tuned_data(self.answer, self.name_of),
+            "not_tuned": list(self.not_tuned), "today_usd_per_month": question.today_usd_per_month,
             "saves_usd_per_month": saves(self), "relaxations": relaxed,
             "flips": [flip.as_dict() for flip in (() if robust is None else robust.flips)],
             "error_budget": None if robust is None else robust.budget.as_dict(),
@@ -74,12 +76,14 @@ def decide(asked: Question, n_jobs: int = -1, most: int = MOST, quick: bool = Fa
     evidence = Evidence(world, target, most)
     progress = Progress(len(families.families), lambda: evidence.n_played)
     n_fresh = FRESH_REPLICATIONS if asked.card.requests <= _LONG else FRESH_OF_LONG
-    answer = search(families.families, evidence, fresh, progress.family, n_fresh)
+    fleets = TunedFleets(lab, families, evidence, progress.trial)
+    answer = search(families.families, evidence, fresh, progress.family, n_fresh, fleets.tune)
     relaxed = () if answer.winner else _relaxed(asked, evidence, families, (lab, fresh), windows)
     robust = None
     if answer.winner is not None and not quick:
         robust = robustness(_asked(asked, answer, families, (fresh_world, fresh), progress.step))
-    found = Decision(asked, answer, evidence, families, lab, relaxed, robust, windows, folder)
+    not_tuned = tuple(fleets.as_configured)
+    found = Decision(asked, answer, evidence, families, lab, relaxed, robust, windows, folder, not_tuned)
     write_json(folder / DESCRIPTION, {"log": asked.receipt.as_dict(), "traffic": asked.card.as_dict()})
     if answer.winner is not None:
         play_winner(fresh.config(answer.winner.candidate), folder)

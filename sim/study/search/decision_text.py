@@ -7,13 +7,15 @@ from datetime import date
 
 from sim.report.formatting import number, usd
 from sim.study.hardware_error import hardware_error
+from sim.study.search.after_the_end import WORTH_SAYING, fraction_after_the_end
 from sim.study.search.break_even import BreakEven
 from sim.study.search.budget import Budget, Part, age_in_words
 from sim.study.search.family import Came
 from sim.study.search.flip import Flip
 from sim.study.search.found import Found
 from sim.study.search.question import JSON_NAME
-from sim.study.search.wording import answer_lines, attained, costs, relaxation_lines
+from sim.study.search.tune import INSTALL
+from sim.study.search.wording import answer_lines, attained, costs, relaxation_lines, tuned_lines
 from sim.units import DAY_S, HOUR_S, MONTH_S
 
 _FLIPS_SHOWN = 8
@@ -45,6 +47,9 @@ def lines(found: Found) -> Iterator[str]:
     yield from list(answer_lines(found.answer, found.name_of))[2:]
     if not found.feasible:
         yield from relaxation_lines(found.relaxed, found.name_of)
+    yield from tuned_lines(found.answer, found.name_of)
+    if found.not_tuned:
+        yield f"thresholds and timeouts are not searched ({', '.join(found.not_tuned)}): {INSTALL}"
     saved = saves(found)
     if saved is not None:
         verb = "saves" if saved >= 0 else "costs more by"
@@ -182,6 +187,12 @@ def rests_on(found: Found) -> Iterator[str]:
         )
         seeds = "played once" if found.answer.winner.repeats else f"{found.answer.n_fresh} fresh replications"
         yield f"winner: {served}, seed {found.lab.seed + 1}, {seeds}"
+        after = fraction_after_the_end(found.answer.winner.samples)
+        if after >= WORTH_SAYING:
+            yield (
+                f"bill: {number(100 * after, 2)} % of it is GPU time after the log's end, until its last answers are "
+                "done; the longer the log, the smaller this part"
+            )
         if spot := scenario.reliability.spot or next(
             (p.scenario.reliability.spot for p in scenario.pool_list if p.scenario.reliability.spot), None
         ):

@@ -89,11 +89,12 @@ class Evidence:
         """Whether every replication of the candidate is the same run, as of a log replayed on a fleet of its own."""
         return candidate in self._without_chance
 
-    def assume_repeats(self, candidate: Candidate) -> None:
-        """Play the candidate once only: the larger fleet of its family has no chance in it either."""
-        self._without_chance.add(candidate)
-        if candidate not in self.samples:
-            self.samples[candidate] = list(self.world.play([(candidate, 0)]))
+    def assume_repeats(self, *candidates: Candidate) -> None:
+        """Play these candidates once only: a fleet like them has no chance in it either."""
+        self._without_chance |= set(candidates)
+        wanted = [(candidate, 0) for candidate in dict.fromkeys(candidates) if candidate not in self.samples]
+        for (candidate, _), sample in zip(wanted, self.world.play(wanted), strict=True):
+            self.samples[candidate] = [sample]
 
     def settle(self, candidate: Candidate) -> Judgement:
         """Add replications until the sequential test resolves the SLO, or to the most allowed (NOT_RESOLVED then).

@@ -32,6 +32,8 @@ class Found:
     windows: Windows | None
     """What the search played of the log; None: all of it."""
     folder: Path
+    not_tuned: tuple[str, ...] = ()
+    """Keys of the finalists' knobs that stayed as configured, as Optuna is not installed."""
 
     @property
     def feasible(self) -> bool:

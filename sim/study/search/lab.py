@@ -19,6 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from sim.columns import Columns, select
 from sim.composition import Composition
 from sim.conf_path import conf_dir
+from sim.knob import text
 from sim.ledger.audit import audit
 from sim.ledger.bill import bill, money
 from sim.ledger.usage import Usage, of_window
@@ -185,6 +186,13 @@ def _parts(words: Words) -> tuple[Words, Words, Changes]:
     return tuple(cards), tuple(groups), tuple(values)
 
 
+def with_values(candidate: Candidate, values: Mapping[str, float]) -> Words:
+    """The words of a candidate with these in place of others on the same keys."""
+    assert isinstance(candidate, tuple)
+    kept = [word for word in candidate if word.partition("=")[0] not in values]
+    return (*kept, *(f"{key}={text(value)}" for key, value in values.items()))
+
+
 def _kept(path: Path) -> dict[int, Sample]:
     content = read_json(path)
     samples = content.get("samples") if isinstance(content, dict) else None
@@ -211,7 +219,7 @@ class Progress:
     def __init__(self, n_families: int, n_played: Callable[[], int]):
         self._n_families, self._n_played = n_families, n_played
         self._n_opened = 0
-        self._began_s = self._said_s = time.monotonic()
+        self._began_s = self._said_s = self._trials_began_s = time.monotonic()
 
     def family(self, n_done: int, name: str, n_open: int) -> None:
         """Family number `n_done` of the search begins; `n_open` may still have to be played."""
@@ -222,6 +230,16 @@ class Progress:
         self._n_opened += 1
         done = f"{n_done} of {self._n_families} families, {self._n_played()} simulations"
         self._say(done, f"{name}{left}")
+
+    def trial(self, name: str, n_done: int, n_trials: int) -> None:
+        """Of the trials of a fleet's thresholds and timeouts so many are done; 0: they begin."""
+        now_s = time.monotonic()
+        if not n_done:
+            self._trials_began_s = now_s
+            return
+        left_s = (now_s - self._trials_began_s) / n_done * (n_trials - n_done)
+        what = f"{n_done} of {n_trials} trials of thresholds and timeouts"
+        self._say(what, f"{name}; about {left_s:.0f} s more of them")
 
     def step(self, name: str) -> None:
         """A step after the search begins."""

@@ -18,6 +18,7 @@ from sim.study.search.evidence import Candidate, Evidence
 from sim.study.search.family import Family
 from sim.study.search.lab import Lab, Progress, Words
 from sim.study.search.race import FRESH_REPLICATIONS, Answer, search
+from sim.study.search.ranges import Ranges, range_in
 from sim.study.search.relaxation import Relaxation, relaxations
 from sim.study.search.wording import answer_data, answer_lines, count_line, interval_data, relaxation_lines, wrapped
 from sim.study.sweep import expand
@@ -39,11 +40,13 @@ class Plan:
     left_out: tuple[tuple[str, str], ...]
     """Combinations that are no valid scenario, with the reason."""
     n_scenarios: int
-    """Scenarios of the full grid."""
+    """Scenarios of the full grid; 0 with ranges of which every number is allowed."""
     n_grid: int
     """Simulations that all of them would need, each with the most replications."""
     relaxed: tuple[Relaxation, ...]
     """Empty where something meets the SLO."""
+    n_trials: int = 0
+    """Of values in such ranges."""
 
     @property
     def feasible(self) -> bool:
@@ -55,7 +58,11 @@ class Plan:
         if self.answer.open:
             lines.append(f"NOT resolved whether they meet the SLO: {'; '.join(map(name_of, self.answer.open))}")
         lines += [f"left out: {name}: {reason}" for name, reason in self.left_out]
-        lines.append(count_line(self.answer, self.n_grid, self.n_scenarios))
+        lines.append(
+            f"{self.answer.n_played} simulations, {self.n_trials} trials of values in ranges"
+            if self.n_trials
+            else count_line(self.answer, self.n_grid, self.n_scenarios)
+        )
         if self.feasible:
             lines.append(f"the winner again, on fresh seeds: {self.command}")
         return wrapped(lines)
@@ -73,6 +80,7 @@ class Plan:
             "left_out": [{"name": name, "reason": reason} for name, reason in self.left_out],
             "simulations_of_the_full_grid": self.n_grid,
             "scenarios": self.n_scenarios,
+            "trials": self.n_trials,
             "relaxations": [
                 {"what": r.what, "words": r.candidate, "usd_per_month": interval_data(r.cost)} for r in self.relaxed
             ],
@@ -93,7 +101,10 @@ def name_of(candidate: Candidate) -> str:
 
 
 def axes(over: Sequence[str]) -> dict[str, list[str]]:
-    """Values by key: of `gpu=l4,l40s` these two, of `scaling.n_replicas=1..12` these twelve. Raises ConfigError."""
+    """Values by key: of `gpu=l4,l40s` these two, of `scaling.n_replicas=1..12` these twelve. Raises ConfigError.
+
+    Words that ask for every number of a range are none of these (`sim.study.search.ranges`).
+    """
     found: dict[str, list[str]] = {}
     for word in over:
         key, _, values = word.partition("=")
@@ -153,9 +164,15 @@ def plan(
         raise ConfigError(f"--most = {most}: must be >= 1")
     own = folder / digest(base.composition.config)
     lab, fresh = (Lab(base.composition, own, n_jobs, is_fresh) for is_fresh in (False, True))
-    families, left_out = families_of(axes(over), lab)
+    ranges = dict(found for word in over if (found := range_in(word, base)) is not None)
+    families, left_out = families_of(axes([word for word in over if range_in(word, base) is None]), lab)
     evidence = Evidence(lab, base.slo.attainment_fraction, most)
     progress = Progress(len(families), lambda: evidence.n_played)
+    if ranges:
+        searched = Ranges(lab, ranges, evidence, progress)
+        answer = searched.answer(families, fresh, name_of)
+        relaxed = () if answer.winner else tuple(relaxations(evidence))
+        return Plan(base, answer, evidence, tuple(left_out), 0, 0, relaxed, searched.n_trials)
     answer = search(families, evidence, fresh, progress.family)
     n_grid = sum(1 if evidence.repeats(family.ladder[-1]) else most for family in families for _ in family.ladder)
     relaxed = () if answer.winner else tuple(relaxations(evidence))

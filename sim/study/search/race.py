@@ -12,6 +12,7 @@ from sim.report.attainment import Judgement, Verdict
 from sim.report.estimators import Interval
 from sim.study.search.evidence import Candidate, Evidence, Sample, World, judgement_of
 from sim.study.search.family import Came, Family, Searched, search_family, unresolved
+from sim.study.search.tune import Tuning
 
 FINALISTS = 3
 FRESH_REPLICATIONS = 20
@@ -36,8 +37,22 @@ class Final:
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """What came of a tuning on fresh seeds."""
+
+    tuning: Tuning
+    saves: Interval | None
+    """US dollars a month that the tuned fleet costs less than as configured, paired; None: none was tuned."""
+    is_taken: bool
+    """Whether the tuned fleet is in the answer in place of the configured one; else the configured one is."""
+
+
+@dataclass(frozen=True)
 class Answer:
-    """What a search found. `finals` are in order of their cost, those that missed the SLO on fresh seeds left out."""
+    """What a search found. `finals` are in order of their cost, those that missed the SLO on fresh seeds left out.
+
+    A fleet whose knobs were tuned is among them once: as tuned, or as configured.
+    """
 
     finals: tuple[Final, ...]
     searched: tuple[Searched, ...]
@@ -51,6 +66,12 @@ class Answer:
     """Simulations of the search and of the finalists."""
     n_fresh: int = FRESH_REPLICATIONS
     """Replications of a finalist, where they differ."""
+    tuned: tuple[Tuned, ...] = ()
+
+    def ladder(self, candidate: Candidate) -> tuple[Candidate, ...]:
+        """The sizes of the candidate's family, from the smallest to the largest; the candidate alone without one."""
+        ladders = (*(s.family.ladder for s in self.searched), *(t.tuning.ladder for t in self.tuned))
+        return next((ladder for ladder in ladders if candidate in ladder), (candidate,))
 
     @property
     def winner(self) -> Final | None:
@@ -67,12 +88,13 @@ def search(
     fresh: World,
     on_family: Callable[[int, str, int], None] = lambda _number, _name, _n_open: None,
     n_fresh: int = FRESH_REPLICATIONS,
+    tune: Callable[[Sequence[Candidate]], Sequence[Tuning]] = lambda _finalists: (),
 ) -> Answer:
     """Search every family in turn, race their best, and play the finalists on fresh seeds (`fresh`).
 
     A family that is alone with a size that meets the SLO is compared with its next larger size. `on_family(i, name, n)`
     is called as the i-th family is played; n families from there on may cost less than the best. A finalist is played
-    `n_fresh` times.
+    `n_fresh` times. `tune` turns the knobs of the finalists; what it finds is played on fresh seeds beside them.
     """
     found: list[Searched] = []
     best: Candidate | None = None
@@ -89,7 +111,8 @@ def search(
     if len(feasible) == 1:
         feasible += _next_size(found, feasible[0])
         evidence.reach(dict.fromkeys(feasible, len(evidence.samples[feasible[0]])))
-    return finish(found, race(feasible, evidence), evidence, fresh, n_fresh)
+    finalists = race(feasible, evidence)
+    return finish(found, finalists, evidence, fresh, n_fresh, tune(finalists))
 
 
 def _searched(family: Family, evidence: Evidence, best: Candidate | None) -> Searched:
@@ -104,7 +127,8 @@ def _searched(family: Family, evidence: Evidence, best: Candidate | None) -> Sea
 
 
 def _next_size(found: Sequence[Searched], candidate: Candidate) -> list[Candidate]:
-    ladder = next(result.family.ladder for result in found if candidate in result.family.ladder)
+    """[] for the largest, and for a tuned fleet: in its place the configured one stays."""
+    ladder = next((result.family.ladder for result in found if candidate in result.family.ladder), (candidate,))
     return list(ladder[ladder.index(candidate) + 1 :][:1])
 
 
@@ -134,14 +158,16 @@ def finish(
     evidence: Evidence,
     fresh: World,
     n_fresh: int = FRESH_REPLICATIONS,
+    tunings: Sequence[Tuning] = (),
 ) -> Answer:
     """Play the finalists on fresh seeds and say which is the cheapest, by how much, and how sure that is.
 
-    In the place of one that misses the SLO there comes the next larger size of its family, a few times.
+    In the place of one that misses the SLO there comes the next larger size of its family, a few times. A fleet that
+    was tuned is played as tuned and as configured, and the cheaper one that meets the SLO stays.
     """
     again = Evidence(fresh, evidence.target, n_fresh)
     finals: list[Final] = []
-    wanted = list(dict.fromkeys(finalists))
+    wanted = list(dict.fromkeys([*finalists, *(t.after for t in tunings if t.after is not None)]))
     for _ in range(_CLIMBS + 1):
         again.reach(dict.fromkeys(wanted, 2))
         again.reach(dict.fromkeys(wanted, n_fresh))
@@ -152,13 +178,24 @@ def finish(
         wanted = [c for c in dict.fromkeys(larger) if c not in again.samples]
         if not wanted:
             break
-    stay = sorted((f for f in finals if not _missed(f)), key=lambda f: f.cost.mean or 0.0)[
-        : max(FINALISTS, len(finalists))
-    ]
+    able = sorted((f for f in finals if not _missed(f)), key=lambda f: f.cost.mean or 0.0)
+    tuned = tuple(_tuned(tuning, again, [f.candidate for f in able]) for tuning in tunings)
+    beaten = {t.tuning.before if t.is_taken else t.tuning.after for t in tuned}
+    stay = [f for f in able if f.candidate not in beaten][: max(FINALISTS, len(finalists))]
     difference = again.cost_difference(stay[1].candidate, stay[0].candidate) if len(stay) > 1 else None
     n_played = evidence.n_played + again.n_played
     probability = probability_best(stay)
-    return Answer(tuple(stay), tuple(found), tuple(unresolved(evidence)), difference, probability, n_played, n_fresh)
+    trials = {trial.candidate for tuning in tunings for trial in tuning.trials} - {t.before for t in tunings}
+    open_ones = tuple(c for c in unresolved(evidence) if c not in trials)
+    return Answer(tuple(stay), tuple(found), open_ones, difference, probability, n_played, n_fresh, tuned)
+
+
+def _tuned(tuning: Tuning, again: Evidence, able: Sequence[Candidate]) -> Tuned:
+    """`able`: those that do not miss the SLO on fresh seeds, the cheapest first."""
+    if tuning.after is None:
+        return Tuned(tuning, None, False)
+    best = next((c for c in able if c in (tuning.before, tuning.after)), None)
+    return Tuned(tuning, again.cost_difference(tuning.before, tuning.after), best == tuning.after)
 
 
 def _final(candidate: Candidate, again: Evidence, evidence: Evidence) -> Final:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sim.composition import Composition
@@ -21,18 +21,27 @@ def scenarios_played(
     """
     judged = evidence.judged()
     found = []
-    for searched in answer.searched:
-        for candidate in (c for c in searched.family.ladder if c in evidence.samples):
+    for kind, candidates in _by_kind(answer):
+        for candidate in (c for c in candidates if c in evidence.samples):
             samples = evidence.samples[candidate][: 1 if evidence.repeats(candidate) else None]
             judgement = judged.get(candidate) or judgement_of(samples, evidence.target)
             cost, share = evidence.cost(candidate), judgement.attainment
             found.append({
-                "name": name_of(candidate), "kind": searched.family.name.partition(",")[0],
+                "name": name_of(candidate), "kind": kind,
                 "command": _command(base, candidate, len(samples)),
                 "usd_per_month": interval_data(cost), "slo_attainment_fraction": interval_data(share),
                 "slo_judgement": str(judgement.verdict),
             })  # fmt: skip
     return found
+
+
+def _by_kind(answer: Answer) -> Iterator[tuple[str, list[Candidate]]]:
+    """The sizes of each family, then the trials of its knobs."""
+    for searched in answer.searched:
+        kind, ladder = searched.family.name.partition(",")[0], searched.family.ladder
+        yield kind, list(ladder)
+        for tuning in (tuned.tuning for tuned in answer.tuned if tuned.tuning.before in ladder):
+            yield kind, [c for c in dict.fromkeys(t.candidate for t in tuning.trials) if c != tuning.before]
 
 
 def _command(base: Composition, candidate: Candidate, replications: int) -> str:

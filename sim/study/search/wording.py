@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from sim.knob import text
 from sim.report.attainment import Judgement, Verdict
 from sim.report.estimators import Interval, Sureness
 from sim.report.formatting import number, percent, usd
@@ -14,6 +15,7 @@ from sim.study.search.race import Answer, Final
 from sim.study.search.relaxation import Relaxation
 
 WIDTH = 80
+NOT_TAKEN = "; that it is the cheaper one within the SLO does not stand there, so it stays as configured"
 _CENT_USD, _EXACT = 0.01, 1e-4
 
 
@@ -84,6 +86,51 @@ def _curse(winner: Final) -> str:
     is_same = abs(gap) < max(_CENT_USD, _EXACT * (winner.cost.mean or 0.0))
     apart = "the same" if is_same else f"{usd(abs(gap))} {'more' if gap >= 0 else 'less'}"
     return f"the search saw {costs(winner.search_cost)}, fresh seeds {apart}"
+
+
+def tuned_lines(answer: Answer, name_of: Callable[[Candidate], str]) -> Iterator[str]:
+    """Which thresholds and timeouts were tuned, from what to what, and what that saves."""
+    for tuned in answer.tuned:
+        tuning, saves = tuned.tuning, tuned.saves
+        name = name_of(tuning.before)
+        if saves is None:
+            ranges = ", ".join(f"{key} from {number(low)} to {number(high)}" for key, _, low, high in tuning.ranges)
+            yield (
+                f"tuning {name}: none of {len(tuning.trials)} trials of {ranges} is shown to cost less within the SLO "
+                "than as configured"
+            )
+            continue
+        turned = ", ".join(f"{key} {text(was)} -> {text(tuning.values[key])}" for key, was, _, _ in tuning.ranges)
+        yield f"tuned {name}: {turned}"
+        yield f"  {saving(saves)}{'' if tuned.is_taken else NOT_TAKEN}"
+
+
+def saving(saves: Interval) -> str:
+    """What tuning saves on fresh seeds, and whether that is resolved."""
+    verb = "saves" if (saves.mean or 0.0) >= 0 else "costs more by"
+    if saves.half_width is None or not _width(saves):
+        sure = "exact, paired"
+    elif saves.excludes_zero:
+        sure = f"resolved:{_width(saves)}, paired"
+    else:
+        sure = f"NOT resolved:{_width(saves)}, paired"
+    return f"{verb} {usd(abs(saves.mean or 0.0))} a month on fresh seeds ({sure})"
+
+
+def tuned_data(answer: Answer, name_of: Callable[[Candidate], str]) -> list[dict[str, Any]]:
+    """What was tuned as plain data."""
+    return [
+        {
+            "name": name_of(tuned.tuning.before), "words": tuned.tuning.after, "trials": len(tuned.tuning.trials),
+            "knobs": [
+                {"key": key, "configured": was, "tuned": tuned.tuning.values.get(key), "low": low, "high": high}
+                for key, was, low, high in tuned.tuning.ranges
+            ],
+            "saves_usd_per_month": None if tuned.saves is None else interval_data(tuned.saves),
+            "is_taken": tuned.is_taken,
+        }
+        for tuned in answer.tuned
+    ]  # fmt: skip
 
 
 def relaxation_lines(found: Sequence[Relaxation], name_of: Callable[[Candidate], str]) -> Iterator[str]:
