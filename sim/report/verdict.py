@@ -246,8 +246,10 @@ def _lead(
     lead += f" less than {second[fleet]}"
     both = [_replications_of(row, replications, shape, fleet) for row in (second, winner)]
     pairs, (difference, gain) = _paired(both[0], both[1], by.key)
-    if pairs < 2 or difference.half_width is None:
+    if pairs < 2:
         return f"{lead} (one replication: the lead is not tested)"
+    if difference.half_width is None:  # One of the replications finished all of the work, as after an idle night.
+        return f"{lead} (unknown with so few: one of {pairs} replications did all of the work)"
     repeated = all(_same_in_all(rows, *TRAFFIC) for rows in both)
     if repeated and all(_same_in_all(rows, by.key) for rows in both):
         # A fleet whose latencies are equal in all replications, too, had the same moments of arrival in all of them.

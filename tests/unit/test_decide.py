@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import sim
+import sim.study.search.found as found_of
+import sim.study.search.portfolio as portfolio_of
 from sim.composition import Composition
 from sim.conf_path import conf_dir
 from sim.ledger.prices import Prices
@@ -203,16 +205,38 @@ def test_a_fleet_of_another_card_is_judged_on_seeds_that_its_search_did_not_know
     assert fresh != known == found.lab.seed
 
 
-def test_a_card_that_can_be_reserved_is_looked_at_as_a_baseline_on_every_list_that_says_so(tmp_path):
+def test_a_card_is_looked_at_reserved_and_on_spot_on_every_list_that_says_so(tmp_path):
+    """A floor of spot is below the hours of the list, as a missing replica is not paid, and the same for each size."""
     write_sample_log(str(tmp_path / "my.csv"), 40, 1)
     words = ["gpu=h100_sxm", "engine.tensor_parallel=1", "engine.weight_dtype=fp8", f"output.dir={tmp_path}"]
     asked = question(str(tmp_path / "my.csv"), words)
-    families = portfolio(Lab(asked.base, tmp_path, 1), asked.card, asked.load).families
+    lab = Lab(asked.base, tmp_path, 1)
+    families = portfolio(lab, asked.card, asked.load).families
     floors = {family.name: family.floors_usd[0] for family in families if family.name.startswith("reserved")}
     for listed in ("reserved_and_spot", "aws_capacity_block_reserved"):
         usd_per_hour = compose_config(f"prices={listed}").prices.gpu.usd_per_gpu_hour["h100_sxm"]
         assert floors[f"reserved ({listed}) with the API behind, h100_sxm"] >= 0.99 * 730 * usd_per_hour
     assert "reserved (reserved_and_spot) with spot and the API behind, h100_sxm" in floors
+    named = {family.name: family for family in families}
+    spot = named["spot (nebius_spot) with the API behind, h100_sxm"]
+    usd_per_hour = compose_config("prices=nebius_spot").prices.gpu.usd_per_gpu_hour["h100_sxm"]
+    assert 0.2 * 730 * usd_per_hour < spot.floors_usd[0] < 730 * usd_per_hour
+    assert [w[-1] for w in spot.ladder] == [f"scaling.n_replicas={n}" for n in range(1, len(spot.ladder) + 1)]
+    assert spot.floors_usd == pytest.approx([n * spot.floors_usd[0] for n in range(1, len(spot.ladder) + 1)])
+    assert {"reliability=spot", "fleet=hybrid_overflow", "prices=nebius_spot"} <= set(spot.ladder[0])
+    stand_ins = named["spot (nebius_spot_or_on_demand) or on demand with the API behind, h100_sxm"]
+    on_demand = "reliability.spot.on_demand_fallback=true"
+    assert on_demand in stand_ins.ladder[0] and on_demand not in spot.ladder[0]
+    told = SimpleNamespace(base=SimpleNamespace(words={"reliability": "reliability=gpu_failures"}))
+    assert portfolio_of._spot(None, None, told, None) is None, "a reliability that the words give is not changed"
+
+
+def test_the_commands_are_those_of_fleets_with_as_many_replications_as_differ(monkeypatch):
+    monkeypatch.setattr(found_of, "command", lambda base, words, replications: f"{base} {words[0]} x {replications}")
+    finals = [SimpleNamespace(candidate=c, repeats=r) for c, r in ((("a",), False), (("b",), True), ("varied", False))]
+    answer = SimpleNamespace(finals=finals, n_fresh=20)
+    asked = SimpleNamespace(question=SimpleNamespace(base="run"), answer=answer)
+    assert found_of.Found.commands.fget(asked) == ["run a x 20", "run b x 1"]
 
 
 def test_cards_without_a_price_are_named_with_the_words_that_give_them_one(found):

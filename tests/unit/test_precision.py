@@ -2,7 +2,7 @@
 
 from sim.report.attainment import judge_at_look, look_sizes
 from sim.report.estimators import Interval, Support, mean
-from sim.report.precision import allowed_half_width, reason, shortfalls
+from sim.report.precision import Shortfall, allowed_half_width, reason, shortfalls
 
 PRECISION = {"usd_total": 0.02, "slo_attainment_fraction": 0.002}
 
@@ -56,3 +56,15 @@ def test_the_reason_names_the_metric():
     assert "at once" in reason(10, [], [], intervals)
     lost = {"usd_total": Interval(500.0, replications=1)}
     assert "one replication" in reason(1, [], shortfalls(lost, {"usd_total": 0.02}), lost)
+
+
+def test_the_reason_says_what_is_lacking_of_each_metric():
+    """As narrow as asked for and yet not enough: cost for its skewness, the SLO because either may still be true."""
+    intervals = {"usd_total": known(500, 10, skewness=3), "slo_attainment_fraction": known(0.99, 0.002)}
+    short = [Shortfall("usd_total", 10.0, 10.0), Shortfall("slo_attainment_fraction", 0.002, 0.002)]
+    said = reason(100, short, short, intervals)
+    assert said.endswith("the most allowed: usd_total is skewed, whether the SLO is met is not decided")
+    wide = [Shortfall("usd_total", 12.34, 10.0)]
+    assert reason(100, wide, wide, intervals).endswith("usd_total is known to ±12, not to ±10")
+    many = {"usd_total": Interval(500.0, 0.0, 1000.0, 20)}
+    assert reason(100, wide, wide, many).endswith("usd_total is unknown with so few")

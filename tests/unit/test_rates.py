@@ -19,6 +19,7 @@ from sim.workload.arrivals.rate_profile import RateProfile
 from sim.workload.arrivals.replay import Replay
 from sim.workload.lengths.fixed import Fixed
 from sim.workload.lengths.lognormal import Lognormal
+from sim.workload.logs.client_files import read_clients
 from sim.workload.tasks.single_call import SingleCall
 from sim.workload.workload import Workload
 from tests.agree import assert_agrees, assert_disagrees
@@ -148,6 +149,39 @@ def test_clients_send_what_was_recorded_of_them(tmp_path):
     assert alone.record_s == 3600 and alone.mean_rate_per_s == pytest.approx(0.1)
     with pytest.raises(TraceError, match="clients = 4: has only 3, 12"):
         tasks_of(ClientMix(path=str(tmp_path), clients=["4"]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "law"),
+    [
+        ("0,1,1,Gamma,1,1\n", "windows of equal length, from second 0 on"),
+        ("600,1,1,Gamma,1,1\n1200,1,1,Gamma,1,1\n", "windows of equal length, from second 0 on"),
+        ("0,1,1,Gamma,1,1\n600,1,1,,1,1\n1300,1,1,,1,1\n", "windows of equal length, from second 0 on"),
+        ("0,1,1,Gamma,1,1\n0,1,1,Gamma,1,1\n", "windows of equal length, from second 0 on"),
+        ("0,1,1,Gamma,1,1\n600,-1,1,Gamma,1,1\n", "line 2: needs a rate from 0"),
+        ("0,1e6,1,Gamma,1,1\n600,1,1,Gamma,1,1\n", "line 1: needs a rate from 0 to 100000"),
+        ("0,1,1,Gamma,1,1\n600,nan,1,Gamma,1,1\n", "must have rows of start_s, rate_per_s, cv"),
+        ("0,1,1,Gamma,1,1\n600,inf,1,Gamma,1,1\n", "line 2: needs a rate"),
+        ("0,1,1,Gamma,1,1\n600,1,inf,Gamma,1,1\n", "line 2: needs a rate .* a cv >= 0"),
+        ("0,1,-1,Gamma,1,1\n600,1,1,Gamma,1,1\n", "line 1: needs a rate"),
+        ("0,1,1,Pareto,1,1\n600,1,1,Gamma,1,1\n", "line 1: needs .* Gamma, Weibull or nothing"),
+        ("0,much,1,Gamma,1,1\n600,1,1,Gamma,1,1\n", "must have rows of start_s, rate_per_s, cv"),
+    ],
+)
+def test_what_is_no_record_of_a_client_is_refused(tmp_path, rows, law):
+    write_sample_clients(tmp_path)
+    (tmp_path / "chunk-3-trace.csv").write_text(rows)
+    with pytest.raises(TraceError, match=f"chunk-3-trace.csv.*{law}"):
+        read_clients(str(tmp_path))
+
+
+def test_two_windows_with_a_rate_of_0_and_of_the_most_are_a_record(tmp_path):
+    write_sample_clients(tmp_path)
+    for name in ("3", "12"):
+        (tmp_path / f"chunk-{name}-trace.csv").write_text("0,0,0,,1,1\n900,1e5,0,Weibull,1,1\n")
+    record = read_clients(str(tmp_path))
+    assert record.window_s == 900 and record.clients[0].rate_per_s.tolist() == [0, 1e5]
+    assert record.clients[0].is_weibull.tolist() == [False, True]
 
 
 @pytest.mark.parametrize(

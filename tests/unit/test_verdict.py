@@ -28,6 +28,24 @@ def test_one_replication_tests_nothing():
     assert verdicts(failed) == ["steady: no fleet ran."]
 
 
+def test_a_lead_is_a_share_of_what_the_second_costs_if_it_costs_anything():
+    cents = {("s", "a"): [run(0.25), run(0.26)], ("s", "b"): [run(0.5), run(0.52)]}
+    assert "$0.26 (50.0 %) less than b, resolved over 2 paired replications" in verdicts(*sweep(cents))[0]
+    free = {("s", "a"): [run(0)] * 2, ("s", "b"): [run(0, ttft_s=0.7)] * 2}
+    assert "$0 less than b" in verdicts(*sweep(free))[0]
+
+
+def test_a_lead_per_token_of_one_busy_replication_is_not_known():
+    """A night without a request and a day: over the two no unit cost has an interval."""
+
+    def nights(usd, tasks):
+        work = [dict(tasks_finished=n, input_tokens=100 * n, output_tokens=0) for n in (0, tasks)]
+        return [run(usd, usd_per_task=usd / max(n["tasks_finished"], 1), **n) for n in work]
+
+    (said,) = verdicts(*sweep({("s", "a"): nights(10, 1000), ("s", "b"): nights(20, 1100)}))
+    assert "less than b (unknown with so few: one of 2 replications did all of the work)" in said
+
+
 def test_common_random_numbers_are_told_by_what_they_gave():
     """The cost of both swings by 20 % with traffic that they share: the pairing is worth thousands of replications."""
     steady, _, diurnal = verdicts(*WORLD)
