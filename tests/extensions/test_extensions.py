@@ -54,7 +54,7 @@ def assert_played(folder: Path) -> None:
 def clone(tmp_path_factory):
     """A copy of the repository with the new files in it."""
     folder = tmp_path_factory.mktemp("clone")
-    ignore = shutil.ignore_patterns("__pycache__", "extensions", "outputs")
+    ignore = shutil.ignore_patterns("extensions", "outputs")  # What Python has compiled goes with it: it takes long.
     for part in ("sim", "conf", "hydra_plugins", "tests"):
         shutil.copytree(ROOT / part, folder / part, ignore=ignore)
     shutil.copy(ROOT / "pyproject.toml", folder)
