@@ -30,11 +30,13 @@ def refused_shares(offered, *options, horizon_s, replications):
         yield (requests["outcome"] == Outcome.REFUSED)[requests["arrived_s"] > 100].mean()
 
 
-@pytest.mark.parametrize("limit", ["+engine.max_queue=0", "queue.max_waiting_requests=0"])
-def test_without_a_queue_the_batch_is_an_erlang_loss_system(limit):
-    shares = list(refused_shares(6.0, limit, horizon_s=15_000, replications=12))
+def test_without_a_queue_the_batch_is_an_erlang_loss_system():
+    """However the queue is forbidden: to the replica, or to the fleet in front of it, request for request."""
+    shares = list(refused_shares(6.0, "+engine.max_queue=0", horizon_s=15_000, replications=12))
     assert_agrees(shares, erlang_b(SLOTS, 6.0))
     assert_disagrees(shares, erlang_c(SLOTS, 6.0))
+    of_the_fleet = refused_shares(6.0, "queue.max_waiting_requests=0", horizon_s=15_000, replications=2)
+    assert list(of_the_fleet) == shares[:2]
 
 
 def md1k_refused(load, room):
