@@ -49,6 +49,10 @@ _MEASURED = {
 _ENGINES = {"NIM": "trt_llm_2024", "vllm v0.11": "vllm_0_11"}  # files in conf/engine, by how an engine's name begins
 _LAYOUT = ("replicas", "data_parallel", "enable_dp_attention")
 SWEEP_OVERHEAD_S = 0.024  # what each request costs the vLLM of the closed-loop sweeps, as their description says
+_SWEEP_REQUEST_S = 0.014  # the same from vLLM 0.15 on, beside what its prompt takes by the token
+_SWEEP_TOKENIZER_US = 6.0  # both were set by TTFT of the rows of gpt-oss-120b on H100, vLLM 0.18
+_SWEEP_DETOKENIZER_US = 12.0  # conf/engine/host/vllm_0_18.yaml, of the same rows; steps of 0.15 on H100 show none
+_FRONT_END_SINCE, _DETOKENIZER_SINCE = (0, 15), (0, 16)
 _AT_ONCE = r"all (\d+) requests sent at once"
 _ASYNC_SINCE = "2026"  # vLLM schedules asynchronously by default from 0.14 on
 
@@ -75,7 +79,7 @@ class _Row(ClientStated):
     notes: str = ""
 
 
-_FLAGS = tuple(name for name in FlagsStated.model_fields if name != "name")
+_FLAGS = tuple(name for name in FlagsStated.model_fields if name not in ("name", "host"))
 _OF_SERVER = tuple(name for name in _Row.model_fields if name not in CLIENT_COLUMNS)
 _COLUMNS = (*_OF_SERVER, *_FLAGS, "request_rate", *_MEASURED, *CLIENT_COLUMNS)
 """Every column that is understood; any other one is refused, because the row would be played without it."""
@@ -215,8 +219,23 @@ def _engine(row: dict[str, str]) -> tuple[str, dict[str, Any]]:
         return SGLANG, flags
     flags["async_scheduling"] = dated is not None and dated[0] >= _ASYNC_SINCE
     if "sweep" in notes:
-        flags["request_overhead_s"] = SWEEP_OVERHEAD_S
+        flags |= _of_sweep(row["engine"])
     return "vllm", flags
+
+
+def _of_sweep(engine: str) -> dict[str, Any]:
+    """What a prompt and an answer cost the host of a closed-loop sweep, by the version of vLLM.
+
+    Rows of 2025 state no version; builds of a day count as new.
+    """
+    found = re.search(r"\bv?(\d+)\.(\d+)", engine)
+    version = (int(found[1]), int(found[2])) if found else (99, 0) if "nightly" in engine else (0, 0)
+    if version < _FRONT_END_SINCE:
+        return {"request_overhead_s": SWEEP_OVERHEAD_S}
+    host = {"tokenizer_us_per_token": _SWEEP_TOKENIZER_US}
+    if version >= _DETOKENIZER_SINCE:
+        host["detokenizer_us_per_token"] = _SWEEP_DETOKENIZER_US
+    return {"request_overhead_s": _SWEEP_REQUEST_S, "host": host}
 
 
 def _burst(row: dict[str, str]) -> int:

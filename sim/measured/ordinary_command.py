@@ -39,9 +39,9 @@ def words_of(scenario: Scenario, engine: str) -> list[str]:
 
 
 def _differences(key: str, usual: Any, chosen: Any) -> Iterator[str]:
-    if isinstance(usual, dict) and isinstance(chosen, dict):
+    if isinstance(chosen, dict) and (usual is None or isinstance(usual, dict)):
         for name, value in chosen.items():
-            yield from _differences(f"{key}.{name}", usual.get(name), value)
+            yield from _differences(f"{key}.{name}", (usual or {}).get(name), value)
     elif usual != chosen:
         yield f"++{key}={_text(chosen)}"
 

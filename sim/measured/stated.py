@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from sim.hardware.host import HostTime
 from sim.hardware.model import Sampler
 from sim.schema import Config
 
@@ -152,6 +153,7 @@ class FlagsStated(Stated):
     sampler: Sampler | None = None
     expert_parallel: bool | None = None
     schedule_policy: Literal["fcfs", "lpm"] | None = None  # SGLang's
+    host: HostTime | None = None
 
 
 class Layout(NamedTuple):

@@ -21,7 +21,7 @@ from sim.schema import Config, ConfigError, parse_config
 _FLAGS = (
     "max_num_seqs", "max_num_batched_tokens", "max_model_len", "gpu_memory_utilization", "kv_cache_blocks",
     "chunked_prefill", "prefix_caching", "async_scheduling", "request_overhead_s", "sampler",
-    "expert_parallel",
+    "expert_parallel", "host",
 )  # fmt: skip
 SGLANG = "sglang"  # the file in conf/engine, SGLang 0.5.10
 _RANKS_SHARE_RATIOS = 0.3  # of schedule conservativeness with DP attention: sglang 0.5.10, srt/server_args.py
@@ -64,6 +64,8 @@ def server_stated(run: ServerStated, play: Play, *, engine: str = "vllm", own_sa
     options["block_tokens"] = flags.block_size or options["block_tokens"]
     layout = run.layout(bool(model.experts))
     options |= {"tensor_parallel": layout.gpus_per_replica, "attention_data_parallel": layout.attention_ranks}
+    if layout.attention_ranks > 1:
+        options["host"] = None  # Ranks have front ends of their own (vLLM starts an API server for each).
     if engine == SGLANG:
         options |= _as_sglang_has_it(options, flags, layout.attention_ranks)
     options |= {"weight_dtype": weight_dtype, "kv_dtype": kv_format(run)}

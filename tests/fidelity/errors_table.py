@@ -51,6 +51,8 @@ class Sampled(NamedTuple):
 
 
 Part = Played | Sampled
+_WHOLE, _RANKS = "with whole experts", "with ranks, whole experts"
+_ON_H100_AND_B200 = (("h100_sxm", "vllm 0.18.0"), ("b200", "vllm 0.19.0"))
 GROUPS: tuple[tuple[str, tuple[Part, ...]], ...] = (
     ("vLLM 0.15, {} load stages of Llama-2 7B and 70B on H100", (Played("experiments.json"),)),
     ("vLLM 0.15, {} load stages of Llama 8B and 70B on A100 and L40S", (Played("experiments_a100_l40s.json"),)),
@@ -74,6 +76,22 @@ GROUPS: tuple[tuple[str, tuple[Part, ...]], ...] = (
     (
         "InferenceX, MiniMax-M2.5 NVFP4 on B200 ({}) / B300 ({}), vLLM 0.19",
         (Sampled("b200", "vllm 0.19.0 fp4", "minimax_m2_5"), Sampled("b300", "vllm 0.19.0 fp4", "minimax_m2_5")),
+    ),
+    (
+        "the same with whole experts, MiniMax-M2.5 FP8 on H100 ({}) / B200 ({}), vLLM 0.18 / 0.19",
+        tuple(Sampled(gpu, f"{vllm} fp8 {_WHOLE}", "minimax_m2_5") for gpu, vllm in _ON_H100_AND_B200),
+    ),
+    (
+        "and in attention ranks, on H100 ({}) / B200 ({})",
+        tuple(Sampled(gpu, f"{vllm} fp8 {_RANKS}", "minimax_m2_5") for gpu, vllm in _ON_H100_AND_B200),
+    ),
+    (
+        "MiniMax-M2.5 NVFP4 in attention ranks with whole experts on B200 ({}) / B300 ({}), vLLM 0.19",
+        tuple(Sampled(gpu, f"vllm 0.19.0 fp4 {_RANKS}", "minimax_m2_5") for gpu in ("b200", "b300")),
+    ),
+    (
+        "Kimi-K2.5 NVFP4 on B200 with whole experts ({}) / in attention ranks, too ({}), vLLM 0.17",
+        tuple(Sampled("b200", f"vllm 0.17.0 fp4 {layout}", "kimi_k2_5") for layout in (_WHOLE, _RANKS)),
     ),
     ("vLLM 0.11, {} bursts of Qwen3-32B on H100 SXM, says their source", (Played(_CLOSED, _DISPUTED),)),
     (

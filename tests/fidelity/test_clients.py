@@ -55,8 +55,13 @@ def points(tmp_path):
 
 @pytest.mark.parametrize(
     "row",
-    [POINT, POINT | {"length_low_fraction": "0.5", "ramp_s": "3", "kv_dtype": "fp8", "max_num_seqs": "8"}, SHAREGPT],
-    ids=["closed loop", "with fields", "burst"],
+    [
+        POINT,
+        POINT | {"length_low_fraction": "0.5", "ramp_s": "3", "kv_dtype": "fp8", "max_num_seqs": "8"},
+        SHAREGPT,
+        POINT | {"engine": "vllm 0.18.0", "notes": "sweep"},
+    ],
+    ids=["closed loop", "with fields", "burst", "with host time"],
 )
 def test_the_ordinary_command_plays_the_very_scenario(row):
     scenario = scenario_of(row, Play())
@@ -81,6 +86,16 @@ def test_the_usual_lengths_of_the_ordinary_command_are_another_run():
     words = words_of(scenario_of(POINT, Play()), "vllm")
     scenario = parse(compose_config(*words, "lengths.low_fraction=0.8", "engine.max_num_batched_tokens=2048"))
     assert seen_by_clients(played(scenario))["ttft_mean_s"] < 0.5 * ttft_s()
+
+
+@pytest.mark.parametrize(
+    ("engine", "request_s", "detokenizer_us"),
+    [("vllm version not stated", 0.024, None), ("vllm 0.15.1", 0.014, 0.0), ("vllm 0.18.0", 0.014, 12.0)],
+)
+def test_the_host_time_of_a_sweep_is_by_the_version_of_vllm(engine, request_s, detokenizer_us):
+    played_on = scenario_of(POINT | {"engine": engine, "notes": "sweep"}, Play()).engine
+    assert played_on.request_overhead_s == request_s
+    assert (played_on.host.detokenizer_us_per_token if played_on.host else None) == detokenizer_us
 
 
 # --- what the client did --------------------------------------------------------------------------------------------

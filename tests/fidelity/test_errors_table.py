@@ -19,7 +19,7 @@ def test_the_pages_show_the_errors_that_are_kept(page):
 
 
 def test_every_group_of_the_sample_is_in_the_table_of_families():
-    assert sum(isinstance(part, Sampled) for part in written()[0]) == 6
+    assert sum(isinstance(part, Sampled) for part in written()[0]) == 14
 
 
 def test_what_was_before_stands_in_front_where_it_is_another_figure():
