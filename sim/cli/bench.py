@@ -3,6 +3,7 @@
 Every case and size is played in a process of its own, over the whole ordinary path: simulate, audit, usage, bill,
 metrics. CPU seconds of one core; beside them the rate of bare SimPy timeouts in the same process, which is the wall.
 Sweeps of short scenarios are played on all cores, into an empty folder and once more, and a large one is collected.
+What an earlier measurement found, on this machine or another, is printed beside.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--requests", type=int, action="append", metavar="N", help="only this size (may be repeated)")
     parser.add_argument("--log", type=Path, metavar="FILE", help="the log that the case mooncake replays")
     parser.add_argument("--out", type=Path, default=Path("outputs/bench.json"), help="default: %(default)s")
+    parser.add_argument("--before", type=Path, metavar="FILE", help="earlier figures (default: what --out held)")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
-    from sim.study.benchmark import CASES, LOGS, SIZES, SIZES_OF, measure, table_of
+    from sim.study.benchmark import CASES, LOGS, SIZES, SIZES_OF, earlier, measure, table_of
     from sim.study.benchmark_sweeps import (
         COLLECTS,
         SWEEPS,
@@ -34,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
         table_of_collects,
         table_of_sweeps,
     )
-    from sim.study.folder import write_json
+    from sim.study.folder import read_json, write_json
 
     known = [*CASES, *LOGS, *SWEEPS, *COLLECTS]
     asked = given.case or known
@@ -50,12 +52,13 @@ def main(argv: Sequence[str]) -> int:
     rows += [_in_a_process("--case", case, "--log", str(given.log)) for case in _with_log(asked, given.log)]
     sweeps = [measure_sweep(case) for case in asked if case in SWEEPS]
     collects = [measure_collect(case) for case in asked if case in COLLECTS]
+    before = read_json(given.before or given.out)
     write_json(given.out, {"rows": rows, "sweeps": sweeps, "collects": collects})
     from rich.console import Console
 
     for table, some in ((table_of, rows), (table_of_sweeps, sweeps), (table_of_collects, collects)):
         if some:
-            Console(width=120).print(table(some))
+            Console(width=132).print(table(some, earlier(before)))
     return 0
 
 

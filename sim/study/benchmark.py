@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import simpy
 from rich.table import Table
@@ -44,7 +46,6 @@ LOGS = {
 """Cases that replay a log of one size: Mooncake's conversation trace on eight replicas with prefix caches."""
 WHERE = {"mooncake": "github.com/kvcache-ai/Mooncake, FAST25-release/traces/conversation_trace.jsonl"}
 _TIMEOUTS = 300_000
-_MEMORY = ("peak_mb", "bytes_per_request")
 
 
 def scenario_of(case: str, n_requests: int) -> Scenario:
@@ -129,15 +130,48 @@ def _peak_rss_bytes() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux kibibytes
 
 
-def table_of(rows: list[dict]) -> Table:
-    """The rows of `measure` for a terminal."""
+Earlier = Callable[[dict, str], float | None]
+"""A figure that an earlier measurement found in the place of a row's; None if it did not measure that."""
+
+
+def earlier(content: Any) -> Earlier:
+    """What a file of an earlier `bench` holds: row by row, by case and size. {} or anything else: nothing.
+
+    >>> before = earlier({"rows": [{"case": "agents", "requests": 5, "peak_mb": 7.0}]})
+    >>> before({"case": "agents", "requests": 5}, "peak_mb"), before({"case": "agents", "requests": 9}, "peak_mb")
+    (7.0, None)
+    """
+    lists = [rows for rows in content.values() if isinstance(rows, list)] if isinstance(content, dict) else []
+    known = {_name(row): row for rows in lists for row in rows if isinstance(row, dict)}
+    return lambda row, key: known.get(_name(row), {}).get(key)
+
+
+def _name(row: dict) -> tuple[Any, Any]:
+    return row.get("case"), row.get("requests", row.get("scenarios"))
+
+
+def of_simpy(row: dict) -> float:
+    """Requests per event of bare SimPy, which differs less between machines than requests per second."""
+    return float(row["requests_per_cpu_s"] / row["simpy_timeouts_per_cpu_s"])
+
+
+def table_of(rows: list[dict], before: Earlier) -> Table:
+    """The rows of `measure` for a terminal, with what there was `before` beside."""
     table = Table(title=f"speed on one core, whole path, hot path {'compiled' if is_compiled() else 'interpreted'}")
-    for column in ("case", "requests", "requests / CPU s", "of SimPy", "tokens / CPU s", "peak MB", "bytes / request"):
+    columns = ("case", "requests", "requests / CPU s", "of SimPy", "before", "tokens / CPU s", "peak MB", "before",
+               "bytes / request")  # fmt: skip
+    for column in columns:
         table.add_column(column, justify="left" if column == "case" else "right")
     for r in rows:
-        share = r["requests_per_cpu_s"] / r["simpy_timeouts_per_cpu_s"]
+        requests, timeouts = before(r, "requests_per_cpu_s"), before(r, "simpy_timeouts_per_cpu_s")
         table.add_row(
-            r["case"], f"{r['requests']:,}", f"{r['requests_per_cpu_s']:,}", f"{share:.3f}",
-            f"{r['tokens_per_cpu_s']:,}", *("-" if r[key] is None else f"{r[key]:,.0f}" for key in _MEMORY),
+            r["case"], f"{r['requests']:,}", f"{r['requests_per_cpu_s']:,}", f"{of_simpy(r):.3f}",
+            f"{requests / timeouts:.3f}" if requests and timeouts else "-", f"{r['tokens_per_cpu_s']:,}",
+            *(shown(found, ",.0f") for found in (r["peak_mb"], before(r, "peak_mb"), r["bytes_per_request"])),
         )  # fmt: skip
     return table
+
+
+def shown(figure: float | None, form: str) -> str:
+    """A figure for a table; "-" without one."""
+    return "-" if figure is None else format(figure, form)

@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.table import Table
 
+from sim.study.benchmark import Earlier, shown
 from sim.study.folder import ROW
 from sim.study.manifest import Manifest, read_manifest, write_manifest
 
@@ -88,25 +89,28 @@ def _peak_mb_of_children() -> int | None:
     return round((peak if sys.platform == "darwin" else peak * 1024) / 1e6)
 
 
-def table_of_sweeps(rows: list[dict]) -> Table:
-    """The rows of `measure_sweep` for a terminal."""
+def table_of_sweeps(rows: list[dict], before: Earlier) -> Table:
+    """The rows of `measure_sweep` for a terminal, with what there was `before` beside."""
     table = _table(f"sweeps of short scenarios, all in, on {os.cpu_count()} cores")
-    for column in ("wall s", "CPU s", "CPU ms / scenario", "again: wall s", "CPU s"):
+    for column in ("wall s", "CPU s", "CPU ms / scenario", "before", "again: wall s", "CPU s"):
         table.add_column(column, justify="right")
     for r in rows:
-        each_ms = 1000 * r["cpu_s"] / r["scenarios"]
-        cells = (r["scenarios"], r["wall_s"], r["cpu_s"], round(each_ms), r["again_wall_s"], r["again_cpu_s"])
+        each_ms, before_s = 1000 * r["cpu_s"] / r["scenarios"], before(r, "cpu_s")
+        before_ms = None if before_s is None else 1000 * before_s / r["scenarios"]
+        ms = (round(each_ms), shown(before_ms, ".0f"))
+        cells = (r["scenarios"], r["wall_s"], r["cpu_s"], *ms, r["again_wall_s"], r["again_cpu_s"])
         table.add_row(r["case"], *map(str, cells))
     return table
 
 
-def table_of_collects(rows: list[dict]) -> Table:
-    """The rows of `measure_collect` for a terminal."""
+def table_of_collects(rows: list[dict], before: Earlier) -> Table:
+    """The rows of `measure_collect` for a terminal, with what there was `before` beside."""
     table = _table("one table of many scenarios")
-    for column in ("wall s", "CPU s", "peak MB", "kB / scenario"):
+    for column in ("wall s", "CPU s", "before", "peak MB", "kB / scenario", "before"):
         table.add_column(column, justify="right")
     for r in rows:
-        cells = (r["scenarios"], r["wall_s"], r["cpu_s"], r["peak_mb"] or "-", r["kb_each"])
+        earlier_s, earlier_kb = shown(before(r, "cpu_s"), ""), shown(before(r, "kb_each"), "")
+        cells = (r["scenarios"], r["wall_s"], r["cpu_s"], earlier_s, r["peak_mb"] or "-", r["kb_each"], earlier_kb)
         table.add_row(r["case"], *map(str, cells))
     return table
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from sim.__main__ import main
-from sim.study.benchmark import CASES, play, scenario_of, scenario_of_log
-from sim.study.benchmark_sweeps import _copies
+from sim.study.benchmark import CASES, earlier, play, scenario_of, scenario_of_log, table_of
+from sim.study.benchmark_sweeps import _copies, table_of_sweeps
 from sim.study.collect import collect
 from sim.study.folder import ROW, write_json
 from sim.study.manifest import Manifest, write_manifest
@@ -19,6 +21,20 @@ def test_a_case_without_its_log_is_named_and_the_others_go_on(tmp_path, capsys):
     assert main(["bench", "--case", "mooncake", "--out", str(out)]) == 0
     assert "mooncake: not measured: --log names its log (github.com/kvcache-ai/Mooncake" in capsys.readouterr().err
     assert json.loads(out.read_text()) == {"rows": [], "sweeps": [], "collects": []}
+
+
+def test_figures_stand_beside_those_of_the_measurement_before():
+    row = {"case": "agents", "requests": 9, "requests_per_cpu_s": 200, "simpy_timeouts_per_cpu_s": 1000,
+           "tokens_per_cpu_s": 7, "peak_mb": 5.0, "bytes_per_request": None}  # fmt: skip
+    sweep = {"case": "few", "scenarios": 2, "wall_s": 1.0, "cpu_s": 2.0, "again_wall_s": 0.5, "again_cpu_s": 0.25}
+    before = earlier({"rows": [row | {"requests_per_cpu_s": 100}], "sweeps": [sweep | {"cpu_s": 4.0}]})
+    console = Console(width=132, record=True, file=StringIO())
+    for table in (table_of([row], before), table_of([row], earlier(None)), table_of_sweeps([sweep], before)):
+        console.print(table)
+    lines = [line.split() for line in console.export_text().splitlines() if "agents" in line or "few" in line]
+    found = [[cell for cell in line if cell != "│"] for line in lines]
+    assert [cells[3:5] for cells in found[:2]] == [["0.200", "0.100"], ["0.200", "-"]]
+    assert found[2][4:6] == ["1000", "2000"]
 
 
 def test_mooncake_is_served_with_prefix_caches(tmp_path):
