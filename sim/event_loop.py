@@ -4,25 +4,36 @@
 
 from __future__ import annotations
 
-from heapq import heappop
+from heapq import heappop, heappush
 from typing import Any
 
 import simpy
 from mypy_extensions import mypyc_attr
 from simpy.core import EventPriority, StopSimulation
-from simpy.events import URGENT
+from simpy.events import NORMAL, URGENT
 
 from sim.clock import Wake
 
 _BEFORE_ALL = EventPriority(-1)
+_NORMAL: Any = NORMAL
 
 
 @mypyc_attr(native_class=False)
 class EventLoop(simpy.Environment):
     """A `simpy.Environment` in which events happen as in SimPy's own: by moment, then priority, then order of schedule.
 
-    Only `run` is written anew, with the work of `simpy.Environment.step` inside it.
+    `run` is written anew, with the work of `simpy.Environment.step` inside it; `now` and `schedule` are those of SimPy
+    once more, to be compiled with it.
     """
+
+    @property
+    def now(self) -> Any:
+        """The present moment, in seconds."""
+        return self._now
+
+    def schedule(self, event: Any, priority: Any = _NORMAL, delay: Any = 0) -> None:
+        """Let an event happen `delay` seconds from now."""
+        heappush(self._queue, (self._now + delay, priority, next(self._eid), event))
 
     def run(self, until: Any = None) -> Any:
         """Let events happen until a moment in seconds, until an event has happened, or, with None, until none is left.

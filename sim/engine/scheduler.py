@@ -341,7 +341,9 @@ class Scheduler:
         if end <= size:
             return n_needing_block[first] if steps == 1 else sum(n_needing_block[first:end])
         rounds, rest = divmod(end, size)
-        return rounds * self.n_decoding + sum(n_needing_block[:rest]) - sum(n_needing_block[:first])
+        if rest < first:
+            return rounds * self.n_decoding - sum(n_needing_block[rest:first])
+        return rounds * self.n_decoding + sum(n_needing_block[first:rest])
 
     def _preempt_until_decodable(self, slot: int, now: float) -> int:
         """Preempt sequences until there are KV blocks for the decode step that begins; returns how many it needs."""

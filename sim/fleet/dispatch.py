@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sim.engine.replica import Replica
+from sim.fleet.load_index import LoadIndex
 from sim.fleet.offer import Offer
 from sim.views import ReplicaView
 from sim.work import Request
@@ -20,6 +21,7 @@ class Dispatch:
         self._choose: Callable[..., Any] = choose
         self._max_per_replica = max_per_replica
         self.open = Offer()
+        self.by_load: LoadIndex = self.open.by_load
 
     def has_room(self, replica: Replica) -> bool:
         return replica.n_outstanding < self._max_per_replica
@@ -27,9 +29,10 @@ class Dispatch:
     def offer(self, replica: Replica) -> None:
         """Let newcomers go to a ready replica, as long as it has room; called again whenever its load has changed."""
         if self.has_room(replica):
-            self.open.add(replica)
-            if self.open.is_indexed:
-                self.open.changed(replica)
+            if not self.by_load.has(replica):
+                self.open.add(replica)
+            if self.by_load.is_on:
+                self.by_load.changed(replica)
 
     def withhold(self, replica: Replica | None) -> None:
         """Send nothing more to a replica."""
@@ -45,8 +48,8 @@ class Dispatch:
         replica.submit(request)
         if replica.n_outstanding >= self._max_per_replica:
             candidates.drop(replica)
-        elif candidates.is_indexed:
-            candidates.changed(replica)
+        elif self.by_load.is_on:
+            self.by_load.changed(replica)
         return True
 
     def placed(self, request: Request) -> ReplicaView | None:

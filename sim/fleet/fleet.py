@@ -1,9 +1,13 @@
 """The fleet: replicas behind one queue, and a scaler that decides how many there are."""
 
+# Compiled: every request passes through this module (see sim.hot_path).
+
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+
+from mypy_extensions import mypyc_attr
 
 from sim.clock import Clock, Wake
 from sim.engine.replica import Replica
@@ -24,6 +28,7 @@ from sim.scaling.scaler import Scaler
 from sim.work import Outcome, Refusal, Request
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Fleet:
     """Replicas behind one queue; implements `Server`, and shows policies its `view`.
 
@@ -156,8 +161,8 @@ class Fleet:
 
     def _replica_done(self, request: Request) -> None:
         self._demand.leave(request)
-        open_replicas = self._dispatch.open
-        if open_replicas.is_indexed or len(open_replicas) < len(self._roster.ready) or self._queue:
+        dispatch = self._dispatch
+        if dispatch.by_load.is_on or len(dispatch.open) < len(self._roster.ready) or self._queue:
             member = self._roster.members.get(request.replica_id)
             if member is not None:
                 self._refill(member)

@@ -1,5 +1,7 @@
 """The queue of a fleet: requests that wait for a replica with room."""
 
+# Compiled: every request that leaves a fleet looks for others here (see sim.hot_path).
+
 from __future__ import annotations
 
 from collections import deque

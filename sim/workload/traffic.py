@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import chain
 
 from sim.clock import Wake
 from sim.work import Task
@@ -20,7 +19,9 @@ class Traffic:
     def __init__(self, env, blocks: Iterator[list[Task]], begin: Callable[[Task], None], delay_s: float = 0.0):
         self._env = env
         self._delay_s = delay_s
-        self._tasks = chain.from_iterable(blocks)
+        self._blocks = blocks
+        self._block: list[Task] = []
+        self._place = 0  # in the block, of the task after the next one
         self._begin = begin
         self._next: Task | None = None
         self._wake = Wake(self._arrive)
@@ -28,11 +29,17 @@ class Traffic:
         self._schedule_next()
 
     def _schedule_next(self) -> None:
-        self._next = task = next(self._tasks, None)
-        if task is not None:
-            wait_s = task.arrived_s + self._delay_s - self._now_s
-            self._now_s += wait_s
-            self._wake.schedule(self._env, wait_s)
+        while self._place == len(self._block):
+            block = next(self._blocks, None)
+            if block is None:
+                self._next = None
+                return
+            self._block, self._place = block, 0
+        self._next = task = self._block[self._place]
+        self._place += 1
+        wait_s = task.arrived_s + self._delay_s - self._now_s
+        self._now_s += wait_s
+        self._wake.schedule(self._env, wait_s)
 
     def _arrive(self, wake: Wake) -> None:
         task, begin = self._next, self._begin

@@ -6,13 +6,14 @@ import random
 
 import pytest
 
+from sim.engine.replica import Replica
 from sim.fleet.offer import Offer
 from sim.routing.placement.by_load import least_loaded
 from sim.scenarios import scenario
 from sim.simulation import simulate
 
 
-class Loaded:
+class Loaded(Replica):
     """A replica of which only the load counts."""
 
     def __init__(self, replica_id):
@@ -32,8 +33,8 @@ def test_the_least_loaded_is_found_while_replicas_come_fill_empty_and_go(seed):
             offer.drop(replica)
         else:
             replica.n_outstanding = max(0, replica.n_outstanding + rng.choice((-2, -1, 1, 1)))
-        if offer.is_indexed:
-            offer.changed(replica)
+        if offer.by_load.is_on:
+            offer.by_load.changed(replica)
         if offer and rng.random() < 0.5:
             asked += len(offer) >= 32
             assert least_loaded(offer) is least_loaded(list(offer))
@@ -49,7 +50,7 @@ def test_an_id_that_is_given_anew_is_another_replica():
     new = Loaded(old.replica_id)
     new.n_outstanding = 5
     offer.add(new)
-    offer.changed(new)
+    offer.by_load.changed(new)
     assert offer.least_loaded().replica_id == 1
 
 
