@@ -75,9 +75,9 @@ def knobs_in(config: Any, prefix: str = "") -> Iterator[Found]:
             yield Found(f"{prefix}{name}", knob, float(value))
 
 
-def rounded(value: float) -> float:
-    """The value with DIGITS significant digits."""
-    return float(f"{value:.{DIGITS}g}")
+def rounded(value: float, digits: int = DIGITS) -> float:
+    """The value with so many significant digits."""
+    return float(f"{value:.{digits}g}")
 
 
 def text(value: float) -> str:

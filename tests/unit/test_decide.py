@@ -143,7 +143,7 @@ def test_a_decision_tunes_its_overflow_and_what_it_saves_stands_on_fresh_seeds(f
     assert {number for trial in tuning.trials for number, _ in enumerate(found.evidence.samples[trial.candidate])}
     words = shlex.split(found.commands[0])[2:]
     (word,) = [word for word in words if word.startswith("routing.queue_per_replica=")]
-    assert len(word.partition("=")[2].replace(".", "").strip("0")) <= 3
+    assert word.partition("=")[2].isdigit()  # of a single replica: a limit on whole requests
     again = sim.simulate(sim.scenario(*words))
     assert again.summary["usd_per_month"] == pytest.approx(winner.samples[0].usd, rel=1e-12)
 
@@ -153,7 +153,8 @@ def test_text_data_and_page_say_what_was_tuned(found):
     (told,) = data["tuned"]
     (knob,) = told["knobs"]
     assert knob["key"] == "routing.queue_per_replica" and knob["configured"] == 0 < knob["tuned"]
-    assert told["trials"] == tune.n_trials(1) and data["simulations"] == found.answer.n_played > 60
+    assert tune.n_trials(1) <= told["trials"] <= tune.n_trials(1) + 2
+    assert data["simulations"] == found.answer.n_played > 60
     text = " ".join(str(found).split())
     assert f"routing.queue_per_replica 0 -> {knob['tuned']:g} saves $" in text and "on fresh seeds" in text
     assert "% of it is GPU time after the log's end" in text  # minutes of a log, seconds of its last answers

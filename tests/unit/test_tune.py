@@ -149,7 +149,10 @@ def test_a_range_of_plan_is_searched_with_counts_and_goes_on_after_an_interrupti
 ):
     whole = play(*ASK, "output.dir=whole")
     told = json.loads(whole.out)
-    assert told["winner"]["words"][0] == "scaling.n_replicas=1" and told["trials"] == tune.n_trials(2)
+    assert (
+        told["winner"]["words"][0] == "scaling.n_replicas=1"
+        and tune.n_trials(2) <= told["trials"] <= tune.n_trials(2) + 2
+    )
     queue = float(told["winner"]["words"][1].partition("=")[2])
     assert cost_and_share(queue)[0] <= 1.01 * cost_and_share(3.3)[0]
     n_whole = len(made_up)

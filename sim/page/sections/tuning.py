@@ -30,7 +30,7 @@ def tuning(found: Decision) -> Section:
         )
         for tuned in found.tuned for knob in tuned.knobs
     ]  # fmt: skip
-    caption = "Each knob of a finalist: all of a fleet's were turned together, and the saving is that of all"
+    caption = "Knobs of the finalists, a fleet's turned together"
     return Section("tuning", TITLE, tuple(sentences), grids=(grid(caption, columns, rows),))
 
 

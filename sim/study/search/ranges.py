@@ -16,7 +16,7 @@ from sim.study.search.evidence import Candidate, Evidence, World
 from sim.study.search.family import Came, Family, Searched
 from sim.study.search.lab import Lab, Progress, with_values
 from sim.study.search.race import Answer, finish, race
-from sim.study.search.tune import INSTALL, Trial, cheapest, is_installed, tune
+from sim.study.search.tune import INSTALL, At, Trial, cheapest, is_installed, rounder, tune
 
 _NUMBER = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})")
@@ -76,8 +76,11 @@ class Ranges:
         """The best of each family, raced and played on fresh seeds; of a single one beside what it began with."""
         found, begun = [], []
         for family in families:
-            trials = self._trials(family, name_of)
+            trials, at = self._trials(family, name_of)
             best = cheapest(trials, self._evidence)
+            if best is not None:
+                best, more = rounder(best, at, self._evidence)
+                trials += more
             self.n_trials += len(trials)
             begun.append(trials[0].candidate)
             came = Came.SHORT if best is None else Came.MEETS
@@ -87,8 +90,8 @@ class Ranges:
             meeting += begun
         return finish(found, race(meeting, self._evidence), self._evidence, fresh)
 
-    def _trials(self, family: Family, name_of: Callable[[Candidate], str]) -> list[Trial]:
-        """Raises ConfigError where what the search begins with is no valid scenario."""
+    def _trials(self, family: Family, name_of: Callable[[Candidate], str]) -> tuple[list[Trial], At]:
+        """(what was tried, what makes a candidate of values). Raises ConfigError where the first is not valid."""
         knobs = [self._as_it_is(family.ladder[0], key, knob) for key, knob in self._ranges.items()]
         counted, counts = _counts(family)
         if counted:
@@ -109,7 +112,7 @@ class Ranges:
         start = words({knob.key: knob.value for knob in knobs})
         self._lab.scenario(start)
         on_trial = partial(self._progress.trial, name_of(start))
-        return tune(start, knobs, at, self._evidence, self._lab.seed, on_trial)
+        return tune(start, knobs, at, self._evidence, self._lab.seed, on_trial), at
 
     def _as_it_is(self, candidate: Candidate, key: str, knob: Knob) -> Found:
         """The value that a key has, or the nearest in its range; the middle where it has none."""

@@ -36,12 +36,13 @@ def scenarios_played(
 
 
 def _by_kind(answer: Answer) -> Iterator[tuple[str, list[Candidate]]]:
-    """The sizes of each family, then the trials of its knobs."""
+    """The sizes of each family, then the trials of its knobs, the best last: a drawing has it on top."""
     for searched in answer.searched:
         kind, ladder = searched.family.name.partition(",")[0], searched.family.ladder
         yield kind, list(ladder)
         for tuning in (tuned.tuning for tuned in answer.tuned if tuned.tuning.before in ladder):
-            yield kind, [c for c in dict.fromkeys(t.candidate for t in tuning.trials) if c != tuning.before]
+            trials = dict.fromkeys(t.candidate for t in tuning.trials if t.candidate != tuning.before)
+            yield kind, sorted(trials, key=lambda candidate: candidate == tuning.after)
 
 
 def _command(base: Composition, candidate: Candidate, replications: int) -> str:

@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sim.knob import Found, Knob
+from sim.knob import DIGITS, Found, Knob, rounded
 from sim.report.attainment import reaches
-from sim.study.search.evidence import Candidate, Evidence, Sample
+from sim.study.search.evidence import Candidate, Evidence, Sample, same_run
 
 INSTALL = "pip install 'llm-traffic-sim[tune]'"
 TRIALS = (20, 40, 48)
@@ -134,6 +134,28 @@ def cheapest(trials: Sequence[Trial], evidence: Evidence, than: Candidate | None
             return first if than is None or _saves(first.candidate, than, evidence) else None
         left = [t for t in left[1:] if t.short < first.short]
     return None
+
+
+def rounder(best: Trial, at: At, evidence: Evidence) -> tuple[Trial, list[Trial]]:
+    """(a trial of values with fewer digits that plays the very same runs, or `best` without one; what was tried).
+
+    A threshold on whole requests has many values of one effect: of 4 to 4.99 say 4.
+    """
+    runs, tried = evidence.samples[best.candidate], []
+    for digits in range(1, DIGITS):
+        values = {key: rounded(value, digits) for key, value in best.values.items()}
+        candidate = at(values)
+        if candidate is None or candidate == best.candidate:
+            continue
+        for size in (min(REPLICATIONS, len(runs)), len(runs)):
+            _play([candidate], evidence, size, evidence.repeats(best.candidate))
+            is_same = all(map(same_run, runs, evidence.samples[candidate]))
+            if not is_same:
+                break
+        tried.append(_trial(candidate, values, best.places, evidence, len(evidence.samples[candidate])))
+        if is_same:
+            return tried[-1], tried
+    return best, tried
 
 
 def _saves(candidate: Candidate, than: Candidate, evidence: Evidence) -> bool:

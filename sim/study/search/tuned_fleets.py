@@ -10,7 +10,7 @@ from sim.schema import ConfigError
 from sim.study.search.evidence import Candidate, Evidence
 from sim.study.search.lab import Lab, with_values
 from sim.study.search.portfolio import Portfolio
-from sim.study.search.tune import Tuning, cheapest, is_installed, tune
+from sim.study.search.tune import Tuning, cheapest, is_installed, rounder, tune
 
 OnTrial = Callable[[str, int, int], None]
 """Called with the name of a fleet, the trials done, and how many there will be."""
@@ -36,7 +36,9 @@ class TunedFleets:
             self._lab.scenario(turned)
         except ConfigError:
             return None
-        told = ", ".join(f"{key}={text(value)}" for key, value in values.items())
+        last = [key.rpartition(".")[2] for key in values]
+        short = last if len(set(last)) == len(last) else list(values)
+        told = ", ".join(f"{key}={text(value)}" for key, value in zip(short, values.values(), strict=True))
         self._portfolio.names.setdefault(turned, f"{self._portfolio.names[candidate]}, {told}")
         return turned
 
@@ -50,10 +52,13 @@ class TunedFleets:
 
     def _tuned(self, candidate: Candidate, knobs: tuple[Found, ...]) -> Tuning:
         on_trial = partial(self._on_trial, self._portfolio.names[candidate])
-        trials = tune(candidate, knobs, partial(self.at, candidate), self._evidence, self._lab.seed, on_trial)
+        at = partial(self.at, candidate)
+        trials = tune(candidate, knobs, at, self._evidence, self._lab.seed, on_trial)
         best = cheapest(trials, self._evidence, than=candidate)
         if best is None:
             return Tuning(candidate, knobs, tuple(trials), None, {})
+        best, more = rounder(best, at, self._evidence)
+        trials += more
         sizes = next(f.ladder for f in self._portfolio.families if candidate in f.ladder)
         ladder = tuple(c for size in sizes if (c := self.at(size, best.values)) is not None)
         return Tuning(candidate, knobs, tuple(trials), best.candidate, best.values, ladder)
