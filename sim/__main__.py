@@ -6,7 +6,6 @@ told in one line on standard error.
 
 from __future__ import annotations
 
-import ast
 import difflib
 import os
 import sys
@@ -52,9 +51,16 @@ def verbs() -> dict[str, str]:
     >>> verbs()["sample-log"]
     'Write a small request log to try replay on.'
     """
+    import ast  # Only help needs it.
+
+    documented = {verb: ast.get_docstring(ast.parse(path.read_text("utf-8"))) for verb, path in _files().items()}
+    return {verb: (text or "").partition("\n")[0] for verb, text in documented.items()}
+
+
+def _files() -> dict[str, Path]:
+    """The file of each verb, in order of the alphabet."""
     files = sorted(Path(__file__).with_name("cli").glob("[!_]*.py"))
-    documented = {path.stem: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) for path in files}
-    return {name.replace("_", "-"): (text or "").partition("\n")[0] for name, text in documented.items()}
+    return {path.stem.replace("_", "-"): path for path in files}
 
 
 def _dispatch(words: list[str]) -> int:
@@ -65,7 +71,7 @@ def _dispatch(words: list[str]) -> int:
     if first in ("--help", "-h", "help"):
         print(_help())
         return 0
-    known = verbs()
+    known = _files()
     if first in known:
         verb, rest = first, words[1:]
     elif first == "" or first[0] in "-+~" or "=" in first:  # a flag, or key=value: what `run` takes
