@@ -6,8 +6,10 @@ Hydra takes a quarter of a second for such a choice; single keys are then set in
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import re
+import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -183,8 +185,20 @@ def _is_group(name: str, folders: tuple[Path, ...], versions: Any) -> bool:
 
 def _versions(folders: Sequence[Path]) -> tuple[tuple[str, int], ...]:
     """Every YAML file of the folders with the time of its last change, in nanoseconds."""
-    files = (path for folder in folders for path in sorted(folder.rglob("*.yaml")) if path.is_file())
-    return tuple((str(path), path.stat().st_mtime_ns) for path in files)
+    found = []
+    for folder in folders:
+        names = (
+            os.path.join(parent, name)
+            for parent, _, files in os.walk(folder)
+            for name in files
+            if name.endswith(".yaml")
+        )
+        for name in sorted(names, key=lambda name: name.split(os.sep)):
+            with suppress(OSError):  # a link that leads nowhere
+                state = os.stat(name)
+                if stat.S_ISREG(state.st_mode):
+                    found.append((name, state.st_mtime_ns))
+    return tuple(found)
 
 
 @lru_cache(maxsize=256)
