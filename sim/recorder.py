@@ -106,10 +106,11 @@ class Recorder:
     def request(self, r: Request, _nan: float = float("nan")) -> None:
         """Enter a request that has its outcome: the values that REQUEST_COLUMNS reads off it, spelled out for speed."""
         task, i, losses, call = r.task, r.call_index, r.losses, r.call
+        task_id, task_arrived_s, calls, application, priority, _, graph = task
         before = i - 1
-        if task.graph is not None:
+        if graph is not None:
             before = previous_index(task, i)
-            for index in task.graph[i]:
+            for index in graph[i]:
                 self._awaited.append(self._awaited.pack(len(self._requests), index))
         if losses is not None:
             self._enter_stays(r, losses)
@@ -121,13 +122,13 @@ class Recorder:
             extras.append(extras.pack(len(self._requests), *[getattr(extra, name) for name in API_EXTRAS]))
         table = self._requests
         table.append(table.pack(
-            task.task_id, i, len(task.calls), task.application, r.backend, r.pool, r.replica_id, r.outcome,
-            task.arrived_s, r.arrived_s,
+            task_id, i, len(calls), application, r.backend, r.pool, r.replica_id, r.outcome,
+            task_arrived_s, r.arrived_s,
             _nan if r.admitted_s is None else r.admitted_s,
             _nan if r.first_token_s is None else r.first_token_s,
             _nan if r.finished_s is None else r.finished_s,
             r.input_tokens, r.cached_input_tokens, r.output_tokens, r.preemptions, r.preempted_s, r.cold_start_wait_s,
-            task.priority, r.recomputed_tokens, returning_tokens_of(r) if i else 0,
+            priority, r.recomputed_tokens, returning_tokens_of(r) if i else 0,
             r.prefill_replica_id, _nan if r.decode_admitted_s is None else r.decode_admitted_s,
             0 if losses is None else losses.retries, r.cache_write_tokens, r.refusal,
             r.longest_gap_s, before, shared_prefix_tokens(call), prefix_tokens(call), call.extends_prefix,

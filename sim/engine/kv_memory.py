@@ -15,7 +15,6 @@ repeats another to its end, lies within a longer shared text, or is computed aga
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Hashable
 
 from sim.work import Segment
@@ -41,11 +40,54 @@ class Stream:
 class _Run:
     """Neighbouring blocks of one stream that were freed together; without a stream, blocks that no prompt can find."""
 
-    __slots__ = ("stream", "blocks")
+    __slots__ = ("stream", "blocks", "older", "newer")
+
+    older: _Run
+    newer: _Run
 
     def __init__(self, stream: Stream | None, blocks: int):
         self.stream = stream
         self.blocks = blocks
+
+
+class _Idle:
+    """Runs in order of their use: a ring of neighbours that begins and ends with one that stands for none.
+
+    A run is taken out from anywhere in it, which an ordered dict does at the cost of two hashes.
+    """
+
+    __slots__ = ("_ring",)
+
+    def __init__(self) -> None:
+        self._ring = ring = _Run(None, 0)
+        ring.older = ring.newer = ring
+
+    def __bool__(self) -> bool:
+        return self._ring.newer is not self._ring
+
+    @property
+    def oldest(self) -> _Run:
+        """The run that was used least recently, of at least one."""
+        return self._ring.newer
+
+    @property
+    def newest(self) -> _Run:
+        """The run that was used most recently, of at least one."""
+        return self._ring.older
+
+    def append(self, run: _Run) -> None:
+        """Add the run that was used most recently."""
+        ring = self._ring
+        newest = ring.older
+        newest.newer = run
+        run.older, run.newer = newest, ring
+        ring.older = run
+
+    def remove(self, run: _Run) -> None:
+        """Take out one of the runs."""
+        older, newer = run.older, run.newer
+        older.newer, newer.older = newer, older
+        run.older = run.newer = self._ring  # No two runs refer to each other, which would keep both.
 
 
 class Hold:
@@ -79,7 +121,7 @@ class KvMemory:
         self.evictable_blocks = 0
         self.blank_first = False  # whether freed blocks without content are reused before those with
         self._streams: dict[Hashable, Stream] = {}
-        self._idle: OrderedDict[_Run, None] = OrderedDict()  # least recently used first
+        self._idle = _Idle()
 
     @property
     def resident_blocks(self) -> int:
@@ -94,9 +136,9 @@ class KvMemory:
         idle = self._idle
         if not idle:
             return  # The order of evictions is not needed until a block with content is idle.
-        last = next(reversed(idle))
+        last = idle.newest
         if last.stream is not None:
-            idle[_Run(None, n_blocks)] = None
+            idle.append(_Run(None, n_blocks))
         else:
             last.blocks += n_blocks
         self.evictable_blocks += n_blocks
@@ -181,7 +223,7 @@ class KvMemory:
                 stream.held_blocks = held
                 run = _Run(stream, blocks - held)
                 stream.runs.append(run)
-                self._idle[run] = None
+                self._idle.append(run)
                 self.evictable_blocks += blocks - held
                 self.available_blocks += blocks - held
             elif not extents and not stream.resident_blocks:
@@ -267,7 +309,7 @@ class KvMemory:
                 run.blocks -= n_blocks
                 return
             n_blocks -= run.blocks
-            del self._idle[run]
+            self._idle.remove(run)
             stream.runs.pop()
 
     def evict_taken(self) -> None:
@@ -278,7 +320,7 @@ class KvMemory:
         self.evictable_blocks = self.available_blocks
         idle = self._idle
         while n_blocks:
-            oldest = next(iter(idle))
+            oldest = idle.oldest
             stream, blocks = oldest.stream, oldest.blocks
             if blocks > n_blocks:
                 oldest.blocks = blocks - n_blocks
@@ -286,7 +328,7 @@ class KvMemory:
                     stream.resident_blocks -= n_blocks
                 return
             n_blocks -= blocks
-            del idle[oldest]
+            idle.remove(oldest)
             if stream is not None:
                 del stream.runs[0]
                 stream.resident_blocks -= blocks

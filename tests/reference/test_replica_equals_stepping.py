@@ -160,13 +160,15 @@ def one_hit_less(monkeypatch):
     monkeypatch.setattr(KvMemory, "find", wrong)
 
 
-def newest_evicted_first(monkeypatch):
+def oldest_evicted_last(monkeypatch):
     allocate = Scheduler._compute
 
     def wrong(self, s, budget, chunks):
         idle = self.memory._idle
-        if len(idle) > 1:
-            idle.move_to_end(next(reversed(idle)), last=False)
+        if idle and idle.oldest is not idle.newest:
+            oldest = idle.oldest
+            idle.remove(oldest)
+            idle.append(oldest)
         return allocate(self, s, budget, chunks)
 
     monkeypatch.setattr(Scheduler, "_compute", wrong)
@@ -320,7 +322,7 @@ def queue_longer_by_one(monkeypatch):
 @pytest.mark.parametrize(
     "mutate",
     [
-        slow_by_a_millionth, one_hit_less, newest_evicted_first, oldest_preempted_first, budget_larger_by_one,
+        slow_by_a_millionth, one_hit_less, oldest_evicted_last, oldest_preempted_first, budget_larger_by_one,
         memory_larger_by_one_block, arrivals_never_cut_a_leap, last_chunk_is_not_told, no_request_overtakes,
         youngest_preempted_whatever_its_priority, blocks_of_an_unfinished_step_are_lost,
         more_urgent_arrivals_wait_for_the_leap, queue_longer_by_one, only_the_prompt_is_reserved,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from math import inf
 
 import pytest
 import simpy
+from simpy.core import EmptySchedule
 
 from sim.clock import AFTER_ARRIVALS, Wake, call_later
 from sim.event_loop import EventLoop
@@ -86,3 +88,17 @@ def test_a_failure_that_is_handled_stops_nothing(new_world):
     process = env.process(careful())
     failing.fail(ValueError("lost"))
     assert env.run(until=process) == "went on"
+
+
+@pytest.mark.parametrize("new_world", WORLDS)
+def test_one_event_at_a_time(new_world):
+    env, seen = new_world(2), []
+    call_later(env, 1, seen.append, "call")
+    env.timeout(3).callbacks.append(lambda event: seen.append("event"))
+    assert env.peek() == 3
+    env.step()
+    assert (env.now, seen) == (3, ["call"])
+    env.step()
+    assert (env.now, seen, env.peek()) == (5, ["call", "event"], inf)
+    with pytest.raises(EmptySchedule):
+        env.step()
