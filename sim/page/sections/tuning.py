@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from sim.knob import text
 from sim.page.model import Cell, Column, Section, grid
 from sim.page.saved.decision import Decision, Tuned
 from sim.page.sections.cells import number_cell, usd_cell
-from sim.report.formatting import number, usd
+from sim.report.formatting import usd
 
 TITLE = "Thresholds and timeouts"
 
@@ -39,7 +40,7 @@ def _sentence(tuned: Tuned) -> str:
     if saves is None or saves.mean is None:
         keys = ", ".join(knob.key for knob in tuned.knobs)
         return f"{tuned.name}: no value of {keys} is shown to cost less within the SLO than as configured."
-    turned = ", ".join(f"{k.key} from {number(k.configured)} to {number(k.tuned)}" for k in tuned.knobs)
+    turned = ", ".join(f"{k.key} from {text(k.configured)} to {text(k.tuned or 0.0)}" for k in tuned.knobs)
     verb = "saves" if saves.mean >= 0 else "costs more by"
     told = f"{tuned.name}: {turned} {verb} {usd(abs(saves.mean))} a month on fresh seeds ({_sure(tuned)})"
     return f"{told}." if tuned.is_taken else f"{told}; it stays as configured."
