@@ -22,7 +22,7 @@ YAMLS = sorted(ROOT.glob("conf/**/*.yaml"))
 NOUNS = {
     "schema", "units", "randomness", "work", "views", "records", "recorder", "conf_path", "clock", "policy",
     "hot_path", "_version", "errors", "moment_zero", "printable", "event_loop", "gap_histogram", "distributions",
-    "columns", "knob",
+    "columns", "knob", "heap",
 }  # fmt: skip
 FLOORS = (
     NOUNS,

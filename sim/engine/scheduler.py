@@ -16,8 +16,6 @@ scheduler must equal.
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
-from math import inf
 
 from mypy_extensions import mypyc_attr
 
@@ -27,6 +25,7 @@ from sim.engine.sequence import Sequence
 from sim.engine.token_gaps import TokenGaps
 from sim.gap_histogram import GapHistogram
 from sim.hardware.step_time.protocol import Chunk
+from sim.heap import Heap
 from sim.work import Request
 
 
@@ -63,10 +62,9 @@ class Scheduler:
         self._chunked_prefill = chunked_prefill
         # Whether a sequence is admitted only if its whole prompt has room now, although it is computed in chunks.
         self.admits_whole_prompts = False
-        # Heap of (end_step, entry, sequence); the running number `entry` breaks ties, since sequences have no order. An
-        # entry that a preemption has left behind is one whose end_step is no longer that of its sequence.
-        self._end_heap: list[tuple] = [(inf, 0, None)]
-        self._n_heap_entries = 0
+        # Decoding sequences by `end_step`. An entry that a preemption has left behind is one whose key is no longer the
+        # end_step of its sequence.
+        self._ends = Heap()
         # Item i: how many decoding sequences need a new KV block at the steps whose number is i modulo block_tokens.
         self._n_needing_block = [0] * block_tokens
         self._paid_steps = 0  # how many steps from `step` on have their decode blocks already; 0 or 1
@@ -90,7 +88,7 @@ class Scheduler:
         self.step = step = step + steps
         if self._completing:
             self._start_decoding(now)
-        return self._finish() if self._end_heap[0][0] < step else None
+        return self._finish() if self._ends.least < step else None
 
     def _start_decoding(self, now: float) -> None:
         """Let the sequences whose prompt the last step has completed decode; that step has sampled a token of each."""
@@ -105,8 +103,7 @@ class Scheduler:
             sequence.slot = slot = (step - tokens) % size
             self._n_needing_block[slot] += 1
             self.context_tokens += tokens
-            self._n_heap_entries = entry = self._n_heap_entries + 1
-            heappush(self._end_heap, (end_step, entry, sequence))
+            self._ends.push(float(end_step), 0, sequence)
         self.n_decoding += len(completing)
         completing.clear()
 
@@ -120,10 +117,13 @@ class Scheduler:
 
     def _finish(self) -> list[Request]:
         """Remove the sequences whose last token the steps just ended have generated; returns their requests."""
-        ends, step, finished = self._end_heap, self.step, []
-        while ends[0][0] < step:
-            end_step, _, sequence = heappop(ends)
-            if sequence.end_step == end_step:  # Otherwise the sequence was preempted after the entry was made.
+        ends, step, finished = self._ends, self.step, []
+        while ends.least < step:
+            entry = ends.pop()
+            sequence: Sequence = entry.item
+            end_step = sequence.end_step
+            # Otherwise the sequence was preempted after the entry was made.
+            if end_step is not None and end_step == entry.key:
                 # The last token generated is never computed, so its KV is not in memory.
                 left, request = sequence.left_tokens, sequence.request
                 tokens = sequence.prompt_tokens + left - 1
@@ -192,14 +192,22 @@ class Scheduler:
         """
         if self._next_step_may_differ:
             return 1
-        ends = self._end_heap
-        while ends[0][2].end_step != ends[0][0]:
-            heappop(ends)  # This sequence was preempted after the entry was made.
-        steps, available = ends[0][0] - self.step + 1, self.memory.available_blocks
+        steps, available = self._first_end() - self.step + 1, self.memory.available_blocks
         # Each sequence needs at most steps // block_tokens + 1 blocks. If that many are available, no search is needed.
         if available < (steps // self._block_tokens + 1) * self.n_decoding:
             return self._steps_with_blocks(steps, available)
         return steps
+
+    def _first_end(self) -> int:
+        """The step that generates the last token of the decoding sequence that ends first."""
+        ends = self._ends
+        while True:
+            entry = ends.entries[0]
+            sequence: Sequence = entry.item
+            end_step = sequence.end_step
+            if end_step is not None and end_step == entry.key:
+                return end_step
+            ends.pop()  # This sequence was preempted after the entry was made.
 
     def _steps_with_blocks(self, steps: int, available: int) -> int:
         """How many of the next `steps` decode steps find the KV blocks that they need among `available` ones.

@@ -139,13 +139,21 @@ def test_the_longest_hold_counts_until_it_is_over():
     assert memory.available_blocks == 20
 
 
+def idle_runs(memory):
+    """The queue of evictions, the next one first."""
+    run = memory._idle.oldest
+    while run is not memory._idle._ring:
+        yield run
+        run = run.newer
+
+
 @pytest.mark.parametrize("first_seed", range(0, 200, 50))
 def test_when_all_is_over_every_block_is_free_or_evictable(first_seed):
     for seed in range(first_seed, first_seed + 50):
         memory = play_replica(draw_world(seed))[1]._batch.memory
         memory.evict_taken()
         assert memory.available_blocks == memory.total_blocks >= memory.evictable_blocks
-        assert sum(run.blocks for run in memory._idle) == memory.evictable_blocks
+        assert sum(run.blocks for run in idle_runs(memory)) == memory.evictable_blocks
         for stream in memory._streams.values():
             assert not stream.extents and not stream.held_blocks
             assert stream.resident_blocks == sum(run.blocks for run in stream.runs) > 0

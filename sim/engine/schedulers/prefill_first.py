@@ -21,8 +21,6 @@ stands still.
 
 from __future__ import annotations
 
-from heapq import heapify
-
 from mypy_extensions import mypyc_attr
 
 from sim.engine.scheduler import Scheduler
@@ -142,7 +140,7 @@ class PrefillFirstScheduler(Scheduler):
                 break  # It waited before the last decode step, and so do those ahead of it.
             if sequence.ready_step > self.step:
                 sequence.ready_step -= 1  # One step less to wait for, although the number is the same.
-        finished = self._finish() if self._end_heap[0][0] < self.step else None
+        finished = self._finish() if self._ends.least < self.step else None
         if finished or self.partial is not None:
             self._is_full = False
         return finished
@@ -373,8 +371,7 @@ class PrefillFirstScheduler(Scheduler):
         memory = self.memory
         self._leave_standstill(sequence)
         # Its entry goes, since steps of prompts have no number: once it decodes again, it may end at the same step.
-        self._end_heap = [entry for entry in self._end_heap if entry[2] is not sequence]
-        heapify(self._end_heap)
+        self._ends.remove(sequence)
         tokens = self._stop_decoding(sequence)
         if sequence.last_token_s is None:
             standstill = self.gaps.standstill
