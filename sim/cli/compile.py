@@ -1,4 +1,4 @@
-"""Compile what every simulated event passes through: the same numbers, up to twice as fast.
+"""Compile what every simulated event passes through: the same numbers, two to four times as fast.
 
 Needs a C compiler, mypy and setuptools (`pip install 'llm-traffic-sim[compile]'`); takes half a minute, or a moment if
 it is done already.

@@ -36,7 +36,7 @@ _PYTHON, _SUFFIX = sysconfig.get_config_vars("SOABI", "EXT_SUFFIX")
 PREFIX = f"hot_path-{_PYTHON}-"
 """The start of the name of every folder of extensions that this Python can load."""
 
-_REMEDY = "set SIM_INTERPRETED=1 in the environment before `import sim`: the same numbers, about half as fast"
+_REMEDY = "set SIM_INTERPRETED=1 in the environment before `import sim`: the same numbers, two to four times slower"
 
 
 def digest_of(source: Path) -> str:
