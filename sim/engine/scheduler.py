@@ -25,7 +25,7 @@ from sim.engine.sequence import Sequence
 from sim.engine.token_gaps import TokenGaps
 from sim.gap_histogram import GapHistogram
 from sim.hardware.step_time.protocol import Chunk
-from sim.heap import Heap
+from sim.heap import Entry, Heap
 from sim.work import Request
 
 
@@ -202,7 +202,7 @@ class Scheduler:
         """The step that generates the last token of the decoding sequence that ends first."""
         ends = self._ends
         while True:
-            entry = ends.entries[0]
+            entry: Entry = ends.entries[0]
             sequence: Sequence = entry.item
             end_step = sequence.end_step
             if end_step is not None and end_step == entry.key:

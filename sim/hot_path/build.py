@@ -1,6 +1,6 @@
 """`llm-traffic-sim compile`: compile the hot path with mypyc (see sim.hot_path).
 
-It needs mypy, setuptools and a C compiler. Uncompiled, the simulator computes the same numbers at a half to two thirds
+It needs mypy, setuptools and a C compiler. Uncompiled, the simulator computes the same numbers at a quarter to a half
 of the speed.
 """
 
