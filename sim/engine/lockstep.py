@@ -163,6 +163,8 @@ class LockstepReplica(Replica):
 
     def unfinished(self) -> list[Request]:
         ranks = self._ranks
+        for rank in ranks:
+            rank.end_waits(self._env.now)
         parts = [part for parts in ((b.running for b in ranks), (b.waiting for b in ranks)) for part in parts]
         return [sequence.request for part in parts for sequence in part]
 

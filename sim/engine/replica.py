@@ -339,8 +339,9 @@ class Replica:
         batch.advance(steps, now)
 
     def unfinished(self) -> list[Request]:
-        """All requests of this replica, running ones first."""
+        """All requests of this replica at the end of the run, running ones first. Waits after a preemption end here."""
         batch = self._batch
+        batch.end_waits(self._env.now)
         return [sequence.request for sequences in (batch.running, batch.waiting) for sequence in sequences]
 
     # --- time ----------------------------------------------------------------------------------------------------

@@ -271,6 +271,16 @@ class Scheduler:
         sequence.request.preempted_s += now - sequence.preempted_s
         sequence.request.recomputed_tokens += max(0, sequence.lost_tokens - cached_tokens)
 
+    def end_waits(self, now: float) -> None:
+        """The run ends: count the seconds that preempted sequences have been out of the batch so far.
+
+        A request that outlived a replica is left out: its stays on replicas say when it ran.
+        """
+        for sequence in self.waiting:
+            request = sequence.request
+            if sequence.preempted_s is not None and request.losses is None:
+                request.preempted_s += now - sequence.preempted_s
+
     def _admit(self, sequence: Sequence, budget: int, chunks: list[Chunk]) -> int:
         """Give a waiting sequence its resident blocks and schedule its first chunk; returns the chunk's new tokens.
 

@@ -100,9 +100,13 @@ class DisaggregatedFleet:
         self._prefill.submit(stand_in)
 
     def unfinished(self) -> list[Request]:
-        """Every request that is prefilled, transferred or decoded now, or waits for it."""
+        """Every request that is prefilled, transferred or decoded at the end of the run, or waits for it."""
         prefilling = [self._copy(stand_in) for stand_in in self._prefill.unfinished()]
-        return [*prefilling, *self._moving, *self._decode.unfinished()]
+        prefilled = [*self._moving, *self._decode.unfinished()]
+        for request in prefilled:
+            if request.decode_admitted_s is None and request.first_token_s is not None:
+                request.preempted_s += self._env.now - request.first_token_s  # out of every batch since then
+        return [*prefilling, *prefilled]
 
     def close(self) -> None:
         """The run ends: record the replicas' last spans."""

@@ -229,8 +229,8 @@ def _tier_hits(facts: Facts, usage: Usage) -> dict[str, Metric]:
     tokens = np.where(counted[hits["request_row"]], hits["tokens"], 0)
     loaded = np.bincount(hits["tier"], tokens, len(facts.kv_tiers)).astype(np.int64).tolist()
     found = dict(zip(facts.kv_tiers, loaded, strict=True))
-    at_the_api = int(usage.api["cached_input_tokens"].sum()) if len(usage.api["cached_input_tokens"]) else 0
-    found["gpu"] = usage.cached_input_tokens - sum(loaded) - at_the_api
+    on_the_fleet = counted & (requests["backend"] == Backend.FLEET)
+    found["gpu"] = int(requests["cached_input_tokens"][on_the_fleet].sum(dtype=np.int64)) - sum(loaded)
     return {f"kv_{name}_hit_fraction": ratio(n, usage.input_tokens) for name, n in found.items()}
 
 

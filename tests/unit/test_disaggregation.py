@@ -55,6 +55,20 @@ def test_a_story_in_seconds(tmp_path):
     assert np.allclose([spans["start_s"][decode], spans["end_s"][decode]], [[6], [8]])
 
 
+def test_waits_that_the_end_of_the_run_cuts_are_no_time_in_a_batch(tmp_path):
+    """Ten seconds in two pools: the second request has waited for the decode replica since its first token at 2 s, the
+    third is on the link since 7.5 s. And 30 s on one replica with KV memory for four blocks of 16 tokens: two requests
+    of 20 tokens have two each until both need a third, for their 33rd token in the step from 13 s on.
+    """
+    split = "{prefill_replicas:1,link_gb_per_s:1e9,latency_s:5}"
+    one_each = ("queue.max_requests_per_replica=1", "horizon_s=10", "drain_s=0")
+    facts = replayed(tmp_path, [(0, 10, 20), (0.5, 10, 20), (6.5, 10, 20)], *one_each, split=split)
+    assert np.allclose(column(facts, "first_token_s", "preempted_s"), [(1, 5), (2, 8), (7.5, 2.5)])
+    little = ("++engine.kv_cache_blocks=4", "++engine.block_tokens=16", "horizon_s=30", "drain_s=0")
+    facts = replayed(tmp_path, [(0, 20, 40), (0, 20, 40)], *little, split="null")
+    assert np.allclose(column(facts, "preemptions", "preempted_s"), [(0, 0), (1, 17)])
+
+
 def test_the_link_carries_the_bytes_of_the_prompt():
     split = Disaggregation(prefill_replicas=1, link_gb_per_s=50, latency_s=0.001)
     eight_b = model_named("llama_3_1_8b")
