@@ -70,7 +70,8 @@ RATIOS: Mapping[str, Ratio] = {
 _OF_A_POOL = re.compile("(pool_.+_)(busy_fraction_of_paid|token_fraction_of_peak|batch_fill_fraction)")
 _OF_AN_APPLICATION = re.compile("(application_.+_)(slo_attainment_fraction|prefix_hit_fraction)")
 _TIER_HITS = re.compile("kv_.+_hit_fraction")
-_COST_SHARE = re.compile("(application_.+_usd)_fraction")
+_COST = re.compile("(application_.+_usd)(_fraction)?")
+"""What an application costs, and its share of usd_total: None in replications in which none caused a cost."""
 _SHARE_OF_A_POOL = re.compile("pool_.+_request_fraction")
 
 
@@ -80,7 +81,8 @@ def estimate(key: str, rows: Sequence[Row], confidence: float = CONFIDENCE) -> I
     With a single replication the estimate is that replication's value, to the last bit.
     """
     support = Support.FRACTION if is_fraction(key) else Support.NON_NEGATIVE
-    values = [_number_or_none(row.get(key)) for row in rows]
+    cost = _COST.fullmatch(key)
+    values = _costs(key, rows) if cost and not cost[2] else [_number_or_none(row.get(key)) for row in rows]
     terms = None if len(rows) < 2 else _terms(key, rows, values)
     if terms is None or not any(terms[1]):
         return mean(values, support, confidence)
@@ -164,8 +166,9 @@ def _terms(key: str, rows: Sequence[Row], values: list[float | None]) -> tuple[l
     ratio, prefix = RATIOS.get(key), ""
     if part := _OF_A_POOL.fullmatch(key) or _OF_AN_APPLICATION.fullmatch(key):
         prefix, ratio = part[1], RATIOS[part[2]]
-    elif cost := _COST_SHARE.fullmatch(key):
-        ratio = Ratio(sum_of("usd_total"), cost[1])
+    elif cost := _COST.fullmatch(key):
+        costs = _costs(cost[1], rows)
+        return ([_number(usd) for usd in costs], _totals(rows)) if cost[2] and None not in costs else None
     elif _TIER_HITS.fullmatch(key):
         ratio = RATIOS["prefix_hit_fraction"]
     elif _SHARE_OF_A_POOL.fullmatch(key):
@@ -181,6 +184,24 @@ def _terms(key: str, rows: Sequence[Row], values: list[float | None]) -> tuple[l
     if any(value is None and n > 0 for value, n in zip(values, denominators, strict=True)):
         return None
     return [(value or 0.0) * n for value, n in zip(values, denominators, strict=True)], denominators
+
+
+def _costs(key: str, rows: Sequence[Row]) -> list[float | None]:
+    """What an application costs in each replication. Where no application caused a cost, the bill of the replication is
+    divided as those of the others are together: what an idle night costs, the applications of the day pay for, so that
+    their costs add up to usd_total, and each is its share of it. All None if no application ever caused a cost.
+    """
+    costs, totals = [_number_or_none(row.get(key)) for row in rows], _totals(rows)
+    known = [(usd, total) for usd, total in zip(costs, totals, strict=True) if usd is not None]
+    billed = math.fsum(total for _, total in known)
+    if not billed:
+        return costs
+    share = math.fsum(usd for usd, _ in known) / billed
+    return [share * total if usd is None else usd for usd, total in zip(costs, totals, strict=True)]
+
+
+def _totals(rows: Sequence[Row]) -> list[float]:
+    return [_number(row.get("usd_total")) for row in rows]
 
 
 def _number(value: Metric | str) -> float:

@@ -57,6 +57,30 @@ def test_pools_of_unlike_replicas_are_weighed_by_what_each_could_have_run():
     assert over_replications(small)["pool_small_batch_fill_fraction"] == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize(
+    ("night", "chat_usd"),
+    [
+        # No application called: the $4 of the night are divided as the $20 of the days, 14 to 6.
+        ({"chat": None, "coding": None}, 14 / 20 * 24 / 3),
+        # Only chat called: the night is its own.
+        ({"chat": 4.0, "coding": 0.0}, (14 + 4) / 3),
+    ],
+)
+def test_applications_pay_for_the_night_in_which_none_or_one_of_them_has_calls(night, chat_usd):
+    rows = [
+        {"usd_total": total}
+        | {f"application_{name}_usd": usd for name, usd in parts.items()}
+        | {f"application_{name}_usd_fraction": usd and usd / total for name, usd in parts.items()}
+        for total, parts in ((10.0, {"chat": 6.0, "coding": 4.0}), (10.0, {"chat": 8.0, "coding": 2.0}), (4.0, night))
+    ]
+    row = over_replications(rows)
+    assert row["application_chat_usd"] == pytest.approx(chat_usd)
+    assert row["application_chat_usd_fraction"] == pytest.approx(chat_usd / 8)
+    assert row["application_coding_usd"] + row["application_chat_usd"] == pytest.approx(row["usd_total"]) == 8
+    assert row["application_coding_usd_fraction"] + row["application_chat_usd_fraction"] == pytest.approx(1)
+    assert over_replications(rows[2:] * 3)["application_chat_usd"] == night["chat"]
+
+
 def test_files_of_older_runs_lack_the_terms_and_are_averaged():
     assert over_replications([{"ttft_mean_s": 1.0}, {"ttft_mean_s": 2.0}])["ttft_mean_s"] == 1.5
 
