@@ -121,6 +121,14 @@ def test_a_replica_that_keeps_its_gpu_is_one_paid_life():
     assert lives == {0: story}
 
 
+def test_waking_is_no_full_start_and_takes_no_snapshot():
+    """Nor is being warm from the beginning: the second replica makes the first full start, the third is restored."""
+    sleep = dict(wake_s=2, fall_asleep_s=1, keep_s=100, gpu="kept")
+    changes = {"sleep": sleep, "snapshot": {"after_starts": 1, "restore_s": 1}}
+    lives = SmallFleet(1, sizes=[(5, 0), (20, 1), (30, 2), (45, 3)], cold_start=changes).play(60)
+    assert starts(lives)[1:] == [(30, 40), (45, 48)]
+
+
 @pytest.mark.parametrize("gpu", ["shared", "kept"])
 def test_who_has_slept_enough_is_given_up_and_who_falls_asleep_cannot_be_woken(gpu):
     assert starts(asleep(gpu, [(5, 0), (20, 1)], keep_s=10).play(40))[1:] == [(20, 30)]
