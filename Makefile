@@ -6,9 +6,6 @@ BIN := .venv/bin
 # A file stays on one worker, so that what its tests share is made once; in the order of the files, as the longest come early.
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-# Tests that look inside a replica, or make it wrong on purpose, which a compiled one does not allow.
-LOOK_INSIDE := tests/reference/test_replica_equals_stepping.py tests/reference/test_prefill_first.py
-
 # Bytecode is kept whatever the environment says: without it, each of a hundred short processes compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -53,7 +50,6 @@ test: hot-path     ## the whole test suite
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(PYTEST) $(ARGS)
-	SIM_INTERPRETED=1 $(PYTEST) $(LOOK_INSIDE)
 
 coverage: .venv/.ok ## which lines the fast tests reach; printed, not a gate
 	SIM_INTERPRETED=1 $(PYTEST) -m "not slow" --cov=sim --cov-report=term:skip-covered $(ARGS)
