@@ -10,22 +10,28 @@ import os
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path, PureWindowsPath
 from typing import Any, ClassVar, NoReturn, cast
 
+import omegaconf.base
 from hydra._internal import defaults_list
 from hydra._internal import hydra as hydra_internals
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.config_repository import ConfigRepository, IConfigRepository
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
+from hydra.core.default_element import ResultDefault
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, flag_override, grammar_parser
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
@@ -93,7 +99,13 @@ def loader(folders: Sequence[Path] = ()) -> CheckedLoader:
 
 
 class CheckedLoader(ConfigLoaderImpl):
-    """Hydra's loader, which refuses what no configuration of this program may say."""
+    """Hydra's loader, which refuses what no configuration of this program may say.
+
+    It gives what Hydra's gives, in half the time: Hydra's own node, with which every list of defaults begins, is merged
+    once for all configurations that choose the same files for it, and files are copied by pickle.
+    """
+
+    _merged: ClassVar[dict[tuple[Any, ...], bytes]] = {}  # Hydra's own node by what is merged into it.
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         self.config_search_path = config_search_path
@@ -118,6 +130,33 @@ class CheckedLoader(ConfigLoaderImpl):
             check_composed(config)
         return config
 
+    def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
+        own = list(takewhile(lambda default: str(default.config_path).startswith("hydra/"), defaults))
+        if not own:
+            return super()._compose_config_from_defaults_list(defaults, repo)
+        loaded = (repo.load_config(str(default.config_path)) for default in own)
+        texts = tuple(pickle.dumps(file and (file.header, file.config)) for file in loaded)
+        key = (texts, *((default.config_path, default.package, default.primary) for default in own))
+        if key not in self._merged:
+            self._merged[key] = pickle.dumps(super()._compose_config_from_defaults_list(own, repo))
+        begin = _Merged(own[0].config_path, merged=self._merged[key])
+        return super()._compose_config_from_defaults_list([begin, *defaults[len(own) :]], repo)
+
+    def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
+        if isinstance(default, _Merged):
+            return ConfigResult("", "", pickle.loads(default.merged), {})
+        return super()._load_single_config(default, repo)
+
+    @staticmethod
+    def _embed_result_config(ret: ConfigResult, package_override: str | None) -> ConfigResult:
+        package = ret.header["package"] if package_override is None else package_override
+        if not package:
+            return ret
+        around = OmegaConf.create()
+        with flag_override(around, "no_deepcopy_set_nodes", True):
+            OmegaConf.update(around, package, pickle.loads(pickle.dumps(ret.config)), merge=False)
+        return replace(ret, config=around)
+
     def _require_name_of_choice(self, override: Override) -> None:
         group = override.key_or_group
         if override.is_delete() or override.is_sweep_override() or not self.repository.group_exists(group):
@@ -129,6 +168,13 @@ class CheckedLoader(ConfigLoaderImpl):
         near = get_close_matches(text, choices, n=1, cutoff=0.5)
         hint = f"; did you mean {group}={near[0]}?" if near else ""
         raise ConfigError(f"{group}={text}: is not one of {', '.join(choices)}{hint}")
+
+
+@dataclass
+class _Merged(ResultDefault):
+    """In place of the defaults that were merged already: the pickled DictConfig that they came to."""
+
+    merged: bytes = b""
 
 
 _map_by_hydra = defaults_list._create_interpolation_map
@@ -151,7 +197,10 @@ def _maps_where_needed() -> Iterator[None]:
 
 
 class _FoldersOnly(ConfigRepository):
-    """Reads YAML files below the folders it was given, each once while it stays as it is, as that takes long."""
+    """Reads YAML files below the folders it was given, each once while it stays as it is, as that takes long.
+
+    Hydra's own files and classes, and those of installed plugins, stay as they are while a process runs.
+    """
 
     _read: ClassVar[dict[str, tuple[Any, bytes]]] = {}  # What became of each file last, by its name in the folders.
 
@@ -167,10 +216,12 @@ class _FoldersOnly(ConfigRepository):
         if ".." in parts.parts or parts.is_absolute():
             raise ConfigError(f"{config_path}: is outside the folders of configurations; --config-dir names another")
         source = self._find_object_source(config_path, ObjectType.CONFIG)
-        if source is None or source.scheme() != "file":
+        if source is None:
             return super().load_config(config_path)
-        state = os.stat(os.path.join(source.path, source._normalize_file_name(config_path)))
-        version = (source.provider, source.path, state.st_mtime_ns, state.st_size)
+        version: tuple[Any, ...] = (source.provider, source.path)
+        if source.scheme() == "file":
+            state = os.stat(os.path.join(source.path, source._normalize_file_name(config_path)))
+            version += (state.st_mtime_ns, state.st_size)
         if self._read.get(config_path, (None,))[0] != version:
             self._read[config_path] = (version, pickle.dumps(super().load_config(config_path)))
         return pickle.loads(self._read[config_path][1])
@@ -230,12 +281,20 @@ def composing() -> Iterator[None]:
 
 @contextmanager
 def no_environment() -> Iterator[None]:
-    """Raise ConfigError where a configuration that is composed or resolved within reads an environment variable."""
+    """Raise ConfigError where a configuration that is composed or resolved within reads an environment variable.
+
+    What a text with `${...}` says is parsed once: the same texts are in every configuration, and parsing takes long.
+    """
     OmegaConf.register_new_resolver("oc.env", _refuse_environment, replace=True)
+    omegaconf.base.parse = _parsed_once
     try:
         yield
     finally:
+        omegaconf.base.parse = grammar_parser.parse
         OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
+
+
+_parsed_once = lru_cache(maxsize=1024)(grammar_parser.parse)
 
 
 def _refuse_environment(key: str, *_default: Any) -> NoReturn:
