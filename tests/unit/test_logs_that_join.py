@@ -11,6 +11,7 @@ from sim.ledger.audit import audit
 from sim.scenarios import compose_config, parse
 from sim.schema import TraceError
 from sim.simulation import simulate
+from sim.workload.logs.request_log import read_log
 
 
 def row(name, session, inputs, outputs, blocks, **more):
@@ -72,3 +73,30 @@ def test_without_blocks_each_conversation_is_one_of_its_own(tmp_path):
     returning = by_call(facts, "returning_tokens")
     assert returning[0, 1] == 0 or returning[0, 2] == 0, "at most one goes on from the parent's context"
     assert returning[0, 3] == 639 or returning[0, 1] == 0
+
+
+@pytest.mark.parametrize("empty", [{"session_id": ""}, {"wait_for": []}])
+def test_a_column_that_is_empty_throughout_makes_no_sessions(tmp_path, empty):
+    """Else calls without anything in common would be a task each, and the receipt would tell of their prompts."""
+    rows = [row(name, "", 300, 20, [block], timestamp=1000 * block) for block, name in enumerate("abc")]
+    rows = [{key: value for key, value in each.items() if key != "session_id"} | empty for each in rows]
+    path = tmp_path / "apart.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    log = read_log(str(path))
+    assert log.task_ids is None and log.wait_s is None and log.receipt.assumed == ()
+
+
+def test_a_recorded_run_tells_which_prompts_begin_anew_and_what_else_was_in_the_cache(tmp_path):
+    """The third call found nothing of the second. Without the columns on prefixes the receipt says what is assumed."""
+    heads = "task_id,call_index,calls_in_task,arrived_s,finished_s,input_tokens,output_tokens,returning_tokens"
+    rows = ["0,0,3,0,5,100,10,0", "0,1,3,9,12,300,10,109", "0,2,3,20,21,400,10,0"]
+    path = tmp_path / "requests.csv"
+    path.write_text("\n".join([heads, *rows]) + "\n")
+    log = read_log(str(path))
+    assert log.begins_anew.tolist() == [True, False, True] and log.kept is None
+    assert log.receipt.assumed == ("a prompt goes on from the one before wherever it can hold that and its answer",)
+    heads += ",shared_prefix_tokens,prefix_tokens,answer_is_repeated"
+    path.write_text("\n".join([heads, *(line + f",16,16,{i % 2}" for i, line in enumerate(rows))]) + "\n")
+    log = read_log(str(path))
+    assert log.kept.returning.tolist() == [0, 109, 0] and log.kept.repeated.tolist() == [0, 1, 0]
+    assert log.receipt.assumed == ()
