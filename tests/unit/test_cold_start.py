@@ -9,7 +9,9 @@ import pytest
 
 from sim.fleet.supply.cold_start import ColdStart
 from sim.records import ReplicaState
+from sim.scenarios import compose_config, parse
 from sim.schema import ConfigError, parse_config
+from sim.simulation import simulate
 from tests.small_fleet import SmallFleet
 
 STEADY = dict(
@@ -81,3 +83,14 @@ def test_no_request_waits_longer_for_cold_starts_than_it_waits():
     assert [request.admitted_s for request in requests] == [10.0] * 4 + [15.0]
     assert [request.cold_start_wait_s for request in requests] == [9.0] * 4 + [14.0]
     assert late.cold_start_wait_s == 0.0
+
+
+def test_a_replica_that_nothing_waits_for_when_it_is_ready_is_released_after_its_idle_timeout(tmp_path):
+    """The only client has left before the cold start is over; else the replica would be paid to the end of the run."""
+    log = tmp_path / "one.csv"
+    log.write_text("arrived_s,input_tokens,output_tokens\n0,10,10\n")
+    words = ("fleet=scale_to_zero", "queue.patience_s=2", "scaling.idle_timeout_s=60", "horizon_s=600", "drain_s=0")
+    scenario = parse(compose_config("arrivals=replay", f"arrivals.path={log}", *words))
+    spans = simulate(scenario, measure_peak=False).facts.spans
+    idle = spans["state"] == ReplicaState.IDLE
+    assert spans["end_s"][idle] - spans["start_s"][idle] == pytest.approx([60.0])
