@@ -14,7 +14,7 @@ from sim.report.estimators import Interval, Support, mean
 from sim.scenarios import scenario
 from sim.units import GB
 
-SMALL = {"horizon_s": 36_000, "engine.max_num_seqs": 8}
+SMALL = {"horizon_s": 36_000, "engine.max_num_seqs": 8, "tasks.turns_per_session.max": 8}
 CAPACITY, RATE = "kv_tiers.host.capacity_gb", "arrivals.rate_per_s"
 CAPACITIES_GB = (25, 50, 100, 200, 400)
 RATES_PER_S = (0.0015, 0.002, 0.0025, 0.003, 0.0035, 0.004)

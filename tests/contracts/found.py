@@ -30,8 +30,10 @@ def files(group: str) -> dict[str, Path]:
 def raw(path: Path) -> dict[str, Any]:
     """A file's keys, with those of the files of its group that its `defaults` list names put in."""
     keys = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    if "defaults" not in keys:
+        return keys  # most files: to merge nothing into them takes a third of the time of collecting the contracts
     merged: Any = {}
-    for name in keys.pop("defaults", ["_self_"]):
+    for name in keys.pop("defaults"):
         part = keys if name == "_self_" else raw(files(path.parent.name)[name])
         merged = OmegaConf.merge(merged, part)
     return OmegaConf.to_container(OmegaConf.create(merged))
