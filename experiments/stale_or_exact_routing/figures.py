@@ -16,7 +16,7 @@ from experiments.running import Play, main
 from sim.report.estimators import Interval, Support, mean
 from sim.scenarios import parse
 
-SMALL = {"scaling.n_replicas": 2}
+SMALL = {"scaling.n_replicas": 2, "engine.max_num_seqs": 8}
 STAGES = (
     (15, 50), (3, 20), (10, 20), (15, 20), (20, 38), (22, 34), (25, 30), (30, 25), (35, 21), (40, 38), (43, 36),
     (46, 33), (49, 30), (52, 29), (55, 27), (57, 26), (60, 25),
