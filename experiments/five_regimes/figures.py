@@ -85,10 +85,10 @@ def draw(axes: Axes, rows: pd.DataFrame) -> None:
     axes.set(xlim=(0, 3), xlabel="token_fraction_of_peak (shaded: 0.7 to 1)")
 
 
-def published(article: dict) -> pd.DataFrame:
+def published(play: Play, article: dict) -> pd.DataFrame:
     """Saturated rates of the simulator beside the published throughput of the same model on the same cards."""
     rows = []
-    for model, card in PUBLISHED_ON.items():
+    for model, card in play.some(PUBLISHED_ON.items())[: 1 if play.small else None]:
         for regime, tokens in article[model]["regimes"].items():
             one = scenario("+experiment=five_regimes", *words_of(model, card, regime, tokens))
             found = {"simulated": saturated_tokens_per_s(one), "published": tokens["tokens_per_s"]}
@@ -119,7 +119,7 @@ def answer(play: Play, folder: Path) -> None:
     )  # fmt: skip
     save(figure, folder / "break_even_and_reached.png")
     print(table.round(3).to_string(index=False))
-    print(published(article).round(2).to_string(index=False))
+    print(published(play, article).round(2).to_string(index=False))
 
 
 if __name__ == "__main__":
