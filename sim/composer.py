@@ -70,7 +70,8 @@ class Composer:
         config = pickle.loads(chosen.whole)
         with no_environment():
             _set_keys(keys, config)
-            check_composed(config)
+            if keys:  # What files and choices come to is checked as it is composed.
+                check_composed(config)
         return config
 
     def task(self, words: Sequence[str]) -> DictConfig:
@@ -81,7 +82,8 @@ class Composer:
         config = pickle.loads(chosen.task)
         with no_environment():
             _set_keys(keys, config)
-            check_composed(config)
+            if keys:  # What files and choices come to is checked as it is composed.
+                check_composed(config)
         OmegaConf.set_struct(config, False)
         return cast(DictConfig, config)
 
