@@ -10,6 +10,7 @@ import os
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -203,6 +204,10 @@ class _FoldersOnly(ConfigRepository):
     """
 
     _read: ClassVar[dict[str, tuple[Any, bytes]]] = {}  # What became of each file last, by its name in the folders.
+
+    def __deepcopy__(self, memo: Any) -> _FoldersOnly:
+        """Hydra copies a repository because it may give the copy another list of sources, and changes nothing else."""
+        return copy(self)
 
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
         for entry in config_search_path.get_path():
