@@ -76,7 +76,7 @@ def knobs_in(config: Any, prefix: str = "") -> Iterator[Found]:
 
 
 def rounded(value: float, digits: int = DIGITS) -> float:
-    """The value with so many significant digits."""
+    """The value rounded to `digits` significant digits."""
     return float(f"{value:.{digits}g}")
 
 

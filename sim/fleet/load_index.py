@@ -12,7 +12,7 @@ _SLACK = 32
 
 
 class LoadIndex:
-    """For each number of requests a heap of the ids of replicas with so many, in which an id may be out of date.
+    """Ids of replicas by their number of requests: a heap for each number, in which an id may be out of date.
 
     `least_loaded` drops such ids when it meets them, so that a change of a replica's load costs one entry and no
     search. While `is_on`, every change must be told to `changed`.

@@ -232,7 +232,7 @@ class Progress:
         self._say(done, f"{name}{left}")
 
     def trial(self, name: str, n_done: int, n_trials: int) -> None:
-        """Of the trials of a fleet's thresholds and timeouts so many are done; 0: they begin."""
+        """Say that `n_done` of the `n_trials` trials of a fleet's thresholds and timeouts are done; 0: they begin."""
         now_s = time.monotonic()
         if not n_done:
             self._trials_began_s = now_s

@@ -77,7 +77,7 @@ def is_installed() -> bool:
 
 
 def n_trials(n_knobs: int) -> int:
-    """Trials for so many knobs."""
+    """Number of trials of a search over `n_knobs` knobs."""
     return TRIALS[min(n_knobs, len(TRIALS)) - 1]
 
 
