@@ -269,7 +269,9 @@ def _width(difference: Interval, gain: float | None) -> str:
 def _replications_of(row: pd.Series, replications: pd.DataFrame | None, shape: str, fleet: str) -> pd.DataFrame:
     if replications is None or replications.empty:
         return pd.DataFrame(columns=["replication"]).set_index("replication")
-    of_row = (replications[shape] == row[shape]) & (replications[fleet] == row[fleet])
+    # Two scenarios of a folder may have one label: those played before and after a file that both name was changed.
+    keys = ["digest"] if "digest" in row and "digest" in replications else [shape, fleet]
+    of_row = (replications[keys] == row[keys]).all(axis=1)
     return replications[of_row].set_index("replication")
 
 

@@ -128,11 +128,11 @@ def hardware(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def replications(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """One row per scenario and replication: `group`, `label`, `replication` and the figures of that replication."""
+    """One row per scenario and replication: `digest`, `group`, `label`, `replication` and its figures."""
     rows = []
     for row in table[table["status"] == "ok"].to_dict("records"):
         for number, figures in enumerate(read_replications(folder / row["digest"]) or []):
-            rows.append({GROUP: row[GROUP], LABEL: row[LABEL], "replication": number} | figures)
+            rows.append({key: row[key] for key in ("digest", GROUP, LABEL)} | {"replication": number} | figures)
     return pd.DataFrame(rows)
 
 

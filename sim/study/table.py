@@ -55,9 +55,7 @@ class Table:
     @property
     def replications(self) -> pd.DataFrame:
         """One row per scenario and replication: `digest`, `group`, `label`, `replication` and its figures."""
-        with_digest = self._named.assign(**{LABEL: self._named["digest"]})
-        each = replications(with_digest, self.folder).rename(columns={LABEL: "digest"})
-        return each.merge(self._named[["digest", LABEL]], on="digest") if len(each) else each
+        return replications(self._named, self.folder)
 
     @property
     def applications(self) -> pd.DataFrame:
@@ -67,8 +65,7 @@ class Table:
     @property
     def verdicts(self) -> Verdicts:
         """One line per question: the cheapest fleet that meets the SLO, and whether its lead is resolved."""
-        each = replications(self._named, self.folder)
-        return Verdicts(verdicts(self._named, each, GROUP, LABEL, complete=not self._lacking))
+        return Verdicts(verdicts(self._named, self.replications, GROUP, LABEL, complete=not self._lacking))
 
     @property
     def failed(self) -> pd.DataFrame:

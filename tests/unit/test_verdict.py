@@ -46,6 +46,14 @@ def test_a_lead_per_token_of_one_busy_replication_is_not_known():
     assert "less than b (unknown with so few: one of 2 replications did all of the work)" in said
 
 
+def test_two_scenarios_of_one_label_are_compared_by_their_own_replications():
+    """As a folder holds them that was played before and after a file was changed, which both name."""
+    table, each = sweep({("s", "a"): [run(10), run(12)], ("s", "b"): [run(20), run(24)]})
+    names = {"a": "1f0c", "b": "77ab"}
+    table, each = (f.assign(digest=f["fleet"].map(names), fleet="mine") for f in (table, each))
+    assert "$11.00 (50.0 %) less than mine, NOT resolved over 2 paired replications (±$13;" in verdicts(table, each)[0]
+
+
 def test_common_random_numbers_are_told_by_what_they_gave():
     """The cost of both swings by 20 % with traffic that they share: the pairing is worth thousands of replications."""
     steady, _, diurnal = verdicts(*WORLD)
