@@ -260,13 +260,16 @@ def _whole(text: str | None) -> str:
 def rows_of(path: str, text: str) -> list[dict[str, str]]:
     """The rows of the file, blank where a cell is missing. Raises TraceError."""
     try:
-        rows = [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(io.StringIO(text, newline=""))]
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        rows = [{k: v or "" for k, v in row.items() if k} for row in reader]
     except (ValueError, csv.Error) as error:
         raise TraceError(f"{path}: is not a CSV of text: {error}") from None
     needed = ("source", "engine", "gpu", "model", "dtype", "tp", "input_len", "output_len")
-    missing = [name for name in needed if not rows or name not in rows[0]]
+    missing = [name for name in needed if name not in (reader.fieldnames or ())]
     if missing:
         raise TraceError(f"{path}: column {missing[0]!r}: is missing")
+    if not rows:
+        raise TraceError(f"{path}: has no row below its header")
     unknown = [name for name in rows[0] if name not in _COLUMNS]
     if unknown:
         raise TraceError(f"{path}: column {unknown[0]!r}: is not one of {', '.join(_COLUMNS)}")

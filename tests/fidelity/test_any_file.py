@@ -12,12 +12,12 @@ from sim.__main__ import main
 from sim.cli.fidelity import main as fidelity
 from sim.hardware.model import model_named
 from sim.measured import staged_runs
-from sim.measured.operating_points import scenario_of
+from sim.measured.operating_points import rows_of, scenario_of
 from sim.measured.play import Play
 from sim.measured.predict import predict
 from sim.measured.stated import StagedRun, StageStated
 from sim.measured.stated_server import server_stated
-from sim.schema import ConfigError, parse_config
+from sim.schema import ConfigError, TraceError, parse_config
 
 STAGE = {"stage": 0, "rate_rps": 5.0, "duration_s": 4, "prompt_tokens": 300, "output_tokens": 20}
 RUN = {
@@ -331,3 +331,11 @@ def test_a_slower_card_is_predicted_to_be_slower(tmp_path):
         rows = json.loads((tmp_path / "out.json").read_text())
         tpot_s.append(next(row["predicted"] for row in rows if row["metric"] == "tpot_mean_s"))
     assert 5 < tpot_s[1] / tpot_s[0] < 15  # by their memory bandwidths, about eleven
+
+
+def test_a_header_without_a_row_is_not_called_a_missing_column():
+    header = "source,engine,gpu,model,dtype,tp,input_len,output_len\n"
+    with pytest.raises(TraceError, match="mine.csv: has no row below its header"):
+        rows_of("mine.csv", header)
+    with pytest.raises(TraceError, match="mine.csv: column 'output_len': is missing"):
+        rows_of("mine.csv", header.replace(",output_len", ""))
