@@ -6,24 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from sim.randomness import Streams
 from sim.scenarios import compose_config, parse
 from sim.simulation import simulate
 from sim.workload.arrivals.replay import Replay
-from sim.workload.workload import Workload
 
 LOG = Path(__file__).parents[3] / "shared" / "traces" / "mooncake_conversation.jsonl"
 BLOCK, LOG_BLOCK = 16, 512
 
 
-def found_in_log(calls) -> dict[int, tuple[int, int]]:
+def found_in_log(log) -> dict[int, tuple[int, int]]:
     """By task: (leading blocks of the log that an earlier prompt had, tokens of them that an engine can find)."""
     seen, found = set(), {}
-    for task_id, call in enumerate(calls):
-        hit = next((i for i, (key, _) in enumerate(call.segments) if key not in seen), len(call.segments))
-        tokens = sum(tokens for _, tokens in call.segments[:hit])
-        found[task_id] = hit, min(tokens, call.input_tokens - 1) // BLOCK * BLOCK
-        seen.update(key for key, _ in call.segments)
+    for task_id, (begin, end) in enumerate(zip(log.hash_offsets, log.hash_offsets[1:], strict=False)):
+        ids, input_tokens = log.hash_ids[begin:end].tolist(), int(log.input_tokens[task_id])
+        hit = next((i for i, name in enumerate(ids) if name not in seen), len(ids))
+        found[task_id] = hit, min(hit * LOG_BLOCK, input_tokens - 1) // BLOCK * BLOCK
+        seen.update(ids)
     return found
 
 
@@ -31,10 +29,7 @@ def test_infinite_memory_hits_what_the_mooncake_log_repeats():
     if not LOG.exists():
         pytest.skip(f"REAL LOG ABSENT: {LOG}")
     replay = Replay(path=str(LOG))
-    workload = Workload(replay)
-    tasks = [t for block in workload.task_blocks(Streams(0), workload.default_horizon_s) for t in block]
-    direct = found_in_log(task.calls[0] for task in tasks)
-    blocks = sum(len(task.calls[0].segments) for task in tasks)
+    direct, blocks = found_in_log(replay.log), len(replay.log.hash_ids)
     assert sum(hit for hit, _ in direct.values()) / blocks == pytest.approx(0.366, abs=5e-4)
 
     scenario = parse(

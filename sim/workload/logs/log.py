@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
+from sim.workload.logs.block_runs import BlockRuns, runs_of
 from sim.workload.logs.receipt import Receipt
 
 
@@ -48,6 +50,13 @@ class RequestLog:
     tick_s: float | None = None  # grid that the time stamps sit on, if they visibly do
     notes: tuple[str, ...] = field(default=())
     receipt: Receipt | None = None
+
+    @cached_property
+    def block_runs(self) -> BlockRuns | None:
+        """The prefix blocks of all prompts, those that always come together as one; None without blocks."""
+        if self.hash_ids is None or self.hash_offsets is None:
+            return None
+        return runs_of(self.hash_ids, self.hash_offsets)
 
     def __len__(self) -> int:
         return len(self.arrived_s)

@@ -172,23 +172,17 @@ def _block_segments(
     excerpt: Excerpt, input_tokens: np.ndarray, rows: np.ndarray, copies: np.ndarray
 ) -> Iterator[tuple[Segment, ...]]:
     log = excerpt.log
-    size, ids, offsets = log.block_tokens, log.hash_ids, log.hash_offsets
-    assert size is not None and ids is not None and offsets is not None, "a log has all three or none"
+    size, ids, runs = log.block_tokens, log.hash_ids, log.block_runs
+    assert size is not None and ids is not None and runs is not None, "a log has all three or none"
+    tokens_per_block = size * excerpt.context_factor
     per_copy = int(np.ptp(ids)) + 1
-    columns = (input_tokens, offsets[rows], offsets[rows + 1], copies * per_copy)
-    for tokens, begin, end, shift in zip(*(c.tolist() for c in columns), strict=True):
-        keys = (ids[begin:end] + shift).tolist()
-        if excerpt.context_factor != 1:
-            yield _longer_blocks(keys, tokens, size * excerpt.context_factor)
-            continue
-        segments = [(key, size) for key in keys]
-        last = tokens - size * (len(keys) - 1)
-        if keys and last < size:
-            segments[-1] = (keys[-1], last)
+    names, ends = runs.ids.tolist(), np.rint(tokens_per_block * runs.ends).astype(np.int64).tolist()
+    columns = (input_tokens, runs.offsets[rows], runs.offsets[rows + 1], copies * per_copy)
+    for tokens, first, end, shift in zip(*(c.tolist() for c in columns), strict=True):
+        segments, before = [], 0
+        for i in range(first, end):
+            until = min(ends[i], tokens)
+            if until > before:
+                segments.append((names[i] + shift, until - before))
+            before = until
         yield tuple(segments)
-
-
-def _longer_blocks(keys: list[int], tokens: int, size: float) -> tuple[Segment, ...]:
-    """Blocks of a size that need not be whole: block k ends at the same token of every prompt."""
-    ends = [min(round(size * (k + 1)), tokens) for k in range(len(keys))]
-    return tuple((key, end - begin) for key, begin, end in zip(keys, [0, *ends], ends, strict=False) if end > begin)
