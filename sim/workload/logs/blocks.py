@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from sim.schema import TraceError
 from sim.workload.logs.values import Place, as_written
 
 _SIZES = (512, 16, 32, 64, 128, 256, 1024, 2048, 4096)
+_NAMES = frozenset({int, str, tuple})
+"""Types of the names of blocks; not bool, which is an int of its own."""
 
 
 class Blocks:
@@ -21,7 +25,8 @@ class Blocks:
     """
 
     def __init__(self):
-        self._numbers: dict[Any, int] = {}
+        self._numbers: defaultdict[Any, int] = defaultdict()
+        self._numbers.default_factory = self._numbers.__len__  # A new name gets the next number.
         self._ids: list[np.ndarray] = []
         self._counts: list[np.ndarray] = []
         self.flat = self.counts = np.empty(0, np.int64)
@@ -29,21 +34,20 @@ class Blocks:
 
     def add(self, values: pd.Series, place: Place, column: str) -> None:
         """The ids of some rows. Raises TraceError."""
-        number = self._numbers
         rows: list[list] = []
         for i, row in enumerate(values):
             if row is None or (isinstance(row, float) and row != row):
                 row = []
             elif isinstance(row, np.ndarray):
                 row = row.tolist()
-            if not isinstance(row, list) or any(type(name) not in (int, str, tuple) for name in row):
+            if not isinstance(row, list) or not _NAMES.issuperset(map(type, row)):
                 where = f"{place.shown}, {place.word} {place.lines[i]}, column {column!r}"
                 raise TraceError(f"{where}: {as_written(row)} is not a list of names of blocks")
             if len(set(row)) < len(row):
                 row = _distinguished(row)
             rows.append(row)
         self._counts.append(np.fromiter(map(len, rows), np.int64, len(rows)))
-        numbered = (number.setdefault(name, len(number)) for row in rows for name in row)
+        numbered = map(self._numbers.__getitem__, chain.from_iterable(rows))
         self._ids.append(np.fromiter(numbered, np.int64, int(self._counts[-1].sum())))
 
     def take(self, kept: np.ndarray) -> None:
@@ -65,7 +69,7 @@ class Blocks:
         Row i has the blocks [offsets[i]:offsets[i + 1]].
         """
         self._whole()
-        self._numbers = {}
+        self._numbers.clear()
         codes, _ = pd.factorize(self.flat)
         return codes.astype(np.int64), np.concatenate(([0], np.cumsum(self.counts)))
 

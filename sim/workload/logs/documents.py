@@ -13,7 +13,7 @@ import pandas as pd
 
 from sim.schema import TraceError
 from sim.workload.logs.files import LogFile
-from sim.workload.logs.paths import dig
+from sim.workload.logs.paths import dig, heads_of
 from sim.workload.logs.readers.reader import Documents
 from sim.workload.logs.tables import BATCH_ROWS, Batch, Table
 
@@ -38,10 +38,12 @@ class JsonTable(Table):
         self._unfold = unfold
         self._sample: list[dict] = []
         self._extra: list[dict] = []
+        self._top_keys: set[str] = set()
         self._fill_sample()
 
     def _fill_sample(self) -> None:
         self._sample = [row for _, row in islice(self.rows(), _SAMPLE_ROWS)]
+        self._top_keys = set().union(*self._sample)
         if not self._sample:
             raise TraceError(f"{self.file.shown}: holds no request")
 
@@ -58,6 +60,8 @@ class JsonTable(Table):
         return list(dict.fromkeys(key for row in chain(self._sample[:100], self._extra) for key in row))
 
     def has(self, path: str) -> bool:
+        if self._top_keys.isdisjoint(heads_of(path)):
+            return False  # Most paths of all formats end here, without a look at each row.
         return any(dig(row, path) is not None for row in chain(self._sample, self._extra))
 
     def rows(self) -> Documents:
@@ -136,6 +140,7 @@ class JsonTable(Table):
                     self._extra += [
                         next(row for row in new if key in row) for key in missing.intersection(*[set().union(*new)])
                     ]
+                    self._top_keys = self._top_keys.union(*self._extra)
                     raise NewKeys
             lines = np.fromiter((line for line, _ in block), np.int64, len(block))
             yield Batch(lines, {path: _column(block, path) for path in paths})

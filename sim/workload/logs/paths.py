@@ -33,6 +33,16 @@ def dig(row: Any, path: str) -> Any:
     return None
 
 
+def heads_of(path: str) -> list[str]:
+    """The keys of a row at one of which `dig` begins.
+
+    >>> heads_of("usage.a.b")
+    ['usage', 'usage.a', 'usage.a.b']
+    """
+    words = path.split(".")
+    return [".".join(words[: i + 1]) for i in range(len(words))]
+
+
 def _parsed(text: str) -> Any:
     """A cell that holds JSON. One export doubles its quotes twice, so that one pair is left (Helicone's CSV)."""
     for attempt in (text, text.replace('""', '"')):
