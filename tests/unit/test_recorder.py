@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+import sim.columns
 from sim.recorder import Recorder
 from sim.records import (
     API_EXTRAS,
@@ -17,7 +18,7 @@ from sim.records import (
     ReplicaState,
     Window,
 )
-from sim.work import SHARED_KEY, ApiExtra, Call, Losses, Outcome, PreviousCall, Request, Task
+from sim.work import SHARED_KEY, ApiExtra, Call, Losses, Outcome, PreviousCall, Refusal, Request, Task
 
 
 def second_call() -> Request:
@@ -58,6 +59,49 @@ def test_every_column_holds_what_its_declaration_reads_off_a_request():
         name: np.dtype(column.dtype) for name, column in REQUEST_COLUMNS.items()
     }
     assert rows(recorder.api_extras()) == [(0, *range(51, 59))]
+
+
+def plain(**stamps) -> Request:
+    """A first call that was served at once, but for these stamps."""
+    request = Request(Task(21, 1.25, (Call(40, 7),), application=22), 0, 2.25)
+    request.backend, request.pool, request.replica_id = Backend.FLEET, 31, 32
+    request.admitted_s, request.first_token_s, request.longest_gap_s = 3.25, 4.25, 0.875
+    request.end(Outcome.FINISHED, 9.25)
+    for name, value in stamps.items():
+        setattr(request, name, value)
+    return request
+
+
+STAMPS = {
+    "admitted_s": None, "first_token_s": None, "finished_s": None, "decode_admitted_s": 5.25, "prefill_replica_id": 33,
+    "refusal": Refusal.RATE_LIMIT, "preemptions": 35, "recomputed_tokens": 36, "preempted_s": 0.5,
+    "cold_start_wait_s": 0.75, "cached_input_tokens": 34, "cache_write_tokens": 37,
+}  # fmt: skip
+
+
+def test_a_plain_request_and_one_that_differs_in_one_stamp_read_back_as_declared():
+    """Most requests are plain and packed with fewer values: none may be taken for plain that is not."""
+    shared = Task(3, 1.0, (Call(40, 7, segments=(("t", 40),), extends_prefix=True),), priority=2)
+    others = [Request(shared, 0, 1.0), Request(Task(4, 1.0, (Call(4, 7),), priority=2), 0, 1.0)]
+    for request in others:
+        request.backend = Backend.API
+        request.admitted_s = request.first_token_s = 2.0
+        request.end(Outcome.FINISHED, 3.0)
+    requests, recorder = [plain(), *(plain(**{n: v}) for n, v in STAMPS.items()), *others], Recorder()
+    for request in requests:
+        recorder.request(request)
+    columns = recorder.requests()
+    for row, request in enumerate(requests):
+        for name, column in REQUEST_COLUMNS.items():
+            assert np.array_equal(columns[name][row], column.read(request), equal_nan=True), (row, name)
+
+
+def test_rows_that_fill_chunks_come_back_in_order(monkeypatch):
+    monkeypatch.setattr(sim.columns, "BLOCK_ROWS", 700)
+    recorder = Recorder()
+    for number in range(1500):
+        recorder.span(0, number, ReplicaState.BUSY, 0.0, 1.0)
+    assert recorder.spans()["replica_id"].tolist() == list(range(1500))
 
 
 def test_what_a_call_waited_for_is_told_of_graphs():
