@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sim.workload.logs.request_log import RequestLog
 
 _FIRST_BLOCK, _LARGEST_BLOCK = 64, LARGEST_BLOCK
+_TASKS_AT_ONCE = 256  # few enough that the tasks made are still in the processor's cache when they arrive
 
 
 class Workload:
@@ -100,7 +101,9 @@ class Workload:
             first_id += len(times_s)
             calls, applications, profiles, graphs = kinds
             columns = zip(ids, times_s.tolist(), calls, applications, priorities, profiles, graphs, strict=False)
-            yield list(map(tuple.__new__, repeat(Task), columns))
+            tasks = map(tuple.__new__, repeat(Task), columns)
+            while part := list(islice(tasks, _TASKS_AT_ONCE)):
+                yield part
 
     @property
     def application_names(self) -> dict[int, str]:
