@@ -357,7 +357,10 @@ class Scheduler:
         first %= size
         end = first + steps
         if end <= size:
-            return n_needing_block[first] if steps == 1 else sum(n_needing_block[first:end])
+            total = 0
+            for residue in range(first, end):  # Not `sum` of a slice: that is made, and called, at a higher cost.
+                total += n_needing_block[residue]
+            return total
         rounds, rest = divmod(end, size)
         if rest < first:
             return rounds * self.n_decoding - sum(n_needing_block[rest:first])

@@ -11,7 +11,7 @@ its way from a lost or a prefilling replica, has one gap from its last token to 
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from mypy_extensions import i64
 
 from sim.engine.leap import leap_s, steps_begun
 from sim.engine.sequence import Sequence
@@ -106,8 +106,16 @@ class TokenGaps:
 
     def longest_since(self, step: int) -> float:
         """Seconds of the longest gap from the step with this number on; 0 without one."""
-        i = bisect_left(self._steps, step)
-        return self._gaps_s[i] if i < len(self._gaps_s) else 0.0
+        steps = self._steps
+        low: i64 = 0
+        high: i64 = len(steps)
+        while low < high:  # `bisect.bisect_left`, which takes longer to call than to find.
+            middle: i64 = (low + high) >> 1
+            if steps[middle] < step:
+                low = middle + 1
+            else:
+                high = middle
+        return self._gaps_s[low] if low < len(steps) else 0.0
 
     def forget(self) -> None:
         """No sequence is left that could ask."""
