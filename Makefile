@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 # Bytecode is kept whatever the environment says: without it, each of a hundred short processes compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help hot-path run decide check test coverage test-pythons docs bench fidelity operator-tables another-simulator proofs mutants lock
+.PHONY: help hot-path run decide check test test-all coverage test-pythons docs bench fidelity operator-tables another-simulator proofs mutants lock
 
 help:               ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | sort | column -t -s '	' 2>/dev/null
@@ -46,7 +46,12 @@ check: .venv/.ok   ## the edit loop, under a minute: lint, format, types, house 
 	@$(BIN)/python -m mypy
 	@SIM_INTERPRETED=1 $(PYTEST) -m "not slow" tests/test_house.py tests/contracts $(ARGS)
 
-test: hot-path     ## the whole test suite
+test: hot-path     ## lint and every test that is not marked slow; under five minutes on two cores
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: hot-path ## lint and every test there is, the slow ones too, as CI runs them; under ten minutes on two cores
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(PYTEST) $(ARGS)

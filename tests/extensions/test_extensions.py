@@ -63,6 +63,7 @@ def clone(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_contracts_of_a_clone_are_asked_of_what_was_added(clone):
     words = ["-rp", "-p", "no:cacheprovider", "tests/contracts", "-k", " or ".join(set(FILES.values()))]
     asked = python("-m", "pytest", *words, cwd=clone, PYTHONPATH=str(clone))
@@ -111,6 +112,7 @@ def installed(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_an_installed_package_adds_kinds(installed):
     paths = f"{ROOT}{os.pathsep}{installed}"
     played = python("-m", "sim", "--config-dir", "conf", *RUN, "output.dir=played", cwd=installed, PYTHONPATH=paths)

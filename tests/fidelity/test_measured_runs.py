@@ -39,6 +39,7 @@ def other_cards():
     return predict(FOLDER / "experiments_a100_l40s.json", replications=1)
 
 
+@pytest.mark.slow
 def test_ten_stages_on_h100(stages):
     errors = mean_absolute_errors(stages)
     assert errors["itl_mean_s"] < 0.025
@@ -57,6 +58,7 @@ def test_cards_whose_constants_are_of_operator_tables(other_cards):
     assert errors["ttft_mean_s"] < 0.08
 
 
+@pytest.mark.slow
 def test_overload_is_marked_and_left_out(stages):
     assert {row.experiment for row in stages if row.overloaded} == {
         "bt-h100-llama-2-7b-tp1-reasoning", "bt-h100-llama-2-70b-tp4-reasoning",
@@ -80,6 +82,7 @@ def test_saturated_bursts(run):
     assert errors["ttft_mean_s"] < 0.15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "metric", "bound"),
     [

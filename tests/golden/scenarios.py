@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from unittest.mock import patch
 
 from sim.scenarios import compose_config, parse
+from sim.simulation import simulate
 from sim.study.played import Result
 from sim.study.replicate import replicate
 
 GOLDEN = Path(__file__).with_name("golden.json")
-_HOUR = ["seed=7", "horizon_s=3600", "warmup_s=300"]
+HORIZON_S = 3600.0
 SCENARIOS = {
     "steady_on_always_on": ["arrivals=steady"],
     "bursty_on_scale_to_zero": ["arrivals=bursty", "fleet=scale_to_zero", "cold_start=cold_node"],
@@ -29,9 +31,16 @@ SCENARIOS = {
 }  # fmt: skip
 
 
-def played(name: str, replications: int = 2) -> Result:
+def played(name: str, replications: int = 2, horizon_s: float = HORIZON_S) -> Result:
     """The scenario's result."""
-    return replicate(parse(compose_config(*_HOUR, *SCENARIOS[name])), replications)
+    words = ("seed=7", f"horizon_s={horizon_s:g}", "warmup_s=300")
+    return replicate(parse(compose_config(*words, *SCENARIOS[name])), replications)
+
+
+def first_rows(horizon_s: float, measure_peak: bool) -> dict[str, dict]:
+    """The first replication of every scenario, with the saturated rate of its servers or without."""
+    with patch("sim.study.replicate.play", partial(simulate, measure_peak=measure_peak)):
+        return {name: plain(played(name, 1, horizon_s).per_replication[0]) for name in SCENARIOS}
 
 
 @cache

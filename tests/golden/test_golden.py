@@ -8,7 +8,7 @@ import json
 import pytest
 
 from sim.hot_path import PACKAGE
-from tests.golden.scenarios import GOLDEN, SCENARIOS, numbers, on_record, plain, played
+from tests.golden.scenarios import GOLDEN, HORIZON_S, SCENARIOS, first_rows, numbers, plain, played
 from tests.golden.test_compiled import compiled, python
 
 
@@ -33,17 +33,14 @@ def test_a_second_run_is_equal_to_the_last_bit():
     assert plain(played("bursty_on_scale_to_zero").summary) == numbers("bursty_on_scale_to_zero")
 
 
-@pytest.fixture(scope="module")
-def interpreted() -> dict[str, dict]:
-    """The first replication of every scenario."""
-    program = "import json; from tests.golden.scenarios import SCENARIOS, plain, played; " + (
-        "print(json.dumps({name: plain(played(name, 1).per_replication[0]) for name in SCENARIOS}))"
-    )
-    return json.loads(python("-c", program, cwd=PACKAGE.parent, interpreted="1"))
-
-
 @compiled
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_the_same_numbers_to_the_last_bit(name, interpreted):
+@pytest.mark.parametrize(
+    ("horizon_s", "measure_peak"),
+    [(600.0, False), pytest.param(HORIZON_S, True, marks=pytest.mark.slow)],  # interpreted, a peak takes longest
+)
+def test_the_same_numbers_to_the_last_bit(horizon_s, measure_peak):
     """The hot path, compiled, computes what the Python it was made of computes."""
-    assert plain(on_record(name).per_replication[0]) == interpreted[name]
+    program = "import json; from tests.golden.scenarios import first_rows; "
+    program += f"print(json.dumps(first_rows({horizon_s}, {measure_peak})))"
+    interpreted = json.loads(python("-c", program, cwd=PACKAGE.parent, interpreted="1"))
+    assert first_rows(horizon_s, measure_peak) == interpreted

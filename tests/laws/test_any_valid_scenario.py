@@ -30,7 +30,7 @@ from sim.study.hindsight import hindsight
 from sim.study.replicate import priced_names
 
 CONF = Path(__file__).parents[2] / "conf"
-N_SCENARIOS, PER_TEST = 300, 15
+N_SCENARIOS, N_FAST, PER_TEST = 300, 90, 15
 LIGHT_TASKS = ("single_call", "chat", "agent", "support", "chat_and_support")
 RATED = ("steady", "bursty", "diurnal", "superposed", "hawkes", "mmpp", "renewal")
 ENGINES = ("vllm", "vllm_0_11", "trt_llm_2024", "sglang", "vllm_0_24")
@@ -188,7 +188,10 @@ def _parsed(config: dict[str, Any]) -> Scenario | None:
     return None
 
 
-@pytest.mark.parametrize("first", range(0, N_SCENARIOS, PER_TEST))
+LOTS = [pytest.param(n, marks=pytest.mark.slow if n >= N_FAST else ()) for n in range(0, N_SCENARIOS, PER_TEST)]
+
+
+@pytest.mark.parametrize("first", LOTS)
 def test_books_balance_and_fractions_are_fractions(first):
     for number in range(first, first + PER_TEST):
         scenario = valid_scenario(number)

@@ -9,6 +9,7 @@ What looks inside the replica, or makes it wrong on purpose, needs it interprete
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -38,6 +39,7 @@ from tests.reference.worlds import (
 
 N_WORLDS, N_TIERED = (1000, 300) if is_compiled() else (700, 200)  # interpreted, a world takes five times as long
 ORDINARY, TIERED = range(N_WORLDS), range(N_WORLDS, N_WORLDS + N_TIERED)
+FEW = (*ORDINARY[::10], *TIERED[::10])
 
 
 def world_of(seed: int) -> World:
@@ -67,7 +69,7 @@ def watched_replica(seen: Counter) -> type[Replica]:
 
 @dataclass
 class Search:
-    """All worlds, played once by both."""
+    """Worlds, played once by both."""
 
     seen: Counter = field(default_factory=Counter)
     truth: dict[int, Played] = field(default_factory=dict)
@@ -75,11 +77,11 @@ class Search:
     differences: dict[int, list[str]] = field(default_factory=dict)
 
 
-@pytest.fixture(scope="module")
-def search() -> Search:
+def searched(seeds: Iterable[int]) -> Search:
+    """These worlds, played by both."""
     found = Search()
     replica_class = Replica if is_compiled() else watched_replica(found.seen)
-    for seed in (*ORDINARY, *TIERED):
+    for seed in seeds:
         world = world_of(seed)
         truth, engine = play_stepping(world)
         played, _, histogram = play_replica(world, replica_class)
@@ -96,11 +98,26 @@ def search() -> Search:
     return found
 
 
-def test_every_stamp_agrees(search):
-    wrong = {seed: lines for seed, lines in search.differences.items() if lines and not search.copies[seed]}
+@pytest.fixture(scope="module")
+def search() -> Search:
+    return searched((*ORDINARY, *TIERED))
+
+
+def assert_agrees(found: Search) -> None:
+    wrong = {seed: lines for seed, lines in found.differences.items() if lines and not found.copies[seed]}
     assert not wrong, "\n".join(f"world {seed}: {lines[0]}" for seed, lines in wrong.items())
 
 
+def test_every_stamp_agrees_in_every_tenth_world():
+    assert_agrees(searched(FEW))
+
+
+@pytest.mark.slow
+def test_every_stamp_agrees(search):
+    assert_agrees(search)
+
+
+@pytest.mark.slow
 def test_where_content_is_held_twice_hardly_anything_differs(search):
     with_copies = [seed for seed, copies in search.copies.items() if copies]
     differing = [seed for seed in with_copies if search.differences[seed]]
@@ -110,6 +127,7 @@ def test_where_content_is_held_twice_hardly_anything_differs(search):
         assert not any("outcome" in line for line in search.differences[seed])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "event",
     [
@@ -125,6 +143,7 @@ def test_the_search_is_not_blind(search, event):
     assert search.seen[event] > 60, f"{event}: too rare in these worlds to be tested"
 
 
+@pytest.mark.slow
 def test_no_sequence_is_preempted_that_has_room_for_its_whole_answer(search):
     never = [seed for seed in search.truth if world_of(seed).engine.get("capacity_policy") == "guaranteed_no_evict"]
     assert len(never) > 50
@@ -318,6 +337,7 @@ def queue_longer_by_one(monkeypatch):
     monkeypatch.setattr(Replica, "__init__", wrong)
 
 
+@pytest.mark.slow
 @interpreted_only
 @pytest.mark.parametrize(
     "mutate",

@@ -254,7 +254,10 @@ def real_fit(name):
     return fit_log(described_log(str(TRACES / name), []), draws=KNOWN[name][0])
 
 
-@pytest.mark.parametrize("name", KNOWN)
+SLOW = ("azure_2023_code.csv", "mooncake_synthetic.jsonl", "claude_code/sessions_llmservingsim.jsonl")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in KNOWN])
 def test_fits_of_real_logs_are_near(name):
     found, (_, known) = real_fit(name), KNOWN[name]
     assert {d.name for d in found.distances if not d.is_met} <= known
