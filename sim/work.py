@@ -209,7 +209,7 @@ _NOT_REFUSED: Final = Refusal.NONE
 _FINISHED: Final = Outcome.FINISHED
 
 
-class PreviousCall(NamedTuple):
+class PreviousCall:
     """Where the previous call of a request's task was served: what routers and placements may know of the past.
 
     `pool` is the pool's place in the list of pools; -1, as `replica_id`, if the API served it. `prefill_replica_id`:
@@ -217,11 +217,21 @@ class PreviousCall(NamedTuple):
     client stopped it.
     """
 
-    backend: Backend
-    pool: int = -1
-    replica_id: int = -1
-    prefill_replica_id: int = -1
-    unsent_tokens: int = 0
+    __slots__ = ("backend", "pool", "replica_id", "prefill_replica_id", "unsent_tokens")
+
+    def __init__(
+        self,
+        backend: Backend,
+        pool: int = -1,
+        replica_id: int = -1,
+        prefill_replica_id: int = -1,
+        unsent_tokens: int = 0,
+    ):
+        self.backend = backend
+        self.pool = pool
+        self.replica_id = replica_id
+        self.prefill_replica_id = prefill_replica_id
+        self.unsent_tokens = unsent_tokens
 
 
 class Losses:

@@ -25,7 +25,7 @@ from sim.hardware.fits import kv_bytes_per_token
 from sim.hardware.model import Model
 from sim.schema import Config
 from sim.units import GB
-from sim.work import Outcome, Refusal, Request, refusal_of
+from sim.work import Outcome, PreviousCall, Refusal, Request, refusal_of
 
 
 class Disaggregation(Config):
@@ -93,7 +93,8 @@ class DisaggregatedFleet:
         if previous is not None:
             # Placement in the prefill pool looks for the replica of the call before. That is the one that prefilled it:
             # the replica that decoded it belongs to the other pool.
-            previous = previous._replace(replica_id=previous.prefill_replica_id, prefill_replica_id=-1)
+            replica_id, unsent_tokens = previous.prefill_replica_id, previous.unsent_tokens
+            previous = PreviousCall(previous.backend, previous.pool, replica_id, unsent_tokens=unsent_tokens)
         stand_in = Request(request.task, request.call_index, request.arrived_s, previous)
         stand_in.output_tokens = 1
         self._originals[stand_in] = request
