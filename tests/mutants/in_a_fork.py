@@ -18,7 +18,9 @@ LOADED = ("pytest", "hypothesis", "numpy", "pandas", "scipy.stats", "scipy.optim
 """Packages that take long to import; every test run is a fork of a process that has imported them."""
 _MOST_BYTES = 6 << 30
 """Address space of a fork: a loop without an end may fill the memory before its time is over."""
-_OPTIONS = ("-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:cov")
+_OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:cov")
+_SLOW_TOO = ("test_any_valid_scenario.py", "test_prefill_first.py", "test_replica_equals_stepping.py")
+"""Files whose slow tests are asked as well: searches of hundreds of worlds, which see what no other test does."""
 _OWN_NAMES = ("tests", "sim", "conf", "examples", "experiments")
 
 
@@ -56,6 +58,9 @@ class _Listener:
         inside = [code for code in functions if code.co_filename.startswith(self._inside)]
         names = sorted({f"{c.co_filename[self._from :]}:{dotted(c.co_qualname)}" for c in inside})
         self.tell(nodeid, time.process_time() - self._began_s, self._passed, names)
+
+    def pytest_collection_modifyitems(self, items) -> None:
+        items[:] = [item for item in items if not item.get_closest_marker("slow") or item.path.name in _SLOW_TOO]
 
     def pytest_runtest_protocol(self, item, nextitem) -> None:
         if time.process_time() > self._until_s:
