@@ -66,17 +66,28 @@ def union(stretches: Stretches, tolerance_s: float) -> Stretches:
 
 def uncovered(inner: Stretches, outer: Stretches, tolerance_s: float) -> np.ndarray:
     """int64[k]: the rows of `inner` that lie, within `tolerance_s`, in no stretch of the union of `outer`."""
-    cover, outside = union(outer, tolerance_s), [np.empty(0, np.int64)]
-    for group, rows, part in _each_group(inner):
-        first, last = np.searchsorted(cover.group, [group, group + 1])
-        if first == last:
-            lacking = np.arange(len(part.group))
-        else:
-            host = np.searchsorted(cover.start_s[first:last] - tolerance_s, part.start_s, side="right") - 1
-            reach_s = cover.end_s[first:last][host] + tolerance_s
-            lacking = np.flatnonzero((host < 0) | (part.end_s > reach_s))
-        outside.append(lacking if rows is None else rows[lacking])
-    return np.sort(np.concatenate(outside))
+    cover = union(outer, tolerance_s)
+    if not len(cover.group):
+        return np.arange(len(inner.group))
+    host = _last_begun(cover, inner.group, inner.start_s, tolerance_s)
+    # Where no stretch of the group has begun, `host` is one of another group, or -1, the last.
+    has_none = (host < 0) | (cover.group[host] != inner.group)
+    return np.flatnonzero(has_none | (inner.end_s > cover.end_s[host] + tolerance_s))
+
+
+def _last_begun(cover: Stretches, group: np.ndarray, at_s: np.ndarray, tolerance_s: float) -> np.ndarray:
+    """int64[n]: the last row of `cover` that begins at most `tolerance_s` after `at_s`, of this group or of one before;
+    -1 for none. `cover` is sorted by group and time.
+
+    Moments are counted in ranks, raised per group, so that one search finds the place in all groups without rounding.
+    """
+    begins_s = cover.start_s - tolerance_s
+    if cover.group[0] == cover.group[-1]:
+        return np.searchsorted(begins_s, at_s, side="right") - 1
+    ordered_s = np.sort(begins_s)
+    in_order = cover.group.astype(np.int64) * (len(ordered_s) + 1) + np.searchsorted(ordered_s, begins_s)
+    wanted = group.astype(np.int64) * (len(ordered_s) + 1) + np.searchsorted(ordered_s, at_s, side="right")
+    return np.searchsorted(in_order, wanted) - 1
 
 
 def peak_overlap(stretches: Stretches, tolerance_s: float) -> tuple[int, int]:
@@ -84,21 +95,39 @@ def peak_overlap(stretches: Stretches, tolerance_s: float) -> tuple[int, int]:
 
     Stretches that touch do not overlap; overlaps shorter than `tolerance_s` are not counted.
     """
-    peaks = [(_peak(part, tolerance_s), group) for group, _, part in _each_group(stretches)]
+    peaks = [_peak_of_groups(part, tolerance_s) for part in _runs_of_groups(stretches)]
     return max(peaks, key=lambda peak: peak[0], default=(0, -1))
 
 
-def _each_group(stretches: Stretches) -> Iterator[tuple[int, np.ndarray | None, Stretches]]:
-    """(group, its rows int64[k], its stretches) for every group; None for the rows where they are all of one group."""
+def _runs_of_groups(stretches: Stretches) -> Iterator[Stretches]:
+    """The stretches sorted by group, in runs of whole groups: of many groups at most sim.columns.ROWS_AT_ONCE rows."""
     group, n = stretches.group, len(stretches.group)
     if n and (group == group[0]).all():
-        yield int(group[0]), None, stretches
+        yield stretches
     elif n:
         order = np.argsort(group, kind="stable")
         ordered = group[order]
-        begins = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
-        for rows in np.split(order, begins):
-            yield int(group[rows[0]]), rows, stretches.take(rows)
+        ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1, n)
+        first = 0
+        while first < n:
+            of_first, too_far = np.searchsorted(ends, (first, first + sim.columns.ROWS_AT_ONCE), side="right")
+            after = int(ends[max(of_first, too_far - 1)])
+            yield stretches.take(order[first:after])
+            first = after
+
+
+def _peak_of_groups(stretches: Stretches, tolerance_s: float) -> tuple[int, int]:
+    """`peak_overlap` of stretches sorted by group."""
+    group, start_s, end_s = stretches
+    if group[0] == group[-1]:
+        return _peak(stretches, tolerance_s), int(group[0])
+    # Every stretch is a step up at its start and one down at its end, downs first where both are at one moment.
+    n = len(group)
+    ended_s = np.maximum(end_s - tolerance_s, start_s)
+    order = by_group_and_time(np.concatenate((group, group)), np.concatenate((ended_s, start_s)))
+    n_open = np.cumsum(np.where(order < n, -1, 1))  # 0 at the end of each group
+    most = int(n_open.argmax())
+    return int(n_open[most]), int(group[order[most] % n])
 
 
 def _peak(stretches: Stretches, tolerance_s: float) -> int:
