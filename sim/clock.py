@@ -21,18 +21,27 @@ NORMAL: Final = 1
 class Wake:
     """A reusable appointment with the clock; the callback receives it."""
 
-    __slots__ = ("_callbacks", "callbacks")
+    __slots__ = ("_callback", "callbacks")
     _ok = True
     _value = None
 
     def __init__(self, callback: Callable[[Wake], None]):
-        self._callbacks = (callback,)
+        self._callback = callback
         self.callbacks: tuple[Any, ...] | None = None
+
+    def fire(self) -> None:
+        """Call back: the moment has come."""
+        callback = self._callback
+        callback(self)
 
     def schedule(self, env: Any, delay_s: float, priority: int = NORMAL) -> None:
         """Fire after `delay_s`. A wake may be in the schedule only once at a time."""
-        self.callbacks = self._callbacks
+        self.callbacks = FIRE
         env.schedule(self, priority, delay_s)
+
+
+FIRE: Final = (lambda wake: wake.fire(),)
+"""The `callbacks` of every wake in the schedule, for SimPy's own loop: what is fired knows by itself what to call."""
 
 
 class _Call(Wake):
@@ -41,12 +50,12 @@ class _Call(Wake):
     __slots__ = ("function", "arguments")
 
     def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]):
-        self.callbacks = _MAKE_THE_CALL
+        self.callbacks = FIRE
         self.function = function
         self.arguments = arguments
 
-
-_MAKE_THE_CALL: Final = (lambda call: call.function(*call.arguments),)
+    def fire(self) -> None:
+        self.function(*self.arguments)
 
 
 def call_later(env: Any, delay_s: float, function: Callable[..., Any], *arguments: Any) -> None:

@@ -50,6 +50,12 @@ class EventLoop(simpy.Environment):
         vars(self)["schedule"] = self._agenda.schedule
 
     @property
+    def agenda(self) -> Agenda:
+        """The events to come, for compiled callers: a call of its `schedule` needs no boxes for its numbers."""
+        agenda: Agenda = self._agenda
+        return agenda
+
+    @property
     def now(self) -> float:
         """The present moment, in seconds."""
         agenda: Agenda = self._agenda
@@ -87,10 +93,8 @@ class EventLoop(simpy.Environment):
                 event: Any = agenda.pop()
                 if isinstance(event, Wake):
                     wake: Wake = event
-                    callbacks: Any = wake.callbacks
                     wake.callbacks = None
-                    callback: Any = callbacks[0]
-                    callback(wake)
+                    wake.fire()
                 else:
                     _happen(self, event)
         except StopSimulation as stop:

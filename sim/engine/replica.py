@@ -14,7 +14,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from sim.clock import AFTER_ARRIVALS, Wake, call_later
+from sim.clock import AFTER_ARRIVALS, FIRE, Wake, call_later
 from sim.engine.kv_tiers import Tier
 from sim.engine.leap import leap_s, steps_begun
 from sim.engine.leftovers import Leftover, leftovers
@@ -24,6 +24,7 @@ from sim.engine.schedulers.prefill_first import PrefillFirstScheduler
 from sim.engine.schedulers.tiered import TieredScheduler
 from sim.engine.sequence import Sequence
 from sim.engine.token_gaps import TokenGaps
+from sim.event_loop import Agenda, EventLoop
 from sim.gap_histogram import GapHistogram
 from sim.hardware.prefill_first import PrefillFirst
 from sim.hardware.step_time.protocol import StepTime
@@ -36,6 +37,20 @@ _DECIDING: Final = 3
 _LOADING: Final = 4
 """What a replica does: nothing; a leap; one step with prefill; within one moment, choosing its next step; or waiting
 until the first of its requests is loaded from a KV tier."""
+
+
+class _StepEnd(Wake):
+    """The wake of a replica: it calls the replica itself, since a method to call back is one more object in memory, and
+    what a replica among a thousand touches has left the processor's cache since its last step."""
+
+    __slots__ = ("replica",)
+
+    def __init__(self, replica: Replica):
+        self.callbacks = None
+        self.replica = replica
+
+    def fire(self) -> None:
+        self.replica._boundary(self)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -87,6 +102,15 @@ class Replica:
         on_busy: Callable[[], None] = lambda: None,
         on_idle: Callable[[], None] = lambda: None,
     ):
+        # What every step reads comes first, and so lies together in memory: a compiled class has this order.
+        self._wake: Wake = _StepEnd(self)
+        self._agenda: Agenda | None = env.agenda if isinstance(env, EventLoop) else None
+        self._ends_s, self._steps = 0.0, 0  # time of the next boundary, when the batch may change, and steps until then
+        # The present step or leap: its start, the seconds of its first step, by how many each exceeds the one before.
+        self._start_s = self._first_step_s = self._growth_s = 0.0
+        self.n_outstanding, self._mode = 0, _IDLE
+        self._leaving: list[Sequence] = []  # running sequences whose client went away during the present step
+        self._no_arrival_cuts = False  # whether no arrival from now on can change the present leap
         self.replica_id, self.pool = replica_id, pool
         policy = policy_of(scheduling_policy, decodes_only, prefill_first is not None, kv_tiers is not None)
         scheduler = new_scheduler or SCHEDULERS[policy, capacity_policy]
@@ -106,15 +130,6 @@ class Replica:
         self._prefix_caching, self._async_scheduling, self._env = prefix_caching, async_scheduling, env
         self._decode_s, self._step_s, self._context_s = step_time.decode_s, step_time.step_s, step_time.context_s
         self._on_done, self._on_busy, self._on_idle = on_done, on_busy, on_idle
-        self.n_outstanding, self._mode = 0, _IDLE
-        self._schedule = env.schedule
-        self._wake_callbacks = (self._boundary,)
-        self._wake = Wake(self._boundary)
-        self._ends_s, self._steps = 0.0, 0  # time of the next boundary, when the batch may change, and steps until then
-        self._leaving: list[Sequence] = []  # running sequences whose client went away during the present step
-        self._no_arrival_cuts = False  # whether no arrival from now on can change the present leap
-        # The present step or leap: its start, the seconds of its first step, by how many each exceeds the one before.
-        self._start_s = self._first_step_s = self._growth_s = 0.0
 
     def _with_tiers(self, kv_tiers: Callable[[], list[Tier]] | None) -> TieredScheduler | None:
         """The scheduler with its tiers set; None if it knows no tiers."""
@@ -324,7 +339,7 @@ class Replica:
         now = self._env.now
         if self._mode == _LEAPING:
             self._end_leap_early(min(self._steps_begun(now), self._steps) - 1, now)
-        self._wake, self._mode, self.n_outstanding = Wake(self._boundary), _IDLE, 0
+        self._wake, self._mode, self.n_outstanding = _StepEnd(self), _IDLE, 0
         self._leaving.clear()
         self._tiered = None
         return leftovers(self._batch, now, self._start_s)
@@ -396,9 +411,12 @@ class Replica:
             self._on_idle()
             return
         self._ends_s = now + duration_s
-        wake.callbacks = self._wake_callbacks  # This and the next lines are `Wake.schedule` without the cost of a call.
-        schedule = self._schedule
-        schedule(wake, AFTER_ARRIVALS, duration_s)
+        agenda = self._agenda
+        if agenda is None:
+            wake.schedule(self._env, duration_s, AFTER_ARRIVALS)
+        else:
+            wake.callbacks = FIRE
+            agenda.schedule(wake, AFTER_ARRIVALS, duration_s)
 
     def _steps_begun(self, now: float) -> int:
         """How many steps of the present leap have begun at `now`."""
@@ -407,7 +425,7 @@ class Replica:
     def _cut_leap(self, steps: int, now: float) -> None:
         """Let the present leap end after `steps` steps, fewer than it was to have."""
         self._steps = steps
-        self._wake = wake = Wake(self._boundary)
+        self._wake = wake = _StepEnd(self)
         left_s = max(0.0, self._start_s + leap_s(steps, self._first_step_s, self._growth_s) - now)
         self._ends_s = now + left_s
         wake.schedule(self._env, left_s, AFTER_ARRIVALS)

@@ -83,7 +83,8 @@ def _can_be_derived_from(cls: Any) -> bool:
 
 def _refuse(cls: type) -> None:
     """Raise TypeError, with words to type, unless the class `cls` is itself part of an extension."""
-    if not isinstance(getattr(sys.modules.get(cls.__module__), "__loader__", None), _Loader):
+    # mypyc gives a module that belongs to a group of extensions a loader of its own kind.
+    if not isinstance(getattr(sys.modules.get(cls.__module__), "__loader__", None), ExtensionFileLoader):
         compiled = next(base for base in cls.__mro__[1:] if "__mypyc_attrs__" in vars(base))
         raise TypeError(
             f"class {cls.__qualname__} cannot be derived from {compiled.__module__}.{compiled.__qualname__}, which is "
