@@ -11,8 +11,6 @@ its way from a lost or a prefilling replica, has one gap from its last token to 
 
 from __future__ import annotations
 
-from mypy_extensions import i64
-
 from sim.engine.leap import leap_s, steps_begun
 from sim.engine.sequence import Sequence
 from sim.gap_histogram import GapHistogram
@@ -32,20 +30,32 @@ class Standstill:
         self.joined: list[Sequence] = []
 
 
+class _Gap:
+    """The longest gap of a series of steps, of which the last has the number `last`, on top of longer, earlier ones."""
+
+    __slots__ = ("last", "gap_s", "below")
+
+    def __init__(self, last: int, gap_s: float, below: _Gap | None):
+        self.last = last
+        self.gap_s = gap_s
+        self.below = below
+
+
 class TokenGaps:
     """The gaps that one replica makes: entered in `histogram`, which many share, and searched for the longest.
 
     The longest gap since a step is found on a stack: a gap stays on it until one at least as long follows, for no
-    sequence that has the later one can have the earlier one as its longest.
+    sequence that has the later one can have the earlier one as its longest. The stack is a chain of objects with
+    numbers of their own, since the numbers in a list would be objects spread over memory: a thousand replicas wait for
+    each of them.
     """
 
-    __slots__ = ("histogram", "standstill", "_steps", "_gaps_s")
+    __slots__ = ("histogram", "standstill", "_top")
 
     def __init__(self, histogram: GapHistogram):
         self.histogram = histogram
         self.standstill: Standstill | None = None  # one that has not ended, where a step computes prompts or decodes
-        self._steps: list[int] = []  # numbers of steps, ascending
-        self._gaps_s: list[float] = []  # their gaps, descending
+        self._top: _Gap | None = None  # the last and shortest
 
     def add(self, gap_s: float, now: float) -> None:
         """Enter the gap of one sequence that was out of the batch, which ends at `now` seconds."""
@@ -76,12 +86,14 @@ class TokenGaps:
 
     def _push(self, last: int, longest_s: float) -> None:
         """Remember the longest gap of the steps up to the one with the number `last`."""
-        gaps_s = self._gaps_s
-        while gaps_s and gaps_s[-1] <= longest_s:
-            gaps_s.pop()
-            self._steps.pop()
-        gaps_s.append(longest_s)
-        self._steps.append(last)
+        top = self._top
+        if top is None or top.gap_s > longest_s:
+            self._top = _Gap(last, longest_s, top)
+            return
+        below = top.below
+        while below is not None and below.gap_s <= longest_s:
+            below = below.below
+        top.last, top.gap_s, top.below = last, longest_s, below
 
     def _end_standstill(self, n: int, step_before: int, now: float) -> None:
         """All `n` decoding sequences get a token at `now` seconds, the first since the step `step_before`.
@@ -106,19 +118,13 @@ class TokenGaps:
 
     def longest_since(self, step: int) -> float:
         """Seconds of the longest gap from the step with this number on; 0 without one."""
-        steps = self._steps
-        low: i64 = 0
-        high: i64 = len(steps)
-        while low < high:  # `bisect.bisect_left`, which takes longer to call than to find.
-            middle: i64 = (low + high) >> 1
-            if steps[middle] < step:
-                low = middle + 1
-            else:
-                high = middle
-        return self._gaps_s[low] if low < len(steps) else 0.0
+        gap, longest_s = self._top, 0.0
+        while gap is not None and gap.last >= step:
+            longest_s = gap.gap_s
+            gap = gap.below
+        return longest_s
 
     def forget(self) -> None:
         """No sequence is left that could ask."""
         self.standstill = None
-        self._steps.clear()
-        self._gaps_s.clear()
+        self._top = None
