@@ -15,13 +15,14 @@ from mypy_extensions import i64, mypyc_attr
 class Entry:
     """An item with its key; `rank` and then `number`, the order of `push`, decide between equal keys."""
 
-    __slots__ = ("key", "rank", "number", "item")
+    __slots__ = ("key", "rank", "number", "item", "behind")
 
     def __init__(self, key: float, rank: int, number: int, item: Any):
         self.key = key
         self.rank = rank
         self.number = number
         self.item = item
+        self.behind: Entry | None = None  # the next entry of a line (see `LinedHeap`)
 
     def is_before(self, other: Entry) -> bool:
         """Whether this entry leaves the heap before the other."""
@@ -116,6 +117,96 @@ class Heap:
         self.entries = [entry for entry in self.entries if entry.item is not item]
         self.entries.sort(key=_order)
         self.least = self.entries[0].key if self.entries else inf
+
+
+class LinedHeap:
+    """Items that mostly come in the order of their keys: those stand in a line, where none need be compared, and the
+    others in a heap. `least` is the key of the first: infinity without one. Of equal keys, the first in is the first
+    out.
+
+    Answers of one length end in the order in which they began, so that of a thousand replicas each looks at the first
+    entry of its line and not at a path through a heap, which has left the processor's cache since its last step.
+    """
+
+    __slots__ = ("least", "_first", "_last", "_others")
+
+    def __init__(self) -> None:
+        self.least = inf
+        self._first: Entry | None = None
+        self._last: Entry | None = None  # of the line, as long as there is one
+        self._others: Heap | None = None
+
+    def push(self, key: float, item: Any) -> None:
+        """Put an item in."""
+        last, others = self._last, self._others
+        if self._first is None:
+            if others is not None and others.entries:
+                # A line begun now would be younger than entries of the heap, and the line goes first among equals.
+                others.push(key, 0, item)
+                self.least = others.least
+                return
+            self._first = self._last = Entry(key, 0, 0, item)
+            self.least = key
+            return
+        assert last is not None
+        if key >= last.key:
+            last.behind = self._last = Entry(key, 0, 0, item)
+            return
+        if others is None:
+            self._others = others = Heap()
+        others.push(key, 0, item)
+        if key < self.least:
+            self.least = key
+
+    @property
+    def first(self) -> Any:
+        """The first entry, which stays in. IndexError without one."""
+        line, others = self._first, self._others
+        if line is not None and line.key == self.least or others is None:
+            if line is None:
+                raise IndexError("nothing is in this heap")
+            return line
+        return others.entries[0]
+
+    def pop(self) -> Any:
+        """Take out the first entry. IndexError without one."""
+        first, others = self.first, self._others
+        line = self._first
+        if line is not None and first is line:
+            behind = line.behind
+            line.behind = None  # An entry that is kept does not keep those behind it.
+            self._first = line = behind
+            if line is None:
+                self._last = None
+        else:
+            assert others is not None
+            others.pop()
+        self.least = line.key if line is not None else inf
+        if others is not None and others.least < self.least:
+            self.least = others.least
+        return first
+
+    def remove(self, item: Any) -> None:
+        """Take out all entries of an item: a look at each."""
+        entry, others = self._first, self._others
+        last: Entry | None = None
+        self._first = None
+        self.least = inf
+        while entry is not None:
+            behind = entry.behind
+            entry.behind = None
+            if entry.item is not item:
+                if last is None:
+                    self._first, self.least = entry, entry.key
+                else:
+                    last.behind = entry
+                last = entry
+            entry = behind
+        self._last = last
+        if others is not None:
+            others.remove(item)
+            if others.least < self.least:
+                self.least = others.least
 
 
 def _order(entry: Any) -> tuple[float, int, int]:

@@ -25,7 +25,7 @@ from sim.engine.sequence import Sequence
 from sim.engine.token_gaps import TokenGaps
 from sim.gap_histogram import GapHistogram
 from sim.hardware.step_time.protocol import Chunk
-from sim.heap import Entry, Heap
+from sim.heap import LinedHeap
 from sim.work import Request
 
 
@@ -64,7 +64,7 @@ class Scheduler:
         self.admits_whole_prompts = False
         # Decoding sequences by `end_step`. An entry that a preemption has left behind is one whose key is no longer the
         # end_step of its sequence.
-        self._ends = Heap()
+        self._ends = LinedHeap()
         # Item i: how many decoding sequences need a new KV block at the steps whose number is i modulo block_tokens.
         self._n_needing_block = [0] * block_tokens
         self._paid_steps = 0  # how many steps from `step` on have their decode blocks already; 0 or 1
@@ -103,7 +103,7 @@ class Scheduler:
             sequence.slot = slot = (step - tokens) % size
             self._n_needing_block[slot] += 1
             self.context_tokens += tokens
-            self._ends.push(float(end_step), 0, sequence)
+            self._ends.push(float(end_step), sequence)
         self.n_decoding += len(completing)
         completing.clear()
 
@@ -202,10 +202,9 @@ class Scheduler:
         """The step that generates the last token of the decoding sequence that ends first."""
         ends = self._ends
         while True:
-            entry: Entry = ends.entries[0]
-            sequence: Sequence = entry.item
+            sequence: Sequence = ends.first.item
             end_step = sequence.end_step
-            if end_step is not None and end_step == entry.key:
+            if end_step is not None and end_step == ends.least:
                 return end_step
             ends.pop()  # This sequence was preempted after the entry was made.
 
