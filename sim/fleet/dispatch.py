@@ -34,6 +34,16 @@ class Dispatch:
             if self.by_load.is_on:
                 self.by_load.changed(replica)
 
+    def left(self, replica_id: int) -> bool:
+        """A request has left a replica; False if the replica is not offered to newcomers, so that it may have to be."""
+        by_load = self.by_load
+        replica = by_load.offered.get(replica_id)
+        if replica is None:
+            return False
+        if by_load.is_on and self.has_room(replica):
+            by_load.changed(replica)
+        return True
+
     def withhold(self, replica: Replica | None) -> None:
         """Send nothing more to a replica."""
         if replica is not None:

@@ -72,9 +72,10 @@ class Fleet:
         self._demand = Demand(env, scaler.counts_tokens)
         choose = placement.start(clock, streams.generator("placement")).choose
         self._dispatch = Dispatch(choose, max_requests_per_replica)
+        replica_done = self._replica_done  # one object for all replicas
         self._roster = Roster(
             env,
-            new_replica=lambda **hooks: new_replica(on_done=self._replica_done, **hooks),
+            new_replica=lambda **hooks: new_replica(on_done=replica_done, **hooks),
             supply=supply,
             victim=victim.start(clock, streams.generator("victim")),
             hazards=self._new_hazards(new_hazards) if reliability.takes_replicas else None,
@@ -162,7 +163,9 @@ class Fleet:
     def _replica_done(self, request: Request) -> None:
         self._demand.leave(request)
         dispatch = self._dispatch
-        if dispatch.by_load.is_on or len(dispatch.open) < len(self._roster.ready) or self._queue:
+        has_index, has_queue = dispatch.by_load.is_on, bool(self._queue)
+        is_settled = has_index and not has_queue and dispatch.left(request.replica_id)
+        if not is_settled and (has_index or has_queue or len(dispatch.open) < len(self._roster.ready)):
             member = self._roster.members.get(request.replica_id)
             if member is not None:
                 self._refill(member)
