@@ -77,6 +77,7 @@ def collected() -> str:
     return Path("outputs/mine/results.csv").read_text()
 
 
+@pytest.mark.slow
 def test_a_slurm_array(table, words_of):
     script = PAGE["sweep.sbatch"]
     assert "--array=1-2" in script

@@ -62,6 +62,7 @@ def test_calls_per_session_are_turns_times_steps():
     assert_disagrees(calls_per_session(tasks), turns + steps, within=0.1)
 
 
+@pytest.mark.slow
 def test_caps_abandonment_retries_and_sub_agents_change_the_mean_as_stated():
     tasks = sessions(max_steps_per_turn=8, abandon_fraction=0.2, retry_fraction=0.25, max_attempts=3, subagents=HELPERS)
     assert_agrees(calls_per_session(tasks), tasks.mean_calls_per_task, within=0.1)

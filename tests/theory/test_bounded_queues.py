@@ -32,7 +32,7 @@ def refused_shares(offered, *options, horizon_s, replications):
 
 def test_without_a_queue_the_batch_is_an_erlang_loss_system():
     """However the queue is forbidden: to the replica, or to the fleet in front of it, request for request."""
-    shares = list(refused_shares(6.0, "+engine.max_queue=0", horizon_s=15_000, replications=12))
+    shares = list(refused_shares(6.0, "+engine.max_queue=0", horizon_s=15_000, replications=8))
     assert_agrees(shares, erlang_b(SLOTS, 6.0))
     assert_disagrees(shares, erlang_c(SLOTS, 6.0))
     of_the_fleet = refused_shares(6.0, "queue.max_waiting_requests=0", horizon_s=15_000, replications=2)

@@ -55,6 +55,7 @@ def test_the_world_is_the_queue_that_it_says(queue):
         assert abs(measured - metric.truth) < 3.5 * error
 
 
+@pytest.mark.slow
 def test_a_mean_of_ratios_answers_another_question():
     """What a million tokens cost where a run has many bursts or none: the price of all, not the runs' mean price."""
     metric = next(m for m in hybrid(120, RARE_BURSTS) if m.kind == "ratio of sums")

@@ -70,7 +70,7 @@ def refused_share(provider, lengths, mean_output_tokens, replication):
     return np.mean(outcomes[WARM_UP:] == Outcome.REFUSED)
 
 
-@pytest.fixture(scope="module", params=CASES, ids=str)
+@pytest.fixture(scope="module", params=[pytest.param("exponential", marks=pytest.mark.slow), "lognormal"], ids=str)
 def refused(request):
     return [refused_share(*CASES[request.param], replication) for replication in range(REPLICATIONS)]
 

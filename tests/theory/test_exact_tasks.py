@@ -28,7 +28,13 @@ def played_factors(arrivals, n_paths: int) -> np.ndarray:
     return np.array([arrivals.burst_factor * N_TASKS / mass(arrivals, seed) for seed in seeds])
 
 
-@pytest.mark.parametrize("make", [Bursty, lambda **keys: Superposed(**keys | dict(rate_per_s=0.2), n_sources=5)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        Bursty,
+        pytest.param(lambda **keys: Superposed(**keys | dict(rate_per_s=0.2), n_sources=5), marks=pytest.mark.slow),
+    ],
+)
 def test_the_burst_factor_is_that_of_paths_weighted_by_their_likelihood(make):
     arrivals = make(**BURSTS)
     masses = np.array([mass(arrivals, seed) for seed in range(8_000)])

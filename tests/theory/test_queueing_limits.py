@@ -130,12 +130,14 @@ def occupancy():
     return looks
 
 
+@pytest.mark.slow
 def test_m_g_infinity_mean_number(occupancy):
     means = [looks.mean() for looks in occupancy]
     assert_agrees(means, MEAN_IN_SYSTEM, within=0.03)
     assert_disagrees(means, MEAN_IN_SYSTEM + 1, within=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [12, 20, 26])
 def test_m_g_infinity_number_is_poisson(occupancy, n):
     shares = [(looks <= n).mean() for looks in occupancy]

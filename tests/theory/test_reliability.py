@@ -125,6 +125,7 @@ def test_refusals_before_a_grant_are_geometric():
     )
 
 
+@pytest.mark.slow
 def test_who_is_refused_waits_longer_and_pays_nothing_for_it():
     """The closed form of test_idle_timeout with a setup C = SETUP_S + 30 s x refusals, of which SETUP_S are paid."""
     scenario = parse(

@@ -72,7 +72,9 @@ def test_silence_is_counted_with_the_windows_that_nothing_arrives_in():
     [
         ("azure_2023_code.csv", 2.566, 13.15, {1: 13.2, 10: 71.9, 60: 166.9}),
         ("azure_2023_conv.csv", 5.530, 1.094, {1: 1.39, 10: 3.87, 60: 16.4}),
-        ("mooncake_conversation.jsonl", 3.399, 1.009, {1: 1.05, 10: 1.51, 60: 2.91}),
+        pytest.param(
+            "mooncake_conversation.jsonl", 3.399, 1.009, {1: 1.05, 10: 1.51, 60: 2.91}, marks=pytest.mark.slow
+        ),
         ("mooncake_synthetic.jsonl", 3.906, 1.011, {1: 1.09, 10: 1.19, 60: 1.27}),
     ],
 )
@@ -84,6 +86,7 @@ def test_real_logs_are_as_bursty_as_others_measured(name, per_s, gap_cv, known):
         assert math.isclose(indices(card)[window_s], index, rel_tol=0.02)
 
 
+@pytest.mark.slow
 def test_prefix_reuse_of_a_real_log_is_what_others_measured():
     found = real("mooncake_conversation.jsonl").card.reuse
     assert math.isclose(found.hit_fraction, 0.374, abs_tol=5e-4)

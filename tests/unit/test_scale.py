@@ -136,6 +136,7 @@ def test_replications_of_drawn_days_have_intervals(fortnight):
     )
 
 
+@pytest.mark.slow
 def test_copies_of_a_long_log_are_moved_by_whole_days(fortnight):
     replay = Replay(path=fortnight, scale={"more_users": 2}, time={"zone": "Europe/Berlin"})
     clock = MomentZero(replay.log.begins_at, "Europe/Berlin")
