@@ -148,6 +148,7 @@ class Own(ResultsReader):
 '''
 
 
+@pytest.mark.slow
 def test_a_reader_in_a_new_file_is_found(tmp_path):
     shutil.copytree(Path(sim.__file__).parent, tmp_path / "sim", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "sim/measured/readers/own.py").write_text(OWN)

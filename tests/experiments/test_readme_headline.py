@@ -61,6 +61,7 @@ def test_steady_or_diurnal_one_gpu_with_overflow_is_the_cheapest():
     assert cheapest("steady") == cheapest("diurnal") == "hybrid_overflow"
 
 
+@pytest.mark.slow
 def test_in_bursts_nothing_but_the_api_meets_the_slo():
     attained = {fleet: played("bursty", fleet)["slo_attainment_fraction"] for fleet in FLEETS}
     assert [fleet for fleet in FLEETS if attained[fleet] >= 0.99] == ["api_only"]
@@ -86,6 +87,7 @@ def test_the_headline_ends_where_the_caption_says(changed, winner):
         assert played("bursty", "hybrid_overflow", changed["times"], 1)["slo_attainment_fraction"] < 0.97
 
 
+@pytest.mark.slow
 def test_at_half_as_many_tasks_again_one_gpu_is_too_few():
     for shape in ("steady", "diurnal"):
         assert played(shape, "hybrid_overflow", 1.5)["slo_attainment_fraction"] < 0.99

@@ -120,6 +120,7 @@ def test_an_installed_package_adds_kinds(installed):
     assert_played(installed / "played")
 
 
+@pytest.mark.slow
 def test_a_mistyped_kind_of_a_plugin_is_refused_in_words(installed):
     paths = f"{ROOT}{os.pathsep}{installed}"
     words = ["placement.kind=in_tern", "horizon_s=60", "output.dir=refused"]

@@ -76,6 +76,7 @@ def test_another_engine_is_learned_from_half_of_its_points(gpu):
     assert after.output_tokens_per_s < 0.5 * before.output_tokens_per_s
 
 
+@pytest.mark.slow
 def test_vllm_at_other_tensor_parallelism():
     """Fitted to TP 4; held out: TP 2 and 8. All-reduce is seen at one size only."""
     points = [point(row, spread=True) for row in rows("vllm", "H100-SXM", "70B")]

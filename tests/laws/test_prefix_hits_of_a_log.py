@@ -25,6 +25,7 @@ def found_in_log(log) -> dict[int, tuple[int, int]]:
     return found
 
 
+@pytest.mark.slow
 def test_infinite_memory_hits_what_the_mooncake_log_repeats():
     if not LOG.exists():
         pytest.skip(f"REAL LOG ABSENT: {LOG}")

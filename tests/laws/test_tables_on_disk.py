@@ -75,6 +75,7 @@ def test_so_they_are_for_any_scenario(number, monkeypatch):
     assert_same(valid_scenario(number), monkeypatch)
 
 
+@pytest.mark.slow
 def test_the_files_of_a_run_are_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr("sim.study.replicate.play", partial(play, measure_peak=False))
     scenario = parse(compose_config(*SHORT, "replications=2", "tasks=chat_and_support", "horizon_s=60"))

@@ -75,6 +75,7 @@ def test_caps_abandonment_retries_and_sub_agents_change_the_mean_as_stated():
     assert tasks.mean_calls_per_task == pytest.approx(turns * (steps + beside) * attempts)
 
 
+@pytest.mark.slow
 def test_calls_of_poisson_sessions_are_as_bursty_as_sessions_are_uneven():
     tasks = sessions()
     (turns, turns2), (steps, steps2) = (

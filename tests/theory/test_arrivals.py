@@ -72,6 +72,7 @@ def test_bursty_dispersion_rises_from_one_to_the_limit_of_an_interrupted_poisson
     assert bursty.index_of_dispersion(1e12) == pytest.approx(1 + 2 * 3.0 * 0.8**2 * 50.0)
 
 
+@pytest.mark.slow
 def test_bursty_starts_in_its_stationary_state():
     bursty = Bursty(rate_per_s=1.0, burst_factor=4.0, mean_burst_s=1000.0, burst_time_fraction=0.2)
     first_minute = [len(times_of(bursty, seed, 60.0)) for seed in range(3000)]

@@ -30,6 +30,7 @@ def refused_shares(offered, *options, horizon_s, replications):
         yield (requests["outcome"] == Outcome.REFUSED)[requests["arrived_s"] > 100].mean()
 
 
+@pytest.mark.slow
 def test_without_a_queue_the_batch_is_an_erlang_loss_system():
     """However the queue is forbidden: to the replica, or to the fleet in front of it, request for request."""
     shares = list(refused_shares(6.0, "+engine.max_queue=0", horizon_s=15_000, replications=8))

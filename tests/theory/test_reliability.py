@@ -154,7 +154,8 @@ def test_who_is_refused_waits_longer_and_pays_nothing_for_it():
 
 
 @pytest.mark.parametrize(
-    ("lifetime_s", "hit", "outage_s", "horizon_s"), [(1800, 0.5, 600, 700_000), (3600, 0.25, 1800, 2_000_000)]
+    ("lifetime_s", "hit", "outage_s", "horizon_s"),
+    [(1800, 0.5, 600, 700_000), pytest.param(3600, 0.25, 1800, 2_000_000, marks=pytest.mark.slow)],
 )
 def test_a_zone_grants_nothing_for_a_while_after_every_event(lifetime_s, hit, outage_s, horizon_s):
     """One zone whose events, a Poisson process of rate l = 1 / (lifetime x hit), each close it for D.

@@ -274,6 +274,7 @@ def test_the_oracle_plays_what_the_procedure_of_sim_tools_plays():
     assert went_on >= 15
 
 
+@pytest.mark.slow
 def test_the_race_is_as_often_right_as_kim_and_nelsons_procedure():
     """With systems alike enough that neither is done at its first look, and for about as many replications."""
     right, right_kn, n_race, n_kn = 0, 0, 0, 0

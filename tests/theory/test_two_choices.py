@@ -81,6 +81,7 @@ def means(runs):
     return np.array([run.mean() for run in runs])
 
 
+@pytest.mark.slow
 def test_random_splitting_makes_independent_m_m_1_queues(by_chance):
     assert_agrees(means(by_chance), in_each_queue(1), within=0.15)
     assert_disagrees(means(by_chance), in_each_queue(2), within=0.15)

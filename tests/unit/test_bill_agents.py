@@ -79,6 +79,7 @@ def test_every_row_serves_the_same_tokens_and_a_compaction_its_summaries_beside(
     assert [name for name, _ in found.left_out] == ["with qwen3_8b: API, cached input"]
 
 
+@pytest.mark.slow
 def test_the_days_of_a_week_give_intervals_and_pairs_make_them_narrow(tmp_path):
     calls, sessions = write_sample_sessions(tmp_path / "week.csv", 1, 3)
     log = read_log(str(tmp_path / "week.csv"))
@@ -94,6 +95,7 @@ def test_the_days_of_a_week_give_intervals_and_pairs_make_them_narrow(tmp_path):
     assert "draws the log's days anew" in as_text(found)
 
 
+@pytest.mark.slow
 def test_of_cards_that_cannot_hold_the_long_sessions_no_bargain_is_told(two_sessions, tmp_path):
     found = billed(two_sessions, tmp_path, "scaling.n_replicas=1", "kv_tiers=none", "other.model=llama_2_7b")
     api, *_, own = found.lines
@@ -101,6 +103,7 @@ def test_of_cards_that_cannot_hold_the_long_sessions_no_bargain_is_told(two_sess
     assert "50.0 % of tasks come to their end; calls are longer than its context" in as_text(found)
 
 
+@pytest.mark.slow
 def test_the_command_answers_within_80_columns_and_plays_nothing_twice(two_sessions, tmp_path, play, monkeypatch):
     played = []
     real = lab.play_one

@@ -314,6 +314,7 @@ def test_the_overlay_is_a_gpu_that_scenarios_can_choose(my_csv, calibrate, reque
     assert "max_num_seqs: 128" in config.read_text()
 
 
+@pytest.mark.slow
 def test_nothing_is_overwritten_unless_asked(my_csv, calibrate, tmp_path):
     assert calibrate(*MINE, "--gpu", "h100_sxm").code == 0
     written = tmp_path / "mine/gpu/my_h100_sxm.yaml"

@@ -227,6 +227,7 @@ def test_a_sweep_that_is_done_is_not_composed_again(play, tmp_path, monkeypatch)
     assert play(*sweep).code == 1 and len(composed) == 8
 
 
+@pytest.mark.slow
 def test_a_sweep_tells_what_a_single_run_would(play, tmp_path):
     log = tmp_path / "log.csv"
     log.write_text("arrived_s,input_tokens,output_tokens\n" + "".join(f"{i},10,{i % 2}\n" for i in range(20)))

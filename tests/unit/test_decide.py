@@ -206,6 +206,7 @@ def test_a_fleet_of_another_card_is_judged_on_seeds_that_its_search_did_not_know
     assert fresh != known == found.lab.seed
 
 
+@pytest.mark.slow
 def test_a_card_is_looked_at_reserved_and_on_spot_on_every_list_that_says_so(tmp_path):
     """A floor of spot is below the hours of the list, as a missing replica is not paid, and the same for each size."""
     write_sample_log(str(tmp_path / "my.csv"), 40, 1)

@@ -75,7 +75,7 @@ def test_silence_is_counted_with_the_windows_that_nothing_arrives_in():
         pytest.param(
             "mooncake_conversation.jsonl", 3.399, 1.009, {1: 1.05, 10: 1.51, 60: 2.91}, marks=pytest.mark.slow
         ),
-        ("mooncake_synthetic.jsonl", 3.906, 1.011, {1: 1.09, 10: 1.19, 60: 1.27}),
+        pytest.param("mooncake_synthetic.jsonl", 3.906, 1.011, {1: 1.09, 10: 1.19, 60: 1.27}, marks=pytest.mark.slow),
     ],
 )
 def test_real_logs_are_as_bursty_as_others_measured(name, per_s, gap_cv, known):

@@ -247,6 +247,7 @@ def test_many_seeds_are_told_what_replications_are_for(base, capsys):
     assert "replications=3 instead gives one verdict" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_experiment_brings_its_own_axes(base):
     small = sim.scenario("+experiment=shapes_by_fleets", horizon_s=3600, replications=1, **{"arrivals.exact_tasks": 5})
     table = sim.sweep(small, study="small", fleet=["api_only"], n_jobs=1)

@@ -164,6 +164,7 @@ def test_the_cost_figure_is_written_whole(tmp_path, name):
     assert path.stat().st_size > 5000 and [p.name for p in path.parent.iterdir()] == [name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cheapest, shared", [(90, True), (1, False)])
 def test_many_panels_stand_in_rows(tmp_path, monkeypatch, cheapest, shared):
     drawn = []
@@ -195,6 +196,7 @@ def test_of_many_fleets_the_frontier_has_names(tmp_path, monkeypatch):
     assert label.get_window_extent().width < drawn[0].bbox.width
 
 
+@pytest.mark.slow
 def test_figures_of_odd_worlds(tmp_path):
     failed, _ = sweep({("steady", "a"): "broken"})
     cost_against_tail_latency(failed.assign(ttft_p99_s=np.nan, usd_total=np.nan), tmp_path / "failed.png")

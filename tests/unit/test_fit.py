@@ -265,6 +265,7 @@ def test_fits_of_real_logs_are_near(name):
     assert targets["dispersion"] == 0.25 and targets["input tokens"] == 0.05
 
 
+@pytest.mark.slow
 def test_what_is_written_is_what_a_scenario_plays(tmp_path, capsys):
     tokens = np.random.default_rng(1).integers(50, 500, 2000)
     path = written(tmp_path, moments(ON_OFF, 2000.0)[:2000], input_tokens=tokens, output_tokens=20)

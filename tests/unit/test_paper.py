@@ -103,6 +103,7 @@ def test_the_recipe_compares_totals():
     assert said[5] == "the API is cheaper by $2,040 a month"
 
 
+@pytest.mark.slow
 def test_the_command_prints_draws_and_marks_what_is_realized(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["lengths=fixed", "horizon_s=60", "arrivals.rate_per_s=1", "drain_s=60", "engine.max_num_seqs=4"]

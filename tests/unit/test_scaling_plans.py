@@ -43,6 +43,7 @@ def test_business_hours_in_berlin_in_summer():
     ]
 
 
+@pytest.mark.slow
 def test_weekends_and_summer_time():
     spring = begun("2024-03-25T00:00")  # the clocks change on Sunday 31 March
     winter, summer = [7 + 24 * day for day in range(5)], [6 + 24 * day for day in range(7, 12)]

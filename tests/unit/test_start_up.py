@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 ON_USE = ("matplotlib", "scipy.sparse", "scipy.stats", "scipy.optimize", "scipy.linalg", "joblib")
 PLAYED = """
 import sys
@@ -15,6 +17,7 @@ print(sorted(set(sys.modules) & set(sys.argv[1:])))
 """
 
 
+@pytest.mark.slow
 def test_a_sweep_of_tiny_scenarios_loads_no_library_of_figures_fits_or_processes(tmp_path):
     words = [sys.executable, "-c", PLAYED, *ON_USE]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)

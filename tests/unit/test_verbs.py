@@ -80,6 +80,7 @@ def test_the_names_of_version_0_1_still_work(module):
     assert done.returncode == 0 and done.stdout.startswith(f"usage: llm-traffic-sim {OLD_NAMES[module]} "), done.stderr
 
 
+@pytest.mark.slow
 def test_a_terminal_that_lacks_a_character_gets_another(tmp_path):
     done = program("sample-log", str(tmp_path / "grüße.csv"), "--requests", "5", PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
