@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -112,11 +114,17 @@ def _keys_of_the_program() -> list[str]:
 def _keys_of_group(group: str) -> list[str]:
     """Every dotted key that some file of a config group has, or config.yaml below a key of that name."""
     folder = conf_dir()
-    trees = [OmegaConf.load(path) for path in sorted((folder / group).glob("*.yaml"))]
+    found = {key for path in (folder / group).glob("*.yaml") for key in _keys_of_file(path, path.stat().st_mtime_ns)}
     keys = OmegaConf.select(OmegaConf.load(folder / "config.yaml"), group)
     if OmegaConf.is_dict(keys):  # A key with a plain value has none below it.
-        trees.append(keys)
-    return sorted({key for tree in trees for key in _dotted(OmegaConf.to_container(tree))})
+        found.update(_dotted(OmegaConf.to_container(keys)))
+    return sorted(found)
+
+
+@lru_cache(maxsize=1024)
+def _keys_of_file(path: Path, changed_ns: int) -> tuple[str, ...]:
+    """Every dotted key of a YAML file, read anew when it has changed: a sweep may refuse one word many times."""
+    return tuple(_dotted(OmegaConf.to_container(OmegaConf.load(path))))
 
 
 def _dotted(tree: Any, prefix: str = "") -> Iterable[str]:
