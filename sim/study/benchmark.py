@@ -46,7 +46,7 @@ LOGS = {
 """Cases that replay a log of one size: Mooncake's conversation trace on eight replicas with prefix caches."""
 WHERE = {"mooncake": "github.com/kvcache-ai/Mooncake, FAST25-release/traces/conversation_trace.jsonl"}
 _TIMEOUTS = 300_000
-_PLAYED_REQUESTS, _MOST_TIMES = 300_000, 5  # a case is played until it had as many requests, at most so many times
+_PLAYED_REQUESTS, _MOST_TIMES = 300_000, 5  # A case is played again until so many requests were, up to five times.
 
 
 def scenario_of(case: str, n_requests: int) -> Scenario:
