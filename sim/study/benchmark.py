@@ -47,7 +47,7 @@ LOGS = {
 """Cases that replay a log of one size: Mooncake's conversation trace on eight replicas with prefix caches."""
 WHERE = {"mooncake": "github.com/kvcache-ai/Mooncake, FAST25-release/traces/conversation_trace.jsonl"}
 _TIMEOUTS = 300_000
-_PLAYED_REQUESTS, _MOST_TIMES = 300_000, 5  # A case is played again until so many requests were, up to five times.
+_PLAYED_REQUESTS, _MOST_TIMES = 300_000, 5  # A case is played again, up to five times, until it served 300,000.
 
 
 def scenario_of(case: str, n_requests: int) -> Scenario:
