@@ -30,7 +30,7 @@ from sim.work import Losses, Refusal, Request, prefix_tokens, previous_index, re
 
 _NOT_REFUSED: Final = Refusal.NONE  # Looking up a member of an enum costs as much as a function call.
 _CHUNK_ROWS: Final = 1 << 13
-_MORE_ROWS: Final = 1 << 8
+_MORE_ROWS: Final = 1 << 8  # by which a chunk grows, so that a short table stays small
 _CHUNKS_AT_ONCE: Final = 16  # 20 MB of requests are unpacked at a time, on their way to disk
 _PACKED: dict[type, str] = {
     np.int8: "b",
@@ -68,7 +68,7 @@ class _Table:
         self._chunk_rows = min(_CHUNK_ROWS, self._block_rows)
         self._row_bytes: int = self._dtype.itemsize
         self._limit = self._chunk_rows * self._row_bytes
-        self._more = bytes(min(_MORE_ROWS, self._chunk_rows) * self._row_bytes)  # by which a chunk grows
+        self._more = bytes(min(_MORE_ROWS, self._chunk_rows) * self._row_bytes)
         self._chunks: list[bytearray] = []
         self.chunk = bytearray()
         self._end = 0  # of the last row in the chunk
@@ -88,6 +88,11 @@ class _Table:
         if self._end > len(self.chunk):
             self.chunk += self._more[: self._limit - place]
         return place
+
+    def enter(self, *values: Any) -> None:
+        """Enter a row."""
+        place = self.new_row()
+        self.pack(self.chunk, place, *values)
 
     def _write(self) -> None:
         """Move all rows to disk."""
@@ -115,16 +120,11 @@ class _Table:
             return found
         return unpacked(self._filled() or [bytearray()], self._dtype)
 
-    def enter(self, *values: Any) -> None:
-        """Enter a row."""
-        place = self.new_row()
-        self.pack(self.chunk, place, *values)
-
 
 def _is_plain(r: Request) -> bool:
     """Whether a first call that shares no prefix was served at once, whole and without a loss: most are.
 
-    All that it met on its way is told by fewer than two thirds of the columns, and the others are 0.
+    The columns of _OF_PLAIN tell all of it, and the others are 0.
     """
     return (
         r.admitted_s is not None
