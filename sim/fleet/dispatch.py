@@ -35,12 +35,12 @@ class Dispatch:
                 self.by_load.changed(replica)
 
     def left(self, replica_id: int) -> bool:
-        """A request has left a replica; False if the replica is not offered to newcomers, so that it may have to be."""
+        """Tell the index that a request has left a replica; False if the replica is in none, or there is none."""
         by_load = self.by_load
-        replica = by_load.offered.get(replica_id)
+        replica = by_load.offered.get(replica_id) if by_load.is_on else None
         if replica is None:
             return False
-        if by_load.is_on and self.has_room(replica):
+        if self.has_room(replica):
             by_load.changed(replica)
         return True
 

@@ -212,8 +212,6 @@ def in_slots(jobs: Jobs, window: Window, length_s: float) -> Needs:
 def _added(sums: np.ndarray, places: np.ndarray, amounts: np.ndarray) -> np.ndarray:
     """Sums, float64[n], with further amounts at these places, one after the other as if all had come at once."""
     n = len(sums)
-    if not sums.any():
-        return np.bincount(places, amounts, n)
     return np.bincount(np.append(np.arange(n), places), np.append(sums, amounts), n)
 
 
