@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.heap import LinedHeap
@@ -14,6 +14,7 @@ from sim.heap import LinedHeap
 MOVES = st.lists(st.one_of(st.none(), st.integers(-12, 6)), max_size=60)
 
 
+@settings(deadline=None, derandomize=True)
 @given(MOVES)
 def test_a_lined_heap_gives_the_least_key_and_of_equal_ones_the_first_that_was_put_in(moves):
     heap, plain, n = LinedHeap(), [], 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sim.columns
@@ -34,6 +34,7 @@ def lies_in(start_s: float, end_s: float, others: list[tuple[float, float]]) -> 
     return bool(begun) and end_s <= begun[-1][1] + TOLERANCE_S
 
 
+@settings(deadline=None, derandomize=True)
 @given(SOME, SOME)
 def test_uncovered_rows_are_those_that_no_stretch_of_their_group_covers(inner, outer):
     inside, outside = stretches(inner), stretches(outer)
@@ -43,6 +44,7 @@ def test_uncovered_rows_are_those_that_no_stretch_of_their_group_covers(inner, o
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 5, 1000])
+@settings(deadline=None, derandomize=True)
 @given(drawn=SOME)
 def test_the_peak_is_the_most_stretches_of_one_group_that_hold_one_moment(rows_at_once, drawn):
     found = stretches(drawn)
