@@ -92,7 +92,7 @@ def sweep(folder: Path) -> sim.Table:
 def one_of_each(folder: Path) -> dict[str, Path]:
     """A folder of results of each kind: a decision with its winner and log, a sweep, a run, a log, a bill of agents."""
     played = sweep(folder)
-    run = played.folder / played.frame["digest"][0]
+    run = played.folder / played.frame["folder"][0]
     write_sample_log(str(folder / "my.csv"), 200, 1)
     sim.describe(folder / "my.csv").write(folder / "described")
     decided = folder / "decided"

@@ -74,7 +74,7 @@ def _configs(rows: Rows, given: list[str], folder: Path) -> list[tuple[dict[str,
     for row in rows:
         if row["status"] == "ok":
             kinds.setdefault(tuple(str(row[key]) for key in keys), row)
-    found = ((read_config(folder / row["digest"]), row) for row in list(kinds.values())[:_MOST_READ])
+    found = ((read_config(folder / row["folder"]), row) for row in list(kinds.values())[:_MOST_READ])
     return [(config, row) for config, row in found if config is not None]
 
 
@@ -96,8 +96,8 @@ def _traffic(folder: Path, rows: Rows, given: list[str]) -> Iterator[Section]:
     first = next((row for row in rows if row["status"] == "ok"), None)
     if first is None or any(str(row[key]) != str(first[key]) for row in rows for key in keys):
         return
-    config = read_config(folder / first["digest"])
-    card = None if config is None else played_traffic(folder / first["digest"], config)
+    config = read_config(folder / first["folder"])
+    card = None if config is None else played_traffic(folder / first["folder"], config)
     if card is not None:
         yield traffic(card)
 

@@ -342,7 +342,8 @@ RESULTS: Glossary = {
     "given_<key>": Definition("", "The same for a key that has the name of a metric, as `tasks` has."),
     "status": Definition("", "ok, or failed."),
     "error": Definition("", "Why a failed scenario has no numbers; empty otherwise."),
-    "digest": Definition("", "Name of the scenario's folder: a digest of its configuration and of the program."),
+    "folder": Definition("", "Name of the scenario's folder: what the sweep varies, then the digest."),
+    "digest": Definition("", "What the scenario is told by: a digest of its configuration and of the program."),
 }
 """Columns of results.csv and results.parquet in front of those of SUMMARY. Here infinite values are kept (inf). Where
 `applications` are listed, applications.csv has one row for each in each scenario: the same columns, `application`, and

@@ -17,6 +17,7 @@ from rich.table import Table
 from sim.study.benchmark import Earlier, shown
 from sim.study.folder import ROW
 from sim.study.manifest import Manifest, read_manifest, write_manifest
+from sim.study.scenario_folders import folders_in
 
 SWEEPS = {"sweep_500": 500}
 """Scenarios of each sweep: one-minute runs of a few dozen requests, every one with a seed and a load of its own."""
@@ -55,12 +56,13 @@ def _copies(study: Path, into: Path, n: int) -> Path:
     """`n` copies of the scenarios of a study, each a question of its own."""
     manifest = read_manifest(study)
     assert manifest is not None  # as just played
-    names = [f"{number:012x}" for number in range(n)]
+    names, played = [f"{number:012x}" for number in range(n)], folders_in(study)
     for number, name in enumerate(names):
-        shutil.copytree(study / manifest.digests[number % len(manifest.digests)], into / name)
-        row = json.loads((into / name / ROW).read_text())
+        copy = into / f"seed={number}-{name}"
+        shutil.copytree(played[manifest.digests[number % len(manifest.digests)]], copy)
+        row = json.loads((copy / ROW).read_text())
         overrides = row["overrides"] | {"seed": str(number)}
-        (into / name / ROW).write_text(json.dumps(row | {"digest": name, "question": name, "overrides": overrides}))
+        (copy / ROW).write_text(json.dumps(row | {"digest": name, "question": name, "overrides": overrides}))
     write_manifest(into, Manifest(digests=names))
     return into
 

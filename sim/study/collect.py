@@ -31,6 +31,7 @@ from sim.study.folder import (
 )
 from sim.study.manifest import read_manifest, unfinished_shards
 from sim.study.saved import Row, read_replications, read_row, within
+from sim.study.scenario_folders import digest_in, folders_in
 
 FIGURE = "cost_against_tail_latency.png"
 _BOOLS = {"true": True, "false": False, "True": True, "False": False}
@@ -42,14 +43,14 @@ def collect(folder: Path, names: Sequence[str] | None = None) -> pd.DataFrame:
     `names` are the digests of the scenarios wanted; None: those of the last sweep into the folder. A given key whose
     values are all numbers, or all true or false, is a column of numbers or bools.
 
-    Columns: the keys that were given, `status` (ok or failed), `error`, `digest`, then every figure of summary.json. A
-    key with the name of a figure, as `tasks` has, is called `given_tasks`.
+    Columns: the keys that were given, `status` (ok or failed), `error`, `folder` (its name), `digest`, then every
+    figure of summary.json. A key with the name of a figure, as `tasks` has, is called `given_tasks`.
     """
-    rows = [row for path in row_files(folder, names) if (row := read_row(path.parent))]
+    rows = {path.parent.name: row for path in row_files(folder, names) if (row := read_row(path.parent))}
     if not rows:
         raise ConfigError(f"{folder}: holds no finished scenario of a sweep")
-    figures = {name for row in rows for name in row.summary}
-    table = pd.DataFrame([_flat(row, figures) for row in rows])
+    figures = {name for row in rows.values() for name in row.summary}
+    table = pd.DataFrame([_flat(name, row, figures) for name, row in rows.items()])
     given = list(table.columns[: table.columns.get_loc("status")])
     empty = [key for key in table.columns if key in figures and table[key].isna().all()]
     return table.assign(
@@ -72,12 +73,13 @@ def _typed(texts: pd.Series) -> pd.Series:
 
 def row_files(folder: Path, names: Sequence[str] | None = None) -> list[Path]:
     """The row files of a study, in the order of its sweep, or of the scenarios with these digests."""
-    listed = [folder / name / ROW for name in (scenarios_of(folder) if names is None else names)]
-    found = [path for path in listed or sorted(folder.glob(f"*/{ROW}")) if path.is_file()]
-    for path in found:  # Everything that reads a row takes its digest for the name of its folder.
+    known = folders_in(folder)
+    listed = (scenarios_of(folder) if names is None else names) or list(known)
+    found = [path for name in listed if name in known and (path := known[name] / ROW).is_file()]
+    for path in found:  # Everything that finds a scenario goes by the digest in the name of its folder.
         within(folder, path.parent.name)
         row = read_row(path.parent)
-        if row is not None and row.digest != path.parent.name:
+        if row is not None and row.digest != digest_in(path.parent.name):
             raise ConfigError(f"{path}: is the row of another folder")
     return found
 
@@ -131,7 +133,7 @@ def replications(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """One row per scenario and replication: `digest`, `group`, `label`, `replication` and its figures."""
     rows = []
     for row in table[table["status"] == "ok"].to_dict("records"):
-        for number, figures in enumerate(read_replications(folder / row["digest"]) or []):
+        for number, figures in enumerate(read_replications(folder / row["folder"]) or []):
             rows.append({key: row[key] for key in ("digest", GROUP, LABEL)} | {"replication": number} | figures)
     return pd.DataFrame(rows)
 
@@ -232,21 +234,16 @@ def _draw(named: pd.DataFrame, folder: Path) -> None:
     done = named[named["status"] == "ok"]
     if not len(done):
         return
-    limits = {slo_ttft_s(folder / name) for name in done["digest"]}
+    limits = {slo_ttft_s(folder / name) for name in done["folder"]}
     limit = limits.pop() if len(limits) == 1 else None
     figures.cost_against_tail_latency(named, folder / FIGURE, slo_ttft_s=limit, shape=GROUP, fleet=LABEL)
-    for row in done.to_dict("records"):
-        drawn = folder / row["digest"] / TIMELINE
-        if drawn.is_file() and not drawn.is_symlink():  # A copy, as a digest says nothing to a reader.
-            write_bytes(within(folder, "timelines") / f"{_file_name(row)}.png", drawn.read_bytes())
+    for name in done["folder"]:
+        drawn = folder / name / TIMELINE
+        if drawn.is_file() and not drawn.is_symlink():  # A copy, so that all of them can be looked through together.
+            write_bytes(within(folder, "timelines") / f"{name}.png", drawn.read_bytes())
 
 
-def _file_name(row: dict[str, Any], longest: int = 120) -> str:
-    name = re.sub(r"[^\w.=-]+", "_", f"{row[GROUP]}_{row[LABEL]}")
-    return name if len(name) <= longest else f"{name[:longest]}_{row['digest']}"
-
-
-def _flat(row: Row, taken: set[str]) -> dict[str, Any]:
+def _flat(name: str, row: Row, taken: set[str]) -> dict[str, Any]:
     given = {GIVEN + key if key in taken else key: value for key, value in row.overrides.items()}
     figures = {k: float("inf") if v == "inf" else v for k, v in row.summary.items()}
-    return given | {"status": row.status, "error": row.error, "digest": row.digest} | figures
+    return given | {"status": row.status, "error": row.error, "folder": name, "digest": row.digest} | figures

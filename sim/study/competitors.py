@@ -45,7 +45,7 @@ def labelled(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """
     given = list(table.columns[: table.columns.get_loc("status")])
     varied = [key for key in given if table[key].nunique(dropna=False) > 1]
-    questions = [question(folder / name) for name in table["digest"]]
+    questions = [question(folder / name) for name in table["folder"]]
     contested = {key for key in varied if _varies_within(table[key], questions)}
     asked = [key for key in varied if _names_a_question(key) and key not in contested]
     for key in sorted(set(varied) - set(asked), key=lambda key: (key in contested, varied.index(key))):

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from sim.study.manifest import (
 )
 from sim.study.planned import Planned
 from sim.study.progress import progress
+from sim.study.scenario_folders import folders_in
 from sim.study.shard import Shard
 
 _MANY_SEEDS = 3
@@ -65,7 +67,9 @@ def _play_recorded(
 ) -> None:
     require_writable(folder)
     write_manifest(folder, manifest, shard)
-    _run(list({p.digest: p for p in planned}.values()), folder, launch)
+    known = folders_in(folder)  # A sweep that varied other keys may have called the folder of a scenario otherwise.
+    unique = {p.digest: replace(p, folder=known[p.digest].name) if p.digest in known else p for p in planned}
+    _run(list(unique.values()), folder, launch)
 
 
 def done_already(
@@ -106,14 +110,14 @@ def hints(grid: Sequence[Mapping[str, str]]) -> list[str]:
 def _run(planned: list[Planned], folder: Path, launch: Launch) -> None:
     for p in planned:
         if p.error:
-            write_json(folder / p.digest / ROW, failed_row(p.digest, clean(p.overrides), p.error))
+            write_json(p.place(folder) / ROW, failed_row(p.digest, clean(p.overrides), p.error))
     pending = [p for p in planned if not p.error and not _finished(folder, p)]
     n_kept = len([p for p in planned if not p.error]) - len(pending)
     _tell_kept(n_kept, len(planned), folder)
     if not pending:
         return
     for p in pending:
-        _forget(folder / p.digest)
+        _forget(p.place(folder))
     try:
         with progress(len(pending), lambda: len(pending) - len(_without_row(folder, pending)), "scenarios"):
             _play(pending, folder, launch)
@@ -141,7 +145,7 @@ def _play(pending: list[Planned], folder: Path, launch: Launch) -> None:
         died = _launched([p], folder, launch) or "left no result"
         for lost in _without_row(folder, [p]):
             row = failed_row(p.digest, clean(p.overrides), f"its process died (out of memory?): {died}")
-            write_json(folder / lost.digest / ROW, row)
+            write_json(lost.place(folder) / ROW, row)
 
 
 def _launched(pending: list[Planned], folder: Path, launch: Launch) -> str | None:
@@ -157,11 +161,11 @@ def _launched(pending: list[Planned], folder: Path, launch: Launch) -> str | Non
 
 
 def _without_row(folder: Path, planned: list[Planned]) -> list[Planned]:
-    return [p for p in planned if not (folder / p.digest / ROW).exists()]
+    return [p for p in planned if not (p.place(folder) / ROW).exists()]
 
 
 def _finished(folder: Path, p: Planned) -> bool:
-    return is_finished(folder / p.digest)
+    return is_finished(p.place(folder))
 
 
 def study_folder(output: dict[str, Any], grid: Sequence[Mapping[str, str]]) -> Path:

@@ -110,7 +110,7 @@ def load(folder: str | Path) -> Table | Result:
     >>> import sim
     >>> base = sim.scenario("lengths=fixed", horizon_s=60, **{"arrivals.rate_per_s": 0.5})
     >>> table = sim.sweep(base, gpu=["l4"], study="small", n_jobs=1)
-    >>> len(sim.load("outputs/small")), sim.load(table.folder / table.frame["digest"][0])["requests"].mean > 0
+    >>> len(sim.load("outputs/small")), sim.load(table.folder / table.frame["folder"][0])["requests"].mean > 0
     (1, True)
     """
     folder = Path(folder)

@@ -45,6 +45,7 @@ from sim.study.played import Result
 from sim.study.policy_code import Undescribable, code_of
 from sim.study.replicate import replicate
 from sim.study.results import contents, wants_tables, write_result
+from sim.study.scenario_folders import digest_in
 from sim.study.steadiness import clock_line
 
 
@@ -107,7 +108,7 @@ def _leave_row(
     parts: Mapping[str, Config] | None,
     code: Mapping[str, str] | None,
 ) -> None:
-    name = folder.name
+    name = digest_in(folder.name)
     try:
         scenario = parsed(config, parts)
         if digest(config, code_or_unique(scenario) if code is None else code) != name:

@@ -134,7 +134,7 @@ class OnSlurm:
         left, error = by_length(some), None
         for _ in range(_RETRIES):
             error = self._played(left, folder)
-            n_before, left = len(left), [p for p in left if not (folder / p.digest / ROW).exists()]
+            n_before, left = len(left), [p for p in left if not (p.place(folder) / ROW).exists()]
             if not left or len(left) == n_before:
                 break
             print(f"{len(left)} scenarios are left by jobs that ended early; they are given to others", file=sys.stderr)

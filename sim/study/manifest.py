@@ -16,16 +16,17 @@ from sim.schema import ConfigError
 from sim.study.folder import MANIFEST, ROW, SHARD_MANIFESTS, files_hash, is_finished, program_hash, write_json
 from sim.study.planned import Planned
 from sim.study.saved import checked
+from sim.study.scenario_folders import folders_in
 from sim.study.shard import Shard
 
 
-def _name_of_a_folder(name: str) -> str:
+def _digest(name: str) -> str:
     if not re.fullmatch(r"\w+", name):
-        raise ValueError(f"{name!r} is not the name of a scenario's folder")
+        raise ValueError(f"{name!r} is not the digest of a scenario")
     return name
 
 
-Names = list[Annotated[str, AfterValidator(_name_of_a_folder)]]
+Digests = list[Annotated[str, AfterValidator(_digest)]]
 
 
 class Manifest(BaseModel):
@@ -33,13 +34,13 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    digests: Names
-    """The folders of all its scenarios, or of those of the shard, in the order of the sweep."""
+    digests: Digests
+    """All its scenarios, or those of the shard, in the order of the sweep."""
     n_points: int | None = None
     """Of a shard: the scenarios of the whole sweep, counted before any two are found to be the same."""
     sweep: str | None = None
     """Of a shard: the digest of the whole sweep, but for the files and classes that scenarios name."""
-    refused: Names = []
+    refused: Digests = []
     """Those of the digests that cannot be played; their rows say why."""
     files: list[str] = []
     """The files that their configurations name."""
@@ -50,7 +51,7 @@ class Manifest(BaseModel):
     program: str | None = None
     """The digest of the program that played them, and of the packages that its numbers depend on."""
     n_unknown: int = 0
-    """Scenarios whose folders are not known, as their shards have not begun."""
+    """Scenarios whose digests are not known, as their shards have not begun."""
 
 
 _MANIFEST = TypeAdapter(Manifest)
@@ -149,9 +150,10 @@ def is_done(study: Path, manifest: Manifest, source: Source) -> bool:
     """Whether a sweep or shard on record had this source and has played everything that can be."""
     if manifest.made_of is None or manifest.made_of != source.digest(manifest.files):
         return False
-    refused = set(manifest.refused)
+    refused, folders = set(manifest.refused), folders_in(study)
     return all(
-        (study / name / ROW).is_file() if name in refused else is_finished(study / name) for name in manifest.digests
+        name in folders and ((folders[name] / ROW).is_file() if name in refused else is_finished(folders[name]))
+        for name in manifest.digests
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from sim.errors import REFUSABLE, one_line
 from sim.schema import Config, ConfigError, LackedKey
 from sim.study.folder import digest, files_named_in
 from sim.study.job import code_or_unique, parsed
+from sim.study.scenario_folders import folder_name
 
 V = TypeVar("V")
 
@@ -33,6 +34,12 @@ class Planned:
     """What it runs beside the program (see `policy_code`)."""
     cpu_s: float | None = None
     """What playing it takes, roughly; None if that is not known."""
+    folder: str = ""
+    """The name of its folder in the study; "" if that is the digest alone."""
+
+    def place(self, study: Path) -> Path:
+        """Its folder in the folder of a study."""
+        return study / (self.folder or self.digest)
 
     @property
     def files(self) -> list[str]:
@@ -62,10 +69,10 @@ def plan_all(
 ) -> list[Planned]:
     """Plan every point of a grid, given as values by key, or `only` those at these places; `planned` composes one.
 
-    A key that a point varies and that its other choices do not have, such as `scaling.n_replicas` of a fleet at zero,
-    is left out of it. A point that cannot be composed is planned as one that cannot run; `output` says where its
-    results go. Raises ConfigError for a key that no point has, and what Hydra raises for a choice that does not exist:
-    both are typing errors.
+    A folder is called after the keys that vary in the grid. A key that a point varies and that its other choices do not
+    have, such as `scaling.n_replicas` of a fleet at zero, is left out of it. A point that cannot be composed is planned
+    as one that cannot run; `output` says where its results go. Raises ConfigError for a key that no point has, and what
+    Hydra raises for a choice that does not exist: both are typing errors.
     """
     varied = {key for key in points[0] if len({str(point[key]) for point in points}) > 1}
     found: list[Planned] = []
@@ -94,7 +101,8 @@ def plan_all(
         if only is None:
             raise refused[nowhere[0]]
         plan_all(points, planned, output)  # Another point may have it; if none has, this says so.
-    return found
+    names = {key.lstrip("+") for key in varied}
+    return [replace(p, folder=folder_name(p.overrides, names, p.digest)) for p in found]
 
 
 def _not_composed(point: Mapping[str, Any], error: Exception, output: Mapping[str, Any]) -> Planned:

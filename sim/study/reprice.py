@@ -53,6 +53,7 @@ from sim.study.saved import (
     read_row,
     within,
 )
+from sim.study.scenario_folders import digest_in, folders_in
 
 BY = {"hour": bill_by_hour, "application": bill_by_application}
 SHOWN = ("usd_total", "usd_gpu", "usd_api", "usd_per_mtok_total")
@@ -110,9 +111,10 @@ def _finished_runs(output: Path, names: Sequence[str] | None) -> list[Path]:
 def _priced_or_missing(output: Path, runs: list[Path]) -> list[str]:
     """The digests of a sweep's scenarios except failed ones. Scenarios not yet played stay in the list, so that the
     re-priced table says that they are missing."""
-    priced = [run.name for run in runs]
-    listed = collect.scenarios_of(output)
-    return [name for name in listed if name in priced or not (output / name / ROW).is_file()] or priced
+    priced = [digest_in(run.name) for run in runs]
+    folders = folders_in(output)
+    played = {name for name, folder in folders.items() if (folder / ROW).is_file()}
+    return [name for name in collect.scenarios_of(output) if name in priced or name not in played] or priced
 
 
 class _Request(NamedTuple):

@@ -21,6 +21,7 @@ from sim.study.launchers import Launch, launcher_of
 from sim.study.manifest import Source, read_manifest_of
 from sim.study.planned import Planned, plan, plan_all
 from sim.study.saved import read_row
+from sim.study.scenario_folders import folders_in
 from sim.study.shard import Shard
 
 
@@ -92,8 +93,8 @@ def _tell_shard(folder: Path, shard: Shard) -> int:
     """Print how a shard ended. Returns the exit code."""
     manifest = read_manifest_of(folder, shard)
     assert manifest is not None  # as written before anything was played
-    own = manifest.digests
-    n_failed = sum((row := read_row(folder / name)) is None or row.status != "ok" for name in own)
+    own, folders = manifest.digests, folders_in(folder)
+    n_failed = sum((row := read_row(folders.get(name, folder / name))) is None or row.status != "ok" for name in own)
     print(f"shard {shard}: {len(own)} of {manifest.n_points} scenarios, {n_failed} failed -> {printable(str(folder))}")
     print(f"once all shards are done: llm-traffic-sim collect {printable(str(folder))}")
     return int(n_failed > 0)

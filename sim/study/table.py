@@ -45,7 +45,7 @@ class Table:
         """Read the finished scenarios of a study, of all or those with these digests. Raises ConfigError if none is."""
         self.folder = folder
         self.frame = collect(folder, names)
-        """One row per scenario: the given keys, `status`, `error`, `digest`, and every figure of summary.json."""
+        """One row per scenario: the given keys, `status`, `error`, `folder`, `digest`, every figure of summary.json."""
         self._digests = tuple(self.frame["digest"])
         self._named = labelled(self.frame, folder)
         self.notes = tuple(notes(folder, self._digests))

@@ -52,5 +52,5 @@ def _cpu_s(p: Planned) -> float:
 
 def with_folder(p: Planned, folder: Path) -> dict[str, Any]:
     """The configuration of a planned scenario that says where its results go."""
-    where = {"dir": str(folder.parent), "study": folder.name, "folder": p.digest}
+    where = {"dir": str(folder.parent), "study": folder.name, "folder": p.place(folder).name}
     return {**p.config, "output": {**p.output, **where}}

@@ -237,7 +237,7 @@ def test_a_sweep_says_who_wins_what_failed_and_what_other_prices_would_change(ba
     assert repr(table).startswith("<Table of 4 scenarios, 2 failed, in outputs/") and "<table" in table._repr_html_()
     loaded = sim.load(table.folder)
     pd.testing.assert_frame_equal(loaded.frame, table.frame)
-    assert sim.load(table.folder / table.frame["digest"][0])["usd_total"].mean == table.frame["usd_total"][0]
+    assert sim.load(table.folder / table.frame["folder"][0])["usd_total"].mean == table.frame["usd_total"][0]
     types = pd.read_parquet(table.folder / "results.parquet").dtypes.astype(str)
     assert {types[key] for key in types.index if key == "slo.ttft_s" or key.endswith("_ci95")} == {"float64"}
 

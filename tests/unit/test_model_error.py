@@ -92,7 +92,7 @@ def test_a_result_has_the_error_in_python_and_when_it_is_loaded(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     base = sim.scenario("lengths=fixed", "gpu=a100_80gb_sxm", horizon_s=60, **{"arrivals.rate_per_s": 0.5})
     table = sim.sweep(base, gpu=["a100_80gb_sxm"], study="one", n_jobs=1)
-    played, loaded = sim.replicate(base), sim.load(table.folder / table.frame["digest"][0])
+    played, loaded = sim.replicate(base), sim.load(table.folder / table.frame["folder"][0])
     assert played.model_error["ttft"] > 0 and played.model_error["gpu"] == "a100_80gb_sxm"
     assert loaded.model_error == played.model_error and loaded.hardware == played.hardware
     assert "model error" in played._repr_html_()

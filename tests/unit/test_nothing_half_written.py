@@ -112,7 +112,7 @@ def test_a_row_or_a_list_that_leads_elsewhere_is_refused(play, collect):
     row.write_text(json.dumps(content))
     Path("outputs/mine/study.json").write_text(json.dumps({"digests": ["../../secret"]}))
     said = collect("outputs/mine")
-    assert said.code == 2 and "is not the name of a scenario's folder" in said.line
+    assert said.code == 2 and "is not the digest of a scenario" in said.line
 
 
 def test_no_link_in_a_folder_of_results_is_followed(play, collect, reprice, tmp_path):

@@ -79,7 +79,7 @@ def played(tmp_path_factory):
 
 
 def run_of(played):
-    return played.folder / played.frame["digest"][0]
+    return played.folder / played.frame["folder"][0]
 
 
 def contained(text):
