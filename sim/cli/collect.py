@@ -16,7 +16,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a sweep")
     parser.add_argument("--no-page", action="store_true", help="write no page.html")
     given = parser.parse_args(argv)
-    from sim.study.collect import collect, write_and_print
+    from sim.study.collect import write_and_print
 
-    write_and_print(collect(given.folder), given.folder, page=not given.no_page)
+    write_and_print(given.folder, page=not given.no_page)
     return 0

@@ -23,30 +23,35 @@ from sim.study.competitors import GIVEN, GROUP, LABEL, labelled, slo_ttft_s
 from sim.study.folder import (
     APPLICATIONS,
     RESULTS,
-    ROW,
     TIMELINE,
     replacing,
     without_formulas,
     write_bytes,
 )
-from sim.study.manifest import read_manifest, unfinished_shards
-from sim.study.saved import Row, read_replications, read_row, within
-from sim.study.scenario_folders import digest_in, folders_in
+from sim.study.members import Members, members_of, missing
+from sim.study.saved import Row, read_replications, within
 
 FIGURE = "cost_against_tail_latency.png"
 _BOOLS = {"true": True, "false": False, "True": True, "False": False}
 
 
 def collect(folder: Path, names: Sequence[str] | None = None) -> pd.DataFrame:
-    """The table of a study: one row per scenario, in the order of the sweep. Raises ConfigError if there is none.
+    """The table of a study: one row per scenario, as `members_of` orders them. Raises ConfigError if there is none.
 
-    `names` are the digests of the scenarios wanted; None: those of the last sweep into the folder. A given key whose
-    values are all numbers, or all true or false, is a column of numbers or bools.
+    `names` are the digests of the scenarios wanted; None: all of the study.
+    """
+    return table_of(members_of(folder, names), folder)
+
+
+def table_of(members: Members, folder: Path) -> pd.DataFrame:
+    """One row per member of the study in a folder. Raises ConfigError if there is none.
+
+    A given key whose values are all numbers, or all true or false, is a column of numbers or bools.
 
     Columns: the keys that were given, `status` (ok or failed), `error`, `folder` (its name), `digest`, then every
     figure of summary.json. A key with the name of a figure, as `tasks` has, is called `given_tasks`.
     """
-    rows = {path.parent.name: row for path in row_files(folder, names) if (row := read_row(path.parent))}
+    rows = members.rows
     if not rows:
         raise ConfigError(f"{folder}: holds no finished scenario of a sweep")
     figures = {name for row in rows.values() for name in row.summary}
@@ -71,45 +76,13 @@ def _typed(texts: pd.Series) -> pd.Series:
     return known.astype(str).map(int) if is_whole else numbers.reindex(texts.index)
 
 
-def row_files(folder: Path, names: Sequence[str] | None = None) -> list[Path]:
-    """The row files of a study, in the order of its sweep, or of the scenarios with these digests."""
-    known = folders_in(folder)
-    listed = (scenarios_of(folder) if names is None else names) or list(known)
-    found = [path for name in listed if name in known and (path := known[name] / ROW).is_file()]
-    for path in found:  # Everything that finds a scenario goes by the digest in the name of its folder.
-        within(folder, path.parent.name)
-        row = read_row(path.parent)
-        if row is not None and row.digest != digest_in(path.parent.name):
-            raise ConfigError(f"{path}: is the row of another folder")
-    return found
-
-
-def scenarios_of(folder: Path) -> list[str]:
-    """The digests of all scenarios of a study, played or not; empty if they are not on record."""
-    manifest = read_manifest(folder)
-    return [] if manifest is None else manifest.digests
-
-
-def missing(table: pd.DataFrame, folder: Path) -> str:
-    """A line on the scenarios of a study that have no row because the sweep was cut short; '' if all have one."""
-    manifest = read_manifest(folder)
-    if manifest is None:
-        return ""
-    lacking, n_unknown = set(manifest.digests) - set(table["digest"]), manifest.n_unknown
-    if not lacking and not n_unknown:
-        return ""
-    shards = unfinished_shards(folder, lacking)
-    named = f" (shard {', '.join(map(str, shards))})" if shards else ""
-    counted = f"{len(lacking) + n_unknown} of {len(manifest.digests) + n_unknown} scenarios are missing"
-    return f"{counted}: the sweep has not come to its end{named}"
-
-
-def notes(folder: Path, names: Sequence[str] | None = None) -> list[str]:
+def notes(members: Members) -> list[str]:
     """What a reader of the results should know: each note of the scenarios once, and how many scenarios have it.
 
-    Notes that differ in nothing but numbers count as one, printed with the numbers of the first.
+    Notes that differ in nothing but numbers count as one, printed with the numbers of the first. Behind them stands
+    what is to be known of the folder.
     """
-    rows = [row for path in row_files(folder, names) if (row := read_row(path.parent))]
+    rows = members.rows.values()
     found: dict[str, tuple[list[str], set[str]]] = {}
     for row in rows:
         for note in row.notes:
@@ -119,13 +92,12 @@ def notes(folder: Path, names: Sequence[str] | None = None) -> list[str]:
     return [
         f"{len(concerned)} of {len(rows)} scenarios{', such as' if len(set(wordings)) > 1 else ''}: {wordings[0]}"
         for wordings, concerned in found.values()
-    ]
+    ] + list(members.notes())
 
 
-def hardware(folder: Path) -> tuple[list[str], list[str]]:
+def hardware(members: Members) -> tuple[list[str], list[str]]:
     """Lines on the cards of a study: those whose constants are borrowed; then the others, and every model error."""
-    rows = [row for path in row_files(folder) if (row := read_row(path.parent))]
-    lines = dict.fromkeys(line for row in rows for line in row.hardware)
+    lines = dict.fromkeys(line for row in members.rows.values() for line in row.hardware)
     return [line for line in lines if BORROWED in line], [line for line in lines if BORROWED not in line]
 
 
@@ -188,27 +160,26 @@ class Collected:
         return verdicts(self.table, self.each, GROUP, LABEL, complete=not self.lacking)
 
 
-def collected(folder: Path, table: pd.DataFrame | None = None) -> Collected:
-    """What a folder holds, of which `table` may be known already. Raises ConfigError if it holds no scenario."""
-    table = labelled(collect(folder) if table is None else table, folder)
-    return Collected(
-        table, replications(table, folder), missing(table, folder), *hardware(folder), notes(folder)
-    )  # fmt: skip
+def collected(folder: Path) -> Collected:
+    """What the folder of a study holds. Raises ConfigError if it holds no scenario."""
+    members = members_of(folder)
+    table = labelled(table_of(members, folder), folder)
+    lacking = missing(folder, table["digest"])
+    return Collected(table, replications(table, folder), lacking, *hardware(members), notes(members))
 
 
-def write_and_print(
-    table: pd.DataFrame, folder: Path, redraw: bool = True, page: bool = True, figures: bool = True
-) -> None:
+def write_and_print(folder: Path, redraw: bool = True, page: bool = True, figures: bool = True) -> int:
     """Write the table, its figures and its page; print the comparison, the verdicts and the failed scenarios.
 
-    Without `redraw`, figures and page of the very same table are left as they are; those that are not
-    asked for are not made.
+    Returns how many failed. Without `redraw`, figures and page of the very same table are left as they are; those that
+    are not asked for are not made. Raises ConfigError if the folder holds no scenario.
     """
     from sim.page.write import PAGE, write_page
     from sim.report import tables
 
+    found = collected(folder)
+    table = found.table.drop(columns=[GROUP, LABEL])
     is_new = write_table(table, folder) or redraw
-    found = collected(folder, table)
     for line in found.borrowed:
         print(printable(line))
     tables.print_comparison(
@@ -226,6 +197,7 @@ def write_and_print(
     elif page and n_failed < len(table):
         is_there = not is_new and (folder / PAGE).is_file()
         print(printable(f"-> {folder / PAGE if is_there else write_page(folder, found)}"))
+    return n_failed
 
 
 def _draw(named: pd.DataFrame, folder: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from sim.study.folder import files_hash, files_named_in
 from sim.study.saved import read_config, read_row
 
 GROUP, LABEL = "group", "label"
@@ -77,9 +78,12 @@ def slo_ttft_s(folder: Path) -> float | None:
 
 
 def question_of(config: Mapping[str, Any]) -> str:
-    """Twelve hex digits that are the same for configurations with the same values of the QUESTION keys."""
-    asked = json.dumps({key: _canonical(config.get(key)) for key in QUESTION}, sort_keys=True)
-    return hashlib.sha256(asked.encode()).hexdigest()[:12]
+    """Twelve hex digits that are the same for configurations with the same values of the QUESTION keys, and the same
+    content of the files that these name: a log that has grown is another question."""
+    asked = {key: _canonical(config.get(key)) for key in QUESTION}
+    if names := sorted(files_named_in(asked)):
+        asked["files"] = {name: files_hash(name) for name in names}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _canonical(value: Any) -> Any:

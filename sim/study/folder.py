@@ -28,7 +28,7 @@ ALWAYS = frozenset({CONFIG, USAGE, BILL, REPLICATIONS, SUMMARY})
 ROW = "row.json"
 """Written last: a folder with an `ok` row holds a finished scenario."""
 MANIFEST = "study.json"
-"""Lists the folders of the last sweep of a study; folders of older sweeps stay on disk but are not in the table."""
+"""Lists the scenarios of the last sweep of a study. What earlier sweeps finished counts, too (see `members`)."""
 SHARD_MANIFESTS = "study.*_of_*.json"
 """In place of it, one of each shard of a sweep, with the shard's own folders."""
 RESULTS = "results"
@@ -216,6 +216,11 @@ def program_hash() -> str:
         total.update(path.name.encode() if path.suffix == ".yaml" else str(path.relative_to(root)).encode())
         total.update(path.read_bytes())
     return total.hexdigest()
+
+
+def program_name() -> str:
+    """Twelve hex digits of the hash of the program, for records that say what played a scenario."""
+    return program_hash()[:12]
 
 
 def files_named_in(value: Any) -> Iterator[str]:

@@ -16,7 +16,7 @@ from sim.composition import Composition, value_text
 from sim.errors import REFUSABLE, one_line
 from sim.scenarios import Scenario
 from sim.schema import Config, ConfigError
-from sim.study.collect import write_table
+from sim.study.collect import collect, write_table
 from sim.study.enough import confidence_of
 from sim.study.folder import REPLICATIONS, SUMMARY
 from sim.study.grid import play_grid
@@ -59,11 +59,12 @@ def sweep(
     one's own. An experiment (`sim.scenario("+experiment=shapes_by_fleets")`) brings axes of its own.
 
     Every scenario has a folder below `outputs`/`study` named after its content, the same as the command line gives it,
-    so what is done, here or there, is not done again and an interrupted sweep goes on where it was. A failed scenario
-    is a row that says why (`Table.failed`). `n_jobs` is the number of processes; -1: one per core, or this one
-    alone where all scenarios together take a few seconds. `launcher` plays them on other machines instead, in the words
-    of the command line: `["hydra/launcher=ray", "hydra.launcher.address=auto"]`. With `shard="3/64"` only the third of
-    64 parts is played and returned; once all parts are, `load` of their folder is the table.
+    so what is done, here or there, is not done again and an interrupted sweep goes on where it was. The table has the
+    scenarios of this sweep; results.csv and `load` of the folder have what earlier sweeps into it finished, too. A
+    failed scenario is a row that says why (`Table.failed`). `n_jobs` is the number of processes; -1: one per core, or
+    this one alone where all scenarios together take a few seconds. `launcher` plays them on other machines instead, in
+    the words of the command line: `["hydra/launcher=ray", "hydra.launcher.address=auto"]`. With `shard="3/64"` only the
+    third of 64 parts is played and returned; once all parts are, `load` of their folder is the table.
 
     >>> import sim
     >>> base = sim.scenario("lengths=fixed", horizon_s=60, **{"arrivals.rate_per_s": 0.5})
@@ -88,9 +89,8 @@ def sweep(
     folder = play_grid(planned, launch, shard=part)
     own = planned if part is None else part.own(planned)
     table = Table(folder, list(dict.fromkeys(p.digest for p in own)))
-    if part is not None:
-        return table
-    write_table(table.frame, folder)
+    if part is None:
+        write_table(collect(folder), folder)
     return table
 
 

@@ -34,6 +34,7 @@ from sim.study.folder import (
     all_or_nothing,
     digest,
     is_finished,
+    program_name,
     require_writable,
     sizes,
     write_json,
@@ -183,7 +184,7 @@ def _ok_row(
     kept = {k: "inf" if v == math.inf else v for k, v in result.summary.items()}  # JSON has no infinity
     outcome = {"status": "ok", "digest": name, "overrides": overrides, "error": None}
     lines = {"hardware": list(result.hardware), "notes": list(result.notes)}
-    asked = {"question": question_of(config), "slo_ttft_s": scenario.slo.ttft_s}
+    asked = {"question": question_of(config), "slo_ttft_s": scenario.slo.ttft_s, "program": program_name()}
     return outcome | lines | asked | {"files": files, "summary": kept}
 
 

@@ -13,7 +13,16 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter
 
 from sim.schema import ConfigError
-from sim.study.folder import MANIFEST, ROW, SHARD_MANIFESTS, files_hash, is_finished, program_hash, write_json
+from sim.study.folder import (
+    MANIFEST,
+    ROW,
+    SHARD_MANIFESTS,
+    files_hash,
+    is_finished,
+    program_hash,
+    program_name,
+    write_json,
+)
 from sim.study.planned import Planned
 from sim.study.saved import checked
 from sim.study.scenario_folders import folders_in
@@ -163,8 +172,8 @@ def manifest_of(planned: Sequence[Planned], source: Source | None) -> Manifest:
     files = sorted({name for p in planned for name in p.files})
     has_code = any(p.code for p in planned)  # The code of a user's own classes is not in a source.
     made_of = None if source is None or has_code else source.digest(files)
-    names, program = [p.digest for p in planned], program_hash()[:12]
-    return Manifest(digests=names, refused=refused, files=files, made_of=made_of, program=program)
+    names = [p.digest for p in planned]
+    return Manifest(digests=names, refused=refused, files=files, made_of=made_of, program=program_name())
 
 
 def manifest_of_shard(own: Sequence[Planned], source: Source | None, n_points: int, sweep: str) -> Manifest:

@@ -25,7 +25,8 @@ from sim.report.formatting import usd
 from sim.report.pooling import CI_SUFFIX, over_replications
 from sim.report.verdict import verdicts
 from sim.schema import Config, ConfigError, parse_config
-from sim.study import collect
+from sim.study.collect import replications, table_of, write_table
+from sim.study.competitors import GROUP, LABEL, labelled
 from sim.study.enough import confidence_of
 from sim.study.folder import (
     BILL,
@@ -41,6 +42,7 @@ from sim.study.folder import (
 )
 from sim.study.hindsight import KEYS, repriced
 from sim.study.manifest import Manifest, write_manifest
+from sim.study.members import members_of, missing, scenarios_of
 from sim.study.results import bills_text, read_usages
 from sim.study.saved import (
     DAMAGED,
@@ -75,7 +77,7 @@ def reprice_folder(
     `words` are `prices=NAME` (a file of conf/prices; without it the run's own prices), `prices/overhead=NAME` (a file
     of conf/prices/overhead), `prices.key=value` for a key that the list has, and `+prices.key=value` for one that it
     may lack; `by` names keys of BY. With `by`, `words` may be empty. `names` are the digests of the scenarios wanted;
-    None: those of the last sweep into the folder.
+    None: all of the study (see `members_of`).
     A scenario that the list cannot price becomes a failed row; raises ConfigError, with nothing written, if none can.
     """
     runs = _finished_runs(output, names)
@@ -100,7 +102,7 @@ def reprice_folder(
 
 
 def _finished_runs(output: Path, names: Sequence[str] | None) -> list[Path]:
-    listed = [output] if is_run(output) else [path.parent for path in collect.row_files(output, names)]
+    listed = [output] if is_run(output) else [output / name for name in members_of(output, names).rows]
     rows = {run: read_row(run) for run in listed}
     runs = [run for run, row in rows.items() if row is not None and row.status == "ok" and is_run(run)]
     if not runs:
@@ -109,12 +111,12 @@ def _finished_runs(output: Path, names: Sequence[str] | None) -> list[Path]:
 
 
 def _priced_or_missing(output: Path, runs: list[Path]) -> list[str]:
-    """The digests of a sweep's scenarios except failed ones. Scenarios not yet played stay in the list, so that the
+    """The digests of a study's scenarios except failed ones. Scenarios not yet played stay in the list, so that the
     re-priced table says that they are missing."""
-    priced = [digest_in(run.name) for run in runs]
-    folders = folders_in(output)
-    played = {name for name, folder in folders.items() if (folder / ROW).is_file()}
-    return [name for name in collect.scenarios_of(output) if name in priced or name not in played] or priced
+    priced = {digest_in(run.name): None for run in runs}
+    played = {name for name, folder in folders_in(output).items() if (folder / ROW).is_file()}
+    listed = [name for name in scenarios_of(output) if name in priced or name not in played]
+    return list(dict.fromkeys([*listed, *priced]))
 
 
 class _Request(NamedTuple):
@@ -258,17 +260,15 @@ def write_and_print(folder: Path) -> bool:
         assert row is not None  # as just written
         _print_before_and_after([("", row)])
         return True
-    table = collect.collect(folder)
-    collect.write_table(table, folder)
-    named = collect.labelled(table, folder)
-    rows = [row for path in collect.row_files(folder) if (row := read_row(path.parent))]
-    labels = named[collect.GROUP] + " " + named[collect.LABEL]
-    _print_before_and_after(list(zip(labels, rows, strict=True)))
-    lacking = collect.missing(table, folder)
+    members = members_of(folder)
+    table = table_of(members, folder)
+    write_table(table, folder)
+    named = labelled(table, folder)
+    _print_before_and_after(list(zip(named[GROUP] + " " + named[LABEL], members.rows.values(), strict=True)))
+    lacking = missing(folder, table["digest"])
     if lacking:
         print(lacking)
-    each = collect.replications(named, folder)
-    for line in verdicts(named, each, collect.GROUP, collect.LABEL, complete=not lacking):
+    for line in verdicts(named, replications(named, folder), GROUP, LABEL, complete=not lacking):
         print(printable(line))
     return bool((table["status"] == "ok").all())
 

@@ -61,6 +61,8 @@ class Row(BaseModel):
     question: str | None = None
     """Scenarios with the same one compete (see `competitors`); None in rows of versions that did not write it."""
     slo_ttft_s: float | None = None
+    program: str | None = None
+    """The digest of the program that played it (as of a manifest); None in rows of versions that did not write it."""
     summary: Figures = {}
     before: Figures = {}
 

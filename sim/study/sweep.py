@@ -14,7 +14,7 @@ from sim.composer import Composer
 from sim.errors import INTERRUPTED
 from sim.printable import printable
 from sim.schema import ConfigError
-from sim.study.collect import collect, write_and_print
+from sim.study.collect import write_and_print
 from sim.study.grid import done_already, play_grid, play_shard, study_folder
 from sim.study.job import UNIQUE, clean
 from sim.study.launchers import Launch, launcher_of
@@ -61,10 +61,9 @@ def run_sweep(composer: Composer, config: DictConfig, words: Sequence[str], shar
         return INTERRUPTED
     if shard is not None:
         return _tell_shard(folder, shard)
-    table = collect(folder)
     figures = output.get("figures") is not False
-    write_and_print(table, folder, redraw=is_new, page=bool(output.get("page", True)), figures=figures)
-    return int((table["status"] != "ok").any())
+    n_failed = write_and_print(folder, redraw=is_new, page=bool(output.get("page", True)), figures=figures)
+    return int(n_failed > 0)
 
 
 def _played_alone(

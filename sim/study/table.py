@@ -13,8 +13,9 @@ from sim.composition import text_of
 from sim.printable import printable
 from sim.report.pooling import CI_SUFFIX
 from sim.report.verdict import verdicts
-from sim.study.collect import by_application, collect, labelled, missing, notes, replications, write_table
+from sim.study.collect import by_application, labelled, notes, replications, table_of, write_table
 from sim.study.competitors import GROUP, LABEL
+from sim.study.members import members_of, missing
 from sim.study.played import HEADLINES
 from sim.study.reprice import reprice_folder
 
@@ -42,15 +43,16 @@ class Table:
     """
 
     def __init__(self, folder: Path, names: Sequence[str] | None = None):
-        """Read the finished scenarios of a study, of all or those with these digests. Raises ConfigError if none is."""
+        """Read the scenarios of a study, all or those with these digests. Raises ConfigError if none has a row."""
         self.folder = folder
-        self.frame = collect(folder, names)
+        members = members_of(folder, names)
+        self.frame = table_of(members, folder)
         """One row per scenario: the given keys, `status`, `error`, `folder`, `digest`, every figure of summary.json."""
         self._digests = tuple(self.frame["digest"])
         self._named = labelled(self.frame, folder)
-        self.notes = tuple(notes(folder, self._digests))
+        self.notes = tuple(notes(members))
         """What a reader of the results should know."""
-        self._lacking = missing(self.frame, folder) if names is None else ""
+        self._lacking = missing(folder, self._digests) if names is None else ""
 
     @property
     def replications(self) -> pd.DataFrame:

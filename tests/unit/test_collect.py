@@ -12,8 +12,9 @@ from omegaconf import OmegaConf
 
 from sim.composer import Composer
 from sim.schema import ConfigError
-from sim.study.collect import FIGURE, GROUP, LABEL, collect, labelled, missing, notes, write_table
+from sim.study.collect import FIGURE, GROUP, LABEL, collect, labelled, notes, write_table
 from sim.study.folder import CONFIG, MANIFEST, ROW, digest, plain, replacing, require_writable, write_json, write_text
+from sim.study.members import members_of, missing
 from tests.unit.cli import HERE, TINY, files_below
 
 
@@ -23,8 +24,8 @@ def write_row(folder, name, overrides, status="ok", notes=(), **summary):
     write_json(folder / name / ROW, row)
 
 
-def test_the_table_follows_the_sweep_and_forgets_what_left_it(tmp_path):
-    for name, seed in (("a", "1"), ("b", "2"), ("old", "3")):
+def test_the_table_has_the_order_of_the_sweep(tmp_path):
+    for name, seed in (("a", "1"), ("b", "2")):
         write_row(tmp_path, name, {"seed": seed}, usd_total=float(seed))
     write_json(tmp_path / MANIFEST, {"digests": ["b", "a"]})
     assert list(collect(tmp_path)["digest"]) == ["b", "a"]
@@ -40,9 +41,9 @@ def test_without_a_manifest_every_row_counts(tmp_path):
 def test_what_a_sweep_did_not_get_to_is_missing(tmp_path):
     write_row(tmp_path, "a", {"seed": "1"}, usd_total=1.0)
     write_row(tmp_path, "b", {"seed": "2"}, status="failed")
-    assert missing(collect(tmp_path), tmp_path) == ""  # nothing says that there should be more
+    assert missing(tmp_path, ["a", "b"]) == ""  # nothing says that there should be more
     write_json(tmp_path / MANIFEST, {"digests": ["a", "b", "c", "d", "e"]})
-    assert missing(collect(tmp_path), tmp_path).startswith("3 of 5 scenarios are missing")
+    assert missing(tmp_path, collect(tmp_path)["digest"]).startswith("3 of 5 scenarios are missing")
 
 
 def test_a_note_is_told_once_with_how_many_it_concerns(tmp_path):
@@ -50,7 +51,7 @@ def test_a_note_is_told_once_with_how_many_it_concerns(tmp_path):
     write_row(tmp_path, "b", {}, notes=["ticks of 3 s"])
     write_row(tmp_path, "c", {}, notes=["1 of 7.5 tasks were cut short"])
     write_row(tmp_path, "d", {}, status="failed")
-    assert notes(tmp_path) == [
+    assert notes(members_of(tmp_path)) == [
         "2 of 4 scenarios, such as: 3 of 70 tasks were cut short",
         "2 of 4 scenarios: ticks of 3 s",
     ]
