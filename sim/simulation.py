@@ -224,7 +224,7 @@ def peak_tokens_per_s(scenario: Scenario, workload: AnyWorkload) -> float:
     if key not in _peaks:
         _peaks[key] = most_tokens_per_s(
             lambda env, **hooks: new_replica(env, scenario)(**hooks, max_queue=None),
-            lambda: workload.saturating_tasks(Streams(_SATURATION_SEED)),
+            workload.saturating_tasks(Streams(_SATURATION_SEED)),
             scenario.engine.most_running,
         )
     return _peaks[key]

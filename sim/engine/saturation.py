@@ -19,22 +19,33 @@ _MEASURED_ROUNDS = 4  # tasks per client that are measured, after one task per c
 _LEAST_MEASURED_TASKS = 64  # tasks that are measured in all, however few clients there are
 
 
-def most_tokens_per_s(
-    new_replica: Callable[..., Replica], new_tasks: Callable[[], Iterator[Task]], max_num_seqs: int
-) -> float:
+def most_tokens_per_s(new_replica: Callable[..., Replica], tasks: Iterator[Task], max_num_seqs: int) -> float:
     """The most input and output tokens per second that one replica serves, over numbers of clients; 0 if it refuses
     all.
 
-    `new_replica(env, on_done=...)` makes a replica; `new_tasks()` returns endless tasks, the same ones at every call.
+    `new_replica(env, on_done=...)` makes a replica; `tasks` never end, and each number of clients begins with the first
+    of them.
 
     Numbers of clients are tried from twice `max_num_seqs` downwards by halves, until the rate is at most half of the
     best: with long contexts, fewer clients keep more of their prefixes cached and so may be served faster, perhaps only
     after a few numbers that make no difference.
     """
     n_clients, best_per_s = 2 * max_num_seqs, 0.0
-    while n_clients >= 1 and (rate_per_s := _tokens_per_s(new_replica, new_tasks(), n_clients)) > best_per_s / 2:
+    drawn: list[Task] = []
+    while n_clients >= 1:
+        rate_per_s = _tokens_per_s(new_replica, _from_the_first(drawn, tasks), n_clients)
+        if rate_per_s <= best_per_s / 2:
+            break
         best_per_s, n_clients = max(best_per_s, rate_per_s), n_clients // 2
     return best_per_s
+
+
+def _from_the_first(drawn: list[Task], more: Iterator[Task]) -> Iterator[Task]:
+    """The tasks `drawn` so far, then `more`, which are added to them: drawing a task can cost more than playing it."""
+    yield from drawn
+    for task in more:
+        drawn.append(task)
+        yield task
 
 
 def _tokens_per_s(new_replica: Callable[..., Replica], tasks: Iterator[Task], n_clients: int) -> float:

@@ -41,7 +41,7 @@ def saturated(tokens_per_s, most_clients, calls=ONE_CALL):
     halves = itertools.accumulate(itertools.repeat(2), lambda n, _: n // 2, initial=most_clients)
     rate = most_tokens_per_s(
         lambda env, on_done: Server(env, on_done, tokens_per_s, next(halves), tried),
-        lambda: (Task(number, 0.0, calls) for number in itertools.count()),
+        (Task(number, 0.0, calls) for number in itertools.count()),
         most_clients // 2,
     )
     return rate, tried
@@ -66,3 +66,21 @@ def test_calls_of_a_task_follow_each_other_and_all_their_tokens_count():
 
 def test_a_replica_that_refuses_all_serves_nothing():
     assert saturated({}, 8) == (0.0, [8])
+
+
+def test_each_number_of_clients_is_served_the_same_tasks_which_are_drawn_once():
+    served, drawn = [], []
+
+    class Noting(Server):
+        def submit(self, request):
+            served[-1].append(request.task.task_id)
+            super().submit(request)
+
+    def replica(env, on_done):
+        served.append([])
+        return Noting(env, on_done, {4: 800.0, 2: 700.0, 1: 600.0}, 4 >> len(served) - 1, [])
+
+    tasks = (Task(number, 0.0, ONE_CALL) for number in itertools.count() if not drawn.append(number))
+    most_tokens_per_s(replica, tasks, 2)
+    assert [len(ids) > 64 for ids in served] == [True, True, True]
+    assert all(sorted(ids) == list(range(len(ids))) for ids in served) and len(drawn) == max(map(len, served))
