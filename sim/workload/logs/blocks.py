@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
@@ -27,10 +28,9 @@ class Blocks:
     def __init__(self):
         self._numbers: defaultdict[Any, int] = defaultdict()
         self._numbers.default_factory = self._numbers.__len__  # A new name gets the next number.
-        self._ids: list[np.ndarray] = []
+        self._ids: list[np.ndarray] = []  # whole numbers stand for themselves until another kind of name comes
         self._counts: list[np.ndarray] = []
         self.flat = self.counts = np.empty(0, np.int64)
-        self._rows: np.ndarray | None = None
 
     def add(self, values: pd.Series, place: Place, column: str) -> None:
         """The ids of some rows. Raises TraceError."""
@@ -40,15 +40,24 @@ class Blocks:
                 row = []
             elif isinstance(row, np.ndarray):
                 row = row.tolist()
-            if not isinstance(row, list) or not _NAMES.issuperset(map(type, row)):
-                where = f"{place.shown}, {place.word} {place.lines[i]}, column {column!r}"
-                raise TraceError(f"{where}: {as_written(row)} is not a list of names of blocks")
-            if len(set(row)) < len(row):
-                row = _distinguished(row)
+            if not isinstance(row, list):
+                raise _no_list(row, i, place, column)
             rows.append(row)
+        kinds = set(map(type, chain.from_iterable(rows)))
+        if not kinds <= _NAMES:
+            i = next(i for i, row in enumerate(rows) if not _NAMES.issuperset(map(type, row)))
+            raise _no_list(rows[i], i, place, column)
+        ids = None if self._numbers or not kinds <= {int} else _whole_numbers(rows)
+        if ids is None:
+            if not self._numbers:
+                self._ids = [self._numbered(part.tolist()) for part in self._ids]
+            rows = [_distinguished(row) if len(set(row)) < len(row) else row for row in rows]
+            ids = self._numbered(chain.from_iterable(rows))
+        self._ids.append(ids)
         self._counts.append(np.fromiter(map(len, rows), np.int64, len(rows)))
-        numbered = map(self._numbers.__getitem__, chain.from_iterable(rows))
-        self._ids.append(np.fromiter(numbered, np.int64, int(self._counts[-1].sum())))
+
+    def _numbered(self, names: Iterable) -> np.ndarray:
+        return np.fromiter(map(self._numbers.__getitem__, names), np.int64)
 
     def take(self, kept: np.ndarray) -> None:
         """Keep only the rows with these indices, int64[n], in this order."""
@@ -70,8 +79,7 @@ class Blocks:
         """
         self._whole()
         self._numbers.clear()
-        codes, _ = pd.factorize(self.flat)
-        return codes.astype(np.int64), np.concatenate(([0], np.cumsum(self.counts)))
+        return _in_order_of_appearance(self.flat), np.concatenate(([0], np.cumsum(self.counts)))
 
     @property
     def has_any(self) -> bool:
@@ -83,6 +91,35 @@ class Blocks:
         """The index of each row's first block, int64[n], and the number of its blocks, int64[n]."""
         self._whole()
         return np.cumsum(self.counts) - self.counts, self.counts
+
+
+def _no_list(row: Any, i: int, place: Place, column: str) -> TraceError:
+    where = f"{place.shown}, {place.word} {place.lines[i]}, column {column!r}"
+    return TraceError(f"{where}: {as_written(row)} is not a list of names of blocks")
+
+
+def _whole_numbers(rows: list[list[int]]) -> np.ndarray | None:
+    """The names of all rows end to end, int64[m]; None if one is too large, or a row has a name twice."""
+    try:
+        flat = np.fromiter(chain.from_iterable(rows), np.int64)
+    except OverflowError:
+        return None
+    ends = np.cumsum(np.fromiter(map(len, rows), np.int64, len(rows)))
+    falls = np.diff(flat) <= 0  # The names of most rows rise, so that none of them comes twice.
+    falls[ends[(ends > 0) & (ends < len(flat))] - 1] = False  # What comes next belongs to another row.
+    others = np.unique(np.searchsorted(ends, np.flatnonzero(falls), side="right")).tolist()
+    return flat if all(len(set(row)) == len(row) for row in map(rows.__getitem__, others)) else None
+
+
+def _in_order_of_appearance(names: np.ndarray) -> np.ndarray:
+    """Names, int64[m], numbered from 0: `pd.factorize`, but that it needs no hashes where names are small."""
+    if not len(names) or names.min() < 0 or names.max() > 4 * len(names):
+        return pd.factorize(names)[0].astype(np.int64)
+    places = np.arange(len(names))
+    first = np.empty(int(names.max()) + 1, np.int64)
+    first[names[::-1]] = places[::-1]  # Of several places the last one stays, which is here the first one in order.
+    first_of_each = first[names]
+    return (np.cumsum(first_of_each == places) - 1)[first_of_each]
 
 
 def _distinguished(row: list) -> list:

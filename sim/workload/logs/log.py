@@ -58,6 +58,11 @@ class RequestLog:
             return None
         return runs_of(self.hash_ids, self.hash_offsets)
 
+    @cached_property
+    def n_blocks(self) -> int:
+        """How many prefix blocks differ from each other."""
+        return 0 if self.hash_ids is None else int(self.hash_ids.max()) + 1
+
     def __len__(self) -> int:
         return len(self.arrived_s)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import repeat
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -171,18 +171,18 @@ def _of_copy(segments: tuple[Segment, ...], copy: int) -> tuple[Segment, ...]:
 def _block_segments(
     excerpt: Excerpt, input_tokens: np.ndarray, rows: np.ndarray, copies: np.ndarray
 ) -> Iterator[tuple[Segment, ...]]:
-    log = excerpt.log
-    size, ids, runs = log.block_tokens, log.hash_ids, log.block_runs
-    assert size is not None and ids is not None and runs is not None, "a log has all three or none"
-    tokens_per_block = size * excerpt.context_factor
-    per_copy = int(np.ptp(ids)) + 1
-    names, ends = runs.ids.tolist(), np.rint(tokens_per_block * runs.ends).astype(np.int64).tolist()
-    columns = (input_tokens, runs.offsets[rows], runs.offsets[rows + 1], copies * per_copy)
-    for tokens, first, end, shift in zip(*(c.tolist() for c in columns), strict=True):
-        segments, before = [], 0
-        for i in range(first, end):
-            until = min(ends[i], tokens)
-            if until > before:
-                segments.append((names[i] + shift, until - before))
-            before = until
-        yield tuple(segments)
+    """The runs of blocks of each call's prompt as segments, as far as the prompt reaches; int64[m calls] each."""
+    size, runs = excerpt.log.block_tokens, excerpt.log.block_runs
+    assert size is not None and runs is not None, "a log has both or none"
+    counts = runs.offsets[rows + 1] - runs.offsets[rows]
+    offsets = np.concatenate(([0], np.cumsum(counts)))
+    calls = np.repeat(np.arange(len(rows)), counts)
+    places = np.arange(offsets[-1]) + (runs.offsets[rows] - offsets[:-1])[calls]
+    ends = np.rint(size * excerpt.context_factor * runs.ends[places]).astype(np.int64)
+    until = np.minimum(ends, input_tokens[calls])
+    before = np.concatenate(([0], until))[:-1]
+    before[offsets[:-1][counts > 0]] = 0
+    kept = until > before
+    keys = runs.ids[places] + (copies * excerpt.log.n_blocks)[calls]
+    segments = zip(keys[kept].tolist(), (until - before)[kept].tolist(), strict=True)
+    return (tuple(islice(segments, n)) for n in np.bincount(calls[kept], minlength=len(rows)).tolist())
