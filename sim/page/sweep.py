@@ -12,7 +12,6 @@ from sim.page.model import Cell, Column, Figure, Grid, Page, Section, grid
 from sim.page.saved.traffic import played_traffic
 from sim.page.sections.cells import number_cell, percent_cell, usd_cell
 from sim.page.sections.frontier import Fleet, frontier
-from sim.page.sections.rests_on import told
 from sim.page.sections.scenarios import ROWS_PRINTED, TITLE
 from sim.page.sections.traffic import traffic
 from sim.report.formatting import is_missing
@@ -36,10 +35,9 @@ _DRAWN = (
     "usd_total", "slo_attainment_fraction", "usd_total" + CI_SUFFIX, "slo_attainment_fraction_low",
     "slo_attainment_fraction_high",
 )  # fmt: skip
-_MOST_PANELS, _MOST_LISTED, _MOST_READ = 8, 500, 20
-_RESTS_ON_NOTHING = ("arrivals", "lengths", "tasks", "scaling", "routing", "placement", "cold_start", "engine", "queue")
+_MOST_PANELS, _MOST_LISTED = 8, 500
 _TRAFFIC = ("arrivals", "lengths", "tasks", "applications", "horizon_s", "experiment")
-"""Groups of which `told` says nothing: scenarios that differ only in these rest on the same."""
+"""Groups that say what arrives."""
 Rows = list[dict[str, Any]]
 
 
@@ -49,11 +47,10 @@ def sweep_page(folder: Path, known: Collected | None = None) -> Page:
     judged = found.judged
     given = list(found.table.columns[: found.table.columns.get_loc("status")])
     rows: Rows = found.table.to_dict("records")  # type: ignore[assignment]  # Column names are texts.
-    configs = _configs(rows, given, folder)
     listed = _scenarios(rows[:_MOST_LISTED], given)
     more = len(rows) - _MOST_LISTED
     cut = (f"{more} further scenarios are in {RESULTS}.csv only.",) if more > 0 else ()
-    points = (*_told(configs), *found.borrowed, *found.hardware, *(f"note, {note}" for note in found.notes))
+    points = (*found.setting, *found.borrowed, *found.hardware, *(f"note, {note}" for note in found.notes))
     sections = (
         Section("verdicts", "The verdicts", tuple(judged) if len(judged) > 1 else ()),
         Section("frontier", "Cost against attainment", figures=tuple(_figures(rows))),
@@ -66,28 +63,9 @@ def sweep_page(folder: Path, known: Collected | None = None) -> Page:
     return Page("Sweep", f"Sweep: {folder.name}", _answer(folder, rows, judged), below, sections, files)
 
 
-def _configs(rows: Rows, given: list[str], folder: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """(configuration, row) of one scenario of each kind that may rest on something of its own, of very many kinds of
-    the first ones: a configuration takes a hundredth of a second to read."""
-    keys = [key for key in given if _group(key) not in _RESTS_ON_NOTHING]
-    kinds: dict[tuple[str, ...], dict[str, Any]] = {}
-    for row in rows:
-        if row["status"] == "ok":
-            kinds.setdefault(tuple(str(row[key]) for key in keys), row)
-    found = ((read_config(folder / row["folder"]), row) for row in list(kinds.values())[:_MOST_READ])
-    return [(config, row) for config, row in found if config is not None]
-
-
 def _group(key: str) -> str:
     """The group that a given key belongs to."""
     return re.split(r"[./@]", key.removeprefix(GIVEN))[0]
-
-
-def _told(configs: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
-    """What the scenarios rest on, each line once, and what is said of the same thing together."""
-    lines = dict.fromkeys(line for config, row in configs for line in told(config, row))
-    heads = list(dict.fromkeys(line.split()[0] for line in lines))
-    return sorted(lines, key=lambda line: heads.index(line.split()[0]))
 
 
 def _traffic(folder: Path, rows: Rows, given: list[str]) -> Iterator[Section]:

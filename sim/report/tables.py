@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,12 +15,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from sim.printable import printable
+from sim.report import screen
 from sim.report.attainment import MEETS_FROM
 from sim.report.by_application import application_rows
 from sim.report.formatting import is_missing, number, percent, seconds, usd
 from sim.report.verdict import UNKNOWN, failure, is_unresolved, is_yes, judgement_in_words, plus_minus, verdicts
 
-PIPED_WIDTH = 140
 MOST_SHOWN = 200
 """Scenarios of a sweep that the terminal shows: more are not read there, and each takes 7 ms."""
 _MOST_FAILED = 20
@@ -52,7 +51,7 @@ def print_comparison(
     `notes` are printed under the table, and so is `missing`, which says that scenarios are missing and makes the
     verdicts provisional. `judged`: the verdicts, if they are known already.
     """
-    console = console or _console()
+    console = console or screen.console()
     shown = _first(table, shape)
     console.print(comparison(shown, shape, fleet))
     console.print(
@@ -185,7 +184,7 @@ _SECTIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
 
 def print_summary(summary: Mapping[str, Any], title: str = "", console: Console | None = None) -> None:
     """Print one scenario's summary, with half-widths where the summary has several replications."""
-    console = console or _console()
+    console = console or screen.console()
     sections = Columns([_section(heading, keys, summary) for heading, keys in _SECTIONS.items()], padding=(0, 2))
     if title:
         console.print(f"[bold]{escape(printable(title))}[/]", highlight=False)
@@ -276,7 +275,3 @@ def _count(value: Any) -> str:
         if value >= 10 or value == int(value)
         else f"{value:.1f}"
     )
-
-
-def _console() -> Console:
-    return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)

@@ -17,6 +17,7 @@ import pandas as pd
 from sim.measured.model_error import BORROWED
 from sim.printable import printable
 from sim.report.by_application import application_rows
+from sim.report.screen import print_lines
 from sim.report.verdict import verdicts
 from sim.schema import ConfigError
 from sim.study.competitors import GIVEN, GROUP, LABEL, labelled, slo_ttft_s
@@ -30,8 +31,10 @@ from sim.study.folder import (
 )
 from sim.study.members import Members, members_of, missing
 from sim.study.saved import Row, read_replications, within
+from sim.study.setting import read_setting, shared_lines
 
 FIGURE = "cost_against_tail_latency.png"
+_MOST_READ = 20
 _BOOLS = {"true": True, "false": False, "True": True, "False": False}
 
 
@@ -101,6 +104,17 @@ def hardware(members: Members) -> tuple[list[str], list[str]]:
     return [line for line in lines if BORROWED in line], [line for line in lines if BORROWED not in line]
 
 
+def setting(members: Members, folder: Path) -> list[str]:
+    """What the scenarios of a study rest on, a line each: what all have in common, or which kinds there are.
+
+    It stands in their rows. Of rows that lack it the first ones are read off their configurations, which take a
+    hundredth of a second each.
+    """
+    done = {name: row for name, row in members.rows.items() if row.status == "ok"}
+    told = [row.setting for row in done.values() if row.setting]
+    return shared_lines(told or [read_setting(folder / name) for name in list(done)[:_MOST_READ]])
+
+
 def replications(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """One row per scenario and replication: `digest`, `group`, `label`, `replication` and its figures."""
     rows = []
@@ -153,6 +167,8 @@ class Collected:
     borrowed: list[str]
     hardware: list[str]
     notes: list[str]
+    setting: list[str]
+    """What all scenarios rest on, a line each, and what differs between them."""
 
     @cached_property
     def judged(self) -> list[str]:
@@ -165,7 +181,8 @@ def collected(folder: Path) -> Collected:
     members = members_of(folder)
     table = labelled(table_of(members, folder), folder)
     lacking = missing(folder, table["digest"])
-    return Collected(table, replications(table, folder), lacking, *hardware(members), notes(members))
+    told = setting(members, folder)
+    return Collected(table, replications(table, folder), lacking, *hardware(members), notes(members), told)
 
 
 def write_and_print(folder: Path, redraw: bool = True, page: bool = True, figures: bool = True) -> int:
@@ -180,14 +197,13 @@ def write_and_print(folder: Path, redraw: bool = True, page: bool = True, figure
     found = collected(folder)
     table = found.table.drop(columns=[GROUP, LABEL])
     is_new = write_table(table, folder) or redraw
-    for line in found.borrowed:
-        print(printable(line))
+    print_lines(found.borrowed)
+    print_lines(found.setting)
     tables.print_comparison(
         found.table, found.each, shape=GROUP, fleet=LABEL, notes=found.notes, missing=found.lacking,
         judged=found.judged if len(table) <= tables.MOST_SHOWN else None,
     )  # fmt: skip
-    for line in found.hardware:
-        print(printable(line))
+    print_lines(found.hardware)
     if figures and (is_new or not (folder / FIGURE).is_file()):
         _draw(found.table, folder)
     n_failed = int((table["status"] != "ok").sum())

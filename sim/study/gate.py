@@ -30,7 +30,7 @@ from sim.study.job import PARENT_PID, parsed
 from sim.study.saved import read_config, read_mapping
 from sim.study.search.evidence import Sample, judgement_of, judgements_by_application, same_run
 from sim.study.search.lab import play_one
-from sim.units import HOUR_S
+from sim.study.setting import setting_lines, setting_of
 
 XML, MARKDOWN = "check.xml", "check.md"
 MOST = 100
@@ -263,20 +263,8 @@ def _lines(found: Check) -> Iterator[str]:
 
 def rests_on(scenario: Scenario) -> Iterator[str]:
     """Model, cards, SLO, price lists, window, seed and version, one line each."""
-    plan, tariff, error = scenario.prices.gpu, scenario.prices.api, hardware_error(scenario)
-    cards = [f"{pool.engine.tensor_parallel} x {pool.gpu.name}" for _, pool, _ in scenario.pool_list]
-    yield f"model: {scenario.model.name}{' by API' if not scenario.has_fleet else ''}"
-    if cards:
-        yield f"cards of a replica: {', '.join(cards)}"
-    for name, slo in [(f" of {own.name}", own.slo) for own in scenario.application_list] or [("", scenario.slo)]:
-        limits = {key: value for key, value in slo.model_dump().items() if value is not None}
-        yield f"SLO{name}: " + ", ".join(f"{key}={value:g}" for key, value in limits.items() if "deadline" not in key)
-    yield f"GPU prices: {plan.provider}, {plan.as_of}"
-    if scenario.has_api:
-        yield f"API prices: {tariff.provider}, {tariff.as_of}"
-    window = "as long as the log" if scenario.horizon_s is None else f"{scenario.horizon_s / HOUR_S:.3g} h"
-    yield f"window: {window}, after {scenario.warmup_s:g} s, scaled to a month of 730 h"
-    yield f"seed: {scenario.seed}"
+    error = hardware_error(scenario)
+    yield from setting_lines(setting_of(scenario))
     yield f"program: llm-traffic-sim {__version__}"
     if error is not None:
         yield from (line if ": " in line else f"hardware: {line}" for line in error.lines())

@@ -24,6 +24,7 @@ from sim.errors import one_line
 from sim.hydra_door import plain, refuse_code
 from sim.ledger.prices import old_lists
 from sim.printable import printable
+from sim.report.screen import print_lines
 from sim.report.tables import print_summary
 from sim.scenarios import Scenario, parse
 from sim.schema import Config, ConfigError, SimError
@@ -47,6 +48,7 @@ from sim.study.policy_code import Undescribable, code_of
 from sim.study.replicate import replicate
 from sim.study.results import contents, wants_tables, write_result
 from sim.study.scenario_folders import digest_in
+from sim.study.setting import Setting, setting_lines, setting_of
 from sim.study.steadiness import clock_line
 
 
@@ -60,16 +62,16 @@ def run_alone(config: dict[str, Any]) -> Path:
     write_finished(folder, name, config, scenario, result, alone=True)
     error = hardware_error(scenario)
     if error is not None and error.is_borrowed:
-        print(printable(error.lines()[0]))
+        print_lines(error.lines()[:1])
+    print_lines([scenario.name, *(f"  {line}" for line in setting_lines(_setting(scenario, result)))])
     for receipt in result.receipts:
         print(printable("\n".join(receipt.lines())))
     if clock := clock_line(scenario, result.moment_zero):
         print(printable(clock))
-    print_summary(result.summary, scenario.name)
+    print_summary(result.summary)
     if error is not None:
-        print(printable("\n".join(error.lines()[error.is_borrowed :])))
-    for note in (*result.notes, *old_lists(scenario.prices, date.today())):
-        print(printable(f"note: {note}"))
+        print_lines(error.lines()[error.is_borrowed :])
+    print_lines(f"note: {note}" for note in (*result.notes, *old_lists(scenario.prices, date.today())))
     print(printable(f"-> {folder}"))
     return folder
 
@@ -185,7 +187,13 @@ def _ok_row(
     outcome = {"status": "ok", "digest": name, "overrides": overrides, "error": None}
     lines = {"hardware": list(result.hardware), "notes": list(result.notes)}
     asked = {"question": question_of(config), "slo_ttft_s": scenario.slo.ttft_s, "program": program_name()}
+    asked["setting"] = _setting(scenario, result)
     return outcome | lines | asked | {"files": files, "summary": kept}
+
+
+def _setting(scenario: Scenario, result: Result) -> Setting:
+    figures = result.summary
+    return setting_of(scenario, result.moment_zero, figures["window_s"], figures["replications"])
 
 
 PARENT_PID = "LLM_TRAFFIC_SIM_PARENT_PID"

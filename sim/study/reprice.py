@@ -23,9 +23,10 @@ from sim.ledger.prices import Prices
 from sim.printable import printable
 from sim.report.formatting import usd
 from sim.report.pooling import CI_SUFFIX, over_replications
+from sim.report.screen import print_lines
 from sim.report.verdict import verdicts
 from sim.schema import Config, ConfigError, parse_config
-from sim.study.collect import replications, table_of, write_table
+from sim.study.collect import replications, setting, table_of, write_table
 from sim.study.competitors import GROUP, LABEL, labelled
 from sim.study.enough import confidence_of
 from sim.study.folder import (
@@ -56,6 +57,7 @@ from sim.study.saved import (
     within,
 )
 from sim.study.scenario_folders import digest_in, folders_in
+from sim.study.setting import price_lists, setting_lines
 
 BY = {"hour": bill_by_hour, "application": bill_by_application}
 SHOWN = ("usd_total", "usd_gpu", "usd_api", "usd_per_mtok_total")
@@ -222,7 +224,8 @@ def _priced(run: Path, config: dict[str, Any], by: Sequence[str]) -> dict[str, A
         raise ConfigError(f"{run}: cannot be billed anew, its files are damaged ({in_short(error)})") from None
     money_keys = {name for key in (*figures[0], *KEYS) for name in (key, key + CI_SUFFIX)}
     after = {key: value for key, value in pooled.items() if key in money_keys}
-    return {"config": config, "bills": bills, "each": merged, "after": after, "parts": parts}
+    lists = price_lists(prices, [pool.name for pool in usages[0].pools])
+    return {"config": config, "bills": bills, "each": merged, "after": after, "parts": parts, "lists": lists}
 
 
 def _has_budget(routing: Any) -> bool:
@@ -236,6 +239,8 @@ def _write(run: Path, folder: Path, outcome: dict[str, Any] | ConfigError) -> No
     saved = read_row(run)
     assert saved is not None  # as `_finished_runs` found
     row = saved.model_dump(exclude={"before"})
+    if not isinstance(outcome, ConfigError):
+        row["setting"] = saved.setting | {key: words for key, words in outcome["lists"].items() if key in saved.setting}
     if isinstance(outcome, ConfigError):
         error = one_line(outcome).removeprefix("error: ")
         write_json(folder / ROW, row | {"status": "failed", "error": error, "summary": {}})
@@ -258,9 +263,11 @@ def write_and_print(folder: Path) -> bool:
     if not (folder / MANIFEST).is_file():
         row = read_row(folder)
         assert row is not None  # as just written
+        print_lines(setting_lines(row.setting))
         _print_before_and_after([("", row)])
         return True
     members = members_of(folder)
+    print_lines(setting(members, folder))
     table = table_of(members, folder)
     write_table(table, folder)
     named = labelled(table, folder)

@@ -63,6 +63,8 @@ class Row(BaseModel):
     slo_ttft_s: float | None = None
     program: str | None = None
     """The digest of the program that played it (as of a manifest); None in rows of versions that did not write it."""
+    setting: dict[str, str] = {}
+    """What it rests on in short words (see `setting`); {} in rows of versions that did not write it."""
     summary: Figures = {}
     before: Figures = {}
 

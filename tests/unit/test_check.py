@@ -147,9 +147,9 @@ def test_it_says_how_much_of_the_world_was_played():
     """A budget is held in the window that was looked at: a check that names another one promises too much."""
     played = parse(compose_config("horizon_s=5400", "warmup_s=60"))
     (line,) = [line for line in gate.rests_on(played) if line.startswith("window")]
-    assert line == "window: 1.5 h, after 60 s, scaled to a month of 730 h"
+    assert line == "window: 1.48 h after a warm-up of 1 min; a month of 730 h is 492 times as long"
     log = played.model_copy(update={"horizon_s": None})
-    assert "window: as long as the log, after 60 s, scaled to a month of 730 h" in gate.rests_on(log)
+    assert "window: as long as the traffic after a warm-up of 1 min, scaled to a month of 730 h" in gate.rests_on(log)
 
 
 def test_the_config_of_a_run_is_a_scenario_too(file):

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from rich.console import Console
 
-from sim.report import tables
+from sim.report import screen, tables
 from sim.report.counting import mean_in_bins, peak_in_bins
 from sim.report.figures import cost_against_tail_latency, timeline
 from sim.report.formatting import half_width, number, percent, seconds, usd
@@ -74,12 +74,15 @@ def test_of_many_scenarios_the_first_are_shown_each_question_judged_as_a_whole(m
     assert "a: z is the cheapest" in text and "b: " not in text
 
 
-def test_a_table_in_a_pipe_does_not_depend_on_the_terminal(monkeypatch):
-    """A narrow window folds a table on the screen; what goes into a file is read elsewhere."""
-    monkeypatch.setenv("COLUMNS", "70")
-    assert tables._console().width == tables.PIPED_WIDTH
+def test_the_screen_is_as_wide_as_the_terminal_or_as_a_pipe_is_told(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert screen.width() == screen.PIPED_WIDTH
+    for told, columns in (("80", 80), ("7", 40), ("", screen.PIPED_WIDTH), ("wide", screen.PIPED_WIDTH)):
+        monkeypatch.setenv("COLUMNS", told)
+        assert screen.width() == columns
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    assert tables._console().width == 70
+    monkeypatch.setenv("COLUMNS", "70")
+    assert screen.console().width == 70
 
 
 def test_the_table_survives_a_trip_through_csv():

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sim.page.model import Cell, Column, Grid, Section, grid
 from sim.page.saved.decision import Decision
-from sim.page.saved.run import SavedRun, slos_of_applications
+from sim.page.saved.run import SavedRun
 from sim.page.sections.cells import percent_cell
-from sim.report.description_text import length
+from sim.study.setting import read_setting, setting_lines
 
 TITLE = "What this rests on"
 _METRICS = (("throughput", "throughput"), ("ttft", "time to first token"), ("itl", "time between tokens"))
@@ -24,7 +24,7 @@ def of_a_run(run: SavedRun) -> Section:
     """The section of a run."""
     table = errors(run.model_error)
     hashed = f"hash of the configuration, the program and the files that it read: {run.digest}" if run.digest else ""
-    points = (*told(run.config, run.summary), *filter(None, (hashed,)))
+    points = (*setting_lines(read_setting(run.folder)), *filter(None, (hashed,)))
     return Section("rests-on", TITLE, points=points, grids=() if table is None else (table,))
 
 
@@ -63,29 +63,3 @@ def errors(error: Mapping[str, Any]) -> Grid | None:
     basis = _BASIS.get(str(error.get("basis")), str(error.get("basis")))
     columns = (Column("figure"), Column("model error", "%", is_number=True), Column("measured on"))
     return grid(f"{error.get('gpu')}: constants {basis}. Errors of the nearest measured servers", columns, rows)
-
-
-def told(config: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[str]:
-    """What was served on what, within which SLO, at which prices, over which window, with which seeds."""
-    names = {key: _name(config.get(key)) for key in ("model", "gpu")}
-    yield "served: " + ", ".join(f"{key} {name}" for key, name in names.items() if name)
-    own = {f" of {name}": slo for name, slo in slos_of_applications(config).items()}
-    for name, slo in (own or {"": config.get("slo")}).items():
-        if isinstance(slo, Mapping):
-            limits = (f"{k} = {v}" for k, v in slo.items() if v is not None and "deadline" not in k)
-            yield f"SLO{name}: " + ", ".join(limits)
-    prices = config.get("prices")
-    if isinstance(prices, Mapping):
-        lists = ((kind, prices.get(kind)) for kind in ("gpu", "api"))
-        known = [
-            f"{kind} from {of.get('provider')}, {of.get('as_of')}" for kind, of in lists if isinstance(of, Mapping)
-        ]
-        yield f"prices: {'; '.join(known)}"
-    window_s, n = summary.get("window_s"), summary.get("replications") or 1
-    if isinstance(window_s, int | float):
-        yield f"window: {length(window_s)} after a warm-up of {length(float(config.get('warmup_s') or 0.0))}"
-    yield f"seed {config.get('seed')}, {n:g} replication{'' if n == 1 else 's'}"
-
-
-def _name(group: Any) -> str:
-    return str(group.get("name") or "") if isinstance(group, Mapping) else ""
