@@ -21,6 +21,7 @@ from sim.errors import REFUSABLE, one_line
 from sim.schema import Config, ConfigError
 
 _BARE = re.compile(r"[A-Za-z_][\w./-]*")
+_PLAIN_KEY = re.compile(r"\+{0,2}[A-Za-z_][\w./]*")  # Hydra's grammar, at half a millisecond, says nothing more of it.
 _MEANS_SOMETHING_ELSE = {"null", "true", "false", "nan", "inf", "infinity"}
 
 
@@ -44,12 +45,23 @@ class Composition:
 
         `composer` spares many changes at once a look at every file of conf/ for each.
         """
+        words, parts = self.given(overrides, keys)
+        try:
+            return _composed(words, parts, composer or Composer())
+        except ConfigError:
+            raise
+        except REFUSABLE as error:
+            raise ConfigError(one_line(error).removeprefix("error: ")) from None
+
+    def given(self, overrides: Sequence[str], keys: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Config]]:
+        """The words and parts after such a change, which is not composed. Raises ConfigError."""
         words, parts = dict(self.words), dict(self.parts)
-        for word in (
-            *overrides,
-            *(text_of(key, value) for key, value in keys.items() if not isinstance(value, Config)),
-        ):
-            key = _key_of(word)
+        changes = [(_key_of(word), word) for word in overrides]
+        for key, value in keys.items():
+            if not isinstance(value, Config):
+                word = text_of(key, value)
+                changes.append((key.lstrip("+") if _PLAIN_KEY.fullmatch(key) else _key_of(word), word))
+        for key, word in changes:
             parts = {name: part for name, part in parts.items() if not _within(name, key)}
             if holder := next((name for name in parts if _within(key, name)), None):
                 raise ConfigError(f"{word}: {holder} is an object of class {type(parts[holder]).__name__}; change that")
@@ -59,12 +71,7 @@ class Composition:
             if isinstance(part, Config):
                 words = {name: word for name, word in words.items() if not _within(name, key)}
                 parts = {name: other for name, other in parts.items() if not _within(name, key)} | {key: part}
-        try:
-            return _composed(words, parts, composer or Composer())
-        except ConfigError:
-            raise
-        except REFUSABLE as error:
-            raise ConfigError(one_line(error).removeprefix("error: ")) from None
+        return words, parts
 
 
 def text_of(key: str, value: Any) -> str:

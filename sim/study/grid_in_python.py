@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from sim.schema import Config, ConfigError
 from sim.study.collect import collect, write_table
 from sim.study.enough import confidence_of
 from sim.study.folder import REPLICATIONS, SUMMARY
-from sim.study.grid import play_grid
+from sim.study.grid import play_grid, study_folder
 from sim.study.job import UNIQUE, clean
 from sim.study.launchers import Launch, launcher_of
+from sim.study.manifest import Source
 from sim.study.planned import Planned, plan, plan_all
 from sim.study.played import Result
 from sim.study.results import read_usages
@@ -35,7 +36,7 @@ from sim.study.saved import (
     read_row,
 )
 from sim.study.shard import WORD, split_off
-from sim.study.sweep import expand, require_same_names
+from sim.study.sweep import expand, play_part
 from sim.study.table import Table
 from sim.study.workers import ALL_CORES, Workers
 
@@ -76,22 +77,27 @@ def sweep(
     where = {key: str(value) for key, value in (("study", study), ("dir", outputs)) if value is not None}
     output = base.composition.config["output"] | where
 
-    def planned_point(point: dict[str, Any]) -> Planned:
-        return _planned(_changed(base.composition, point, composer), where)
+    points = _points(base.composition, axes)
 
-    planned = plan_all(_points(base.composition, axes), planned_point, output)
-    if undescribed := {name.removeprefix(UNIQUE) for p in planned for name in p.code if name.startswith(UNIQUE)}:
-        print(f"note: played anew each time: a class depends on{', '.join(sorted(undescribed))}", file=sys.stderr)
+    def planned(only: Collection[int] | None = None) -> list[Planned]:
+        return plan_all(points, lambda point: _planned(base.composition, point, composer, where), output, only)
+
     part = None if shard is None else split_off([WORD + shard])[1]
-    if part is not None:
-        require_same_names(planned)
     launch = _launcher(composer, launcher) if launcher else Workers(n_jobs)
-    folder = play_grid(planned, launch, shard=part)
-    own = planned if part is None else part.own(planned)
-    table = Table(folder, list(dict.fromkeys(p.digest for p in own)))
-    if part is None:
-        write_table(collect(folder), folder)
-    return table
+    if part is not None:
+        grid = [_texts(*base.composition.given(*_words_and_keys(point))) for point in points]
+        folder, own = play_part(study_folder(output, grid), Source(grid, (), composer.digest()), part, planned, launch)
+        return Table(folder, _digests(own))
+    own = planned()
+    if undescribed := {name.removeprefix(UNIQUE) for p in own for name in p.code if name.startswith(UNIQUE)}:
+        print(f"note: played anew each time: a class depends on{', '.join(sorted(undescribed))}", file=sys.stderr)
+    folder = play_grid(own, launch)
+    write_table(collect(folder), folder)
+    return Table(folder, _digests(own))
+
+
+def _digests(planned: Sequence[Planned]) -> list[str]:
+    return list(dict.fromkeys(p.digest for p in planned))
 
 
 def _launcher(composer: Composer, words: Sequence[str]) -> Launch:
@@ -159,17 +165,21 @@ class Word(str):
     """A value that is in Hydra's grammar already."""
 
 
-def _changed(composition: Composition, point: Mapping[str, Any], composer: Composer) -> Composition:
+def _words_and_keys(point: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
     words = [f"{key}={value}" for key, value in point.items() if isinstance(value, Word)]
-    keys = {key: value for key, value in point.items() if not isinstance(value, Word)}
-    return composition.changed(words, keys, composer)
+    return words, {key: value for key, value in point.items() if not isinstance(value, Word)}
 
 
-def _planned(composition: Composition, where: Mapping[str, str]) -> Planned:
-    given = {key: word.partition("=")[2] for key, word in composition.words.items()}
-    given |= {key: _label(part) for key, part in composition.parts.items()}
-    output = composition.config["output"] | where
-    return plan(clean(given), {**composition.config, "output": output}, composition.parts)
+def _planned(base: Composition, point: Mapping[str, Any], composer: Composer, where: Mapping[str, str]) -> Planned:
+    composition = base.changed(*_words_and_keys(point), composer)
+    config = {**composition.config, "output": composition.config["output"] | where}
+    return plan(_texts(composition.words, composition.parts), config, composition.parts)
+
+
+def _texts(words: Mapping[str, str], parts: Mapping[str, Config]) -> dict[str, str]:
+    """What a scenario was given, by key, as columns of a table."""
+    texts = {key: word.partition("=")[2] for key, word in words.items()}
+    return clean(texts | {key: _label(part) for key, part in parts.items()})
 
 
 def _label(part: Config) -> str:

@@ -50,13 +50,10 @@ def run_sweep(composer: Composer, config: DictConfig, words: Sequence[str], shar
         return plan_all(points, lambda point: _planned(composer, point, of_hydra), output, only)
 
     try:
-        if folder is None and shard is not None and source is not None:
-            folder = _played_alone(study_folder(output, grid), source, shard, planned, launch)
-        if folder is None:
-            every = planned()
-            if shard is not None:
-                require_same_names(every)
-            folder = play_grid(every, launch, source, shard)
+        if folder is None and shard is not None:
+            folder, _ = play_part(study_folder(output, grid), source, shard, planned, launch)
+        elif folder is None:
+            folder = play_grid(planned(), launch, source)
     except KeyboardInterrupt:
         return INTERRUPTED
     if shard is not None:
@@ -66,21 +63,28 @@ def run_sweep(composer: Composer, config: DictConfig, words: Sequence[str], shar
     return int(n_failed > 0)
 
 
-def _played_alone(
-    folder: Path, source: Source, shard: Shard, planned: Callable[[Collection[int]], list[Planned]], launch: Launch
-) -> Path | None:
-    """Compose and play nothing but the shard's own scenarios; None, with nothing played, if none of them is valid:
-    then the others decide whether the sweep is."""
-    n_points = len(source.points)
-    own = planned(shard.own(range(n_points)))
-    require_same_names(own)
-    if all(p.error for p in own):
-        return None
-    play_shard(own, folder, shard, launch, source, n_points, source.digest([]))
-    return folder
+def play_part(
+    folder: Path, source: Source | None, shard: Shard, planned: Callable[..., list[Planned]], launch: Launch
+) -> tuple[Path, Sequence[Planned]]:
+    """Play what falls to a shard. Returns the folder of the study and the shard's scenarios.
+
+    `planned` plans the grid, or the scenarios at the places given. Where the source is known, nothing but the shard's
+    own scenarios is composed, unless none of them is valid: then the others decide whether the sweep is. Raises
+    ConfigError if it is not, and for a scenario whose folder has another name on each machine.
+    """
+    if source is not None:
+        n_points = len(source.points)
+        own = planned(shard.own(range(n_points)))
+        _require_same_names(own)
+        if not all(p.error for p in own):
+            play_shard(own, folder, shard, launch, source, n_points, source.digest([]))
+            return folder, own
+    every = planned()
+    _require_same_names(every)
+    return play_grid(every, launch, source, shard), shard.own(every)
 
 
-def require_same_names(planned: Sequence[Planned]) -> None:
+def _require_same_names(planned: Sequence[Planned]) -> None:
     """Raise ConfigError for a scenario whose folder has another name on each machine."""
     for name in (name for p in planned for name in p.code if name.startswith(UNIQUE)):
         raise ConfigError(

@@ -18,7 +18,9 @@ import pandas as pd
 import pytest
 
 import sim
+from sim.composer import Composer
 from sim.policy import Policy
+from sim.routing.placement.by_load import LeastLoaded
 from sim.schema import Choice, kinds_of
 from sim.study.policy_code import Undescribable, class_digest
 from tests.unit.cli import HERE, TINY
@@ -225,6 +227,22 @@ def test_parts_of_a_sweep_on_several_machines_are_one_table(base):
     together = sim.load(parts[0].folder)
     assert list(together.frame["digest"]) == list(whole.frame["digest"])
     assert list(together.frame["usd_total"]) == list(whole.frame["usd_total"])
+
+
+def test_a_part_composes_what_falls_to_it(base, monkeypatch):
+    """Sixty-four machines that begin at once would else each compose the whole grid."""
+    composed, plain = [], Composer.plain
+    monkeypatch.setattr(
+        Composer, "plain", lambda self, words, *more: composed.append(words) or plain(self, words, *more)
+    )
+    axes = {"seed": [1, 2, 3], "gpu": ["l4", "l40s"], "placement": [LeastLoaded()]}
+    for shard, n_own in (("1/4", 2), ("2/4", 2), ("4/4", 1)):
+        composed.clear()
+        assert len(sim.sweep(base, shard=shard, n_jobs=1, **axes)) == len(composed) == n_own
+    assert "1 of 6 scenarios are missing" in repr(sim.load("outputs/by_gpu_and_seed"))
+    with pytest.raises(sim.SimError, match="is of another sweep"):
+        sim.sweep(base, shard="3/4", n_jobs=1, study="by_gpu_and_seed", **axes | {"seed": [1, 2, 4]})
+        sim.load("outputs/by_gpu_and_seed")
 
 
 def test_a_sweep_says_who_wins_what_failed_and_what_other_prices_would_change(base):
