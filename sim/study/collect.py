@@ -58,8 +58,11 @@ def table_of(members: Members, folder: Path) -> pd.DataFrame:
     if not rows:
         raise ConfigError(f"{folder}: holds no finished scenario of a sweep")
     figures = {name for row in rows.values() for name in row.summary}
-    table = pd.DataFrame([_flat(name, row, figures) for name, row in rows.items()])
-    given = list(table.columns[: table.columns.get_loc("status")])
+    known = {name: _given(row, figures) for name, row in rows.items()}
+    given = list(dict.fromkeys(key for keys in known.values() for key in keys))
+    flat = [known[name] | _outcome(name, row) for name, row in rows.items()]
+    columns = dict.fromkeys([*given, *(key for row in flat for key in row)])
+    table = pd.DataFrame(flat, columns=list(columns))
     empty = [key for key in table.columns if key in figures and table[key].isna().all()]
     return table.assign(
         **{key: _typed(table[key]) for key in given}, **{key: table[key].astype(float) for key in empty}
@@ -231,7 +234,10 @@ def _draw(named: pd.DataFrame, folder: Path) -> None:
             write_bytes(within(folder, "timelines") / f"{name}.png", drawn.read_bytes())
 
 
-def _flat(name: str, row: Row, taken: set[str]) -> dict[str, Any]:
-    given = {GIVEN + key if key in taken else key: value for key, value in row.overrides.items()}
+def _given(row: Row, taken: set[str]) -> dict[str, str]:
+    return {GIVEN + key if key in taken else key: value for key, value in row.overrides.items()}
+
+
+def _outcome(name: str, row: Row) -> dict[str, Any]:
     figures = {k: float("inf") if v == "inf" else v for k, v in row.summary.items()}
-    return given | {"status": row.status, "error": row.error, "folder": name, "digest": row.digest} | figures
+    return {"status": row.status, "error": row.error, "folder": name, "digest": row.digest} | figures
