@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from pydantic import Field
@@ -14,6 +14,9 @@ from sim.schema import Config
 
 ROOM = 1 + 1e-9
 """A request that takes exactly as long as it may is in time, whatever the last bit of a difference of moments."""
+
+
+_HARDLY_A_LIMIT_S = {"ttft_s": 100.0, "tpot_s": 3.0, "itl_max_s": 100.0}
 
 
 class Slo(Config):
@@ -32,6 +35,16 @@ class Slo(Config):
     deadline_from_priority: int | None = Field(None, description="tasks that have a deadline instead; null: none")
     deadline_s: float = Field(86_400, gt=0, description="time from arrival to the last token, for work that can wait")
     attainment_fraction: float = Field(0.99, gt=0, le=1, description="share of all calls that must attain it")
+
+    def notes(self, key: str = "slo") -> Iterator[str]:
+        """Limits that were most likely meant in milliseconds: in seconds they let everything pass.
+
+        `key` is that of these limits.
+        """
+        for name, most_s in _HARDLY_A_LIMIT_S.items():
+            limit_s = getattr(self, name)
+            if limit_s is not None and limit_s > most_s:
+                yield f"{key}.{name} = {limit_s:g} s limits hardly anything; in ms it is {key}.{name}={limit_s / 1e3:g}"
 
     def attained(self, requests: Columns) -> np.ndarray:
         """Which requests attain the SLO, bool[n]; `requests` holds the columns of sim.records.REQUEST_COLUMNS."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from sim.ledger.audit import audit
@@ -76,12 +76,21 @@ def replicate(
                 runs.append(played.run)
             if on_progress is not None:
                 on_progress(number + 1, size)
-    notes |= dict.fromkeys([*steadiness.notes(), *few_requests(summaries), *enough.reasons()])
+    notes |= dict.fromkeys(
+        [*_notes_on_slos(scenario), *steadiness.notes(), *few_requests(summaries), *enough.reasons()]
+    )
     error = hardware_error(scenario)
     return Result(
         enough.row(summaries), summaries, usages, bills, runs, tuple(notes), scenario.name, receipts_of(scenario),
         enough.confidence, model_error=error and error.as_dict(), hardware=tuple(error.lines() if error else ()),
     )  # fmt: skip
+
+
+def _notes_on_slos(scenario: Scenario) -> Iterator[str]:
+    for name, own in scenario.applications.items():
+        if own.slo is not None:
+            yield from own.slo.notes(f"applications.{name}.slo")
+    yield from scenario.slo.notes()
 
 
 def receipts_of(scenario: Scenario) -> tuple[Receipt, ...]:

@@ -12,7 +12,9 @@ from sim.records import Outcome, Window
 from sim.report.descriptive import percentile
 from sim.report.metrics import finite_or_none, summarize
 from sim.report.slo import Slo
+from sim.scenarios import scenario
 from sim.schema import ConfigError, parse_config
+from sim.study.replicate import replicate
 from tests.facts_builder import Book, day_of_traffic, quiet_book
 
 NAN, INF = float("nan"), float("inf")
@@ -179,6 +181,19 @@ def test_an_impossible_slo_is_refused():
     for wrong in ({"ttft_s": 0}, {"ttft_s": 1, "attainment_fraction": 1.1}, {}):
         with pytest.raises(ConfigError):
             parse_config(Slo, wrong)
+
+
+def test_a_limit_that_was_meant_in_milliseconds_is_noted():
+    """A TTFT of up to 3,000 s passes whatever the fleet does, and nothing else would say so."""
+    assert list(Slo(ttft_s=3000, tpot_s=50).notes()) == [
+        "slo.ttft_s = 3000 s limits hardly anything; in ms it is slo.ttft_s=3",
+        "slo.tpot_s = 50 s limits hardly anything; in ms it is slo.tpot_s=0.05",
+    ]
+    assert list(Slo(ttft_s=60, tpot_s=0.2, e2e_s=3600).notes()) == []
+    words = ["applications=chat_and_coding", "horizon_s=60", "applications.coding.slo.ttft_s=5000"]
+    assert [note for note in replicate(scenario(*words)).notes if "in ms" in note] == [
+        "applications.coding.slo.ttft_s = 5000 s limits hardly anything; in ms it is applications.coding.slo.ttft_s=5"
+    ]
 
 
 def test_percentiles_agree_with_numpy_where_it_can_judge():
