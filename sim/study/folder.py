@@ -34,7 +34,7 @@ SHARD_MANIFESTS = "study.*_of_*.json"
 RESULTS = "results"
 APPLICATIONS = "applications.csv"
 """Of a sweep of several applications: one row per scenario and application."""
-_NO_RESULT = ("dir", "study", "folder", "page")
+NO_RESULT = ("dir", "study", "folder", "page")
 """Keys of `output` that no file of a scenario depends on."""
 _MOST_DIGITS = 20  # of a whole number: more than 64 bits hold
 
@@ -197,7 +197,7 @@ def digest(config: Mapping[str, Any], code: Mapping[str, str] | None = None) -> 
     (`output.dir`, `output.study`, `output.folder`) and the page of a sweep are left out.
     """
     content = {k: v for k, v in config.items() if k != "output"}
-    content["output"] = {k: v for k, v in (config.get("output") or {}).items() if k not in _NO_RESULT}
+    content["output"] = {k: v for k, v in (config.get("output") or {}).items() if k not in NO_RESULT}
     content["order_of_pools"] = list(config.get("pools") or ())  # keys are sorted below, but here order has a meaning
     content["program"] = program_hash()
     if code:

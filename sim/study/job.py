@@ -31,6 +31,7 @@ from sim.schema import Config, ConfigError, SimError
 from sim.study.claims import claim
 from sim.study.competitors import question_of
 from sim.study.folder import (
+    NO_RESULT,
     ROW,
     all_or_nothing,
     digest,
@@ -200,12 +201,12 @@ PARENT_PID = "LLM_TRAFFIC_SIM_PARENT_PID"
 """Variable that a sweep hands to its workers."""
 UNIQUE = "not described:"
 """Begins the one entry of `code_or_unique` for a scenario that is played anew each time."""
-_WHERE = ("output.dir", "output.study", "output.folder")
 
 
 def clean(overrides: dict[str, str]) -> dict[str, str]:
-    """Given keys as columns of a table: without Hydra's signs and without where results go."""
-    return {key.lstrip("+"): value for key, value in overrides.items() if key not in _WHERE}
+    """Given keys as columns of a table: without Hydra's signs, and without those on which no result depends."""
+    no_result = {f"output.{key}" for key in NO_RESULT}
+    return {key.lstrip("+"): value for key, value in overrides.items() if key.lstrip("+") not in no_result}
 
 
 def _print_progress(done: int, of: int) -> None:
