@@ -28,15 +28,15 @@ def console() -> Console:
     return Console(width=width())
 
 
-def wrapped(text: str, columns: int) -> Iterator[str]:
+def wrapped(text: str, columns: int, break_words: bool = False) -> Iterator[str]:
     """The lines of a text broken between words at `columns`, those after the first indented.
 
-    A word that is longer stands whole on a line of its own.
+    A word that is longer stands whole on a line of its own, unless words may be broken.
     """
     for line in text.split("\n"):
         indent = " " * (len(line) - len(line.lstrip())) + "  "
         yield from textwrap.wrap(
-            line, columns, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+            line, columns, subsequent_indent=indent, break_on_hyphens=False, break_long_words=break_words
         ) or [""]  # fmt: skip
 
 

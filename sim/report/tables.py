@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from rich import box
 from rich.columns import Columns
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from sim.printable import printable
 from sim.report import screen
 from sim.report.attainment import MEETS_FROM
-from sim.report.by_application import application_rows
-from sim.report.formatting import is_missing, number, percent, seconds, usd
-from sim.report.verdict import UNKNOWN, failure, is_unresolved, is_yes, judgement_in_words, plus_minus, verdicts
+from sim.report.comparison import comparison
+from sim.report.formatting import is_missing, number, percent, usd
+from sim.report.verdict import UNKNOWN, failure, judgement_in_words, plus_minus, verdicts
 
 MOST_SHOWN = 200
 """Scenarios of a sweep that the terminal shows: more are not read there, and each takes 7 ms."""
 _MOST_FAILED = 20
-
-_PERCENTILES = ("p50", "p95", "p99")
-_SPREAD = "  p50   p95   p99"
-_COLUMNS = (
-    "fleet", "cost", "$ per\nMtok", "busy\n%", "tok\n%", "batch\n%",
-    f"TTFT, s       \n{_SPREAD}", f"E2E, s        \n{_SPREAD}", "SLO  \n%  ", "cold\nstarts", "API\n%",
-)  # fmt: skip
+_OF_ALL = (
+    "Percentiles over all arrivals, ∞ for those never served; SLO also over calls never sent because one before "
+    "them in their task failed: ✓ meets it, ? not resolved."
+)
 
 
 def print_comparison(
@@ -53,29 +49,32 @@ def print_comparison(
     """
     console = console or screen.console()
     shown = _first(table, shape)
-    console.print(comparison(shown, shape, fleet))
-    console.print(
-        "busy: % of paid GPU time with a request on it; tok: % of the tokens that time would give saturated; batch: %\n"
-        "of the batch filled while busy. Percentiles over all arrivals, ∞ for those never served; SLO also over calls\n"
-        "never sent because one before them in their task failed: ✓ meets it, ? not resolved.\n"
-        f"{_meaning_of_plus_minus(table)}",
-        style="dim",
-        highlight=False,
-    )
+    found = comparison(shown, console.width, shape, fleet)
+    console.print()
+    for text in found.lines:
+        console.print(text, overflow="ignore", crop=False, no_wrap=True, highlight=False)
+    _print(console, " ".join([*found.meanings, _OF_ALL, _meaning_of_plus_minus(table)]), "dim")
+    if found.left_out:
+        _print(console, f"not shown, for want of width: {', '.join(found.left_out)}; results.csv has them", "dim")
     if len(shown) < len(table):
-        line = f"the first {len(shown)} of {len(table)} scenarios; results.csv has them all"
-        console.print(line, markup=False, highlight=False)
+        _print(console, f"the first {len(shown)} of {len(table)} scenarios; results.csv has them all")
     _print_failed(table, shape, fleet, console)
     for note in notes:
-        console.print(printable(f"note, {note}"), markup=False, highlight=False)
+        _print(console, f"note, {note}")
     if missing:
-        console.print(missing, style="yellow", markup=False, highlight=False)
+        _print(console, missing, "yellow")
     console.print()
     if judged is None or len(shown) < len(table):
         printed = table[table[shape].isin(set(shown[shape]))]
         judged = verdicts(printed, replications, shape, fleet, complete=not missing)
     for line in judged:
-        console.print(printable(line), markup=False, highlight=False)
+        _print(console, line)
+
+
+def _print(console: Console, text: str, style: str = "") -> None:
+    """Print a text that may come from files, broken between words, and within those that are wider than the screen."""
+    for line in screen.wrapped(printable(text), console.width, break_words=True):
+        console.print(Text(line, style), overflow="ignore", crop=False, no_wrap=True, highlight=False)
 
 
 def _first(table: pd.DataFrame, shape: str) -> pd.DataFrame:
@@ -92,7 +91,7 @@ def _print_failed(table: pd.DataFrame, shape: str, fleet: str, console: Console)
     if len(failed) > len(lines):
         lines.append(f"{len(failed) - len(lines)} more failed: see the column error of results.csv")
     for line in lines:
-        console.print(printable(line), style="red", markup=False, highlight=False)
+        _print(console, line, "red")
 
 
 def _meaning_of_plus_minus(table: pd.DataFrame) -> str:
@@ -103,46 +102,6 @@ def _meaning_of_plus_minus(table: pd.DataFrame) -> str:
     if counts.max() < 2:
         return f"One replication has no ±: replications={MEETS_FROM}."
     return f"± is 95 %, ±? unknown with so few replications: replications={MEETS_FROM}."
-
-
-def comparison(table: pd.DataFrame, shape: str = "arrivals", fleet: str = "fleet") -> Table:
-    """The comparison as a rich Table, one section per shape; under each scenario its applications."""
-    out = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="bold")
-    for header in _COLUMNS:
-        is_name = header == "fleet"
-        out.add_column(header, justify="left" if is_name else "right", no_wrap=not is_name, vertical="bottom")
-    for name, rows in table.groupby(shape, sort=False):
-        out.add_row(f"[bold cyan]{escape(_on_lines(printable(str(name))))}[/]")
-        for _, row in rows.iterrows():
-            out.add_row(*_cells(row, printable(str(row[fleet]))))
-            for application, own in application_rows(row).items():
-                out.add_row(*_cells(pd.Series(own), f"  {printable(application)}"), style="dim")
-        out.add_section()
-    return out
-
-
-def _on_lines(name: str, width: int = 34) -> str:
-    """A long name of several parts on several lines, lest it make its column wide."""
-    return "\n".join(textwrap.wrap(name, width, break_long_words=False, break_on_hyphens=False))
-
-
-def _cells(row: pd.Series, name: str) -> list[str]:
-    if failure(row):
-        return [f" {escape(name)}", "[red]failed[/]"]
-    slo = percent(row.get("slo_attainment_fraction"))
-    return [
-        f" {escape(name)}",
-        usd(row.get("usd_total")) + plus_minus(row, "usd_total"),
-        number(row.get("usd_per_mtok_total")),
-        percent(row.get("busy_fraction_of_paid")),
-        percent(row.get("token_fraction_of_peak")),
-        percent(row.get("batch_fill_fraction")),
-        " ".join(f"{seconds(row.get(f'ttft_{p}_s')):>5}" for p in _PERCENTILES),
-        " ".join(f"{seconds(row.get(f'e2e_{p}_s')):>5}" for p in _PERCENTILES),
-        f"[green]{slo} ✓[/]" if is_yes(row.get("meets_slo")) else f"[yellow]{slo} {' ?'[is_unresolved(row)]}[/]",
-        _count(row.get("cold_starts")),
-        percent(row.get("api_request_fraction")),
-    ]
 
 
 _SECTIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
@@ -191,10 +150,10 @@ def print_summary(summary: Mapping[str, Any], title: str = "", console: Console 
     console.print(sections)
     pools = [match[1] for match in map(_OF_A_POOL.fullmatch, summary) if match]
     if pools:
-        console.print(_parts("pools", "pool", pools, _POOL_FIGURES, summary))
+        _print_parts(console, "pools", "pool", pools, _POOL_FIGURES, summary)
     applications = [match[1] for match in map(_OF_AN_APPLICATION.fullmatch, summary) if match]
     if applications:
-        console.print(_parts("applications", "application", applications, _APPLICATION_FIGURES, summary))
+        _print_parts(console, "applications", "application", applications, _APPLICATION_FIGURES, summary)
     if any(plus_minus(summary, key) == UNKNOWN for section in _SECTIONS.values() for _, key, _ in section):
         console.print("±?: unknown with so few replications", style="dim", highlight=False)
     if "meets_slo" in summary:
@@ -231,16 +190,49 @@ _APPLICATION_FIGURES = (
 )  # fmt: skip
 
 
-def _parts(
-    title: str, prefix: str, names: list[str], figures: tuple[tuple[str, str, str], ...], summary: Mapping[str, Any]
-) -> Table:
+def _print_parts(
+    console: Console,
+    title: str,
+    prefix: str,
+    names: list[str],
+    figures: tuple[tuple[str, str, str], ...],
+    summary: Mapping[str, Any],
+) -> None:
+    """Print the figures of the parts of a run: a row for each part, or, where that is too wide, a row for each figure,
+    with as many parts beside each other as fit."""
+    heads = [title, *(heading for heading, *_ in figures)]
+    rows = [
+        [printable(name), *(_figure_text(summary, f"{prefix}_{name}_{figure}", style) for _, figure, style in figures)]
+        for name in names
+    ]
+    table = _grid([heads, *rows])
+    if _width(console, table) <= console.width:
+        console.print(table)
+        return
+    while rows:
+        n = len(rows)
+        while n > 1 and _width(console, _upright(heads, rows[:n])) > console.width:
+            n -= 1
+        console.print(_upright(heads, rows[:n]))
+        rows = rows[n:]
+
+
+def _width(console: Console, table: Table) -> int:
+    """The columns of text that a table wants, which may be more than the console has."""
+    return console.measure(table, options=console.options.update(width=10_000)).maximum
+
+
+def _upright(heads: list[str], rows: list[list[str]]) -> Table:
+    return _grid(list(zip(heads, *rows, strict=True)))
+
+
+def _grid(lines: Sequence[Sequence[str]]) -> Table:
+    """A table of texts, the first line its heads."""
     out = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold cyan")
-    out.add_column(title, no_wrap=True)
-    for heading, *_ in figures:
-        out.add_column(heading, justify="right", no_wrap=True)
-    for name in names:
-        keys = [(f"{prefix}_{name}_{figure}", style) for _, figure, style in figures]
-        out.add_row(escape(printable(name)), *(_figure_text(summary, key, style) for key, style in keys))
+    for column, heading in enumerate(lines[0]):
+        out.add_column(escape(heading), justify="right" if column else "left", no_wrap=True)
+    for line in lines[1:]:
+        out.add_row(*map(escape, line))
     return out
 
 

@@ -13,10 +13,12 @@ from sim.report.attainment import MEETS_FROM, Verdict, reaches
 from sim.report.by_application import application_rows
 from sim.report.estimators import Interval, PairedDifference, paired_difference, paired_ratio_difference
 from sim.report.formatting import half_width, is_missing, number, percent, usd
+from sim.report.monthly import common_factor, is_a_month
 from sim.report.pooling import CI_SUFFIX
 from sim.units import MTOK
 
 COST = "usd_total"
+MONTHLY = "usd_per_month"
 TRAFFIC = ("requests", "tasks", "input_tokens", "output_tokens")
 """Counts that differ between replications of random traffic: fixed only where both number and sizes are."""
 SAME_WORK = 0.01
@@ -117,7 +119,7 @@ def _verdict(rows: pd.DataFrame, replications: pd.DataFrame | None, shape: str, 
 def _none_meets(rows: pd.DataFrame, ran: pd.DataFrame, fleet: str, so_far: str) -> str:
     """Where no fleet is known to meet the SLO, and none may on the evidence so far."""
     best = ran.sort_values(["slo_attainment_fraction", COST], ascending=[False, True]).iloc[0]
-    evidence = f"({'; '.join(part for part in (f'{_share(best)}, {usd(best[COST])}', _doubt(best)) if part)})."
+    evidence = f"({'; '.join(part for part in (f'{_share(best)}, {_whole(best)}', _doubt(best)) if part)})."
     if len(rows) == 1:
         verb = "is not shown to meet" if is_unresolved(best) else "does not meet"
         return f"{best[fleet]} {verb} the SLO {evidence}"
@@ -179,18 +181,23 @@ def _open(unresolved: pd.DataFrame, fleet: str) -> str:
     if unresolved.empty:
         return ""
     named = "; ".join(
-        f"{row[fleet]} ({usd(row[COST])}, {percent(row['slo_attainment_fraction'])} %)"
+        f"{row[fleet]} ({_whole(row)}, {percent(row['slo_attainment_fraction'])} %)"
         for _, row in unresolved.sort_values(COST, kind="stable").iterrows()
     )
     return f" NOT resolved whether they meet it: {named}."
 
 
 class _Measure(NamedTuple):
-    """The figure by which fleets are compared: its column, its unit in words, and why it is not the whole cost."""
+    """The figure by which fleets are compared: its column, its unit in words, and why it is not the whole cost.
+
+    Differences are told times `factor`, `of_what`: as dollars of a month where all windows are equally long.
+    """
 
     key: str = COST
     unit: str = ""
     why: str = ""
+    factor: float = 1.0
+    of_what: str = ""
 
 
 def _measure(rivals: pd.DataFrame) -> _Measure:
@@ -200,16 +207,18 @@ def _measure(rivals: pd.DataFrame) -> _Measure:
     the fleet that did less would win. The unit is a task if the finished tasks had the same mean size in all fleets,
     else a token.
     """
+    factor = common_factor(rivals)
+    whole = _Measure(factor=factor, of_what="" if factor == 1 else " a month")
     if not {"tasks_finished", "input_tokens", "output_tokens", *_UNITS} <= set(rivals):
-        return _Measure()
+        return whole
     tasks = rivals["tasks_finished"].astype(float)
     tokens = rivals["input_tokens"].astype(float) + rivals["output_tokens"].astype(float)
     if _same(tasks) and _same(tokens):
-        return _Measure()
+        return whole
     key = "usd_per_task" if _same(tokens / tasks) else "usd_per_mtok_total"
     amounts, what = (tasks, "tasks") if key == "usd_per_task" else (tokens / MTOK, "Mtok")
     work = f"they did not finish the same work ({number(amounts.min())} to {number(amounts.max())} {what})"
-    return _Measure(key, _UNITS[key], f"; compared{_UNITS[key]}, as {work}")
+    return _Measure(key, _UNITS[key], f"; compared{_UNITS[key]}, as {work}", of_what=_UNITS[key])
 
 
 def _same(amounts: pd.Series) -> bool:
@@ -229,18 +238,26 @@ def plus_minus(row: Mapping[str, Any] | pd.Series, key: str, scale: float = 1.0)
 
 def _costs(row: pd.Series, by: _Measure) -> str:
     """What a fleet cost by the measure of the comparison, and by the other one (per Mtok, or in all)."""
-    whole = f"{usd(row[COST])}{plus_minus(row, COST)}"
     per_mtok = f"${number(row.get('usd_per_mtok_total'))} per Mtok"
     if by.key == COST:
-        return f"{whole}, {per_mtok}"
+        return f"{_whole(row)}, {per_mtok}"
     unit_cost = f"{usd(row[by.key])}{plus_minus(row, by.key)}{by.unit}"
-    return f"{unit_cost} ({whole} in all)"
+    return f"{unit_cost} ({usd(row[COST])}{plus_minus(row, COST)} in all)"
+
+
+def _whole(row: pd.Series) -> str:
+    """What a fleet costs, with its interval: a month, where it is known, and the run, where that is no month."""
+    of_run = f"{usd(row[COST])}{plus_minus(row, COST)}"
+    if is_missing(row.get(MONTHLY)):
+        return of_run
+    of_month = f"{usd(row[MONTHLY])}{plus_minus(row, MONTHLY)} a month"
+    return of_month if is_a_month(row) else f"{of_month} ({of_run} in the run)"
 
 
 def _lead(
     winner: pd.Series, second: pd.Series, replications: pd.DataFrame | None, shape: str, fleet: str, by: _Measure
 ) -> str:
-    lead = f"{usd(second[by.key] - winner[by.key])}{by.unit}"
+    lead = f"{usd(by.factor * (second[by.key] - winner[by.key]))}{by.of_what}"
     if second[by.key] > 0:
         lead += f" ({percent((second[by.key] - winner[by.key]) / second[by.key])} %)"
     lead += f" less than {second[fleet]}"
@@ -257,12 +274,13 @@ def _lead(
         return f"{lead} (all replications played the same {what}: the lead is not tested)"
     evidence = "resolved" if difference.excludes_zero else "NOT resolved"
     of_what, rest = (" of the same requests", ": only their timing and service differ") if repeated else ("", "")
-    return f"{lead}, {evidence} over {pairs} paired replications{of_what} ({_width(difference, gain)}){rest}"
+    return f"{lead}, {evidence} over {pairs} paired replications{of_what} ({_width(difference, gain, by.factor)}){rest}"
 
 
-def _width(difference: Interval, gain: float | None) -> str:
-    """The half-width, and by what factor pairing shrank the variance, where it did."""
-    width = f"±${number(difference.half_width, 2)}"
+def _width(difference: Interval, gain: float | None, factor: float) -> str:
+    """The half-width times a factor, and by what factor pairing shrank the variance, where it did."""
+    assert difference.half_width is not None, "is told by the caller where it is not known"
+    width = f"±${number(factor * difference.half_width, 2)}"
     return width if gain is None or gain < _SHOWN_GAIN else f"{width}; pairing gave {number(gain, 2)} x"
 
 

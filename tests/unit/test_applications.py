@@ -183,7 +183,7 @@ def test_a_sweep_has_a_row_for_each(config, tmp_path):
     console = Console(width=140, record=True, file=io.StringIO())
     print_comparison(table._named, console=console, shape="group", fleet="label")
     text = console.export_text()
-    assert text.count("\n    chat ") == 2 and text.count("\n    coding ") == 2
+    assert text.count("\n   chat ") == 2 and text.count("\n   coding ") == 2
 
 
 def test_sweeps_of_unlike_applications_do_not_compete(config, tmp_path):
