@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 
 from tests.contracts import found
@@ -16,6 +17,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    os.environ.pop("COLUMNS", None)  # A worker of pytest has that of the terminal, by which tables would be wrapped.
     found.CONFIG_DIRS[1:] = [Path(folder).resolve() for folder in config.getoption("--config-dir")]
 
 
