@@ -114,7 +114,7 @@ def answer(play: Play, folder: Path) -> None:
     ]
     api = play("fleet=api_only", part="api").frame
     first = tables[0]
-    usages = read_usages(first.folder / first.frame["digest"].iloc[0])[2]
+    usages = read_usages(first.folder / first.frame["folder"].iloc[0])[2]
     figure, all_axes = panels(*LISTS.values(), width=5.8)
     for axes, prices in zip(all_axes, LISTS, strict=True):
         paper = on_paper(prices, usages)

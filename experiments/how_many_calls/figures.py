@@ -40,7 +40,7 @@ def played(table: Table) -> pd.DataFrame:
 
     The node is paid for all the time, so a task of k calls costs k * (rent of the window) / (calls finished in it).
     """
-    counted = pd.DataFrame([_counted(row, table.folder / row["digest"]) for row in table.frame.to_dict("records")])
+    counted = pd.DataFrame([_counted(row, table.folder / row["folder"]) for row in table.frame.to_dict("records")])
     rows = []
     for (calls, tool_s, clients), seeds in counted.groupby(["calls", "tool_s", "clients"], sort=False):
         usd = ratio_of_sums(list(seeds["rent_usd"] * calls), list(seeds["finished"]))

@@ -68,7 +68,7 @@ def by_stage(table, stages: Sequence[tuple[float, float]]) -> pd.DataFrame:
     """One row for each run and stage after the warm-up: rate, mean and p90 of TTFT in s, output tokens per second."""
     rows = []
     for row in table.frame.to_dict("records"):
-        folder = table.folder / row["digest"]
+        folder = table.folder / row["folder"]
         calls = pd.read_parquet(folder / "requests.parquet", columns=["arrived_s", "first_token_s", "finished_s"])
         placement = parse(yaml.safe_load((folder / "config.yaml").read_text())).placement
         age_s = getattr(placement, "refresh_s", np.nan)

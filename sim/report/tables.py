@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -37,7 +37,7 @@ def print_comparison(
     console: Console | None = None,
     notes: Sequence[str] = (),
     missing: str = "",
-    judged: Sequence[str] | None = None,
+    judge: Callable[[pd.DataFrame], Sequence[str]] | None = None,
 ) -> None:
     """Print a sweep: one row per scenario, grouped by `shape`, then a verdict per shape; of many, the first MOST_SHOWN.
 
@@ -45,7 +45,7 @@ def print_comparison(
     `_ci95` half-widths, and `error` (text) for scenarios that failed. `replications`, if given, has the labels,
     `replication` and the metrics of each single replication; it lets the verdict compare fleets pair by pair.
     `notes` are printed under the table, and so is `missing`, which says that scenarios are missing and makes the
-    verdicts provisional. `judged`: the verdicts, if they are known already.
+    verdicts provisional. `judge` gives the verdicts on rows of the table, in place of `replications`.
     """
     console = console or screen.console()
     shown = _first(table, shape)
@@ -64,9 +64,8 @@ def print_comparison(
     if missing:
         _print(console, missing, "yellow")
     console.print()
-    if judged is None or len(shown) < len(table):
-        printed = table[table[shape].isin(set(shown[shape]))]
-        judged = verdicts(printed, replications, shape, fleet, complete=not missing)
+    printed = table[table[shape].isin(set(shown[shape]))]
+    judged = judge(printed) if judge else verdicts(printed, replications, shape, fleet, complete=not missing)
     for line in judged:
         _print(console, line)
 

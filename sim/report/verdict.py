@@ -17,6 +17,8 @@ from sim.report.monthly import common_factor, is_a_month
 from sim.report.pooling import CI_SUFFIX
 from sim.units import MTOK
 
+Row = Mapping[str, Any]
+"""A scenario's figures by name, as a row of a table or a summary."""
 COST = "usd_total"
 MONTHLY = "usd_per_month"
 TRAFFIC = ("requests", "tasks", "input_tokens", "output_tokens")
@@ -38,24 +40,24 @@ def is_yes(value: Any) -> bool:
     return not is_missing(value) and str(value).lower() in ("true", "1", "1.0")
 
 
-def is_unresolved(row: Mapping[str, Any] | pd.Series) -> bool:
+def is_unresolved(row: Row) -> bool:
     """Whether replications leave it open that this fleet meets its SLO."""
     return bool(row.get("slo_judgement") == Verdict.NOT_RESOLVED)
 
 
-def may_meet(row: pd.Series) -> bool:
+def may_meet(row: Row) -> bool:
     """Whether this fleet meets its SLO, or reaches the target in replications that do not resolve it."""
     return is_yes(row.get("meets_slo")) or (is_unresolved(row) and _reaches_target(row))
 
 
-def _reaches_target(row: pd.Series) -> bool:
+def _reaches_target(row: Row) -> bool:
     parts = application_rows(row).values()
     if parts:
-        return all(is_missing(part["slo_attainment_fraction"]) or _reaches_target(pd.Series(part)) for part in parts)
+        return all(is_missing(part["slo_attainment_fraction"]) or _reaches_target(part) for part in parts)
     return reaches(float(row["slo_attainment_fraction"]), float(row["slo_target_fraction"]))
 
 
-def failure(row: Mapping[str, Any] | pd.Series) -> str:
+def failure(row: Row) -> str:
     """Why this scenario has no numbers; '' if it has."""
     error = row.get("error")
     return "" if is_missing(error) else str(error).strip()
@@ -78,62 +80,67 @@ def verdicts(
     sim.report.tables.print_comparison. Unless `complete`, some scenarios have not been played: then the lines are about
     those that have been so far.
     """
-    return [
-        f"{name}: {_verdict(rows, replications, shape, fleet, '' if complete else ' so far')}"
-        for name, rows in table.groupby(shape, sort=False)
-    ]
+    by_shape: dict[Any, list[Row]] = {}
+    for row in table.to_dict("records"):
+        by_shape.setdefault(row[shape], []).append(row)
+    so_far = "" if complete else " so far"
+    return [f"{name}: {_verdict(rows, replications, shape, fleet, so_far)}" for name, rows in by_shape.items()]
 
 
-def _verdict(rows: pd.DataFrame, replications: pd.DataFrame | None, shape: str, fleet: str, so_far: str) -> str:
-    ran = rows[[not failure(row) and not is_missing(row.get(COST)) for _, row in rows.iterrows()]]
-    if ran.empty:
+def _verdict(rows: list[Row], replications: pd.DataFrame | None, shape: str, fleet: str, so_far: str) -> str:
+    ran = [row for row in rows if not failure(row) and not is_missing(row.get(COST))]
+    if not ran:
         return f"no fleet ran{so_far}."
-    good = ran[[is_yes(v) for v in ran["meets_slo"]]]
-    unresolved = ran[[is_unresolved(row) for _, row in ran.iterrows()]]
-    may_be_good = unresolved[[may_meet(row) for _, row in unresolved.iterrows()]]
-    if good.empty and may_be_good.empty:
+    good = [row for row in ran if is_yes(row["meets_slo"])]
+    unresolved = [row for row in ran if is_unresolved(row)]
+    may_be_good = [row for row in unresolved if may_meet(row)]
+    if not good and not may_be_good:
         return _none_meets(rows, ran, fleet, so_far)
-    shown = not good.empty
-    compared = good if shown else may_be_good
-    by = _measure(compared)
-    compared = compared.sort_values(by.key, kind="stable")
-    winner = compared.iloc[0]
-    alike = (compared[list(_EQUAL_IN_TWINS)] == winner[list(_EQUAL_IN_TWINS)]).all(axis=1)
-    twins = "; ".join(compared[fleet][alike].astype(str).iloc[1:])
-    name = f"{winner[fleet]} (alike: {twins})" if twins else f"{winner[fleet]}"
+    shown = bool(good)
+    by = _measure(good or may_be_good)
+    compared = sorted(good or may_be_good, key=lambda row: _ascending(row[by.key]))
+    winner, *others_that_do = compared
+    twins = [row for row in others_that_do if all(row[key] == winner[key] for key in _EQUAL_IN_TWINS)]
+    alike = "; ".join(str(row[fleet]) for row in twins)
+    name = f"{winner[fleet]} (alike: {alike})" if alike else f"{winner[fleet]}"
     verb = "meets" if shown else "may meet"
     claim = f"is the cheapest{by.unit}{so_far} that {verb}" if len(rows) > 1 else verb
     line = f"{name} {claim} the SLO: {_costs(winner, by)}, {_attained(winner)}"
-    others = unresolved.drop(compared.index[alike | (not shown)], errors="ignore")
+    others = [row for row in unresolved if not any(row is one for one in compared)]
+    rivals = [row for row in others_that_do if not any(row is twin for twin in twins)]
     if len(rows) == 1:
         return f"{line}. Nothing else was {'played so far' if so_far else 'tried'}."
-    if not alike.all():
-        second = compared[~alike].iloc[0]
-        return f"{line}; {_lead(winner, second, replications, shape, fleet, by)}{by.why}.{_open(others, fleet)}"
-    if others.empty:
+    if rivals:
+        return f"{line}; {_lead(winner, rivals[0], replications, shape, fleet, by)}{by.why}.{_open(others, fleet)}"
+    if not others:
         every = "No other fleet" if len(ran) == len(rows) else "No other fleet that ran"
         return f"{line}. {every} {verb} it{so_far}."
     return f"{line}.{_open(others, fleet)}"
 
 
-def _none_meets(rows: pd.DataFrame, ran: pd.DataFrame, fleet: str, so_far: str) -> str:
+def _ascending(value: Any, sign: float = 1.0) -> tuple[bool, float]:
+    """A key to sort by `sign` times a value: what is missing comes last."""
+    return (True, 0.0) if is_missing(value) else (False, sign * float(value))
+
+
+def _none_meets(rows: list[Row], ran: list[Row], fleet: str, so_far: str) -> str:
     """Where no fleet is known to meet the SLO, and none may on the evidence so far."""
-    best = ran.sort_values(["slo_attainment_fraction", COST], ascending=[False, True]).iloc[0]
+    best = min(ran, key=lambda row: (_ascending(row["slo_attainment_fraction"], -1.0), row[COST]))
     evidence = f"({'; '.join(part for part in (f'{_share(best)}, {_whole(best)}', _doubt(best)) if part)})."
     if len(rows) == 1:
         verb = "is not shown to meet" if is_unresolved(best) else "does not meet"
         return f"{best[fleet]} {verb} the SLO {evidence}"
-    verb = "is shown to meet" if any(is_unresolved(row) for _, row in ran.iterrows()) else "meets"
+    verb = "is shown to meet" if any(map(is_unresolved, ran)) else "meets"
     return f"none{so_far} {verb} the SLO; the closest is {best[fleet]} {evidence}"
 
 
-def _attained(row: pd.Series) -> str:
+def _attained(row: Row) -> str:
     """The share of calls that attain the SLO, with its judgement where that is open."""
     doubt = _doubt(row)
     return f"{_share(row)} ({doubt})" if doubt else _share(row)
 
 
-def _share(row: pd.Series) -> str:
+def _share(row: Row) -> str:
     parts = "; ".join(_share_of_one(name, part) for name, part in application_rows(row).items())
     return f"{percent(row['slo_attainment_fraction'])} % of calls attain it{f' ({parts})' if parts else ''}"
 
@@ -147,7 +154,7 @@ def _share_of_one(name: str, row: Mapping[str, Any]) -> str:
     return f"{name} {percent(share)} of {percent(row['slo_target_fraction'])} %{shown}"
 
 
-def _doubt(row: pd.Series) -> str:
+def _doubt(row: Row) -> str:
     """Why the judgement of the SLO is open: not tested, or not resolved; '' where it is settled."""
     if row.get("slo_judgement") == Verdict.NOT_TESTED:
         return str(Verdict.NOT_TESTED)
@@ -156,16 +163,16 @@ def _doubt(row: pd.Series) -> str:
     n = int(row["replications"])
     too_few = f", of the {MEETS_FROM} that could show it" if n < MEETS_FROM and _reaches_target(row) else ""
     parts = application_rows(row).items()
-    open_parts = [f"{name} {_bounds(pd.Series(part))}" for name, part in parts if is_unresolved(pd.Series(part))]
+    open_parts = [f"{name} {_bounds(part)}" for name, part in parts if is_unresolved(part)]
     return f"NOT resolved: {' and '.join(open_parts) or _bounds(row)} by {n} replications{too_few}"
 
 
-def _bounds(row: pd.Series) -> str:
+def _bounds(row: Row) -> str:
     low, high = (percent(row.get(f"slo_attainment_fraction_{bound}")) for bound in ("low", "high"))
     return f"{low} to {high} %"
 
 
-def judgement_in_words(row: pd.Series) -> str:
+def judgement_in_words(row: Row) -> str:
     """One fleet's summary as a sentence on its SLO."""
     doubt = _doubt(row)
     if is_unresolved(row):
@@ -176,13 +183,13 @@ def judgement_in_words(row: pd.Series) -> str:
     return f"{verb} the SLO: {_share(row)}{f' ({doubt})' if doubt else ''}"
 
 
-def _open(unresolved: pd.DataFrame, fleet: str) -> str:
+def _open(unresolved: list[Row], fleet: str) -> str:
     """The fleets of which it is open whether they meet the SLO, as a sentence; '' if there are none."""
-    if unresolved.empty:
+    if not unresolved:
         return ""
     named = "; ".join(
         f"{row[fleet]} ({_whole(row)}, {percent(row['slo_attainment_fraction'])} %)"
-        for _, row in unresolved.sort_values(COST, kind="stable").iterrows()
+        for row in sorted(unresolved, key=lambda row: row[COST])
     )
     return f" NOT resolved whether they meet it: {named}."
 
@@ -200,7 +207,7 @@ class _Measure(NamedTuple):
     of_what: str = ""
 
 
-def _measure(rivals: pd.DataFrame) -> _Measure:
+def _measure(rivals: list[Row]) -> _Measure:
     """The whole cost if all fleets finished the same tasks and tokens, within SAME_WORK; otherwise a unit cost.
 
     Fleets finish unequal work in a closed loop that is cut at a horizon, or where requests were refused. By whole cost
@@ -209,23 +216,27 @@ def _measure(rivals: pd.DataFrame) -> _Measure:
     """
     factor = common_factor(rivals)
     whole = _Measure(factor=factor, of_what="" if factor == 1 else " a month")
-    if not {"tasks_finished", "input_tokens", "output_tokens", *_UNITS} <= set(rivals):
+    if not {"tasks_finished", "input_tokens", "output_tokens", *_UNITS} <= set(rivals[0]):
         return whole
-    tasks = rivals["tasks_finished"].astype(float)
-    tokens = rivals["input_tokens"].astype(float) + rivals["output_tokens"].astype(float)
+    tasks, tokens_in, tokens_out = (
+        np.array([row[key] for row in rivals], float) for key in ("tasks_finished", "input_tokens", "output_tokens")
+    )
+    tokens = tokens_in + tokens_out
     if _same(tasks) and _same(tokens):
         return whole
-    key = "usd_per_task" if _same(tokens / tasks) else "usd_per_mtok_total"
+    with np.errstate(divide="ignore", invalid="ignore"):  # of a fleet that finished nothing
+        tokens_per_task = tokens / tasks
+    key = "usd_per_task" if _same(tokens_per_task) else "usd_per_mtok_total"
     amounts, what = (tasks, "tasks") if key == "usd_per_task" else (tokens / MTOK, "Mtok")
     work = f"they did not finish the same work ({number(amounts.min())} to {number(amounts.max())} {what})"
     return _Measure(key, _UNITS[key], f"; compared{_UNITS[key]}, as {work}", of_what=_UNITS[key])
 
 
-def _same(amounts: pd.Series) -> bool:
-    return bool(amounts.max() <= (1 + SAME_WORK) * amounts.min())
+def _same(amounts: np.ndarray) -> bool:
+    return bool(np.fmax.reduce(amounts) <= (1 + SAME_WORK) * np.fmin.reduce(amounts))
 
 
-def plus_minus(row: Mapping[str, Any] | pd.Series, key: str, scale: float = 1.0) -> str:
+def plus_minus(row: Row, key: str, scale: float = 1.0) -> str:
     """The half-width beside a figure of a summary, as text: ' ±12'; ' ±?' if there are several replications, but too
     few for a half-width; '' if there is one replication."""
     value, width = row.get(key), row.get(key + CI_SUFFIX)
@@ -236,7 +247,7 @@ def plus_minus(row: Mapping[str, Any] | pd.Series, key: str, scale: float = 1.0)
     return UNKNOWN if unknown else ""
 
 
-def _costs(row: pd.Series, by: _Measure) -> str:
+def _costs(row: Row, by: _Measure) -> str:
     """What a fleet cost by the measure of the comparison, and by the other one (per Mtok, or in all)."""
     per_mtok = f"${number(row.get('usd_per_mtok_total'))} per Mtok"
     if by.key == COST:
@@ -245,7 +256,7 @@ def _costs(row: pd.Series, by: _Measure) -> str:
     return f"{unit_cost} ({usd(row[COST])}{plus_minus(row, COST)} in all)"
 
 
-def _whole(row: pd.Series) -> str:
+def _whole(row: Row) -> str:
     """What a fleet costs, with its interval: a month, where it is known, and the run, where that is no month."""
     of_run = f"{usd(row[COST])}{plus_minus(row, COST)}"
     if is_missing(row.get(MONTHLY)):
@@ -254,9 +265,7 @@ def _whole(row: pd.Series) -> str:
     return of_month if is_a_month(row) else f"{of_month} ({of_run} in the run)"
 
 
-def _lead(
-    winner: pd.Series, second: pd.Series, replications: pd.DataFrame | None, shape: str, fleet: str, by: _Measure
-) -> str:
+def _lead(winner: Row, second: Row, replications: pd.DataFrame | None, shape: str, fleet: str, by: _Measure) -> str:
     lead = f"{usd(by.factor * (second[by.key] - winner[by.key]))}{by.of_what}"
     if second[by.key] > 0:
         lead += f" ({percent((second[by.key] - winner[by.key]) / second[by.key])} %)"
@@ -284,12 +293,12 @@ def _width(difference: Interval, gain: float | None, factor: float) -> str:
     return width if gain is None or gain < _SHOWN_GAIN else f"{width}; pairing gave {number(gain, 2)} x"
 
 
-def _replications_of(row: pd.Series, replications: pd.DataFrame | None, shape: str, fleet: str) -> pd.DataFrame:
+def _replications_of(row: Row, replications: pd.DataFrame | None, shape: str, fleet: str) -> pd.DataFrame:
     if replications is None or replications.empty:
         return pd.DataFrame(columns=["replication"]).set_index("replication")
     # Two scenarios of a folder may have one label: those played before and after a file that both name was changed.
     keys = ["digest"] if "digest" in row and "digest" in replications else [shape, fleet]
-    of_row = (replications[keys] == row[keys]).all(axis=1)
+    of_row = np.logical_and.reduce([replications[key] == row[key] for key in keys])
     return replications[of_row].set_index("replication")
 
 

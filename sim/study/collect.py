@@ -163,8 +163,7 @@ class Collected:
 
     table: pd.DataFrame
     """One row per scenario, with the columns GROUP and LABEL."""
-    each: pd.DataFrame
-    """One row per scenario and replication."""
+    folder: Path
     lacking: str
     """A line on scenarios that are missing; "" if none is."""
     borrowed: list[str]
@@ -176,7 +175,14 @@ class Collected:
     @cached_property
     def judged(self) -> list[str]:
         """A verdict per question."""
-        return verdicts(self.table, self.each, GROUP, LABEL, complete=not self.lacking)
+        return self._judged(self.table)
+
+    def judged_of(self, rows: pd.DataFrame) -> list[str]:
+        """A verdict per question of these rows of the table; of no others are replications read."""
+        return self.judged if len(rows) == len(self.table) else self._judged(rows)
+
+    def _judged(self, rows: pd.DataFrame) -> list[str]:
+        return verdicts(rows, replications(rows, self.folder), GROUP, LABEL, complete=not self.lacking)
 
 
 def collected(folder: Path) -> Collected:
@@ -184,8 +190,7 @@ def collected(folder: Path) -> Collected:
     members = members_of(folder)
     table = labelled(table_of(members, folder), folder)
     lacking = missing(folder, table["digest"])
-    told = setting(members, folder)
-    return Collected(table, replications(table, folder), lacking, *hardware(members), notes(members), told)
+    return Collected(table, folder, lacking, *hardware(members), notes(members), setting(members, folder))
 
 
 def write_and_print(folder: Path, redraw: bool = True, page: bool = True, figures: bool = True) -> int:
@@ -203,9 +208,8 @@ def write_and_print(folder: Path, redraw: bool = True, page: bool = True, figure
     print_lines(found.borrowed)
     print_lines(found.setting)
     tables.print_comparison(
-        found.table, found.each, shape=GROUP, fleet=LABEL, notes=found.notes, missing=found.lacking,
-        judged=found.judged if len(table) <= tables.MOST_SHOWN else None,
-    )  # fmt: skip
+        found.table, shape=GROUP, fleet=LABEL, notes=found.notes, missing=found.lacking, judge=found.judged_of
+    )
     print_lines(found.hardware)
     if figures and (is_new or not (folder / FIGURE).is_file()):
         _draw(found.table, folder)
