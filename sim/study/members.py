@@ -51,7 +51,7 @@ def members_of(folder: Path, names: Sequence[str] | None = None) -> Members:
     manifest = read_manifest(folder) if names is None else None
     listed = names if manifest is None else manifest.digests
     rows = _rows([known[name] for name in listed or known if name in known])
-    if manifest is None or not manifest.digests:
+    if manifest is None or not manifest.digests or manifest.program is None:  # as of re-pricing, which does not add up
         return Members(rows)
     return _with_earlier(rows, manifest, [path for name, path in known.items() if path.name not in rows])
 
@@ -70,7 +70,7 @@ def _rows(folders: Sequence[Path]) -> dict[str, Row]:
 
 def _with_earlier(rows: Mapping[str, Row], manifest: Manifest, others: Sequence[Path]) -> Members:
     finished = {path: row for path, row in _by_path(others) if row.status == "ok" and is_finished(path)}
-    own = {path: row for path, row in finished.items() if row.program == manifest.program is not None}
+    own = {path: row for path, row in finished.items() if row.program == manifest.program}
     given, current = {_words(row) for row in rows.values()}, {}
     for path in sorted(own, key=lambda path: (path / ROW).stat().st_mtime_ns, reverse=True):
         words = _words(own[path])

@@ -97,6 +97,14 @@ def test_other_prices_are_told_of_every_scenario_of_the_study(play, reprice):
     assert len(pd.read_csv(next(MINE.glob("repriced/*/results.csv")))) == 2
 
 
+def test_other_prices_of_some_scenarios_are_not_told_of_those_that_had_them_before(base):
+    table = sim.sweep(base, study="mine", n_jobs=1, **{"scaling.n_replicas": [1, 2]})
+    dear = {"prices.gpu.usd_per_gpu_hour.h100_sxm": 5}
+    assert len(table.reprice(**dear)) == 2
+    one = sim.sweep(base, study="mine", n_jobs=1, **{"scaling.n_replicas": [2]}).reprice(**dear)
+    assert list(one.frame["scaling.n_replicas"]) == [2] and not any("left out" in note for note in one.notes)
+
+
 @pytest.fixture
 def base(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
