@@ -7,7 +7,7 @@ words were given again after a file, a configuration or a class behind them chan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from sim.schema import ConfigError
 from sim.study.folder import ROW, is_finished
 from sim.study.manifest import Manifest, read_manifest, unfinished_shards
 from sim.study.saved import Row, read_row, within
-from sim.study.scenario_folders import digest_in, folders_in
+from sim.study.scenario_folders import by_number, digest_in, folders_in
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ def members_of(folder: Path, names: Sequence[str] | None = None) -> Members:
     rows = _rows([known[name] for name in listed or known if name in known])
     if manifest is None or not manifest.digests or manifest.program is None:  # as of re-pricing, which does not add up
         return Members(rows)
-    return _with_earlier(rows, manifest, [path for name, path in known.items() if path.name not in rows])
+    return _with_earlier(rows, manifest, {path.name: path for path in known.values() if path.name not in rows})
 
 
-def _rows(folders: Sequence[Path]) -> dict[str, Row]:
+def _rows(folders: Iterable[Path]) -> dict[str, Row]:
     found = {}
     for folder in folders:
         within(folder.parent, folder.name)
@@ -68,22 +68,19 @@ def _rows(folders: Sequence[Path]) -> dict[str, Row]:
     return found
 
 
-def _with_earlier(rows: Mapping[str, Row], manifest: Manifest, others: Sequence[Path]) -> Members:
-    finished = {path: row for path, row in _by_path(others) if row.status == "ok" and is_finished(path)}
-    own = {path: row for path, row in finished.items() if row.program == manifest.program}
-    given, current = {_words(row) for row in rows.values()}, {}
-    for path in sorted(own, key=lambda path: (path / ROW).stat().st_mtime_ns, reverse=True):
-        words = _words(own[path])
+def _with_earlier(rows: Mapping[str, Row], manifest: Manifest, others: Mapping[str, Path]) -> Members:
+    """The rows of the last sweep and, of the other folders of the study, given by name, what still holds."""
+    found = _rows(others.values())
+    finished = {name: row for name, row in found.items() if row.status == "ok" and is_finished(others[name])}
+    own = [name for name, row in finished.items() if row.program == manifest.program]
+    given, current = {_words(row) for row in rows.values()}, []
+    for name in sorted(own, key=lambda name: (others[name] / ROW).stat().st_mtime_ns, reverse=True):
+        words = _words(finished[name])
         if words not in given:
             given.add(words)
-            current[path.name] = own[path]
-    n_others, n_old = len(finished) - len(own), len(own) - len(current)
-    return Members({**rows, **dict(sorted(current.items()))}, len(current), n_others, n_old)
-
-
-def _by_path(folders: Sequence[Path]) -> Iterator[tuple[Path, Row]]:
-    rows = _rows(folders)
-    return ((folder, rows[folder.name]) for folder in folders if folder.name in rows)
+            current.append(name)
+    earlier = {name: finished[name] for name in sorted(current, key=by_number)}
+    return Members({**rows, **earlier}, len(earlier), len(finished) - len(own), len(own) - len(earlier))
 
 
 def _words(row: Row) -> frozenset[tuple[str, str]]:

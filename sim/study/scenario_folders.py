@@ -38,6 +38,16 @@ def digest_in(name: str) -> str:
     return name.rpartition("-")[2]
 
 
+def by_number(name: str) -> list[str | int]:
+    """A key to sort names by, for which 10 comes after 9.
+
+    >>> sorted(["seed=10-0a", "seed=9-ff"], key=by_number)
+    ['seed=9-ff', 'seed=10-0a']
+    """
+    parts = re.split(r"(\d+)", name)
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
+
+
 def folders_in(study: Path) -> dict[str, Path]:
     """The folders in a study by the digest in their names, ordered by name; {} if there is no such folder.
 

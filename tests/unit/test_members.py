@@ -24,12 +24,12 @@ def _table() -> pd.DataFrame:
 
 def test_a_fleet_that_is_added_is_compared_with_those_that_are_there(play, collect):
     """Two replicas alone would be the cheapest of what was tried, though one that does as well lay in the folder."""
-    play(*SWEEP, "scaling.n_replicas=1,3")
+    play(*SWEEP, "scaling.n_replicas=10,3,1")
     added = play(*SWEEP, "scaling.n_replicas=2")
     said = " ".join(added.out.split())
-    assert list(_table()["scaling.n_replicas"]) == [2, 1, 3]
+    assert list(_table()["scaling.n_replicas"]) == [2, 1, 3, 10]
     assert "mine: scaling.n_replicas=1 is the cheapest that meets the SLO" in said
-    assert "2 of 3 scenarios: played by earlier sweeps into this folder; output.study=NAME begins another" in said
+    assert "3 of 4 scenarios: played by earlier sweeps into this folder; output.study=NAME begins another" in said
     assert collect(str(MINE), "--no-page").out == play(*SWEEP, "scaling.n_replicas=2").out == added.out
 
 
