@@ -16,14 +16,15 @@ from sim.page.sections.scenarios import ROWS_PRINTED, TITLE
 from sim.page.sections.traffic import traffic
 from sim.report.formatting import is_missing
 from sim.report.pooling import CI_SUFFIX
-from sim.report.verdict import failure, is_unresolved, is_yes
+from sim.report.verdict import COST, MONTHLY, failure, is_unresolved, is_yes
 from sim.study.collect import Collected, collected
 from sim.study.competitors import GIVEN, GROUP, LABEL
 from sim.study.folder import MANIFEST, RESULTS
 from sim.study.saved import read_config
 
 _FIGURES = (
-    ("usd_total", "cost", "USD", usd_cell), ("usd_per_mtok_total", "per Mtok", "USD", usd_cell),
+    ("usd_per_month", "a month", "USD", usd_cell), ("usd_total", "the run", "USD", usd_cell),
+    ("usd_per_mtok_total", "per Mtok", "USD", usd_cell),
     ("busy_fraction_of_paid", "busy", "% of paid", percent_cell),
     ("token_fraction_of_peak", "tokens", "% of peak", percent_cell),
     ("batch_fill_fraction", "batch", "% filled", percent_cell), ("ttft_p50_s", "TTFT p50", "s", number_cell),
@@ -31,10 +32,7 @@ _FIGURES = (
     ("slo_attainment_fraction", "attained", "% of calls", percent_cell),
     ("cold_starts", "cold starts", "", number_cell), ("api_request_fraction", "to the API", "%", percent_cell),
 )  # fmt: skip
-_DRAWN = (
-    "usd_total", "slo_attainment_fraction", "usd_total" + CI_SUFFIX, "slo_attainment_fraction_low",
-    "slo_attainment_fraction_high",
-)  # fmt: skip
+_ATTAINED = ("slo_attainment_fraction", "slo_attainment_fraction_low", "slo_attainment_fraction_high")
 _MOST_PANELS, _MOST_LISTED = 8, 500
 _TRAFFIC = ("arrivals", "lengths", "tasks", "applications", "horizon_s", "experiment")
 """Groups that say what arrives."""
@@ -50,7 +48,7 @@ def sweep_page(folder: Path, known: Collected | None = None) -> Page:
     listed = _scenarios(rows[:_MOST_LISTED], given)
     more = len(rows) - _MOST_LISTED
     cut = (f"{more} further scenarios are in {RESULTS}.csv only.",) if more > 0 else ()
-    points = (*found.setting, *found.borrowed, *found.hardware, *(f"note, {note}" for note in found.notes))
+    points = (*found.setting.lines, *found.borrowed, *found.hardware, *(f"note, {note}" for note in found.notes))
     sections = (
         Section("verdicts", "The verdicts", tuple(judged) if len(judged) > 1 else ()),
         Section("frontier", "Cost against attainment", figures=tuple(_figures(rows))),
@@ -94,19 +92,21 @@ def _groups(rows: Rows) -> list[str]:
 
 def _figures(rows: Rows) -> Iterator[Figure]:
     groups = _groups(rows)
+    is_monthly = all(failure(row) or _known(row.get(MONTHLY)) is not None for row in rows)
+    cost, what = (MONTHLY, "USD a month") if is_monthly else (COST, "USD, whole run")
     for name in groups[:_MOST_PANELS]:
         own = [row for row in rows if row[GROUP] == name]
-        fleets = [fleet for row in own if (fleet := _fleet(row)) is not None]
+        fleets = [fleet for row in own if (fleet := _fleet(row, cost)) is not None]
         targets = {target for row in own if (target := _known(row.get("slo_target_fraction"))) is not None}
         if fleets:
             meeting = sum(fleet.state == "meets" for fleet in fleets)
             which = f"{name}: " if len(groups) > 1 else ""
             title = f"{which}{meeting} of {len(fleets)} fleets meet the SLO"
-            yield frontier(title, "USD, whole run", fleets, targets.pop() if len(targets) == 1 else None)
+            yield frontier(title, what, fleets, targets.pop() if len(targets) == 1 else None)
 
 
-def _fleet(row: dict[str, Any]) -> Fleet | None:
-    usd, attained, half, low, high = (_known(row.get(key)) for key in _DRAWN)
+def _fleet(row: dict[str, Any], cost: str) -> Fleet | None:
+    usd, half, attained, low, high = (_known(row.get(key)) for key in (cost, cost + CI_SUFFIX, *_ATTAINED))
     if failure(row) or usd is None or attained is None:
         return None
     state = "meets" if is_yes(row.get("meets_slo")) else "open" if is_unresolved(row) else "misses"

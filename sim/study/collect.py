@@ -31,7 +31,7 @@ from sim.study.folder import (
 )
 from sim.study.members import Members, members_of, missing
 from sim.study.saved import Row, read_replications, within
-from sim.study.setting import read_setting, shared_lines
+from sim.study.setting import Shared, read_setting, shared
 
 FIGURE = "cost_against_tail_latency.png"
 _MOST_READ = 20
@@ -107,15 +107,15 @@ def hardware(members: Members) -> tuple[list[str], list[str]]:
     return [line for line in lines if BORROWED in line], [line for line in lines if BORROWED not in line]
 
 
-def setting(members: Members, folder: Path) -> list[str]:
-    """What the scenarios of a study rest on, a line each: what all have in common, or which kinds there are.
+def setting(members: Members, folder: Path) -> Shared:
+    """What the scenarios of a study rest on: what all have in common, and what differs.
 
     It stands in their rows. Of rows that lack it the first ones are read off their configurations, which take a
     hundredth of a second each.
     """
     done = {name: row for name, row in members.rows.items() if row.status == "ok"}
     told = [row.setting for row in done.values() if row.setting]
-    return shared_lines(told or [read_setting(folder / name) for name in list(done)[:_MOST_READ]])
+    return shared(told or [read_setting(folder / name) for name in list(done)[:_MOST_READ]])
 
 
 def replications(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -169,8 +169,8 @@ class Collected:
     borrowed: list[str]
     hardware: list[str]
     notes: list[str]
-    setting: list[str]
-    """What all scenarios rest on, a line each, and what differs between them."""
+    setting: Shared
+    """What all scenarios rest on, and what differs between them."""
 
     @cached_property
     def judged(self) -> list[str]:
@@ -206,13 +206,13 @@ def write_and_print(folder: Path, redraw: bool = True, page: bool = True, figure
     table = found.table.drop(columns=[GROUP, LABEL])
     is_new = write_table(table, folder) or redraw
     print_lines(found.borrowed)
-    print_lines(found.setting)
+    print_lines(found.setting.lines)
     tables.print_comparison(
         found.table, shape=GROUP, fleet=LABEL, notes=found.notes, missing=found.lacking, judge=found.judged_of
     )
     print_lines(found.hardware)
     if figures and (is_new or not (folder / FIGURE).is_file()):
-        _draw(found.table, folder)
+        _draw(found, folder)
     n_failed = int((table["status"] != "ok").sum())
     print(printable(f"{len(table)} scenarios, {n_failed} failed -> {folder / RESULTS}.csv"))
     if page and len(table) > tables.MOST_SHOWN:
@@ -223,15 +223,17 @@ def write_and_print(folder: Path, redraw: bool = True, page: bool = True, figure
     return n_failed
 
 
-def _draw(named: pd.DataFrame, folder: Path) -> None:
-    from sim.report import figures  # loads matplotlib
+def _draw(found: Collected, folder: Path) -> None:
+    from sim.report.cost_figure import cost_against_tail_latency  # loads matplotlib
 
-    done = named[named["status"] == "ok"]
+    done = found.table[found.table["status"] == "ok"]
     if not len(done):
         return
     limits = {slo_ttft_s(folder / name) for name in done["folder"]}
     limit = limits.pop() if len(limits) == 1 else None
-    figures.cost_against_tail_latency(named, folder / FIGURE, slo_ttft_s=limit, shape=GROUP, fleet=LABEL)
+    cost_against_tail_latency(
+        found.table, folder / FIGURE, slo_ttft_s=limit, shape=GROUP, fleet=LABEL, setting=found.setting.common
+    )
     for name in done["folder"]:
         drawn = folder / name / TIMELINE
         if drawn.is_file() and not drawn.is_symlink():  # A copy, so that all of them can be looked through together.

@@ -267,7 +267,7 @@ def write_and_print(folder: Path) -> bool:
         _print_before_and_after([("", row)])
         return True
     members = members_of(folder)
-    print_lines(setting(members, folder))
+    print_lines(setting(members, folder).lines)
     table = table_of(members, folder)
     write_table(table, folder)
     named = labelled(table, folder)

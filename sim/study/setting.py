@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from sim.ledger.prices import Prices
 from sim.moment_zero import MomentZero
@@ -89,23 +90,37 @@ def setting_lines(setting: Mapping[str, str]) -> list[str]:
     return [f"{key}: {words}" for key, words in setting.items()]
 
 
-def shared_lines(settings: Sequence[Setting]) -> list[str]:
-    """What scenarios rest on, a line for each thing: what all have in common, or, if few, which kinds there are.
+class Shared(NamedTuple):
+    """What scenarios rest on, a line for each thing."""
+
+    common: list[str]
+    """What all have in common."""
+    differing: list[str]
+    """What differs: which kinds there are where that is told briefly, the rest by name."""
+
+    @property
+    def lines(self) -> list[str]:
+        return [*self.common, *self.differing]
+
+
+def shared(settings: Sequence[Setting]) -> Shared:
+    """What scenarios have in common and what differs, each once.
 
     Where a thing does not apply to a scenario, as GPU prices to an API, the others have it in common.
     """
-    found: list[str] = []
+    common: list[str] = []
+    differing: list[str] = []
     untold: list[str] = []
     for key in _ORDER:
         kinds = dict.fromkeys(setting[key] for setting in settings if key in setting)
         words = " | ".join(kinds)
         if len(kinds) == 1:
-            found.append(f"{key}: {words}")
+            common.append(f"{key}: {words}")
         elif kinds and len(words) <= _MOST_TOLD:
-            found.append(f"{key}, by scenario: {words}")
+            differing.append(f"{key}, by scenario: {words}")
         elif kinds:
             untold.append(f"{key} ({len(kinds)} kinds)")
-    return [*found, *([f"differ, as the labels say: {', '.join(untold)}"] if untold else [])]
+    return Shared(common, [*differing, *([f"differ, as the labels say: {', '.join(untold)}"] if untold else [])])
 
 
 def _each(words: Mapping[str, str]) -> str:

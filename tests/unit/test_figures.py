@@ -8,19 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 from rich.console import Console
 
 from sim.report import screen, tables
+from sim.report.cost_figure import cost_against_tail_latency
 from sim.report.counting import mean_in_bins, peak_in_bins
-from sim.report.figures import cost_against_tail_latency, timeline
+from sim.report.figures import timeline
 from sim.report.formatting import half_width, number, percent, seconds, usd
-from sim.report.labels import place_labels
 from sim.report.pooling import over_replications
 from sim.report.tables import print_comparison, print_summary
 from sim.report.verdict import verdicts
-from tests.facts_builder import Book, day_of_traffic
+from tests.facts_builder import day_of_traffic
 from tests.unit.sweeps import INF, WORLD, run, sweep
 
 
@@ -149,66 +148,6 @@ def test_counting_agrees_with_looking_often():
     assert (peaks >= there.reshape(25, -1).max(1)).all() and (peaks - there.reshape(25, -1).max(1)).sum() <= 3
 
 
-def test_labels_do_not_hide_each_other():
-    figure = Figure(figsize=(5, 4), layout="constrained")
-    axes = figure.subplots()
-    axes.set(xlim=(0, 10), ylim=(0, 10))
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    names = ["always on", "scale to zero", "warm floor", "hybrid overflow", "api only"]
-    place_labels(axes, [(5 + 0.1 * i, 5 + 0.1 * (i % 2), name, "black") for i, name in enumerate(names)])
-    boxes = [text.get_window_extent(canvas.get_renderer()) for text in axes.texts]
-    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
-
-
-@pytest.mark.parametrize("name", ["cost.png", "cost.svg"])
-def test_the_cost_figure_is_written_whole(tmp_path, name):
-    path = cost_against_tail_latency(WORLD[0], tmp_path / "figures" / name, slo_ttft_s=2.0)
-    assert path.stat().st_size > 5000 and [p.name for p in path.parent.iterdir()] == [name]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("cheapest, shared", [(90, True), (1, False)])
-def test_many_panels_stand_in_rows(tmp_path, monkeypatch, cheapest, shared):
-    drawn = []
-    monkeypatch.setattr("sim.report.figures._save", lambda figure, path: drawn.append(figure))
-    names = [f"arrivals.rate_per_s={i}, lengths=support, seed={i}" for i in range(6)]
-    table, _ = sweep({(name, "a"): [run(100 if i else cheapest)] for i, name in enumerate(names)})
-    cost_against_tail_latency(table, tmp_path / "many.png", slo_ttft_s=2.0)
-    (figure,) = drawn
-    panels = figure.axes
-    assert len(panels) == 6 and figure.get_size_inches()[0] <= 16
-    assert [panel.get_title().replace("\n", " ") for panel in panels] == names
-    assert (len({panel.get_ylim() for panel in panels}) == 1) == shared
-    boxes = [panel.title.get_window_extent() for panel in panels]
-    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
-
-
-def test_of_many_fleets_the_frontier_has_names(tmp_path, monkeypatch):
-    """Placing the names of ten thousand points would take hours, and nobody could read them."""
-    drawn = []
-    monkeypatch.setattr("sim.report.figures._save", lambda figure, path: drawn.append(figure))
-    best = {("steady", "cheap"): [run(50, ttft_s=1.0)], ("steady", "fast"): [run(90, ttft_s=0.1)]}
-    beaten = {("steady", f"fleet {i}"): [run(100 + i, ttft_s=INF if i % 2 else 2.0)] for i in range(50)}
-    cost_against_tail_latency(sweep(beaten | best)[0], tmp_path / "many.png", slo_ttft_s=2.0)
-    (axes,) = drawn[0].axes
-    assert {text.get_text() for text in axes.texts} >= {"cheap", "fast"}
-    assert not any("fleet" in text.get_text() for text in axes.texts)
-    assert sum(len(points.get_offsets()) for points in axes.collections if hasattr(points, "get_sizes")) >= 50
-    label = drawn[0].findobj(lambda text: isinstance(text, Text) and "time to first token" in text.get_text())[0]
-    assert label.get_window_extent().width < drawn[0].bbox.width
-
-
-@pytest.mark.slow
-def test_figures_of_odd_worlds(tmp_path):
-    failed, _ = sweep({("steady", "a"): "broken"})
-    cost_against_tail_latency(failed.assign(ttft_p99_s=np.nan, usd_total=np.nan), tmp_path / "failed.png")
-    cost_against_tail_latency(failed, tmp_path / "failed_only.png")
-    cost_against_tail_latency(sweep({("steady", "a"): [run(0.0)]})[0], tmp_path / "free.png")
-    timeline(Book(gpus_per_replica=0).api(1, 2, 3).facts(), tmp_path / "api.png", "API only")
-    timeline(Book().facts(), tmp_path / "nothing.png")
-
-
 def test_the_timeline_is_written(tmp_path):
     facts = day_of_traffic(requests_n=2000, overflow_wait_s=5.0, service_s=120.0, patience_s=5.0)
     assert timeline(facts, tmp_path / "timeline.png", "a day").stat().st_size > 20_000
@@ -217,7 +156,8 @@ def test_the_timeline_is_written(tmp_path):
 def test_names_with_dollar_signs_are_names_and_no_formulas(tmp_path, monkeypatch):
     """Matplotlib would set "$2 to $4 an hour" in italics without spaces, and fail at "$x^$"."""
     drawn = []
-    monkeypatch.setattr("sim.report.figures._save", lambda figure, path: drawn.append(figure))
+    for module in ("figures", "cost_figure"):
+        monkeypatch.setattr(f"sim.report.{module}.save", lambda figure, path: drawn.append(figure))
     table, _ = sweep({("$2_to_$4 an hour", "rent_$x^$"): [run(100)], ("steady", "api_only"): [run(90)]})
     cost_against_tail_latency(table, tmp_path / "sweep.png", slo_ttft_s=2.0)
     timeline(day_of_traffic(requests_n=50), tmp_path / "run.png", "at $x^$")

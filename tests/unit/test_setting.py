@@ -8,7 +8,7 @@ import pytest
 import sim
 from sim.report.screen import print_lines, wrapped
 from sim.study.saved import read_row
-from sim.study.setting import read_setting, setting_of, shared_lines
+from sim.study.setting import read_setting, setting_of, shared
 from tests.unit.cli import TINY
 
 WORDS = (*TINY, "horizon_s=120", "hydra/launcher=basic", "output.page=false", "output.study=some")
@@ -46,14 +46,14 @@ def test_each_pool_is_told_and_each_application_has_its_slo():
 
 def test_what_all_have_in_common_is_said_once_and_what_differs_is_named():
     settings = [told(f"gpu={gpu}", f"fleet={fleet}") for gpu in ("l4", "l40s") for fleet in ("always_on", "api_only")]
-    lines = shared_lines(settings)
+    lines = shared(settings).lines
     assert "model: llama_3_1_8b" in lines and len([line for line in lines if line.startswith("SLO")]) == 1
     assert "cards, by scenario: 1 x l4 a replica (TP 1) | 1 x l40s a replica (TP 1)" in lines
     assert "replicas, by scenario: 1 | none, API only" in lines
     assert "GPU prices: GPU clouds (mostly RunPod secure), 2026-03 to 2026-06" in lines
     many = [told(f"slo.ttft_s={limit}") for limit in range(1, 9)]
-    assert shared_lines(many)[-1] == "differ, as the labels say: SLO (8 kinds)"
-    assert shared_lines([]) == shared_lines([{}]) == []
+    assert shared(many).differing[-1] == "differ, as the labels say: SLO (8 kinds)"
+    assert shared([]) == shared([{}]) == ([], [])
 
 
 def test_the_screens_of_a_run_of_a_sweep_and_of_its_prices_say_so(play, reprice, tmp_path):

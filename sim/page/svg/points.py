@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sim.page.svg.canvas import LINE_HEIGHT, Canvas, lines_of, width_of
 from sim.page.svg.plot import Plot
 from sim.page.svg.scale import Scale
+from sim.report.frontier import frontier_of, steps
 
 _LABEL_WIDTH = 175.0  # px
 _MOST_HIDDEN = 0.02  # of a label's area
@@ -80,16 +81,8 @@ def _entries(shapes: Sequence[tuple[str, str]], width: float) -> list[tuple[floa
 
 def _frontier(plot: Plot, found: Sequence[Point]) -> None:
     """Steps through the points that no other beats in both: the least cost for each attainment."""
-    best: list[Point] = []
-    for point in sorted(found, key=lambda p: (-p.x, p.y)):
-        if not best or point.y < best[-1].y:
-            best.append(point)
-    corners: list[tuple[float, float]] = []
-    for point in best:
-        x, y = plot.x(point.x), plot.y(point.y)
-        if corners:
-            corners.append((x, corners[-1][1]))
-        corners.append((x, y))
+    best = [found[place] for place in frontier_of([p.x for p in found], [p.y for p in found])]
+    corners = steps([(plot.x(point.x), plot.y(point.y)) for point in best])
     plot.canvas.path(corners, "frontier")
 
 
