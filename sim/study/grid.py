@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from sim.study.manifest import (
     write_manifest,
 )
 from sim.study.planned import Planned
-from sim.study.progress import progress
+from sim.study.progress import Weights, progress
 from sim.study.scenario_folders import folders_in
 from sim.study.shard import Shard
 
@@ -119,7 +119,8 @@ def _run(planned: list[Planned], folder: Path, launch: Launch) -> None:
     for p in pending:
         _forget(p.place(folder))
     try:
-        with progress(len(pending), lambda: len(pending) - len(_without_row(folder, pending)), "scenarios"):
+        n_at_once = int(getattr(launch, "n_at_once", 1))
+        with progress([p.cpu_s for p in pending], _left(folder, pending), "scenarios", n_at_once):
             _play(pending, folder, launch)
     except KeyboardInterrupt:
         n_done = sum(_finished(folder, p) for p in planned)
@@ -162,6 +163,17 @@ def _launched(pending: list[Planned], folder: Path, launch: Launch) -> str | Non
 
 def _without_row(folder: Path, planned: list[Planned]) -> list[Planned]:
     return [p for p in planned if not (p.place(folder) / ROW).exists()]
+
+
+def _left(folder: Path, planned: list[Planned]) -> Callable[[], Weights]:
+    """What the scenarios without a row are expected to take, as a function; it looks again at none that has a row."""
+    left = list(planned)
+
+    def weights() -> Weights:
+        left[:] = _without_row(folder, left)
+        return [p.cpu_s for p in left]
+
+    return weights
 
 
 def _finished(folder: Path, p: Planned) -> bool:

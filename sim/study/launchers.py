@@ -63,6 +63,7 @@ class OnRay:
 
     def __init__(self, address: str | None, n_jobs: int | None):
         self._address, self._n_jobs = address, n_jobs
+        self.n_at_once = n_jobs or os.cpu_count() or 1
 
     def __call__(self, some: list[Planned], folder: Path) -> None:
         """Play them. Raises what Ray raises if no worker lives through a scenario, once all others are done.
@@ -122,6 +123,7 @@ class OnSlurm:
             if not re.fullmatch(r"[\w.,-]+", str(name)):
                 raise ConfigError(f"hydra.launcher.{key} = {name!r}: must be a name in Slurm")
         self._cluster, self._n_jobs, self._cpus = node.cluster, _whole(node, "n_jobs"), _whole(node, "cpus_per_task")
+        self.n_at_once = self._n_jobs * self._cpus
         own = {} if self._cluster == "local" else {f"slurm_{key}": name for key, name in names.items()}
         memory = {} if node.mem_gb is None else {"mem_gb": float(node.mem_gb)}
         self._parameters = {"timeout_min": _whole(node, "timeout_min"), "cpus_per_task": self._cpus, **memory, **own}

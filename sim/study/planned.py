@@ -14,6 +14,7 @@ from sim.errors import REFUSABLE, one_line
 from sim.schema import Config, ConfigError, LackedKey
 from sim.study.folder import digest, files_named_in
 from sim.study.job import code_or_unique, parsed
+from sim.study.progress import progress
 from sim.study.scenario_folders import folder_name
 
 V = TypeVar("V")
@@ -78,31 +79,40 @@ def plan_all(
     found: list[Planned] = []
     refused: dict[str, LackedKey] = {}
     had: set[str] = set()
-    for point in points if only is None else [points[place] for place in only]:
-        left = dict(point)
-        while True:
-            try:
-                found.append(planned(left))
-            except LackedKey as lacked:
-                key = next((key for key in left if key.lstrip("+") == lacked.key and key in varied), None)
-                if key is not None:
-                    refused[key] = lacked
-                    del left[key]
-                    continue
-                found.append(_not_composed(left, lacked, output))
-            except MissingConfigException:
-                raise
-            except REFUSABLE as error:
-                found.append(_not_composed(left, error, output))
-            else:
-                had.update(left)
-            break
+    wanted = points if only is None else [points[place] for place in only]
+    with progress([None] * len(wanted), lambda: [None] * (len(wanted) - len(found)), "checking scenarios", quiet_s=3.0):
+        for point in wanted:
+            found.append(_plan_one(point, planned, output, varied, refused, had))
     if nowhere := [key for key in refused if key not in had]:
         if only is None:
             raise refused[nowhere[0]]
         plan_all(points, planned, output)  # Another point may have it; if none has, this says so.
     names = {key.lstrip("+") for key in varied}
     return [replace(p, folder=folder_name(p.overrides, names, p.digest)) for p in found]
+
+
+def _plan_one(
+    point: dict[str, V], planned: Callable[[dict[str, V]], Planned], output: Mapping[str, Any], varied: set[str],
+    refused: dict[str, LackedKey], had: set[str],
+) -> Planned:  # fmt: skip
+    """Plan a point without the varied keys that its choices lack, which join `refused`; the others join `had`."""
+    left = dict(point)
+    while True:
+        try:
+            found = planned(left)
+        except LackedKey as lacked:
+            key = next((key for key in left if key.lstrip("+") == lacked.key and key in varied), None)
+            if key is None:
+                return _not_composed(left, lacked, output)
+            refused[key] = lacked
+            del left[key]
+        except MissingConfigException:
+            raise
+        except REFUSABLE as error:
+            return _not_composed(left, error, output)
+        else:
+            had.update(left)
+            return found
 
 
 def _not_composed(point: Mapping[str, Any], error: Exception, output: Mapping[str, Any]) -> Planned:

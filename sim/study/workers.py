@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from pathlib import Path
 from pickle import PicklingError
@@ -22,6 +23,11 @@ class Workers:
     def __init__(self, n_jobs: int = ALL_CORES):
         self._n_jobs = n_jobs
         self._here: bool | None = None if n_jobs == ALL_CORES else n_jobs == 1
+
+    @property
+    def n_at_once(self) -> int:
+        """Scenarios that are played at the same time."""
+        return (os.cpu_count() or 1) if self._n_jobs == ALL_CORES else max(self._n_jobs, 1)
 
     def __call__(self, some: list[Planned], folder: Path) -> None:
         """Play them; each leaves its row in the folder of the study. Raises what joblib raises if a worker dies."""
