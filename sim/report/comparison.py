@@ -88,6 +88,8 @@ _LABEL_SHARE = 0.5
 """Of the width: a longer label stands above its figures."""
 _DECIDING = 3
 """Columns of a rank up to this one are not left out for a label beside them."""
+_MOST_ALONE = 2 / 3
+"""Of the labels: if no more than these fit beside their figures, all stand above them."""
 _GAP = 2
 
 
@@ -168,8 +170,12 @@ def without_common_parts(labels: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _width_of_labels(lengths: Sequence[int], most: int) -> int:
-    """The width of the column of labels: of the longest that takes at most so much; 1 if all stand on their own."""
-    return max((length for length in lengths if length <= most), default=1)
+    """The width of the column of labels: of the longest that takes at most so much; 1 if all stand on their own.
+
+    Where many do, the others do, too: figures that begin anew in every other line are hard to compare.
+    """
+    beside = [length for length in lengths if length <= most]
+    return max(beside) if len(beside) > _MOST_ALONE * len(lengths) else 1
 
 
 def _cell(column: Column, row: Row) -> Cell:

@@ -20,10 +20,12 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from sim.composition import with_parts
+from sim.effort import expected_cpu_s
 from sim.errors import one_line
 from sim.hydra_door import plain, refuse_code
 from sim.ledger.prices import old_lists
 from sim.printable import printable
+from sim.report.description_text import length
 from sim.report.screen import print_lines
 from sim.report.tables import print_summary
 from sim.scenarios import Scenario, parse
@@ -52,6 +54,9 @@ from sim.study.scenario_folders import digest_in
 from sim.study.setting import Setting, setting_lines, setting_of
 from sim.study.steadiness import clock_line
 
+_LONG_S = 5.0
+"""A run that takes longer says so before it begins."""
+
 
 def run_alone(config: dict[str, Any]) -> Path:
     """Simulate, write everything that was asked for and print the headlines. Returns the folder. Raises SimError."""
@@ -59,6 +64,8 @@ def run_alone(config: dict[str, Any]) -> Path:
     name = digest(config, code_or_unique(scenario))
     folder = Path(config["output"]["dir"]) / "runs" / f"{scenario.name}-{name}"
     require_writable(folder)
+    if (cpu_s := expected_cpu_s(scenario) or 0.0) >= _LONG_S:
+        print(f"about {length(float(f'{cpu_s:.1g}'))} to play", file=sys.stderr, flush=True)
     result = replicate(scenario, keep_runs=wants_tables(scenario, alone=True), on_progress=_print_progress)
     write_finished(folder, name, config, scenario, result, alone=True)
     error = hardware_error(scenario)

@@ -145,3 +145,12 @@ def test_the_parts_of_a_run_are_whole_at_every_width(width):
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= width and "…" not in text
     assert all(text.count(name) == 1 for name in names) and text.count("$12.50") == len(names)
+
+
+def test_where_many_labels_are_too_long_all_stand_above_their_figures():
+    long = [f"gpu=h100_sxm, scaling.n_replicas={n}, hybrid_overflow" for n in range(4)]
+    for labels, is_beside in (([*long, "api_only"], False), ([*long[:1], "api_only", "always_on", "a", "b"], True)):
+        lines = [line.plain for line in comparison(named(labels), 80).lines]
+        (own,) = [line for line in lines if line.startswith(" api_only")]
+        assert ("$" in own) == is_beside
+        assert all(label in "\n".join(lines) for label in labels)
