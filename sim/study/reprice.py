@@ -21,9 +21,9 @@ from sim.hydra_door import plain
 from sim.ledger.bill import bill, bill_by_application, bill_by_hour, money, money_by_application
 from sim.ledger.prices import Prices
 from sim.printable import printable
+from sim.report import screen
 from sim.report.formatting import usd
 from sim.report.pooling import CI_SUFFIX, over_replications
-from sim.report.screen import print_lines
 from sim.report.verdict import verdicts
 from sim.schema import Config, ConfigError, parse_config
 from sim.study.collect import replications, setting, table_of, write_table
@@ -60,7 +60,8 @@ from sim.study.scenario_folders import digest_in, folders_in
 from sim.study.setting import price_lists, setting_lines
 
 BY = {"hour": bill_by_hour, "application": bill_by_application}
-SHOWN = ("usd_total", "usd_gpu", "usd_api", "usd_per_mtok_total")
+SHOWN = ("usd_per_month", "usd_total", "usd_per_mtok_total", "usd_gpu", "usd_api")
+"""Printed before and after; the last ones are left out on a narrow screen."""
 
 
 class _Priced(Config):
@@ -263,11 +264,11 @@ def write_and_print(folder: Path) -> bool:
     if not (folder / MANIFEST).is_file():
         row = read_row(folder)
         assert row is not None  # as just written
-        print_lines(setting_lines(row.setting))
+        screen.print_lines(setting_lines(row.setting))
         _print_before_and_after([("", row)])
         return True
     members = members_of(folder)
-    print_lines(setting(members, folder).lines)
+    screen.print_lines(setting(members, folder).lines)
     table = table_of(members, folder)
     write_table(table, folder)
     named = labelled(table, folder)
@@ -275,18 +276,31 @@ def write_and_print(folder: Path) -> bool:
     lacking = missing(folder, table["digest"])
     if lacking:
         print(lacking)
-    for line in verdicts(named, replications(named, folder), GROUP, LABEL, complete=not lacking):
-        print(printable(line))
+    screen.print_lines(verdicts(named, replications(named, folder), GROUP, LABEL, complete=not lacking))
     return bool((table["status"] == "ok").all())
 
 
 def _print_before_and_after(rows: list[tuple[str, Row]]) -> None:
-    rows = [(printable(label), row) for label, row in rows]
-    width = max(len(label) for label, _ in rows) + 2
-    print(" " * width + "".join(f"{key:>24}" for key in SHOWN))
-    for label, row in rows:
-        if row.status != "ok":
-            print(f"{label:{width}}failed: {printable(str(row.error))}")
-            continue
-        pairs = [f"{usd(row.before.get(key))} -> {usd(row.summary.get(key))}" for key in SHOWN]
-        print(f"{label:{width}}" + "".join(f"{pair:>24}" for pair in pairs))
+    """A line for each run: what it cost and costs now; its label above it where not all would fit on one line."""
+    cells = {
+        key: [
+            f"{usd(row.before.get(key))} -> {usd(row.summary.get(key))}" if row.status == "ok" else ""
+            for _, row in rows
+        ]
+        for key in SHOWN
+    }
+    widths = {key: max(len(key), *map(len, own)) + 2 for key, own in cells.items()}
+    columns = screen.width()
+    shown = [key for n, key in enumerate(SHOWN) if sum(widths[k] for k in SHOWN[: n + 1]) <= columns - 2]
+    longest = max(len(printable(label)) for label, _ in rows)
+    is_beside = longest + sum(widths[key] for key in shown) <= columns
+    beside = longest if is_beside else 2
+    print(" " * beside + "".join(f"{key:>{widths[key]}}" for key in shown))
+    for n, (label, row) in enumerate(rows):
+        figures = "".join(f"{cells[key][n]:>{widths[key]}}" for key in shown)
+        text = figures if row.status == "ok" else f"  failed: {printable(str(row.error))}"
+        if not is_beside:
+            screen.print_lines([label] if label else [])
+        print(f"{printable(label) if is_beside else '':{beside}}{text}")
+    if len(shown) < len(SHOWN):
+        print(f"not shown, for want of width: {', '.join(SHOWN[len(shown) :])}")

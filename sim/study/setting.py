@@ -29,8 +29,9 @@ _NO_REPLICAS = "none, API only"
 _ORDER = ("model", "precision", "cards", "replicas", "SLO", "GPU prices", "API prices", "window", "seed")
 _GPU_PRICES, _API_PRICES = "GPU prices", "API prices"
 _LIMITS = (("ttft_s", "TTFT"), ("tpot_s", "TPOT"), ("itl_max_s", "longest ITL"), ("e2e_s", "E2E"))
-_MOST_TOLD = 120
-"""Characters in which what differs between scenarios is told; more is left to their labels."""
+_ALWAYS_TOLD, _MOST_TOLD = 3, 120
+"""Of what differs between scenarios, so many kinds are told, or more in so many characters; others are left to the
+labels."""
 
 
 def setting_of(
@@ -116,7 +117,7 @@ def shared(settings: Sequence[Setting]) -> Shared:
         words = " | ".join(kinds)
         if len(kinds) == 1:
             common.append(f"{key}: {words}")
-        elif kinds and len(words) <= _MOST_TOLD:
+        elif kinds and (len(kinds) <= _ALWAYS_TOLD or len(words) <= _MOST_TOLD):
             differing.append(f"{key}, by scenario: {words}")
         elif kinds:
             untold.append(f"{key} ({len(kinds)} kinds)")

@@ -10,6 +10,8 @@ import pytest
 import sim.study.replicate
 from sim.__main__ import main
 from sim.study.folder import read_json
+from sim.study.reprice import SHOWN, _print_before_and_after
+from sim.study.saved import Row
 from tests.unit.cli import HERE, TINY, files_below
 
 
@@ -50,6 +52,20 @@ def test_other_terms_of_billing_leave_no_bound_in_hindsight(run, reprice):
     assert reprice(str(run), "prices.gpu.billing_granularity_s=3600").code == 0
     (folder,) = (run / "repriced").iterdir()
     assert read_json(folder / "summary.json")["hindsight_usd"] is None
+
+
+@pytest.mark.parametrize("columns", [60, 80, 140])
+def test_the_costs_before_and_after_fit_the_screen(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    usd = dict.fromkeys(SHOWN, 1234.5)
+    rows = [
+        (f"a study gpu=h100_sxm, scaling.n_replicas={n}, hybrid_overflow",
+         Row(status="ok", digest="", summary=usd, before=usd)) for n in range(3)
+    ]  # fmt: skip
+    _print_before_and_after(rows)
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= columns and "usd_per_month" in said
+    assert all(label in said for label, _ in rows) and ("not shown" in said) == (columns < 140)
 
 
 def test_the_same_prices_give_the_same_bill(run, reprice):

@@ -51,6 +51,11 @@ def test_what_all_have_in_common_is_said_once_and_what_differs_is_named():
     assert "cards, by scenario: 1 x l4 a replica (TP 1) | 1 x l40s a replica (TP 1)" in lines
     assert "replicas, by scenario: 1 | none, API only" in lines
     assert "GPU prices: GPU clouds (mostly RunPod secure), 2026-03 to 2026-06" in lines
+    pools = [
+        told(f"gpu={gpu}", "fleet=hybrid_overflow", "pools=spot_a100", "routing.queue_per_replica=8")
+        for gpu in ("l4", "l40s")
+    ]
+    assert any(line.startswith("cards, by scenario: baseline 1 x l4") for line in shared(pools).differing)
     many = [told(f"slo.ttft_s={limit}") for limit in range(1, 9)]
     assert shared(many).differing[-1] == "differ, as the labels say: SLO (8 kinds)"
     assert shared([]) == shared([{}]) == ([], [])
