@@ -20,8 +20,15 @@ from pathlib import Path
 from sim.hot_path import CACHE, MANIFEST, PACKAGE, PREFIX
 from sim.hot_path.sources import compiled_sources, manifest
 
-# A fused multiply-add rounds once where Python rounds twice, so the numbers would depend on the compiler.
-_C_FLAGS = "-ffp-contract=off"
+_C_FLAGS = (
+    # A fused multiply-add rounds once where Python rounds twice, so the numbers would depend on the compiler.
+    "-ffp-contract=off",
+    # No function is seen from outside, so that one calls another directly and the compiler may put it in place; those
+    # of Python are called by their address. By default every call goes through a table, since it might be replaced.
+    "-fvisibility=hidden",
+    "-fno-semantic-interposition",
+    "-fno-plt",
+)
 _MYPY = ("--ignore-missing-imports", "--check-untyped-defs", "--follow-imports=silent")
 
 
@@ -87,7 +94,7 @@ def _compile(done: Path, sources: str) -> int:
         into = Path(temporary) / "extensions"
         ran = subprocess.run(
             [sys.executable, "-c", f"from sim.hot_path.build import build; build({str(into)!r})"],
-            env=os.environ | {"CFLAGS": _C_FLAGS, "SIM_INTERPRETED": "1"},
+            env=os.environ | {"CFLAGS": " ".join(_C_FLAGS), "SIM_INTERPRETED": "1"},
             capture_output=True,
             text=True,
         )
