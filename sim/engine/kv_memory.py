@@ -17,37 +17,109 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
+from mypy_extensions import i64
+
 from sim.work import Segment
 
 
 class Stream:
     """One token stream: its first `resident_blocks` blocks are in memory, running sequences hold `held_blocks` of them.
 
-    `extents`: by number of blocks, how many sequences hold just that many; `held_blocks` is the largest of the numbers.
-    `runs`: the resident blocks that no sequence holds, the deepest in the stream first.
+    `holders`: how many sequences hold all of the `held_blocks`; 0 if none holds the stream. `shorter`: how many hold
+    just so many blocks, by numbers below that; few streams are held by several sequences and not as far by each, so few
+    need a dict. Blocks that are resident and not held are in runs, of which `deepest` and `shallowest` are the ends.
     """
 
-    __slots__ = ("key", "resident_blocks", "held_blocks", "extents", "runs")
+    __slots__ = ("key", "resident_blocks", "held_blocks", "holders", "shorter", "deepest", "shallowest")
 
     def __init__(self, key: Hashable):
         self.key = key
-        self.resident_blocks = 0
-        self.held_blocks = 0
-        self.extents: dict[int, int] = {}
-        self.runs: list[_Run] = []
+        self.resident_blocks: i64 = 0
+        self.held_blocks: i64 = 0
+        self.holders: i64 = 0
+        self.shorter: dict[int, int] | None = None
+        self.deepest: _Run | None = None
+        self.shallowest: _Run | None = None
+
+    def join(self, blocks: i64) -> None:
+        """One more sequence holds the first `blocks` blocks."""
+        held = self.held_blocks
+        if blocks == held:
+            self.holders += 1
+            return
+        if blocks > held:
+            n, fewer = self.holders, held
+            self.held_blocks, self.holders = blocks, 1
+            if not n:
+                return
+        else:
+            n, fewer = 1, blocks
+        shorter = self.shorter
+        if shorter is None:
+            self.shorter = shorter = {}
+        shorter[fewer] = shorter.get(fewer, 0) + n
+
+    def leave(self, blocks: i64) -> None:
+        """One of the sequences that hold just `blocks` blocks holds the stream no longer."""
+        shorter = self.shorter
+        if blocks != self.held_blocks:
+            assert shorter is not None
+            n: i64 = shorter[blocks]
+            if n > 1:
+                shorter[blocks] = n - 1
+            else:
+                del shorter[blocks]
+            return
+        self.holders -= 1
+        if not self.holders:
+            if shorter:
+                most = max(shorter)
+                self.held_blocks, self.holders = most, shorter.pop(most)
+            else:
+                self.held_blocks = 0
+
+    def free(self, blocks: i64) -> _Run:
+        """The `blocks` blocks after those held are held no longer: a new run, the shallowest."""
+        run, deeper = _Run(self, blocks), self.shallowest
+        if deeper is None:
+            self.deepest = run
+        else:
+            deeper.shallower, run.deeper = run, deeper
+        self.shallowest = run
+        return run
+
+    def drop_shallowest(self, run: _Run) -> None:
+        """The run `run`, which is the shallowest, is held again."""
+        deeper = run.deeper
+        self.shallowest, run.deeper = deeper, None
+        if deeper is None:
+            self.deepest = None
+        else:
+            deeper.shallower = None
+
+    def drop_deepest(self, run: _Run) -> None:
+        """The run `run`, which is the deepest, is evicted."""
+        shallower = run.shallower
+        self.deepest, run.shallower = shallower, None
+        if shallower is None:
+            self.shallowest = None
+        else:
+            shallower.deeper = None
 
 
 class _Run:
     """Neighbouring blocks of one stream that were freed together; without a stream, blocks that no prompt can find."""
 
-    __slots__ = ("stream", "blocks", "older", "newer")
+    __slots__ = ("stream", "blocks", "older", "newer", "deeper", "shallower")
 
     older: _Run
     newer: _Run
 
-    def __init__(self, stream: Stream | None, blocks: int):
+    def __init__(self, stream: Stream | None, blocks: i64):
         self.stream = stream
-        self.blocks = blocks
+        self.blocks: i64 = blocks
+        self.deeper: _Run | None = None  # the neighbours in the stream, where they are in memory and not held
+        self.shallower: _Run | None = None
 
 
 class _Idle:
@@ -98,11 +170,11 @@ class Hold:
 
     __slots__ = ("stream", "blocks", "begin", "end")
 
-    def __init__(self, stream: Stream, blocks: int, begin: int, end: int):
+    def __init__(self, stream: Stream, blocks: i64, begin: i64, end: i64):
         self.stream = stream
-        self.blocks = blocks
-        self.begin = begin
-        self.end = end
+        self.blocks: i64 = blocks
+        self.begin: i64 = begin
+        self.end: i64 = end
 
 
 class KvMemory:
@@ -115,10 +187,10 @@ class KvMemory:
     """
 
     def __init__(self, total_blocks: int, block_tokens: int = 16):
-        self.total_blocks = total_blocks
-        self.block_tokens = block_tokens
-        self.available_blocks = total_blocks
-        self.evictable_blocks = 0
+        self.total_blocks: i64 = total_blocks
+        self.block_tokens: i64 = block_tokens
+        self.available_blocks: i64 = total_blocks
+        self.evictable_blocks: i64 = 0
         self.blank_first = False  # whether freed blocks without content are reused before those with
         self._streams: dict[Hashable, Stream] = {}
         self._idle = _Idle()
@@ -130,7 +202,7 @@ class KvMemory:
             self.evict_taken()
         return sum(stream.resident_blocks for stream in self._streams.values())
 
-    def release(self, n_blocks: int) -> None:
+    def release(self, n_blocks: i64) -> None:
         """Free blocks whose content no prompt can ask for."""
         self.available_blocks += n_blocks
         idle = self._idle
@@ -143,7 +215,7 @@ class KvMemory:
             last.blocks += n_blocks
         self.evictable_blocks += n_blocks
 
-    def release_blank(self, n_blocks: int) -> None:
+    def release_blank(self, n_blocks: i64) -> None:
         """Free blocks that are not full, or not computed."""
         if not self.blank_first:
             self.release(n_blocks)
@@ -164,9 +236,12 @@ class KvMemory:
         if self.evictable_blocks > self.available_blocks:
             self.evict_taken()
         streams, size = self._streams, self.block_tokens
-        most_blocks = (prompt_tokens - 1) // size
+        most_blocks: i64 = (prompt_tokens - 1) // size
         holds: list[Hold] = []
-        hit_blocks = idle_blocks = begin = tokens = 0
+        hit_blocks: i64 = 0
+        idle_blocks: i64 = 0
+        begin: i64 = 0
+        tokens: i64 = 0
         for key, length in segments:
             tokens += length
             end = tokens // size
@@ -176,7 +251,8 @@ class KvMemory:
                 stream = Stream(key)
             if blocks > stream.resident_blocks:
                 blocks = stream.resident_blocks
-                most_blocks = min(most_blocks, hit_blocks + blocks)
+                if hit_blocks + blocks < most_blocks:
+                    most_blocks = hit_blocks + blocks
             if hit_blocks + blocks > most_blocks:
                 blocks = most_blocks - hit_blocks
             if blocks > stream.held_blocks:
@@ -190,16 +266,11 @@ class KvMemory:
         """Keep from eviction, until `let_go`, what the call of `find` just before has returned; returns `holds`."""
         for hold in holds:
             stream, blocks = hold.stream, hold.blocks
-            extents = stream.extents
-            if blocks in extents:
-                extents[blocks] += 1
-                continue
-            if not extents and not stream.resident_blocks:
+            if not stream.holders and not stream.resident_blocks:
                 self._streams[stream.key] = stream
-            extents[blocks] = 1
             if blocks > stream.held_blocks:
                 self._take_back(stream, blocks - stream.held_blocks)
-                stream.held_blocks = blocks
+            stream.join(blocks)
         return holds
 
     def hold_another(self, holds: list[Hold], key: Hashable) -> list[Hold]:
@@ -212,21 +283,13 @@ class KvMemory:
         """Stop holding streams. The deepest is freed first, so that a prefix is evicted after what continues it."""
         for hold in reversed(holds):
             stream, blocks = hold.stream, hold.blocks
-            extents = stream.extents
-            holders = extents[blocks]
-            if holders > 1:
-                extents[blocks] = holders - 1
-                continue
-            del extents[blocks]
-            held = max(extents) if extents else 0
-            if blocks > held:
-                stream.held_blocks = held
-                run = _Run(stream, blocks - held)
-                stream.runs.append(run)
-                self._idle.append(run)
-                self.evictable_blocks += blocks - held
-                self.available_blocks += blocks - held
-            elif not extents and not stream.resident_blocks:
+            stream.leave(blocks)
+            freed = blocks - stream.held_blocks
+            if freed > 0:
+                self._idle.append(stream.free(freed))
+                self.evictable_blocks += freed
+                self.available_blocks += freed
+            elif not stream.holders and not stream.resident_blocks:
                 del self._streams[stream.key]
 
     def publish(self, holds: list[Hold], computed_tokens: int, open_ended: bool) -> int:
@@ -237,7 +300,8 @@ class KvMemory:
         """
         if self.evictable_blocks > self.available_blocks:
             self.evict_taken()
-        computed_blocks, moved_blocks = computed_tokens // self.block_tokens, 0
+        computed_blocks: i64 = computed_tokens // self.block_tokens
+        moved_blocks: i64 = 0
         if open_ended:
             holds[-1].end = computed_blocks
         for hold in holds:
@@ -248,22 +312,21 @@ class KvMemory:
                 moved_blocks += self._extend(hold, end - begin)
         return moved_blocks
 
-    def _extend(self, hold: Hold, blocks: int) -> int:
+    def _extend(self, hold: Hold, blocks: i64) -> i64:
         """Continue a stream with a sequence's own blocks, up to `blocks` in all; returns how many it took over."""
-        stream, blocks_before = hold.stream, hold.blocks
-        moved_blocks = blocks - stream.held_blocks
-        idle_copies = stream.resident_blocks - stream.held_blocks
+        stream, held = hold.stream, hold.stream.held_blocks
+        idle_copies = stream.resident_blocks - held
         if idle_copies:  # Idle blocks have the same content; the sequence's blocks replace them, and they become free.
             self._take_back(stream, idle_copies)
             self.available_blocks += idle_copies
-        stream.held_blocks = stream.resident_blocks = blocks
-        extents = stream.extents
-        extents[blocks_before] -= 1
-        if not extents[blocks_before]:
-            del extents[blocks_before]
-        extents[blocks] = 1  # No other sequence holds `blocks` blocks: that many were not resident before.
+        stream.resident_blocks = blocks
+        if hold.blocks == held and stream.holders == 1:
+            stream.held_blocks = blocks
+        else:
+            stream.leave(hold.blocks)
+            stream.join(blocks)
         hold.blocks = blocks
-        return moved_blocks
+        return blocks - held
 
     def share(self, holds: list[Hold], computed_tokens: int, open_ended: bool) -> int:
         """Make the computed blocks of a sequence resident, as `publish`; of equal blocks only one remains.
@@ -273,44 +336,42 @@ class KvMemory:
         """
         if self.evictable_blocks > self.available_blocks:
             self.evict_taken()
-        computed_blocks, moved_blocks = computed_tokens // self.block_tokens, 0
+        computed_blocks: i64 = computed_tokens // self.block_tokens
+        moved_blocks: i64 = 0
         if open_ended:
             holds[-1].end = computed_blocks
         for hold in holds:
-            stream, before = hold.stream, hold.blocks
+            stream, before, held = hold.stream, hold.blocks, hold.stream.held_blocks
             blocks = min(hold.end, computed_blocks) - hold.begin
             if blocks <= before:
                 continue
             moved_blocks += blocks - before
-            extents = stream.extents
-            extents[before] -= 1
-            if not extents[before]:
-                del extents[before]
-            extents[blocks] = extents.get(blocks, 0) + 1
+            stream.leave(before)
+            stream.join(blocks)
             hold.blocks = blocks
-            copies = min(blocks, stream.resident_blocks) - before
-            if blocks > stream.held_blocks:
-                idle = min(blocks, stream.resident_blocks) - stream.held_blocks
-                if idle > 0:
-                    self._take_back(stream, idle)
-                stream.held_blocks = blocks
+            resident = min(blocks, stream.resident_blocks)
+            copies = resident - before
+            if blocks > held:
+                if resident > held:
+                    self._take_back(stream, resident - held)
                 stream.resident_blocks = max(blocks, stream.resident_blocks)
             if copies > 0:
                 self.release_blank(copies)
         return moved_blocks
 
-    def _take_back(self, stream: Stream, n_blocks: int) -> None:
+    def _take_back(self, stream: Stream, n_blocks: i64) -> None:
         """Take the first `n_blocks` idle blocks of a stream out of the queue of evictions, to hold them again."""
         self.evictable_blocks -= n_blocks
         self.available_blocks -= n_blocks
         while n_blocks:
-            run = stream.runs[-1]
+            run = stream.shallowest
+            assert run is not None, "a stream has as many idle blocks as are taken back"
             if run.blocks > n_blocks:
                 run.blocks -= n_blocks
                 return
             n_blocks -= run.blocks
             self._idle.remove(run)
-            stream.runs.pop()
+            stream.drop_shallowest(run)
 
     def evict_taken(self) -> None:
         """Evict as many idle blocks, least recently used first, as sequences have been given since the last time."""
@@ -330,7 +391,7 @@ class KvMemory:
             n_blocks -= blocks
             idle.remove(oldest)
             if stream is not None:
-                del stream.runs[0]
+                stream.drop_deepest(oldest)
                 stream.resident_blocks -= blocks
-                if not stream.resident_blocks and not stream.extents:
+                if not stream.resident_blocks and not stream.holders:
                     del self._streams[stream.key]

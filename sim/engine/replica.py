@@ -192,12 +192,13 @@ class Replica:
     @property
     def kv_used_fraction(self) -> float:
         """See `ReplicaView`. During a leap, the value at the start of the leap."""
-        return 1.0 - self._batch.memory.available_blocks / self._batch.memory.total_blocks
+        memory = self._batch.memory
+        return 1.0 - int(memory.available_blocks) / int(memory.total_blocks)
 
     @property
     def kv_filled_fraction(self) -> float:
         memory = self._batch.memory
-        return 1.0 - max(0, memory.available_blocks - memory.evictable_blocks) / memory.total_blocks
+        return 1.0 - max(0, int(memory.available_blocks - memory.evictable_blocks)) / int(memory.total_blocks)
 
     @property
     def prefix_cache_tokens(self) -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
+
 import pytest
 
-from sim.engine.kv_memory import KvMemory
+from sim.engine.kv_memory import KvMemory, Stream
 from tests.reference.worlds import draw_world, play_replica
 
 SYSTEM = ("system prompt", 8)
@@ -147,6 +150,17 @@ def idle_runs(memory):
         run = run.newer
 
 
+def runs_from_the_deepest(stream):
+    """The runs of a stream, with both ends and both directions of the chain checked."""
+    runs, run = [], stream.deepest
+    while run is not None:
+        assert run.stream is stream and run.deeper is (runs[-1] if runs else None)
+        runs.append(run)
+        run = run.shallower
+    assert stream.shallowest is (runs[-1] if runs else None)
+    return runs
+
+
 @pytest.mark.parametrize("first_seed", range(0, 200, 50))
 def test_when_all_is_over_every_block_is_free_or_evictable(first_seed):
     for seed in range(first_seed, first_seed + 50):
@@ -155,5 +169,27 @@ def test_when_all_is_over_every_block_is_free_or_evictable(first_seed):
         assert memory.available_blocks == memory.total_blocks >= memory.evictable_blocks
         assert sum(run.blocks for run in idle_runs(memory)) == memory.evictable_blocks
         for stream in memory._streams.values():
-            assert not stream.extents and not stream.held_blocks
-            assert stream.resident_blocks == sum(run.blocks for run in stream.runs) > 0
+            assert not stream.holders and not stream.shorter and not stream.held_blocks
+            runs = runs_from_the_deepest(stream)
+            assert stream.resident_blocks == sum(run.blocks for run in runs) > 0
+            assert {id(run) for run in runs} <= {id(run) for run in idle_runs(memory)}
+
+
+def test_a_stream_knows_how_many_sequences_hold_how_many_of_its_blocks():
+    """Against a plain list of what each holder holds."""
+    rng = random.Random(4)
+    n_several = 0
+    for _ in range(50):
+        stream, held = Stream("s"), []
+        for _ in range(100):
+            if held and rng.random() < 0.5:
+                stream.leave(held.pop(rng.randrange(len(held))))
+            else:
+                held.append(rng.choice([0, 0, 3, 3, 5, 8]))
+                stream.join(held[-1])
+            extents = Counter(held)
+            most = max(extents, default=0)
+            assert (stream.held_blocks, stream.holders) == (most, extents.pop(most, 0)), held
+            assert (stream.shorter or {}) == extents
+            n_several += len(extents) > 1
+    assert n_several > 500  # Several numbers of blocks at a time have been among them.

@@ -303,7 +303,7 @@ class PrefillFirstScheduler(Scheduler):
 
     def _room(self) -> _Room:
         """What a step of prompts may take up, before it has any."""
-        free = self.memory.available_blocks * self._block_tokens
+        free: int = self.memory.available_blocks * self._block_tokens
         if not self._n_answers:
             self._latest_end = 0
         expected = self._ends_sum - self._n_answers * self.step
