@@ -44,7 +44,11 @@ _OF_PLAIN: Final = frozenset({
     "task_arrived_s", "arrived_s", "admitted_s", "first_token_s", "finished_s", "input_tokens", "output_tokens",
     "prefill_replica_id", "decode_admitted_s", "itl_max_s", "previous_call",
 })  # fmt: skip
-"""Columns of a plain request (see `_is_plain`) that are not 0."""
+"""Columns of a plain request (see `_is_plain`) that are not 0, where nothing is shared with other prompts."""
+_OF_SHARING: Final = _OF_PLAIN | {
+    "cached_input_tokens", "returning_tokens", "shared_prefix_tokens", "prefix_tokens", "answer_is_repeated",
+}  # fmt: skip
+"""Columns of a plain request that are not 0."""
 
 
 def _layout(columns: dict[str, Column], written: frozenset[str] | None = None) -> str:
@@ -122,9 +126,9 @@ class _Table:
 
 
 def _is_plain(r: Request) -> bool:
-    """Whether a first call that shares no prefix was served at once, whole and without a loss: most are.
+    """Whether a request was served at once, whole and without a loss: most are.
 
-    The columns of _OF_PLAIN tell all of it, and the others are 0.
+    The columns of _OF_SHARING tell all of it, and the others are 0.
     """
     return (
         r.admitted_s is not None
@@ -138,7 +142,6 @@ def _is_plain(r: Request) -> bool:
         and r.recomputed_tokens == 0
         and r.preempted_s == 0.0
         and r.cold_start_wait_s == 0.0
-        and r.cached_input_tokens == 0
         and r.cache_write_tokens == 0
     )
 
@@ -155,6 +158,7 @@ class Recorder:
         self.gap_histogram = GapHistogram(from_s)
         self._requests = _Table(REQUEST_COLUMNS, folder)
         self._pack_plain: Any = struct.Struct(_layout(REQUEST_COLUMNS, _OF_PLAIN)).pack_into
+        self._pack_sharing: Any = struct.Struct(_layout(REQUEST_COLUMNS, _OF_SHARING)).pack_into
         self._spans = _Table(SPAN_COLUMNS, folder)
         self._stays = _Table(STAY_COLUMNS, folder)
         self._api_extras = _Table(API_EXTRA_COLUMNS, folder)
@@ -182,11 +186,19 @@ class Recorder:
             self._api_extras.enter(len(self._requests), *[getattr(extra, name) for name in API_EXTRAS])
         table = self._requests
         place = table.new_row()
-        if i == 0 and not segments and not extends_prefix and not priority and _is_plain(r):
-            self._pack_plain(
+        if not priority and _is_plain(r):
+            if i == 0 and not segments and not extends_prefix and r.cached_input_tokens == 0:
+                self._pack_plain(
+                    table.chunk, place, task_id, i, len(calls), application, r.backend, r.pool, r.replica_id, r.outcome,
+                    task_arrived_s, r.arrived_s, r.admitted_s, r.first_token_s, r.finished_s,
+                    r.input_tokens, r.output_tokens, -1, _nan, r.longest_gap_s, before,
+                )  # fmt: skip
+                return
+            self._pack_sharing(
                 table.chunk, place, task_id, i, len(calls), application, r.backend, r.pool, r.replica_id, r.outcome,
                 task_arrived_s, r.arrived_s, r.admitted_s, r.first_token_s, r.finished_s,
-                r.input_tokens, r.output_tokens, -1, _nan, r.longest_gap_s, before,
+                r.input_tokens, r.cached_input_tokens, r.output_tokens, returning_tokens_of(r) if i else 0,
+                -1, _nan, r.longest_gap_s, before, shared_prefix_tokens(call), prefix_tokens(call), extends_prefix,
             )  # fmt: skip
             return
         table.pack(

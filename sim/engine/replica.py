@@ -28,6 +28,7 @@ from sim.event_loop import Agenda, EventLoop
 from sim.gap_histogram import GapHistogram
 from sim.hardware.prefill_first import PrefillFirst
 from sim.hardware.step_time.protocol import StepTime
+from sim.hardware.step_time.roofline import Roofline
 from sim.work import Outcome, Request, Segment, refusal_of
 
 _IDLE: Final = 0
@@ -51,6 +52,11 @@ class _StepEnd(Wake):
 
     def fire(self) -> None:
         self.replica._boundary(self)
+
+
+def _as_roofline(step_time: StepTime) -> Roofline | None:
+    """The step time if it is the compiled one: to call it as what it is needs no boxes for its numbers."""
+    return step_time if isinstance(step_time, Roofline) else None
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -109,6 +115,7 @@ class Replica:
         # The present step or leap: its start, the seconds of its first step, by how many each exceeds the one before.
         self._start_s = self._first_step_s = self._growth_s = 0.0
         self.n_outstanding, self._mode = 0, _IDLE
+        self._roofline = _as_roofline(step_time)
         self._leaving: list[Sequence] = []  # running sequences whose client went away during the present step
         self._no_arrival_cuts = False  # whether no arrival from now on can change the present leap
         self.replica_id, self.pool = replica_id, pool
@@ -262,6 +269,12 @@ class Replica:
         self._ends_s = self._env.now
         self._wake.schedule(self._env, 0.0, AFTER_ARRIVALS)
 
+    def _begin_loads(self, tiered: TieredScheduler) -> None:
+        for sequence, ready_s in tiered.new_loads:
+            sequence.ready_s = ready_s
+            call_later(self._env, ready_s - self._env.now, self._end_load, tiered, sequence, ready_s)
+        tiered.new_loads.clear()
+
     def _end_load(self, tiered: TieredScheduler, sequence: Sequence, load: float) -> None:
         """A sequence has arrived from a KV tier: it joins the batch at the next step, as a new arrival would."""
         if sequence.load_state != 1 or sequence.ready_s != load or self._tiered is None:
@@ -382,17 +395,15 @@ class Replica:
         chunks = batch.schedule(now)
         tiered = self._tiered
         if tiered is not None and tiered.new_loads:
-            for sequence, ready_s in tiered.new_loads:
-                sequence.ready_s = ready_s
-                call_later(self._env, ready_s - self._env.now, self._end_load, tiered, sequence, ready_s)
-            tiered.new_loads.clear()
-        n = batch.n_decoding
+            self._begin_loads(tiered)
+        n, roofline = batch.n_decoding, self._roofline
         self._start_s = now
         if chunks:
             self._mode = _MIXED
             self._steps = 1
-            step_s = self._step_s
-            self._first_step_s = duration_s = step_s(n, batch.context_tokens, chunks)
+            step_s, context = self._step_s, batch.context_tokens
+            duration_s = step_s(n, context, chunks) if roofline is None else roofline.step_s(n, context, chunks)
+            self._first_step_s = duration_s
             self._growth_s = 0.0
         elif n:
             self._mode = _LEAPING
@@ -400,7 +411,8 @@ class Replica:
             self._no_arrival_cuts = self._fcfs and bool(batch.waiting)
             self._steps = steps = batch.steps_to_next_change()
             decode_s, context_s = self._decode_s, self._context_s
-            self._first_step_s = first_step_s = decode_s(n) + context_s * batch.context_tokens
+            empty_s = decode_s(n) if roofline is None else roofline.decode_s(n)
+            self._first_step_s = first_step_s = empty_s + context_s * batch.context_tokens
             self._growth_s = growth_s = context_s * n
             duration_s = leap_s(steps, first_step_s, growth_s)
         elif batch.waiting:

@@ -72,6 +72,19 @@ def plain(**stamps) -> Request:
     return request
 
 
+def sharing(**stamps) -> Request:
+    """A later call, part of whose prompt others begin with, that was served at once, but for these stamps."""
+    first = Call(40, 7, segments=((SHARED_KEY, 30), ("t", 10)), extends_prefix=True)
+    calls = (first, Call(90, 8, segments=((SHARED_KEY, 30), ("t", 50))), Call(1, 1))
+    request = Request(Task(21, 1.25, calls, application=22), 1, 2.25, PreviousCall(Backend.FLEET, 5, 6))
+    request.backend, request.pool, request.replica_id, request.cached_input_tokens = Backend.FLEET, 31, 32, 46
+    request.admitted_s, request.first_token_s, request.longest_gap_s = 3.25, 4.25, 0.875
+    request.end(Outcome.FINISHED, 9.25)
+    for name, value in stamps.items():
+        setattr(request, name, value)
+    return request
+
+
 STAMPS = {
     "admitted_s": None, "first_token_s": None, "finished_s": None, "decode_admitted_s": 5.25, "prefill_replica_id": 33,
     "refusal": Refusal.RATE_LIMIT, "preemptions": 35, "recomputed_tokens": 36, "preempted_s": 0.5,
@@ -87,7 +100,9 @@ def test_a_plain_request_and_one_that_differs_in_one_stamp_read_back_as_declared
         request.backend = Backend.API
         request.admitted_s = request.first_token_s = 2.0
         request.end(Outcome.FINISHED, 3.0)
-    requests, recorder = [plain(), *(plain(**{n: v}) for n, v in STAMPS.items()), *others], Recorder()
+    one_by_one = [{}, *({name: value} for name, value in STAMPS.items())]
+    requests, recorder = [kind(**stamps) for kind in (plain, sharing) for stamps in one_by_one], Recorder()
+    requests += others
     for request in requests:
         recorder.request(request)
     columns = recorder.requests()
