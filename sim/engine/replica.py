@@ -244,7 +244,8 @@ class Replica:
         mode = self._mode
         if mode == _LEAPING:
             if not self._no_arrival_cuts or self._async_scheduling:
-                now = self._env.now
+                agenda = self._agenda
+                now: float = self._env.now if agenda is None else agenda.now
                 ready = self._steps_begun(now) + self._async_scheduling
                 sequence.ready_step = batch.step + ready
                 if not self._no_arrival_cuts:

@@ -25,7 +25,7 @@ from sim.engine.sequence import Sequence
 from sim.engine.token_gaps import TokenGaps
 from sim.gap_histogram import GapHistogram
 from sim.hardware.step_time.protocol import Chunk
-from sim.heap import LinedHeap
+from sim.heap import Entry, LinedHeap
 from sim.work import Request
 
 
@@ -119,11 +119,11 @@ class Scheduler:
         """Remove the sequences whose last token the steps just ended have generated; returns their requests."""
         ends, step, finished = self._ends, self.step, []
         while ends.least < step:
-            entry = ends.pop()
+            entry: Entry = ends.pop()
             sequence: Sequence = entry.item
             end_step = sequence.end_step
             # Otherwise the sequence was preempted after the entry was made.
-            if end_step is not None and end_step == entry.key:
+            if end_step is not None and float(end_step) == entry.key:
                 # The last token generated is never computed, so its KV is not in memory.
                 left, request = sequence.left_tokens, sequence.request
                 tokens = sequence.prompt_tokens + left - 1
@@ -202,9 +202,10 @@ class Scheduler:
         """The step that generates the last token of the decoding sequence that ends first."""
         ends = self._ends
         while True:
-            sequence: Sequence = ends.first.item
+            first: Entry = ends.first
+            sequence: Sequence = first.item
             end_step = sequence.end_step
-            if end_step is not None and end_step == ends.least:
+            if end_step is not None and float(end_step) == ends.least:
                 return end_step
             ends.pop()  # This sequence was preempted after the entry was made.
 
@@ -242,7 +243,7 @@ class Scheduler:
         waiting, running = self.waiting, self.running
         was_empty = not running
         while waiting and budget > 0 and len(running) < self._max_num_seqs:
-            sequence = waiting[0]
+            sequence: Sequence = waiting[0]  # Without its type, each of its attributes would be looked up by name.
             if sequence.ready_step > self.step and not was_empty:
                 self._next_step_may_differ = True
                 break

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sim.event_loop import Agenda, EventLoop
 from sim.work import Outcome, Request
 
 
@@ -17,11 +18,12 @@ class Demand:
 
     __slots__ = (
         "n_outstanding", "arrived_requests", "arrived_input_tokens", "finished_requests", "finished_output_tokens",
-        "_env", "_counts_tokens", "_left_less_arrived_s",
+        "_env", "_agenda", "_counts_tokens", "_left_less_arrived_s",
     )  # fmt: skip
 
     def __init__(self, env: Any, counts_tokens: bool = False):
         self._env = env
+        self._agenda: Agenda | None = env.agenda if isinstance(env, EventLoop) else None
         self._counts_tokens = counts_tokens
         self.n_outstanding = 0
         self.arrived_requests = self.finished_requests = 0
@@ -37,7 +39,8 @@ class Demand:
         """Count a request that was sent to the fleet."""
         self.n_outstanding += 1
         self.arrived_requests += 1
-        self._left_less_arrived_s -= self._env.now
+        agenda = self._agenda
+        self._left_less_arrived_s -= self._env.now if agenda is None else agenda.now
         if self._counts_tokens:
             self.arrived_input_tokens += request.input_tokens
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from sim.clock import Wake
+from sim.clock import FIRE, NORMAL, Wake
+from sim.event_loop import Agenda, EventLoop
 from sim.work import Task
 
 
@@ -18,6 +19,7 @@ class Traffic:
 
     def __init__(self, env, blocks: Iterator[list[Task]], begin: Callable[[Task], None], delay_s: float = 0.0):
         self._env = env
+        self._agenda: Agenda | None = env.agenda if isinstance(env, EventLoop) else None
         self._delay_s = delay_s
         self._blocks = blocks
         self._block: list[Task] = []
@@ -39,7 +41,12 @@ class Traffic:
         self._place += 1
         wait_s = task.arrived_s + self._delay_s - self._now_s
         self._now_s += wait_s
-        self._wake.schedule(self._env, wait_s)
+        agenda = self._agenda
+        if agenda is None:
+            self._wake.schedule(self._env, wait_s)
+        else:
+            self._wake.callbacks = FIRE
+            agenda.schedule(self._wake, NORMAL, wait_s)
 
     def _arrive(self, wake: Wake) -> None:
         task, begin = self._next, self._begin
