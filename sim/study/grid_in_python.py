@@ -35,6 +35,7 @@ from sim.study.saved import (
     read_replications,
     read_row,
 )
+from sim.study.setting import read_setting
 from sim.study.shard import WORD, split_off
 from sim.study.sweep import expand, play_part
 from sim.study.table import Table
@@ -140,6 +141,7 @@ def _load_run(folder: Path) -> Result:
     return Result(
         summary, each, usages, bills, [], notes, name, (), confidence, folder,
         model_error=read_model_error(folder), hardware=() if row is None else tuple(row.hardware),
+        setting=read_setting(folder),
     )  # fmt: skip
 
 

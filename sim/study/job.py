@@ -51,7 +51,7 @@ from sim.study.policy_code import Undescribable, code_of
 from sim.study.replicate import replicate
 from sim.study.results import contents, wants_tables, write_result
 from sim.study.scenario_folders import digest_in
-from sim.study.setting import Setting, setting_lines, setting_of
+from sim.study.setting import setting_lines
 from sim.study.steadiness import clock_line
 
 _LONG_S = 5.0
@@ -71,7 +71,7 @@ def run_alone(config: dict[str, Any]) -> Path:
     error = hardware_error(scenario)
     if error is not None and error.is_borrowed:
         print_lines(error.lines()[:1])
-    print_lines([scenario.name, *(f"  {line}" for line in setting_lines(_setting(scenario, result)))])
+    print_lines([scenario.name, *(f"  {line}" for line in setting_lines(result.setting))])
     for receipt in result.receipts:
         print(printable("\n".join(receipt.lines())))
     if clock := clock_line(scenario, result.moment_zero):
@@ -195,13 +195,7 @@ def _ok_row(
     outcome = {"status": "ok", "digest": name, "overrides": overrides, "error": None}
     lines = {"hardware": list(result.hardware), "notes": list(result.notes)}
     asked = {"question": question_of(config), "slo_ttft_s": scenario.slo.ttft_s, "program": program_name()}
-    asked["setting"] = _setting(scenario, result)
-    return outcome | lines | asked | {"files": files, "summary": kept}
-
-
-def _setting(scenario: Scenario, result: Result) -> Setting:
-    figures = result.summary
-    return setting_of(scenario, result.moment_zero, figures["window_s"], figures["replications"])
+    return outcome | lines | asked | {"setting": result.setting, "files": files, "summary": kept}
 
 
 PARENT_PID = "LLM_TRAFFIC_SIM_PARENT_PID"

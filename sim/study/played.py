@@ -26,6 +26,7 @@ from sim.simulation import Run
 from sim.study.folder import REQUESTS, SPANS
 from sim.study.hindsight import Hindsight
 from sim.study.saved import readable
+from sim.study.setting import Setting, setting_lines
 
 if TYPE_CHECKING:
     from sim.workload.logs.receipt import Receipt
@@ -113,6 +114,8 @@ class Result:
     constants rest on) and `measured_on`. No number of replications makes it smaller. None without a fleet."""
     hardware: tuple[str, ...] = ()
     """`model_error` in words, a line each."""
+    setting: Setting = field(default_factory=dict)
+    """What it rests on in short words: `model`, `cards`, `SLO`, price lists, `window` and `seed`."""
 
     @property
     def moment_zero(self) -> MomentZero:
@@ -171,8 +174,8 @@ class Result:
         )
 
     def _repr_html_(self) -> str:
-        return _as_html(f"{self.name}, replications: {len(self.per_replication)}",
-                        headline_table(self.summary), (*self.hardware, *self.notes))  # fmt: skip
+        told = (*setting_lines(self.setting), *self.hardware, *self.notes)
+        return _as_html(f"{self.name}, replications: {len(self.per_replication)}", headline_table(self.summary), told)
 
 
 def requests_table(facts: Facts) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from sim.study.enough import Enough, few_requests
 from sim.study.hardware_error import hardware_error
 from sim.study.hindsight import KEYS, hindsight
 from sim.study.played import PlayedRun, Result
+from sim.study.setting import setting_of
 from sim.study.steadiness import Steadiness
 
 if TYPE_CHECKING:
@@ -79,10 +80,11 @@ def replicate(
     notes |= dict.fromkeys(
         [*_notes_on_slos(scenario), *steadiness.notes(), *few_requests(summaries), *enough.reasons()]
     )
-    error = hardware_error(scenario)
+    error, summary = hardware_error(scenario), enough.row(summaries)
     return Result(
-        enough.row(summaries), summaries, usages, bills, runs, tuple(notes), scenario.name, receipts_of(scenario),
+        summary, summaries, usages, bills, runs, tuple(notes), scenario.name, receipts_of(scenario),
         enough.confidence, model_error=error and error.as_dict(), hardware=tuple(error.lines() if error else ()),
+        setting=setting_of(scenario, usages[0].moment_zero, summary["window_s"], summary["replications"]),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from sim.composition import text_of
 from sim.printable import printable
 from sim.report.pooling import CI_SUFFIX
 from sim.report.verdict import verdicts
-from sim.study.collect import by_application, labelled, notes, replications, table_of, write_table
+from sim.study.collect import by_application, labelled, notes, replications, setting, table_of, write_table
 from sim.study.competitors import GROUP, LABEL
 from sim.study.members import members_of, missing
 from sim.study.played import HEADLINES
@@ -50,6 +50,8 @@ class Table:
         """One row per scenario: the given keys, `status`, `error`, `folder`, `digest`, every figure of summary.json."""
         self._digests = tuple(self.frame["digest"])
         self._named = labelled(self.frame, folder)
+        self.setting = setting(members, folder)
+        """What the scenarios rest on: model, cards, SLO, price lists, window and seed; what all share, what differs."""
         self.notes = tuple(notes(members))
         """What a reader of the results should know."""
         self._lacking = missing(folder, self._digests) if names is None else ""
@@ -93,7 +95,8 @@ class Table:
     def __repr__(self) -> str:
         failures = f", {len(self.failed)} failed" if len(self.failed) else ""
         head = f"<Table of {len(self)} scenarios{failures}, in {self.folder.as_posix()}>"
-        return printable("\n".join([head, *self.verdicts, *([self._lacking] if self._lacking else [])]))
+        lacking = [self._lacking] if self._lacking else []
+        return printable("\n".join([head, *self.setting.lines, *self.verdicts, *lacking]))
 
     def _repr_html_(self) -> str:
         columns = [key for key in HEADLINES if key in self._named and self._named[key].notna().any()]
@@ -103,7 +106,7 @@ class Table:
         for key in columns:
             if key + CI_SUFFIX in self._named:
                 shown = shown.assign(**{key: _with_interval(self._named[key], self._named[key + CI_SUFFIX])})
-        items = "".join(f"<li>{html.escape(line)}</li>" for line in (*self.verdicts, *self.notes))
+        items = "".join(f"<li>{html.escape(line)}</li>" for line in (*self.setting.lines, *self.verdicts, *self.notes))
         return f"{shown.to_html(index=False, na_rep='', float_format='{:.4g}'.format)}<ul>{items}</ul>"
 
 

@@ -253,9 +253,12 @@ def test_a_sweep_says_who_wins_what_failed_and_what_other_prices_would_change(ba
     halved = table.reprice(**{"prices.gpu.usd_per_gpu_hour.l4": 0.1})
     assert halved.frame["usd_total"][0] < table.frame["usd_total"][0]
     assert repr(table).startswith("<Table of 4 scenarios, 2 failed, in outputs/") and "<table" in table._repr_html_()
+    assert "\nmodel: llama_3_1_8b\n" in repr(table) and "<li>model: llama_3_1_8b</li>" in table._repr_html_()
     loaded = sim.load(table.folder)
     pd.testing.assert_frame_equal(loaded.frame, table.frame)
-    assert sim.load(table.folder / table.frame["folder"][0])["usd_total"].mean == table.frame["usd_total"][0]
+    one = sim.load(table.folder / table.frame["folder"][0])
+    assert one["usd_total"].mean == table.frame["usd_total"][0] and "<li>SLO: TTFT ≤ 1.5 s" in one._repr_html_()
+    assert one.setting == sim.replicate(sim.scenario(*TINY, gpu="l4", **{"slo.ttft_s": 1.5})).setting
     types = pd.read_parquet(table.folder / "results.parquet").dtypes.astype(str)
     assert {types[key] for key in types.index if key == "slo.ttft_s" or key.endswith("_ci95")} == {"float64"}
 
