@@ -20,15 +20,13 @@ from pathlib import Path
 from sim.hot_path import CACHE, MANIFEST, PACKAGE, PREFIX
 from sim.hot_path.sources import compiled_sources, manifest
 
-_C_FLAGS = (
-    # A fused multiply-add rounds once where Python rounds twice, so the numbers would depend on the compiler.
-    "-ffp-contract=off",
+# A fused multiply-add rounds once where Python rounds twice, so the numbers would depend on the compiler.
+_C_FLAGS = ["-ffp-contract=off"]
+if sys.platform == "linux":
     # No function is seen from outside, so that one calls another directly and the compiler may put it in place; those
     # of Python are called by their address. By default every call goes through a table, since it might be replaced.
-    "-fvisibility=hidden",
-    "-fno-semantic-interposition",
-    "-fno-plt",
-)
+    # These options are for shared objects of ELF; other systems have no such table, or other compilers.
+    _C_FLAGS += ["-fvisibility=hidden", "-fno-semantic-interposition", "-fno-plt"]
 _MYPY = ("--ignore-missing-imports", "--check-untyped-defs", "--follow-imports=silent")
 
 
