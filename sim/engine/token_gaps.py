@@ -31,31 +31,32 @@ class Standstill:
 
 
 class _Gap:
-    """The longest gap of a series of steps, of which the last has the number `last`, on top of longer, earlier ones."""
+    """The longest gap of a series of steps, of which the last has the number `last`."""
 
-    __slots__ = ("last", "gap_s", "below")
+    __slots__ = ("last", "gap_s")
 
-    def __init__(self, last: int, gap_s: float, below: _Gap | None):
+    def __init__(self, last: int, gap_s: float):
         self.last = last
         self.gap_s = gap_s
-        self.below = below
 
 
 class TokenGaps:
     """The gaps that one replica makes: entered in `histogram`, which many share, and searched for the longest.
 
     The longest gap since a step is found on a stack: a gap stays on it until one at least as long follows, for no
-    sequence that has the later one can have the earlier one as its longest. The stack is a chain of objects with
-    numbers of their own, since the numbers in a list would be objects spread over memory: a thousand replicas wait for
-    each of them.
+    sequence that has the later one can have the earlier one as its longest. A search begins where the last one ended:
+    answers of one length end in the order in which they began, and so each finds its gap a place or two further on,
+    whereas the way from the top was 30 gaps long in a fleet of a thousand. The gaps are objects with numbers of their
+    own, since numbers in a list would be objects spread over memory: a thousand replicas wait for each of them.
     """
 
-    __slots__ = ("histogram", "standstill", "_top")
+    __slots__ = ("histogram", "standstill", "_stack", "_found")
 
     def __init__(self, histogram: GapHistogram):
         self.histogram = histogram
         self.standstill: Standstill | None = None  # one that has not ended, where a step computes prompts or decodes
-        self._top: _Gap | None = None  # the last and shortest
+        self._stack: list[_Gap] = []  # the last and shortest at the end
+        self._found = 0  # the place that the last search has found
 
     def add(self, gap_s: float, now: float) -> None:
         """Enter the gap of one sequence that was out of the batch, which ends at `now` seconds."""
@@ -86,14 +87,18 @@ class TokenGaps:
 
     def _push(self, last: int, longest_s: float) -> None:
         """Remember the longest gap of the steps up to the one with the number `last`."""
-        top = self._top
-        if top is None or top.gap_s > longest_s:
-            self._top = _Gap(last, longest_s, top)
-            return
-        below = top.below
-        while below is not None and below.gap_s <= longest_s:
-            below = below.below
-        top.last, top.gap_s, top.below = last, longest_s, below
+        stack = self._stack
+        n = len(stack)
+        if n:
+            top = stack[n - 1]
+            if top.gap_s <= longest_s:
+                while n > 1 and stack[n - 2].gap_s <= longest_s:
+                    stack.pop()
+                    n -= 1
+                top = stack[n - 1]
+                top.last, top.gap_s = last, longest_s
+                return
+        stack.append(_Gap(last, longest_s))
 
     def _end_standstill(self, n: int, step_before: int, now: float) -> None:
         """All `n` decoding sequences get a token at `now` seconds, the first since the step `step_before`.
@@ -118,13 +123,21 @@ class TokenGaps:
 
     def longest_since(self, step: int) -> float:
         """Seconds of the longest gap from the step with this number on; 0 without one."""
-        gap, longest_s = self._top, 0.0
-        while gap is not None and gap.last >= step:
-            longest_s = gap.gap_s
-            gap = gap.below
-        return longest_s
+        stack = self._stack
+        n, place = len(stack), self._found
+        if n == 0:
+            return 0.0
+        if place >= n:
+            place = n - 1
+        while place > 0 and stack[place - 1].last >= step:
+            place -= 1
+        while place < n and stack[place].last < step:
+            place += 1
+        self._found = place
+        return stack[place].gap_s if place < n else 0.0
 
     def forget(self) -> None:
         """No sequence is left that could ask."""
         self.standstill = None
-        self._top = None
+        self._stack.clear()
+        self._found = 0

@@ -298,7 +298,7 @@ def a_gap_is_the_first_of_its_leap(monkeypatch):
 
 
 def a_long_gap_is_forgotten_by_those_who_decode(monkeypatch):
-    monkeypatch.setattr(TokenGaps, "longest_since", lambda self, step: self._top.gap_s if self._top else 0.0)
+    monkeypatch.setattr(TokenGaps, "longest_since", lambda self, step: self._stack[-1].gap_s if self._stack else 0.0)
 
 
 def time_out_of_the_batch_is_no_gap(monkeypatch):
