@@ -33,7 +33,7 @@ def leftovers(batch: Scheduler, now: float, step_began_s: float) -> list[Leftove
     for sequence in batch.running:
         generated = sequence.generated_before
         computed, last_token_s = sequence.computed_tokens, sequence.last_token_s
-        if sequence.end_step is not None:
+        if sequence.is_decoding:
             request, standstill = sequence.request, batch.gaps.standstill
             if last_token_s is None:  # otherwise its first token was its last, and no step has decoded it since
                 last_token_s = step_began_s if standstill is None else standstill.since_s

@@ -63,8 +63,9 @@ class Scheduler:
         # Whether a sequence is admitted only if its whole prompt has room now, although it is computed in chunks.
         self.admits_whole_prompts = False
         # Decoding sequences by `end_step`. An entry that a preemption has left behind is one whose key is no longer the
-        # end_step of its sequence.
+        # end_step of a decoding sequence.
         self._ends = LinedHeap()
+        self._n_left_behind = 0  # such entries; without any, the first entry holds and its sequence need not be read
         # Item i: how many decoding sequences need a new KV block at the steps whose number is i modulo block_tokens.
         self._n_needing_block = [0] * block_tokens
         self._paid_steps = 0  # how many steps from `step` on have their decode blocks already; 0 or 1
@@ -99,6 +100,7 @@ class Scheduler:
                 request.first_token_s = now
             else:
                 self._end_gap(sequence, now)
+            sequence.is_decoding = True
             sequence.end_step = end_step = step + sequence.left_tokens - 2
             sequence.slot = slot = (step - tokens) % size
             self._n_needing_block[slot] += 1
@@ -122,8 +124,9 @@ class Scheduler:
             entry: Entry = ends.pop()
             sequence: Sequence = entry.item
             end_step = sequence.end_step
-            # Otherwise the sequence was preempted after the entry was made.
-            if end_step is not None and float(end_step) == entry.key:
+            if self._n_left_behind and not _holds(entry):
+                self._n_left_behind -= 1
+            else:
                 # The last token generated is never computed, so its KV is not in memory.
                 left, request = sequence.left_tokens, sequence.request
                 tokens = sequence.prompt_tokens + left - 1
@@ -146,7 +149,8 @@ class Scheduler:
         self._n_needing_block[sequence.slot] -= 1
         longest_s = self.gaps.longest_since(sequence.first_decode_step)
         sequence.request.longest_gap_s = max(sequence.request.longest_gap_s, longest_s)
-        sequence.end_step = None
+        sequence.is_decoding = False
+        self._n_left_behind += 1
         return tokens
 
     # --- a step begins -----------------------------------------------------------------------------------------------
@@ -201,13 +205,10 @@ class Scheduler:
     def _first_end(self) -> int:
         """The step that generates the last token of the decoding sequence that ends first."""
         ends = self._ends
-        while True:
-            first: Entry = ends.first
-            sequence: Sequence = first.item
-            end_step = sequence.end_step
-            if end_step is not None and float(end_step) == ends.least:
-                return end_step
-            ends.pop()  # This sequence was preempted after the entry was made.
+        while self._n_left_behind and not _holds(ends.first):
+            ends.pop()
+            self._n_left_behind -= 1
+        return int(ends.least)
 
     def _steps_with_blocks(self, steps: int, available: int) -> int:
         """How many of the next `steps` decode steps find the KV blocks that they need among `available` ones.
@@ -340,7 +341,7 @@ class Scheduler:
     def drop(self, sequence: Sequence) -> int:
         """Remove a running sequence whose client went away, between two steps; returns the tokens of its answer."""
         generated = sequence.generated_before
-        if sequence.end_step is None:
+        if not sequence.is_decoding:
             self.partial = None
             tokens = sequence.computed_tokens
         else:
@@ -414,3 +415,9 @@ class Scheduler:
             memory.release(own_blocks)
         memory.let_go(sequence.holds)
         sequence.holds, sequence.shared_blocks = None, 0
+
+
+def _holds(entry: Entry) -> bool:
+    """Whether an entry of `_ends` says when its sequence ends: False if that was preempted, or dropped, since then."""
+    sequence: Sequence = entry.item
+    return sequence.is_decoding and sequence.end_step == entry.key

@@ -15,7 +15,7 @@ class Sequence:
     """
 
     __slots__ = (
-        "request", "prompt_tokens", "left_tokens", "computed_tokens", "end_step", "slot",
+        "request", "prompt_tokens", "left_tokens", "computed_tokens", "is_decoding", "end_step", "slot",
         "shared_blocks", "segments", "holds", "preempted_s", "lost_tokens", "ready_step", "last_token_s",
         "load_state", "ready_s", "reserved_blocks",
     )  # fmt: skip
@@ -27,7 +27,8 @@ class Sequence:
         # stop the answer, so these tokens are no measure of what it must expect.
         self.left_tokens = request.output_tokens - request.unsent_tokens
         self.computed_tokens = 0  # leading prompt tokens whose KV is in memory
-        self.end_step: int | None = None  # number of the step that generates the last token; None while not decoding
+        self.is_decoding = False
+        self.end_step = 0  # while decoding, number of the step that generates the last token
         self.slot = 0  # while decoding, it needs a new KV block at steps whose number modulo the block size is this
         self.shared_blocks = 0  # those of its KV blocks that belong to streams, which other sequences may share
         self.segments: tuple[Segment, ...] = request.call.segments
@@ -52,7 +53,7 @@ class Sequence:
     @property
     def first_decode_step(self) -> int:
         """Number of the first step, since it was last admitted, that decodes it."""
-        assert self.end_step is not None
+        assert self.is_decoding
         return self.end_step - self.left_tokens + 2
 
     def name_own_stream(self, memory: KvMemory) -> None:

@@ -147,7 +147,7 @@ class PrefillFirstScheduler(Scheduler):
 
     def drop(self, sequence: Sequence) -> int:
         """Remove as `Scheduler` does."""
-        if sequence.end_step is None:
+        if not sequence.is_decoding:
             self._is_full = False
         else:
             self._n_gone += 1
@@ -308,7 +308,7 @@ class PrefillFirstScheduler(Scheduler):
             self._latest_end = 0
         expected = self._ends_sum - self._n_answers * self.step
         if self._latest_end - self.step > self._most_expected_tokens:
-            expected = sum([self._left_tokens(s) for s in self.running if s.end_step is not None])
+            expected = sum([self._left_tokens(s) for s in self.running if s.is_decoding])
         return _Room(free, free - expected * self._ratio(), self._budget_tokens, self._max_prefill_tokens)
 
     def _ratio(self) -> float:
@@ -326,8 +326,7 @@ class PrefillFirstScheduler(Scheduler):
         return min(self._all_left_tokens(sequence), self._most_expected_tokens)
 
     def _all_left_tokens(self, sequence: Sequence) -> int:
-        end_step = sequence.end_step
-        left = sequence.left_tokens if end_step is None else end_step - self.step + 1
+        left = sequence.end_step - self.step + 1 if sequence.is_decoding else sequence.left_tokens
         return left + sequence.request.unsent_tokens
 
     def _stop_decoding(self, sequence: Sequence) -> int:
@@ -373,6 +372,7 @@ class PrefillFirstScheduler(Scheduler):
         # Its entry goes, since steps of prompts have no number: once it decodes again, it may end at the same step.
         self._ends.remove(sequence)
         tokens = self._stop_decoding(sequence)
+        self._n_left_behind -= 1
         if sequence.last_token_s is None:
             standstill = self.gaps.standstill
             sequence.last_token_s = now if standstill is None else standstill.since_s
@@ -398,7 +398,7 @@ class PrefillFirstScheduler(Scheduler):
 
     def _free(self, sequence: Sequence, tokens: int) -> None:
         """Free as `Scheduler` does, but of equal blocks keep one."""
-        if sequence.end_step is not None and sequence.left_tokens > 1:  # It is done, and nothing has stopped it before.
+        if sequence.is_decoding and sequence.left_tokens > 1:  # It is done, and nothing has stopped it before.
             self._end_answer(sequence)
         if sequence.holds is not None:
             open_ended = sequence.request.call.extends_prefix or sequence.segments[-1][0] is sequence
