@@ -10,6 +10,7 @@ from typing import Any
 from sim.engine.replica import Replica
 from sim.fleet.load_index import LoadIndex
 from sim.fleet.offer import Offer
+from sim.routing.placement.by_load import LeastLoaded
 from sim.views import ReplicaView
 from sim.work import Request
 
@@ -19,6 +20,8 @@ class Dispatch:
 
     def __init__(self, choose: Callable[[Request, Sequence[ReplicaView]], ReplicaView], max_per_replica: float):
         self._choose: Callable[..., Any] = choose
+        # What the default placement chooses of many replicas is found here without a call of Python.
+        self._takes_least_loaded = getattr(choose, "__func__", None) is LeastLoaded.choose
         self._max_per_replica = max_per_replica
         self.open = Offer()
         self.by_load: LoadIndex = self.open.by_load
@@ -36,12 +39,10 @@ class Dispatch:
 
     def left(self, replica_id: int) -> bool:
         """Tell the index that a request has left a replica; False if the replica is in none, or there is none."""
-        by_load = self.by_load
-        replica = by_load.offered.get(replica_id) if by_load.is_on else None
+        replica = self.by_load.at(replica_id)
         if replica is None:
             return False
-        if self.has_room(replica):
-            by_load.changed(replica)
+        self.by_load.changed(replica)
         return True
 
     def withhold(self, replica: Replica | None) -> None:
@@ -54,12 +55,17 @@ class Dispatch:
         candidates = self.open
         if not candidates:
             return False
-        replica: Replica = candidates[0] if len(candidates) == 1 else self._choose(request, candidates)
+        by_load = self.by_load
+        replica: Replica
+        if self._takes_least_loaded and by_load.is_on:
+            replica = by_load.least_loaded()
+        else:
+            replica = candidates[0] if len(candidates) == 1 else self._choose(request, candidates)
         replica.submit(request)
         if replica.n_outstanding >= self._max_per_replica:
             candidates.drop(replica)
-        elif self.by_load.is_on:
-            self.by_load.changed(replica)
+        elif by_load.is_on:
+            by_load.changed(replica)
         return True
 
     def placed(self, request: Request) -> ReplicaView | None:

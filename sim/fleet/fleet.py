@@ -179,6 +179,7 @@ class Fleet:
             return
         while self._queue and self._dispatch.has_room(replica):
             replica.submit(self._queue.pop())
+            self._dispatch.by_load.changed(replica)
         self._dispatch.offer(replica)
 
     def abort(self, request: Request) -> None:

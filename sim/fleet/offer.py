@@ -14,8 +14,8 @@ _INDEXED_FROM = 32
 class Offer(list[Replica]):
     """Replicas in ascending `replica_id`. Only `add` and `drop` change which ones.
 
-    The index is on only once `least_loaded` has been asked of many; then every change of a replica's load must be told
-    to `by_load.changed`.
+    The index is on once `least_loaded` has been asked of many, until there are few; while it is, every change of a
+    replica's load must be told to `by_load.changed`.
     """
 
     __slots__ = ("by_load",)
@@ -27,22 +27,23 @@ class Offer(list[Replica]):
     def add(self, replica: Replica) -> None:
         """Offer a replica; nothing happens if it is offered already."""
         if not self.by_load.has(replica):
-            self.by_load.offered[replica.replica_id] = replica
+            self.by_load.add(replica)
             insort(self, replica, key=_replica_id)
 
     def drop(self, replica: Replica) -> None:
         """Offer a replica no longer; nothing happens if it is not offered."""
         if self.by_load.has(replica):
-            del self.by_load.offered[replica.replica_id]
+            self.by_load.drop(replica)
             self.remove(replica)
+            if len(self) < _INDEXED_FROM // 2:  # Not as soon as there are too few to begin, lest it begin every moment.
+                self.by_load.is_on = False
 
     def least_loaded(self) -> Replica:
         """The replica with the fewest requests; ties go to the lowest replica_id."""
         index = self.by_load
-        if len(self) < _INDEXED_FROM:
-            index.is_on = False
-            return min(self, key=_load)
         if not index.is_on:
+            if len(self) < _INDEXED_FROM:
+                return min(self, key=_load)
             index.build()
         return index.least_loaded()
 

@@ -54,6 +54,22 @@ def test_an_id_that_is_given_anew_is_another_replica():
     assert offer.least_loaded().replica_id == 1
 
 
+def test_replicas_that_come_and_go_are_found_by_ids_that_never_come_again():
+    offer, replicas = Offer(), []
+    for i in range(2000):
+        replicas.append(Loaded(i))
+        replicas[-1].n_outstanding = i * 7 % 5
+        offer.add(replicas[-1])
+        if len(replicas) > 40:
+            offer.drop(replicas.pop(i * 3 % 40))
+        assert offer.least_loaded() is least_loaded(list(offer))
+    assert offer.by_load.is_on
+    for replica in replicas[10:]:
+        offer.drop(replica)
+        assert offer.least_loaded() is least_loaded(list(offer))
+    assert not offer.by_load.is_on
+
+
 LARGE = ["scaling.n_replicas=60", "lengths=chat", "horizon_s=60", "engine.max_num_seqs=4", "output.figures=false"]
 
 
