@@ -12,7 +12,7 @@ from simpy.core import EmptySchedule, EventPriority, StopSimulation
 from simpy.events import NORMAL, URGENT
 
 from sim.clock import Wake
-from sim.heap import Heap
+from sim.heap import Entry, Heap
 
 _BEFORE_ALL = EventPriority(-1)
 
@@ -27,6 +27,13 @@ class Agenda:
     def schedule(self, event: Any, priority: int = NORMAL, delay: float = 0.0) -> None:
         """Let an event happen `delay` seconds from now."""
         self.events.push(self.now + delay, priority, event)
+
+    def put(self, entry: Entry, delay: float) -> None:
+        """Let the event of an entry happen `delay` seconds from now, and not when it was to happen until now, if ever.
+
+        Only where `sim.heap.CAN_MOVE`.
+        """
+        self.events.put(entry, self.now + delay)
 
     def pop(self) -> Any:
         """Take out the next event, and make its moment the present one. IndexError without one."""

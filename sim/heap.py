@@ -13,15 +13,19 @@ from mypy_extensions import i64, mypyc_attr
 
 @mypyc_attr(free_list_len=1)  # An entry that is taken out is most often followed by one that is put in.
 class Entry:
-    """An item with its key; `rank` and then `number`, the order of `push`, decide between equal keys."""
+    """An item with its key; `rank` and then `number`, the order of `push`, decide between equal keys.
 
-    __slots__ = ("key", "rank", "number", "item", "behind")
+    `place`: where in its heap it is; -1 while it is in none.
+    """
+
+    __slots__ = ("key", "rank", "number", "item", "place", "behind")
 
     def __init__(self, key: float, rank: int, number: int, item: Any):
         self.key = key
         self.rank = rank
         self.number = number
         self.item = item
+        self.place: i64 = -1
         self.behind: Entry | None = None  # the next entry of a line (see `LinedHeap`)
 
     def is_before(self, other: Entry) -> bool:
@@ -34,6 +38,9 @@ class Entry:
 
 
 _IS_INTERPRETED: Final = "__mypyc_attrs__" not in vars(Entry)
+
+CAN_MOVE: Final = not _IS_INTERPRETED
+"""Whether `Heap.put` can be called."""
 
 
 class _TupleEntry(NamedTuple):
@@ -69,16 +76,61 @@ class Heap:
             heappush(entries, tuple.__new__(_TupleEntry, (key, rank, number, item)))
             return
         entry = Entry(key, rank, number, item)
-        place: i64 = len(entries)
         entries.append(entry)
+        self._rise(entry, len(entries) - 1)
+
+    def put(self, entry: Entry, key: float) -> None:
+        """Put an entry in with this key, or move it there, as the last one that was pushed.
+
+        Cannot be called where this module is interpreted, as the entries are then tuples (see `CAN_MOVE`).
+        """
+        entries = self.entries
+        entry.key, entry.number = key, self._n_pushed
+        self._n_pushed += 1
+        place = entry.place
+        if place < 0:
+            entries.append(entry)
+            place = len(entries) - 1
+        self._rise(entry, place)
+        if entry.place == place:
+            self._sink(entry, place)
+        first: Entry = entries[0]
+        self.least = first.key
+
+    def _rise(self, entry: Entry, place: i64) -> None:
+        """Let an entry take this place, or the place of an entry above it that leaves later."""
+        entries = self.entries
         while place > 0:
             above: i64 = (place - 1) >> 1
             parent: Entry = entries[above]
             if not entry.is_before(parent):
                 break
             entries[place] = parent
+            parent.place = place
             place = above
         entries[place] = entry
+        entry.place = place
+
+    def _sink(self, entry: Entry, place: i64) -> None:
+        """Let an entry take this place, or the place of an entry below it that leaves earlier."""
+        entries = self.entries
+        n: i64 = len(entries)
+        below: i64 = 2 * place + 1
+        while below < n:
+            child: Entry = entries[below]
+            if below + 1 < n:
+                right: Entry = entries[below + 1]
+                if right.is_before(child):
+                    child = right
+                    below += 1
+            if not child.is_before(entry):
+                break
+            entries[place] = child
+            child.place = place
+            place = below
+            below = 2 * place + 1
+        entries[place] = entry
+        entry.place = place
 
     def pop(self) -> Entry:
         """Take out the first entry. IndexError without one."""
@@ -88,34 +140,24 @@ class Heap:
             self.least = entries[0].key if entries else inf
             return found
         last: Entry = entries.pop()
-        n: i64 = len(entries)
-        if n == 0:
+        if not entries:
             self.least = inf
+            last.place = -1
             return last
         first: Entry = entries[0]
-        place: i64 = 0
-        below: i64 = 1
-        while below < n:
-            child: Entry = entries[below]
-            if below + 1 < n:
-                right: Entry = entries[below + 1]
-                if right.is_before(child):
-                    child = right
-                    below += 1
-            if not child.is_before(last):
-                break
-            entries[place] = child
-            place = below
-            below = 2 * place + 1
-        entries[place] = last
-        child = entries[0]
-        self.least = child.key
+        self._sink(last, 0)
+        first.place = -1
+        next_one: Entry = entries[0]
+        self.least = next_one.key
         return first
 
     def remove(self, item: Any) -> None:
         """Take out all entries of an item: a look at each."""
         self.entries = [entry for entry in self.entries if entry.item is not item]
         self.entries.sort(key=_order)
+        if CAN_MOVE:
+            for place, entry in enumerate(self.entries):
+                entry.place = place
         self.least = self.entries[0].key if self.entries else inf
 
 

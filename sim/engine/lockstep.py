@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence as Sized
 from typing import Any
 
-from sim.clock import AFTER_ARRIVALS, Wake
+from sim.clock import Wake
 from sim.engine.leap import leap_s
 from sim.engine.leftovers import Leftover, leftovers
 from sim.engine.replica import _DECIDING, _IDLE, _LEAPING, _MIXED, Replica
@@ -189,7 +189,7 @@ class LockstepReplica(Replica):
             self._on_idle()
             return
         self._ends_s = now + duration_s
-        wake.schedule(self._env, duration_s, AFTER_ARRIVALS)
+        self._wake_after(duration_s)
 
     def _end_steps(self, now: float) -> None:
         """Account for the steps that are over, and let the requests leave that are done or whose clients left."""

@@ -29,6 +29,7 @@ from sim.gap_histogram import GapHistogram
 from sim.hardware.prefill_first import PrefillFirst
 from sim.hardware.step_time.protocol import StepTime
 from sim.hardware.step_time.roofline import Roofline
+from sim.heap import CAN_MOVE, Entry
 from sim.work import Outcome, Request, Segment, refusal_of
 
 _IDLE: Final = 0
@@ -110,7 +111,8 @@ class Replica:
     ):
         # What every step reads comes first, and so lies together in memory: a compiled class has this order.
         self._wake: Wake = _StepEnd(self)
-        self._agenda: Agenda | None = env.agenda if isinstance(env, EventLoop) else None
+        self._entry = Entry(0.0, AFTER_ARRIVALS, 0, self._wake)  # in the agenda, where it is moved if a leap is cut
+        self._agenda: Agenda | None = env.agenda if CAN_MOVE and isinstance(env, EventLoop) else None
         self._ends_s, self._steps = 0.0, 0  # time of the next boundary, when the batch may change, and steps until then
         # The present step or leap: its start, the seconds of its first step, by how many each exceeds the one before.
         self._start_s = self._first_step_s = self._growth_s = 0.0
@@ -131,9 +133,8 @@ class Replica:
         self._most_outstanding = None if max_queue is None else n_ranks * max_num_seqs + max_queue
         step_tokens = None if chunked_prefill else max_num_batched_tokens
         self._limits = token_limits(kv_blocks * block_tokens, max_model_len, step_tokens, self._prefills_alone)
-        self._capacity_tokens = min(self._limits.values())
-        self._block_tokens, self._decode_tokens = block_tokens, decode_tokens
-        self._max_num_seqs, self._budget_tokens = max_num_seqs, max_num_batched_tokens
+        self._capacity_tokens, self._budget_tokens = min(self._limits.values()), max_num_batched_tokens
+        self._block_tokens, self._decode_tokens, self._max_num_seqs = block_tokens, decode_tokens, max_num_seqs
         self._prefix_caching, self._async_scheduling, self._env = prefix_caching, async_scheduling, env
         self._decode_s, self._step_s, self._context_s = step_time.decode_s, step_time.step_s, step_time.context_s
         self._on_done, self._on_busy, self._on_idle = on_done, on_busy, on_idle
@@ -268,7 +269,7 @@ class Replica:
         self._mode = _DECIDING
         self._steps = 0
         self._ends_s = self._env.now
-        self._wake.schedule(self._env, 0.0, AFTER_ARRIVALS)
+        self._wake_after(0.0)
 
     def _begin_loads(self, tiered: TieredScheduler) -> None:
         for sequence, ready_s in tiered.new_loads:
@@ -355,6 +356,7 @@ class Replica:
         if self._mode == _LEAPING:
             self._end_leap_early(min(self._steps_begun(now), self._steps) - 1, now)
         self._wake, self._mode, self.n_outstanding = _StepEnd(self), _IDLE, 0
+        self._entry = Entry(0.0, AFTER_ARRIVALS, 0, self._wake)
         self._leaving.clear()
         self._tiered = None
         return leftovers(self._batch, now, self._start_s)
@@ -379,7 +381,7 @@ class Replica:
     def _boundary(self, wake: Wake) -> None:
         """A step has ended and the batch may change: begin the next step, or leap to the next change."""
         if wake is not self._wake:
-            return  # The leap was cut, or the replica stopped, and another wake has replaced this one.
+            return  # The replica stopped, or the leap was cut and the entry of this wake could not be moved.
         now, batch, steps, n = self._ends_s, self._batch, self._steps, self._batch.n_decoding
         if n:
             batch.gaps.add_steps(n, batch.step + steps - 1, steps, self._start_s, self._first_step_s, self._growth_s)
@@ -425,12 +427,18 @@ class Replica:
             self._on_idle()
             return
         self._ends_s = now + duration_s
-        agenda = self._agenda
-        if agenda is None:
-            wake.schedule(self._env, duration_s, AFTER_ARRIVALS)
-        else:
+        self._wake_after(duration_s)
+
+    def _wake_after(self, delay_s: float) -> None:
+        """Have `_boundary` called `delay_s` from now, and not when it was to be called until now."""
+        wake, agenda = self._wake, self._agenda
+        if agenda is not None:
             wake.callbacks = FIRE
-            agenda.schedule(wake, AFTER_ARRIVALS, duration_s)
+            agenda.put(self._entry, delay_s)
+            return
+        if wake.callbacks is not None:
+            self._wake = wake = _StepEnd(self)  # A wake in the schedule stays in it, and is then ignored.
+        wake.schedule(self._env, delay_s, AFTER_ARRIVALS)
 
     def _steps_begun(self, now: float) -> int:
         """How many steps of the present leap have begun at `now`."""
@@ -439,7 +447,6 @@ class Replica:
     def _cut_leap(self, steps: int, now: float) -> None:
         """Let the present leap end after `steps` steps, fewer than it was to have."""
         self._steps = steps
-        self._wake = wake = _StepEnd(self)
         left_s = max(0.0, self._start_s + leap_s(steps, self._first_step_s, self._growth_s) - now)
         self._ends_s = now + left_s
-        wake.schedule(self._env, left_s, AFTER_ARRIVALS)
+        self._wake_after(left_s)
