@@ -402,12 +402,10 @@ class Replica:
         n, roofline = batch.n_decoding, self._roofline
         self._start_s = now
         if chunks:
-            self._mode = _MIXED
-            self._steps = 1
+            self._mode, self._steps, self._growth_s = _MIXED, 1, 0.0
             step_s, context = self._step_s, batch.context_tokens
             duration_s = step_s(n, context, chunks) if roofline is None else roofline.step_s(n, context, chunks)
             self._first_step_s = duration_s
-            self._growth_s = 0.0
         elif n:
             self._mode = _LEAPING
             # First come, first served: where the head of the queue cannot join now, nothing joins before the leap ends.

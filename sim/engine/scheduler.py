@@ -21,6 +21,7 @@ from mypy_extensions import mypyc_attr
 
 from sim.engine.kv_memory import KvMemory
 from sim.engine.priority_queue import PriorityQueue
+from sim.engine.running import Running
 from sim.engine.sequence import Sequence
 from sim.engine.token_gaps import TokenGaps
 from sim.gap_histogram import GapHistogram
@@ -49,7 +50,7 @@ class Scheduler:
         self.memory = KvMemory(kv_blocks, block_tokens)
         self.gaps = TokenGaps(GapHistogram())
         self.waiting = self._empty_queue()
-        self.running: dict[Sequence, None] = {}  # in order of admission; a dict, since a set has no order
+        self.running = Running()
         self.n_decoding = 0
         self.context_tokens = 0  # tokens in KV memory of all decoding sequences at the start of step `step`
         self.step = 0  # number of the step that begins or is under way
@@ -242,8 +243,8 @@ class Scheduler:
         to wait for.
         """
         waiting, running = self.waiting, self.running
-        was_empty = not running
-        while waiting and budget > 0 and len(running) < self._max_num_seqs:
+        was_empty = running.n == 0
+        while waiting and budget > 0 and running.n < self._max_num_seqs:
             sequence: Sequence = waiting[0]  # Without its type, each of its attributes would be looked up by name.
             if sequence.ready_step > self.step and not was_empty:
                 self._next_step_may_differ = True
@@ -252,7 +253,7 @@ class Scheduler:
             if not new:
                 break
             waiting.popleft()
-            running[sequence] = None
+            running.append(sequence)
             request = sequence.request
             if request.admitted_s is None:
                 request.admitted_s = now
@@ -400,7 +401,7 @@ class Scheduler:
 
     def _free(self, sequence: Sequence, tokens: int) -> None:
         """Remove a running sequence and free its blocks; `tokens` of it are in KV memory. Its streams stay resident."""
-        del self.running[sequence]
+        self.running.remove(sequence)
         memory = self.memory
         own_blocks = -(-tokens // self._block_tokens) - sequence.shared_blocks
         if memory.blank_first and tokens % self._block_tokens:

@@ -17,7 +17,7 @@ class Sequence:
     __slots__ = (
         "request", "prompt_tokens", "left_tokens", "computed_tokens", "is_decoding", "end_step", "slot",
         "shared_blocks", "segments", "holds", "preempted_s", "lost_tokens", "ready_step", "last_token_s",
-        "load_state", "ready_s", "reserved_blocks",
+        "load_state", "ready_s", "reserved_blocks", "admitted_before", "admitted_after",
     )  # fmt: skip
 
     def __init__(self, request: Request):
@@ -32,6 +32,8 @@ class Sequence:
         self.slot = 0  # while decoding, it needs a new KV block at steps whose number modulo the block size is this
         self.shared_blocks = 0  # those of its KV blocks that belong to streams, which other sequences may share
         self.segments: tuple[Segment, ...] = request.call.segments
+        self.admitted_before: Sequence | None = None  # its neighbours in the batch (see `Running`)
+        self.admitted_after: Sequence | None = None
         self.holds: list[Hold] | None = None  # the streams that it holds, if it runs with prefix caching
         self.ready_step = 0  # number of the first step that may compute it
         self.preempted_s: float | None = None  # when it was last preempted, here or by the loss of a replica

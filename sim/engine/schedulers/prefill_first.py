@@ -205,7 +205,7 @@ class PrefillFirstScheduler(Scheduler):
             if self._is_full or not self._begin(sequence, room, chunks):
                 break
             waiting.popleft()
-            running[sequence] = None
+            running.append(sequence)
             if sequence.request.admitted_s is None:
                 sequence.request.admitted_s = now
             else:
@@ -378,7 +378,7 @@ class PrefillFirstScheduler(Scheduler):
             sequence.last_token_s = now if standstill is None else standstill.since_s
         if self._prefix_caching:
             sequence.name_own_stream(memory)
-        del self.running[sequence]
+        self.running.remove(sequence)
         holds = sequence.holds
         if holds is not None:
             sequence.shared_blocks += memory.share(holds, sequence.prompt_tokens, True)

@@ -51,7 +51,7 @@ class PriorityScheduler(Scheduler):
             if not self._admit(sequence, budget, chunks):
                 break
             del waiting[place]
-            running[sequence] = None
+            running.append(sequence)
             if sequence.request.admitted_s is None:
                 sequence.request.admitted_s = now
             else:

@@ -106,7 +106,7 @@ class TieredScheduler(Scheduler):
             if not new:
                 break
             del waiting[place]
-            running[sequence] = None
+            running.append(sequence)
             if sequence.request.admitted_s is None:
                 sequence.request.admitted_s = now
             else:
