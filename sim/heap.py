@@ -153,9 +153,11 @@ class Heap:
 
     def remove(self, item: Any) -> None:
         """Take out all entries of an item: a look at each."""
-        self.entries = [entry for entry in self.entries if entry.item is not item]
+        found, self.entries = self.entries, [entry for entry in self.entries if entry.item is not item]
         self.entries.sort(key=_order)
         if CAN_MOVE:
+            for entry in found:
+                entry.place = -1
             for place, entry in enumerate(self.entries):
                 entry.place = place
         self.least = self.entries[0].key if self.entries else inf

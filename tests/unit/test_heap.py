@@ -44,9 +44,10 @@ def test_nothing_comes_out_of_an_empty_one(take):
         take(heap)
 
 
-# None takes one out, a number alone is pushed, and (which, key) puts one of three entries in, or moves it.
-KEYS = st.integers(0, 6)
-MOVES_OF_ENTRIES = st.lists(st.one_of(st.none(), KEYS, st.tuples(st.integers(0, 2), KEYS)), max_size=80)
+# None takes one out, a number alone is pushed, one below 0 removes one of three entries, and (which, key) puts one of
+# these in, or moves it.
+KEYS = st.integers(-3, 6)
+MOVES_OF_ENTRIES = st.lists(st.one_of(st.none(), KEYS, st.tuples(st.integers(0, 2), st.integers(0, 6))), max_size=80)
 
 
 @pytest.mark.skipif(not CAN_MOVE, reason="entries are moved where the heap is compiled")
@@ -60,6 +61,9 @@ def test_an_entry_that_is_moved_leaves_as_if_it_had_been_taken_out_and_pushed_la
             plain.remove((key, rank, number, item))
             taken = heap.pop()
             assert (taken.key, taken.rank, taken.item) == (key, rank, item)
+        elif isinstance(move, int) and move < 0:
+            heap.remove(entries[-move - 1].item)
+            plain = [one for one in plain if one[3] != entries[-move - 1].item]
         elif isinstance(move, int):
             heap.push(float(move), move % 3, str(n))
             plain.append((float(move), move % 3, n, str(n)))
