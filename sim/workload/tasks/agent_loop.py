@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
-from itertools import repeat
+from collections.abc import Hashable, Iterable, Iterator
+from itertools import chain, repeat
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from sim.work import SHARED_KEY, Segment, TaskProfile
 from sim.workload.lengths.base import Lengths
 from sim.workload.spread import Spread
-from sim.workload.tasks.base import Drawn, Tasks, expected_calls
+from sim.workload.tasks.base import Drawn, Tasks, expected_calls, listed
 
 MOST_CALLS = 100_000
 """Of one task. What routers know of a kind of task is a number for each call that such a task may make."""
@@ -135,9 +135,10 @@ class AgentLoop(Tasks):
 
     def segments(self, drawn: Drawn, first_task_id: int) -> Iterable[tuple[Segment, ...]]:
         counts, shared = np.diff(drawn.offsets), self.shared_prefix_tokens
-        keys: Sequence[Hashable] = np.repeat(np.arange(first_task_id, first_task_id + len(counts)), counts).tolist()
+        ids = range(first_task_id, first_task_id + len(counts))
+        keys: Iterator[Hashable] = chain.from_iterable(map(repeat, ids, counts.tolist()))
         if drawn.contexts is not None:
-            compacted = zip(keys, drawn.contexts.tolist(), strict=True)
-            keys = [(key, times) if times else key for key, times in compacted]
-        unshared = zip(keys, (drawn.input_tokens - shared).tolist(), strict=True)
+            compacted = zip(keys, listed(drawn.contexts), strict=True)
+            keys = ((key, times) if times else key for key, times in compacted)
+        unshared = zip(keys, listed(drawn.input_tokens - shared), strict=True)
         return zip(repeat((SHARED_KEY, shared)), unshared, strict=False) if shared else zip(unshared)

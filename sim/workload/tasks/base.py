@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from itertools import islice, repeat
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from itertools import chain, islice, repeat
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -17,6 +17,8 @@ from sim.workload.lengths.base import Lengths
 
 LARGEST_BLOCK = 2048
 """Tasks drawn at once, where a kind does not say less."""
+
+_ROWS_AT_ONCE = 256
 
 
 class Drawn(NamedTuple):
@@ -152,13 +154,25 @@ def build_calls(
     drawn: Drawn, segments: Iterable, extends_prefix: Iterable[bool], quantiles: Iterable | None
 ) -> Iterator[tuple[Call, ...]]:
     """The calls of each task as a tuple, lazily. `quantiles`: a pair per call; None: (0.5, 0.5)."""
-    waits = repeat(0.0) if drawn.wait_s is None else drawn.wait_s.tolist()
+    waits = repeat(0.0) if drawn.wait_s is None else listed(drawn.wait_s)
     pairs = repeat((0.5, 0.5)) if quantiles is None else quantiles
-    tokens = (column.astype(np.int64, copy=False).tolist() for column in (drawn.input_tokens, drawn.output_tokens))
-    gaps = repeat(0.0) if drawn.least_gap_s is None else drawn.least_gap_s.tolist()
+    tokens = (listed(column.astype(np.int64, copy=False)) for column in (drawn.input_tokens, drawn.output_tokens))
+    gaps = repeat(0.0) if drawn.least_gap_s is None else listed(drawn.least_gap_s)
     columns = (*tokens, waits, segments, extends_prefix, pairs, gaps)
     # A Call is a tuple: tuple.__new__ makes it at a third of the cost of Call(...).
     made = map(tuple.__new__, repeat(Call), zip(*columns, strict=False))
     if len(drawn.offsets) == len(drawn.input_tokens) + 1:
         return zip(made)  # every task has one call
-    return (tuple(islice(made, count)) for count in np.diff(drawn.offsets).tolist())
+    return map(tuple, map(islice, repeat(made), np.diff(drawn.offsets).tolist()))
+
+
+def listed(column: np.ndarray) -> Iterator[Any]:
+    """The numbers of a column as Python's own, made a few at a time.
+
+    The numbers of a whole draw would have left the processor's cache by the time the last tasks are made of them.
+
+    >>> list(listed(np.arange(3)))
+    [0, 1, 2]
+    """
+    begins = range(0, len(column), _ROWS_AT_ONCE)
+    return chain.from_iterable(column[begin : begin + _ROWS_AT_ONCE].tolist() for begin in begins)
