@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from sim.clock import Clock, call_later
+from sim.clock import FIRE, NORMAL, Clock, Wake, call_later
+from sim.event_loop import Agenda, EventLoop
 from sim.recorder import Recorder
 from sim.routing.clients import Clients
+from sim.routing.one_backend import FleetOnly
 from sim.routing.router import Router
 from sim.work import Backend, Graph, Outcome, PreviousCall, Request, Task, wait_after
 
@@ -70,9 +72,11 @@ class Gateway:
 
     def __init__(self, env: Any, router: Router, rng: Any, recorder: Recorder, ingress_s: float = 0.0):
         self._env = env
+        self._agenda: Agenda | None = env.agenda if isinstance(env, EventLoop) else None
         self._is_demand = router.is_demand
         self._router: Any = router.start(Clock(env), rng)
         self._choose: Callable[[Request, Any], Backend] = self._router.choose
+        self._is_fleet_only = type(router) is FleetOnly  # Such a router need not be asked. A class of it may differ.
         self._counted_at_fleet: dict[Request, None] = {}  # requests at the API only because no replica was ready
         self._view = RunView(env)
         self.fleet_done = self._refused_or_done if router.retries else self.done
@@ -114,11 +118,16 @@ class Gateway:
             return
         delay_s = wait_after(request, task.calls[following]) + self.ingress_s
         if delay_s > 0:
-            call_later(self._env, delay_s, self._follow, request)
+            following_call, agenda = _FollowingCall(self, request), self._agenda
+            if agenda is None:
+                following_call.schedule(self._env, delay_s)
+            else:
+                agenda.schedule(following_call, NORMAL, delay_s)
         else:
-            self._follow(request)
+            self.follow(request)
 
-    def _follow(self, previous: Request) -> None:
+    def follow(self, previous: Request) -> None:
+        """Send the call after one that has finished, which has waited until now."""
         index = previous.call_index + 1
         assert previous.finished_s is not None
         served = _place_of(previous)
@@ -164,8 +173,13 @@ class Gateway:
         self.requests_started += 1
         if self.clients is not None:
             self.clients.send(request)
+        fleet = self.fleet
+        if self._is_fleet_only:
+            request.backend = _FLEET
+            fleet.submit(request)
+            return
         choose = self._choose
-        view, fleet = self._view_for(request), self.fleet
+        view = self._view_for(request)
         backend = choose(request, view)
         if backend == _FLEET:
             request.backend = _FLEET
@@ -211,3 +225,17 @@ class Gateway:
             self.clients.wait(request)
         request.backend = _API
         self.api.submit(request)
+
+
+class _FollowingCall(Wake):
+    """The moment at which the next call of a chain is sent."""
+
+    __slots__ = ("_gateway", "_previous")
+
+    def __init__(self, gateway: Gateway, previous: Request):
+        self.callbacks = FIRE
+        self._gateway = gateway
+        self._previous = previous
+
+    def fire(self) -> None:
+        self._gateway.follow(self._previous)
