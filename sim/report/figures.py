@@ -102,7 +102,7 @@ def save(figure: Figure, path: str | Path) -> Path:
     """Write the whole file or none: an interrupted run leaves no half picture."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")  # another sweep may draw the same
     figure.savefig(partial, dpi=DPI)
     os.replace(partial, path)
     return path

@@ -168,8 +168,8 @@ def _doubt(row: Row) -> str:
 
 
 def _bounds(row: Row) -> str:
-    low, high = (percent(row.get(f"slo_attainment_fraction_{bound}")) for bound in ("low", "high"))
-    return f"{low} to {high} %"
+    low, high = (row.get(f"slo_attainment_fraction_{bound}") for bound in ("low", "high"))
+    return "bounds unknown" if is_missing(low) or is_missing(high) else f"{percent(low)} to {percent(high)} %"
 
 
 def judgement_in_words(row: Row) -> str:

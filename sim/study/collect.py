@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +30,7 @@ from sim.study.folder import (
     write_bytes,
 )
 from sim.study.members import Members, members_of, missing
-from sim.study.saved import Row, read_replications, within
+from sim.study.saved import Row, read_config, read_replications, within
 from sim.study.setting import Shared, read_setting, shared
 
 FIGURE = "cost_against_tail_latency.png"
@@ -60,6 +60,8 @@ def table_of(members: Members, folder: Path) -> pd.DataFrame:
     figures = {name for row in rows.values() for name in row.summary}
     known = {name: _given(row, figures) for name, row in rows.items()}
     given = list(dict.fromkeys(key for keys in known.values() for key in keys))
+    for name in known if members.n_earlier else ():
+        known[name] |= _as_played(folder / name, [key for key in given if key not in known[name]])
     flat = [known[name] | _outcome(name, row) for name, row in rows.items()]
     columns = dict.fromkeys([*given, *(key for row in flat for key in row)])
     table = pd.DataFrame(flat, columns=list(columns))
@@ -242,6 +244,21 @@ def _draw(found: Collected, folder: Path) -> None:
 
 def _given(row: Row, taken: set[str]) -> dict[str, str]:
     return {GIVEN + key if key in taken else key: value for key, value in row.overrides.items()}
+
+
+def _as_played(folder: Path, keys: Sequence[str]) -> dict[str, str]:
+    """What a scenario had for keys that another sweep gave, as far as its configuration tells and has them."""
+    config = (read_config(folder) or {}) if keys else {}
+    found = {}
+    for key in keys:
+        value: Any = config
+        for part in re.split(r"[./]", key.removeprefix(GIVEN)):
+            value = value.get(part, ...) if isinstance(value, Mapping) else ...
+        if isinstance(value, Mapping):  # a choice of a file
+            value = value.get("kind", value.get("name", ...))
+        if value is None or isinstance(value, bool | int | float | str):
+            found[key] = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return found
 
 
 def _outcome(name: str, row: Row) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,9 +82,18 @@ def done_already(
     if manifest is None or source is None or not is_done(folder, manifest, source):
         return None
     _tell_hints(grid)
-    own = set(manifest.digests)
-    _tell_kept(len(own - set(manifest.refused)), len(own), folder)
+    own, folders = set(manifest.digests), folders_in(folder)
+    kept = own - set(manifest.refused)
+    _ask_again([folders[name] for name in kept])
+    _tell_kept(len(kept), len(own), folder)
     return folder
+
+
+def _ask_again(kept: Sequence[Path]) -> None:
+    """Stamp folders that are kept with the present time: of two that the same words asked for, the newest counts."""
+    for folder in kept:
+        with suppress(OSError):
+            os.utime(folder)
 
 
 def _tell_hints(grid: Sequence[Mapping[str, str]]) -> None:
@@ -112,8 +122,10 @@ def _run(planned: list[Planned], folder: Path, launch: Launch) -> None:
         if p.error:
             write_json(p.place(folder) / ROW, failed_row(p.digest, clean(p.overrides), p.error))
     pending = [p for p in planned if not p.error and not _finished(folder, p)]
-    n_kept = len([p for p in planned if not p.error]) - len(pending)
-    _tell_kept(n_kept, len(planned), folder)
+    waits = {p.digest for p in pending}
+    kept = [p.place(folder) for p in planned if not p.error and p.digest not in waits]
+    _ask_again(kept)
+    _tell_kept(len(kept), len(planned), folder)
     if not pending:
         return
     for p in pending:

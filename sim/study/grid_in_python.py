@@ -83,7 +83,7 @@ def sweep(
     def planned(only: Collection[int] | None = None) -> list[Planned]:
         return plan_all(points, lambda point: _planned(base.composition, point, composer, where), output, only)
 
-    part = None if shard is None else split_off([WORD + shard])[1]
+    part = None if shard is None else split_off([f"{WORD}{shard}"])[1]
     launch = _launcher(composer, launcher) if launcher else Workers(n_jobs)
     if part is not None:
         grid = [_texts(*base.composition.given(*_words_and_keys(point))) for point in points]

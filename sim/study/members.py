@@ -8,7 +8,7 @@ words were given again after a file, a configuration or a class behind them chan
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sim.schema import ConfigError
@@ -28,6 +28,8 @@ class Members:
     n_of_other_programs: int = 0
     n_superseded: int = 0
     """Finished scenarios that are left out, as their words were given again."""
+    damaged: Sequence[str] = ()
+    """Names of folders whose row cannot be read."""
 
     def notes(self) -> Iterator[str]:
         """What a reader of the table should know of the folder."""
@@ -39,6 +41,8 @@ class Members:
         if self.n_superseded:
             changed = "the same words were given again after a file or a class behind them had changed"
             yield f"left out, {self.n_superseded} of the folder: {changed}"
+        for name in self.damaged:
+            yield f"left out, {name}: its row.json cannot be read; the command that played it plays it again"
 
 
 def members_of(folder: Path, names: Sequence[str] | None = None) -> Members:
@@ -51,6 +55,13 @@ def members_of(folder: Path, names: Sequence[str] | None = None) -> Members:
     manifest = read_manifest(folder) if names is None else None
     listed = names if manifest is None else manifest.digests
     rows = _rows([known[name] for name in listed or known if name in known])
+    if names is None:
+        damaged = [path.name for path in known.values() if (path / ROW).is_file() and read_row(path) is None]
+        return replace(_members(rows, manifest, known), damaged=sorted(damaged, key=by_number))
+    return Members(rows)
+
+
+def _members(rows: Mapping[str, Row], manifest: Manifest | None, known: Mapping[str, Path]) -> Members:
     if manifest is None or not manifest.digests or manifest.program is None:  # as of re-pricing, which does not add up
         return Members(rows)
     return _with_earlier(rows, manifest, {path.name: path for path in known.values() if path.name not in rows})
@@ -74,7 +85,7 @@ def _with_earlier(rows: Mapping[str, Row], manifest: Manifest, others: Mapping[s
     finished = {name: row for name, row in found.items() if row.status == "ok" and is_finished(others[name])}
     own = [name for name, row in finished.items() if row.program == manifest.program]
     given, current = {_words(row) for row in rows.values()}, []
-    for name in sorted(own, key=lambda name: (others[name] / ROW).stat().st_mtime_ns, reverse=True):
+    for name in sorted(own, key=lambda name: others[name].stat().st_mtime_ns, reverse=True):
         words = _words(finished[name])
         if words not in given:
             given.add(words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -55,11 +56,19 @@ def plan(overrides: dict[str, str], config: Mapping[str, Any], parts: Mapping[st
         scenario = parsed(dict(config), parts)
         code, cpu_s = code_or_unique(scenario), expected_cpu_s(scenario)
         for name in files_named_in(config):
-            if not Path(name).is_file():
-                raise ConfigError(f"{name}: cannot be read: no such file")
+            _require_file(name)
     except ConfigError as refused:
         error = one_line(refused).removeprefix("error: ")
     return Planned(overrides, digest(config, code), config["output"], error, config, parts or {}, code, cpu_s)
+
+
+def _require_file(name: str) -> None:
+    try:
+        os.stat(name)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if not Path(name).is_file():
+        raise ConfigError(f"{name}: cannot be read: is not a file")
 
 
 def plan_all(

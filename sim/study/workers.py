@@ -9,6 +9,7 @@ from pathlib import Path
 from pickle import PicklingError
 from typing import Any
 
+from sim.schema import ConfigError
 from sim.study.job import run_in_sweep
 from sim.study.planned import Planned
 
@@ -21,6 +22,9 @@ class Workers:
     """Plays scenarios in `n_jobs` processes, longest first; `ALL_CORES`: one per core, or none if all work is tiny."""
 
     def __init__(self, n_jobs: int = ALL_CORES):
+        """Raises ConfigError for 0 processes, or fewer than `ALL_CORES`."""
+        if n_jobs == 0 or n_jobs < ALL_CORES:
+            raise ConfigError(f"n_jobs = {n_jobs}: must be at least 1, or {ALL_CORES} for one per core")
         self._n_jobs = n_jobs
         self._here: bool | None = None if n_jobs == ALL_CORES else n_jobs == 1
 

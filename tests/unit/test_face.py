@@ -229,6 +229,12 @@ def test_parts_of_a_sweep_on_several_machines_are_one_table(base):
     assert list(together.frame["usd_total"]) == list(whole.frame["usd_total"])
 
 
+@pytest.mark.parametrize("asked, law", [({"n_jobs": 0}, "n_jobs = 0"), ({"shard": 1}, "shard=1: must be")])
+def test_what_no_sweep_can_do_is_refused_in_one_line(base, asked, law):
+    with pytest.raises(sim.SimError, match=law):
+        sim.sweep(base, seed=[1, 2], **asked)
+
+
 def test_a_part_composes_what_falls_to_it(base, monkeypatch):
     """Sixty-four machines that begin at once would else each compose the whole grid."""
     composed, plain = [], Composer.plain

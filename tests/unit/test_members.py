@@ -34,11 +34,12 @@ def test_a_fleet_that_is_added_is_compared_with_those_that_are_there(play, colle
 
 
 def test_sweeps_that_give_other_keys_stand_in_one_table(play):
-    """A key that one of them did not give is empty in its rows; other traffic is another question."""
+    """A key that one of them did not give says what its rows were played with; other traffic is another question."""
     play(*SWEEP, "fleet=always_on,api_only")
     said = play(*SWEEP, "gpu=l4", "engine.tensor_parallel=1", "model=llama_3_1_8b", "horizon_s=300")
     table = _table()
-    assert list(table["fleet"].isna()) == [True, False, False] and list(table["gpu"].isna()) == [False, True, True]
+    assert list(table["fleet"].isna()) == [True, False, False], "a fleet is several choices, of which none has its name"
+    assert list(table["gpu"]) == ["l4", "h100_sxm", "h100_sxm"], "as played, though the first sweep did not say so"
     assert list(table.columns).index("fleet") < list(table.columns).index("status"), "it tells scenarios apart"
     verdicts = [line for line in said.out.splitlines() if " the SLO" in line and line[0].isalpha()]
     assert len(verdicts) == 2, "each is a question of its own"
@@ -64,11 +65,32 @@ def test_a_log_that_changed_under_the_same_words_takes_the_place_of_its_former_s
     assert len([line for line in said.out.splitlines() if "SLO" in line and line.startswith("seed=")]) == 3
 
 
+def test_a_log_that_is_put_back_counts_as_asked_for_last(play, tmp_path):
+    log = tmp_path / "log.csv"
+    words = ["-m", *HERE, "arrivals=replay", f"arrivals.path={log}", "horizon_s=null", "output.study=mine"]
+    for n in (20, 30, 20):
+        log.write_text("arrived_s,input_tokens,output_tokens\n" + "".join(f"{i},10,5\n" for i in range(n)))
+        play(*words, "seed=1,2")
+    play(*words, "seed=3")
+    assert list(_table()["requests"]) == [20, 20, 20]
+
+
+def test_a_row_that_cannot_be_read_is_named(play, collect):
+    play(*SWEEP, "scaling.n_replicas=1,2")
+    play(*SWEEP, "scaling.n_replicas=3")
+    (row,) = MINE.glob("*n_replicas=1-*/row.json")
+    row.write_text(row.read_text()[:500])
+    said = " ".join(collect(str(MINE), "--no-page").out.split())
+    assert f"left out, {row.parent.name}: its row.json cannot be read" in said
+    play(*SWEEP, "scaling.n_replicas=1,2")
+    assert list(_table()["scaling.n_replicas"]) == [1, 2, 3]
+
+
 def test_of_several_former_selves_the_newest_counts(tmp_path):
     for age_s, (name, seed) in enumerate((("new", "1"), ("old", "1"), ("older", "1"), ("last", "2"))):
         path = tmp_path / f"x-{name}" / "row.json"
         write_json(path, {"status": "ok", "digest": name, "overrides": {"seed": seed}, "program": "p", "files": {}})
-        os.utime(path, (1000 - age_s, 1000 - age_s))
+        os.utime(path.parent, (1000 - age_s, 1000 - age_s))
     write_json(tmp_path / "study.json", {"digests": ["last"], "program": "p"})
     found = members_of(tmp_path)
     assert list(found.rows) == ["x-last", "x-new"] and found.n_earlier == 1 and found.n_superseded == 2
