@@ -29,6 +29,7 @@ from sim.study.folder import (
     without_formulas,
     write_bytes,
 )
+from sim.study.manifest import Manifest
 from sim.study.members import Members, members_of, missing
 from sim.study.saved import Row, read_config, read_replications, within
 from sim.study.setting import Shared, read_setting, shared
@@ -187,24 +188,26 @@ class Collected:
         return verdicts(rows, replications(rows, self.folder), GROUP, LABEL, complete=not self.lacking)
 
 
-def collected(folder: Path) -> Collected:
-    """What the folder of a study holds. Raises ConfigError if it holds no scenario."""
-    members = members_of(folder)
+def collected(folder: Path, last: Manifest | None = None) -> Collected:
+    """What the folder of a study holds; `last` as for `members_of`. Raises ConfigError if it holds no scenario."""
+    members = members_of(folder, last=last)
     table = labelled(table_of(members, folder), folder)
-    lacking = missing(folder, table["digest"])
+    lacking = missing(folder, table["digest"], last)
     return Collected(table, folder, lacking, *hardware(members), notes(members), setting(members, folder))
 
 
-def write_and_print(folder: Path, redraw: bool = True, page: bool = True, figures: bool = True) -> int:
+def write_and_print(
+    folder: Path, redraw: bool = True, page: bool = True, figures: bool = True, last: Manifest | None = None
+) -> int:
     """Write the table, its figures and its page; print the comparison, the verdicts and the failed scenarios.
 
     Returns how many failed. Without `redraw`, figures and page of the very same table are left as they are; those that
-    are not asked for are not made. Raises ConfigError if the folder holds no scenario.
+    are not asked for are not made. `last` as for `members_of`. Raises ConfigError if the folder holds no scenario.
     """
     from sim.page.write import PAGE, write_page
     from sim.report import tables
 
-    found = collected(folder)
+    found = collected(folder, last)
     table = found.table.drop(columns=[GROUP, LABEL])
     is_new = write_table(table, folder) or redraw
     print_lines(found.borrowed)

@@ -166,7 +166,7 @@ def is_done(study: Path, manifest: Manifest, source: Source) -> bool:
     )
 
 
-def manifest_of(planned: Sequence[Planned], source: Source | None) -> Manifest:
+def manifest_of(planned: Sequence[Planned], source: Source | None = None) -> Manifest:
     """The record of a sweep with these scenarios."""
     refused = [p.digest for p in planned if p.error]
     files = sorted({name for p in planned for name in p.files})

@@ -45,14 +45,15 @@ class Members:
             yield f"left out, {name}: its row.json cannot be read; the command that played it plays it again"
 
 
-def members_of(folder: Path, names: Sequence[str] | None = None) -> Members:
+def members_of(folder: Path, names: Sequence[str] | None = None, last: Manifest | None = None) -> Members:
     """The scenarios of a study: those of its last sweep in their order, then by name what earlier sweeps finished.
 
     `names` are the digests of the scenarios wanted, in this order. Where nothing says what the last sweep was, every
-    row of the folder counts. Raises ConfigError for a row that is of another folder, and for a link.
+    row of the folder counts. `last` is the record of the sweep that asks, in place of which another, still under way,
+    may have left its own. Raises ConfigError for a row that is of another folder, and for a link.
     """
     known = folders_in(folder)
-    manifest = read_manifest(folder) if names is None else None
+    manifest = (last or read_manifest(folder)) if names is None else None
     listed = names if manifest is None else manifest.digests
     rows = _rows([known[name] for name in listed or known if name in known])
     if names is None:
@@ -105,12 +106,12 @@ def scenarios_of(folder: Path) -> list[str]:
     return [] if manifest is None else manifest.digests
 
 
-def missing(folder: Path, played: Sequence[str]) -> str:
+def missing(folder: Path, played: Sequence[str], last: Manifest | None = None) -> str:
     """A line on the scenarios of a study that have no row because the sweep was cut short; '' if all have one.
 
-    `played` are the digests of those that have one.
+    `played` are the digests of those that have one; `last` as for `members_of`.
     """
-    manifest = read_manifest(folder)
+    manifest = last or read_manifest(folder)
     if manifest is None:
         return ""
     lacking, n_unknown = set(manifest.digests) - set(played), manifest.n_unknown

@@ -18,7 +18,7 @@ from sim.study.collect import write_and_print
 from sim.study.grid import done_already, play_grid, play_shard, study_folder
 from sim.study.job import UNIQUE, clean
 from sim.study.launchers import Launch, launcher_of
-from sim.study.manifest import Source, read_manifest_of
+from sim.study.manifest import Source, manifest_of, read_manifest_of
 from sim.study.planned import Planned, plan, plan_all
 from sim.study.saved import read_row
 from sim.study.scenario_folders import folders_in
@@ -44,7 +44,7 @@ def run_sweep(composer: Composer, config: DictConfig, words: Sequence[str], shar
     source = _source(composer, points, of_hydra)
     grid = [clean(point) for point in points]
     folder = done_already(output, grid, source, shard)
-    is_new = folder is None
+    is_new, last = folder is None, None
 
     def planned(only: Collection[int] | None = None) -> list[Planned]:
         return plan_all(points, lambda point: _planned(composer, point, of_hydra), output, only)
@@ -53,13 +53,15 @@ def run_sweep(composer: Composer, config: DictConfig, words: Sequence[str], shar
         if folder is None and shard is not None:
             folder, _ = play_part(study_folder(output, grid), source, shard, planned, launch)
         elif folder is None:
-            folder = play_grid(planned(), launch, source)
+            every = planned()
+            folder, last = play_grid(every, launch, source), manifest_of(list({p.digest: p for p in every}.values()))
     except KeyboardInterrupt:
         return INTERRUPTED
     if shard is not None:
         return _tell_shard(folder, shard)
     figures = output.get("figures") is not False
-    n_failed = write_and_print(folder, redraw=is_new, page=bool(output.get("page", True)), figures=figures)
+    page = bool(output.get("page", True))
+    n_failed = write_and_print(folder, redraw=is_new, page=page, figures=figures, last=last)
     return int(n_failed > 0)
 
 

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 import sim
-from sim.study.folder import write_json
+from sim.study import grid
+from sim.study.folder import program_name, write_json
 from sim.study.members import members_of
 from tests.unit.cli import HERE, TINY
 
@@ -31,6 +32,20 @@ def test_a_fleet_that_is_added_is_compared_with_those_that_are_there(play, colle
     assert "mine: scaling.n_replicas=1 is the cheapest that meets the SLO" in said
     assert "3 of 4 scenarios: played by earlier sweeps into this folder; output.study=NAME begins another" in said
     assert collect(str(MINE), "--no-page").out == play(*SWEEP, "scaling.n_replicas=2").out == added.out
+
+
+def test_a_sweep_tells_of_its_own_scenarios_while_another_is_under_way_in_the_same_folder(play, monkeypatch):
+    """The other has put its list in place of this one's, and has finished nothing yet."""
+    play_really = grid.play_grid
+
+    def overtaken(*given):
+        folder = play_really(*given)
+        write_json(folder / "study.json", {"digests": ["0123456789ab"], "program": program_name()})
+        return folder
+
+    monkeypatch.setattr("sim.study.sweep.play_grid", overtaken)
+    said = play(*SWEEP, "scaling.n_replicas=1,2")
+    assert "missing" not in said.out and "so far" not in said.out and len(_table()) == 2
 
 
 def test_sweeps_that_give_other_keys_stand_in_one_table(play):
