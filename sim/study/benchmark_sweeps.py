@@ -44,7 +44,7 @@ def measure_collect(case: str) -> dict:
         copies = _copies(study, Path(folder) / "many", n)
         size_bytes = sum(_on_disk_bytes(path) for path in (*copies.glob("*"), *copies.glob("*/*")))
         row = {"case": case, "scenarios": n} | _timed("collect", str(copies))
-        return row | {"peak_mb": _peak_mb_of_children(), "kb_each": round(size_bytes / n / 1000, 1)}
+        return row | {"kb_each": round(size_bytes / n / 1000, 1)}
 
 
 def _sweep(n: int, folder: str) -> list[str]:
@@ -72,23 +72,27 @@ def _on_disk_bytes(path: Path) -> int:
     return 512 * stat.st_blocks if hasattr(stat, "st_blocks") else stat.st_size  # Windows tells no blocks
 
 
-def _timed(*words: str) -> dict[str, float]:
+def _timed(*words: str) -> dict[str, Any]:
+    """Seconds that a command takes, all its processes counted, and the most memory that its first one has in MB."""
     before, start_s = os.times(), time.monotonic()
     command = [sys.executable, "-m", "sim", *words]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    peak_mb = _waited_for(process)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
     after = os.times()
     cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
-    return {"wall_s": round(time.monotonic() - start_s, 1), "cpu_s": round(cpu_s, 1)}
+    return {"wall_s": round(time.monotonic() - start_s, 1), "cpu_s": round(cpu_s, 1), "peak_mb": peak_mb}
 
 
-def _peak_mb_of_children() -> int | None:
-    """Most memory that a process started from here has had, by which collecting surpasses playing; None on Windows."""
-    try:
-        import resource
-    except ImportError:
+def _waited_for(process: subprocess.Popen) -> int | None:
+    """The peak of a process at its end, in MB; None on Windows, which does not tell."""
+    if not hasattr(os, "wait4"):
+        process.wait()
         return None
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return round((peak if sys.platform == "darwin" else peak * 1024) / 1e6)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return round((usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024) / 1e6)
 
 
 def table_of_sweeps(rows: list[dict], before: Earlier) -> Table:
