@@ -26,8 +26,8 @@ class Stream:
     """One token stream: its first `resident_blocks` blocks are in memory, running sequences hold `held_blocks` of them.
 
     `holders`: how many sequences hold all of the `held_blocks`; 0 if none holds the stream. `shorter`: how many hold
-    just so many blocks, by numbers below that; few streams are held by several sequences and not as far by each, so few
-    need a dict. Blocks that are resident and not held are in runs, of which `deepest` and `shallowest` are the ends.
+    fewer blocks, by how many these are; None if no sequence has done so, which saves most streams a dict. Blocks that
+    are resident and not held are in runs, of which `deepest` and `shallowest` are the ends.
     """
 
     __slots__ = ("key", "resident_blocks", "held_blocks", "holders", "shorter", "deepest", "shallowest")

@@ -1,8 +1,8 @@
 """Which scenarios of a folder the table of a study has: those of its last sweep, then what earlier sweeps finished.
 
-A study accumulates: whoever adds a fleet to it compares that with all fleets in it. Two kinds of earlier scenarios are
-left out, as they are not what their words say today: those of another version of the program, and those whose very
-words were given again after a file, a configuration or a class behind them changed.
+A study accumulates: a fleet that is added to it is compared with all fleets in it. Two kinds of earlier scenarios are
+left out, since the same words would give other numbers today: those that another version of the program played, and
+those whose words were given again after a file, a configuration or a class that they name had changed.
 """
 
 from __future__ import annotations

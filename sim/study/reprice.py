@@ -225,7 +225,7 @@ def _priced(run: Path, config: dict[str, Any], by: Sequence[str]) -> dict[str, A
         raise ConfigError(f"{run}: cannot be billed anew, its files are damaged ({in_short(error)})") from None
     money_keys = {name for key in (*figures[0], *KEYS) for name in (key, key + CI_SUFFIX)}
     after = {key: value for key, value in pooled.items() if key in money_keys}
-    lists = price_lists(prices, [pool.name for pool in usages[0].pools])
+    lists = price_lists(prices, {pool.name: pool.gpu or "" for pool in usages[0].pools}, model)
     return {"config": config, "bills": bills, "each": merged, "after": after, "parts": parts, "lists": lists}
 
 

@@ -1,7 +1,7 @@
 """The folders of a study's scenarios: what they are called, and which there are.
 
-A name is what the sweep varies, for whoever looks into the study, and behind the last hyphen the digest, by which the
-program finds a scenario: two sweeps that vary other keys may have it in common.
+A name begins with the values that the sweep varies, for people who look into the study. Behind its last hyphen stands
+the digest, by which the program finds a scenario: two sweeps that vary different keys may both have it.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ no configuration.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,23 +16,23 @@ from typing import NamedTuple
 from sim.ledger.prices import Prices
 from sim.moment_zero import MomentZero
 from sim.report.description_text import length
-from sim.report.formatting import number
+from sim.report.formatting import number, usd
 from sim.report.slo import Slo
 from sim.scenarios import Scenario, parse
 from sim.schema import ConfigError
 from sim.study.saved import read_config, read_figures, read_row
-from sim.units import MONTH_S
+from sim.units import HOUR_S, MONTH_S
 
 Setting = dict[str, str]
 """What a scenario rests on, by what it is about (`model`, `cards`, `SLO`, ...); a key that does not apply is absent."""
 
 _NO_REPLICAS = "none, API only"
-_ORDER = ("model", "precision", "cards", "replicas", "SLO", "GPU prices", "API prices", "window", "seed")
-_GPU_PRICES, _API_PRICES = "GPU prices", "API prices"
+_PRICES = ("GPU prices", "GPU-hour", "API prices", "API tokens")
+_ORDER = ("model", "precision", "cards", "replicas", "SLO", *_PRICES, "window", "seed")
 _LIMITS = (("ttft_s", "TTFT"), ("tpot_s", "TPOT"), ("itl_max_s", "longest ITL"), ("e2e_s", "E2E"))
 _ALWAYS_TOLD, _MOST_TOLD = 3, 120
-"""Of what differs between scenarios, so many kinds are told, or more in so many characters; others are left to the
-labels."""
+"""A line on what differs between scenarios lists up to `_ALWAYS_TOLD` different values, or more if they fit into
+`_MOST_TOLD` characters. Where there are more, the labels of the scenarios tell them."""
 
 
 def setting_of(
@@ -48,10 +49,12 @@ def setting_of(
     found["replicas"] = _replicas(scenario)
     own = {application.name: _slo(application.slo) for application in scenario.application_list}
     found["SLO"] = _each(own) or _slo(scenario.slo)
+    gpus = {name: pool.gpu.name for name, pool, _ in scenario.pool_list}
+    lists = price_lists(scenario.prices, gpus, scenario.model.name)
     found |= {
-        key: words
-        for key, words in price_lists(scenario.prices, [name for name, *_ in scenario.pool_list]).items()
-        if scenario.has_fleet and key == _GPU_PRICES or scenario.has_api and key == _API_PRICES
+        key: lists[key]
+        for key in _PRICES
+        if key in lists and (scenario.has_fleet if key.startswith("GPU") else scenario.has_api)
     }
     found["window"] = _window(scenario, moment_zero, window_s)
     n = scenario.replications if replications is None else f"{replications:g}"
@@ -59,13 +62,21 @@ def setting_of(
     return found
 
 
-def price_lists(prices: Prices, pools: Sequence[str]) -> Setting:
-    """The lists of a price list with their dates; `pools` are the names of the pools that are paid for."""
-    plans = {name: prices.pools.get(name, prices.gpu) for name in pools} or {"": prices.gpu}
-    return {
-        _GPU_PRICES: _each({name: f"{plan.provider}, {plan.as_of}" for name, plan in plans.items()}),
-        _API_PRICES: f"{prices.api.provider}, {prices.api.as_of}",
+def price_lists(prices: Prices, gpus: Mapping[str, str], model_name: str | None) -> Setting:
+    """The lists of a price list with their dates, and what they take for the GPUs of each pool, by its name, and for
+    tokens of the model. What a list has no price for is left out."""
+    plans = {name: prices.pools.get(name, prices.gpu) for name in gpus} or {"": prices.gpu}
+    found = {
+        "GPU prices": _each({name: f"{plan.provider}, {plan.as_of}" for name, plan in plans.items()}),
+        "API prices": f"{prices.api.provider}, {prices.api.as_of}",
     }
+    with suppress(ConfigError):
+        hourly = {name: HOUR_S * plans[name].usd_per_gpu_s(gpu) for name, gpu in gpus.items()}
+        found["GPU-hour"] = _each({name: f"{usd(hourly[name])} of {gpu}" for name, gpu in gpus.items()})
+    with suppress(ConfigError):
+        rates = prices.api.rates(model_name)
+        found["API tokens"] = f"{usd(rates.usd_per_mtok_input)} in, {usd(rates.usd_per_mtok_output)} out, per Mtok"
+    return found
 
 
 def read_setting(folder: Path) -> Setting:

@@ -31,6 +31,11 @@ def test_an_api_has_no_cards_and_no_price_of_gpus():
     found = told("fleet=api_only")
     assert found["replicas"] == "none, API only" and not {"cards", "GPU prices", "precision"} & set(found)
     assert found["API prices"] == "open-model APIs, 2026-08-21"
+    assert found["API tokens"] == "$0.18 in, $0.18 out, per Mtok"
+
+
+def test_a_price_that_was_given_is_told_beside_the_list_that_it_replaces():
+    assert told("prices.gpu.usd_per_gpu_hour.h100_sxm=0.3")["GPU-hour"] == "$0.30 of h100_sxm"
 
 
 def test_each_pool_is_told_and_each_application_has_its_slo():
@@ -51,6 +56,7 @@ def test_what_all_have_in_common_is_said_once_and_what_differs_is_named():
     assert "cards, by scenario: 1 x l4 a replica (TP 1) | 1 x l40s a replica (TP 1)" in lines
     assert "replicas, by scenario: 1 | none, API only" in lines
     assert "GPU prices: GPU clouds (mostly RunPod secure), 2026-03 to 2026-06" in lines
+    assert "GPU-hour, by scenario: $0.67 of l4 | $1.55 of l40s" in lines
     pools = [
         told(f"gpu={gpu}", "fleet=hybrid_overflow", "pools=spot_a100", "routing.queue_per_replica=8")
         for gpu in ("l4", "l40s")
