@@ -36,6 +36,7 @@ from sim.study.setting import Shared, read_setting, shared
 
 FIGURE = "cost_against_tail_latency.png"
 _MOST_READ = 20
+_OF_CARDS = ("gpu", "engine", "kv_tiers", "cold_start", "placement", "scaling")
 _BOOLS = {"true": True, "false": False, "True": True, "False": False}
 
 
@@ -62,7 +63,8 @@ def table_of(members: Members, folder: Path) -> pd.DataFrame:
     known = {name: _given(row, figures) for name, row in rows.items()}
     given = list(dict.fromkeys(key for keys in known.values() for key in keys))
     for name in known if members.n_earlier else ():
-        known[name] |= _as_played(folder / name, [key for key in given if key not in known[name]])
+        lacking = [key for key in given if key not in known[name] and _means_something(key, rows[name])]
+        known[name] |= _as_played(folder / name, lacking)
     flat = [known[name] | _outcome(name, row) for name, row in rows.items()]
     columns = dict.fromkeys([*given, *(key for row in flat for key in row)])
     table = pd.DataFrame(flat, columns=list(columns))
@@ -247,6 +249,11 @@ def _draw(found: Collected, folder: Path) -> None:
 
 def _given(row: Row, taken: set[str]) -> dict[str, str]:
     return {GIVEN + key if key in taken else key: value for key, value in row.overrides.items()}
+
+
+def _means_something(key: str, row: Row) -> bool:
+    """Whether a key may tell scenarios apart: those of cards tell nothing of a scenario that has an API alone."""
+    return re.split(r"[./]", key)[0] not in _OF_CARDS or "cards" in row.setting
 
 
 def _as_played(folder: Path, keys: Sequence[str]) -> dict[str, str]:
