@@ -81,8 +81,12 @@ def _rows(folders: Iterable[Path]) -> dict[str, Row]:
 
 
 def _with_earlier(rows: Mapping[str, Row], manifest: Manifest, others: Mapping[str, Path]) -> Members:
-    """The rows of the last sweep and, of the other folders of the study, given by name, what still holds."""
-    found = _rows(others.values())
+    """The rows of the last sweep and, of the other folders of the study, given by name, what still holds.
+
+    A folder whose row is of another one, as a copy that somebody made, is none of the study.
+    """
+    own_rows = (path for path in others.values() if (row := read_row(path)) and row.digest == digest_in(path.name))
+    found = _rows(own_rows)
     finished = {name: row for name, row in found.items() if row.status == "ok" and is_finished(others[name])}
     own = [name for name, row in finished.items() if row.program == manifest.program]
     given, current = {_words(row) for row in rows.values()}, []

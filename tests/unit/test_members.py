@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -100,6 +101,14 @@ def test_a_row_that_cannot_be_read_is_named(play, collect):
     assert f"left out, {row.parent.name}: its row.json cannot be read" in said
     play(*SWEEP, "scaling.n_replicas=1,2")
     assert list(_table()["scaling.n_replicas"]) == [1, 2, 3]
+
+
+def test_a_copy_that_somebody_made_of_a_folder_is_no_scenario(play, collect):
+    play(*SWEEP, "scaling.n_replicas=1,2")
+    (one,) = MINE.glob("*n_replicas=1-*")
+    shutil.copytree(one, one.with_name(f"{one.name}.bak"))
+    said = collect(str(MINE), "--no-page")
+    assert said.code == 0 and list(_table()["scaling.n_replicas"]) == [1, 2] and "left out" not in said.out
 
 
 def test_of_several_former_selves_the_newest_counts(tmp_path):
